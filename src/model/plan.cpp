@@ -1,0 +1,109 @@
+#include "model/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace isobath {
+namespace {
+
+// Weights of one block's linear maps: what a row is multiplied with.
+int64_t block_weights(ModelConfig const& model) {
+  int64_t const D = model.width, H = model.heads, G = model.kv_heads, E = D / H, F = resolved_mlp_width(model);
+  int64_t const attention = D * (H + 2 * G) * E + H * E * D;
+  int64_t const mlp = (model.mlp == "swiglu" ? 3 : 2) * D * F;
+  return attention + mlp;
+}
+
+}  // namespace
+
+bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && depth.router == "linear"; }
+
+bool has_predictor(DepthConfig const& depth) { return has_router(depth) && depth.causal == "predictor"; }
+
+bool is_routed(DepthConfig const& depth, int64_t layer) {
+  return depth.kind == "mod" && layer >= depth.offset && (layer - depth.offset) % depth.stride == 0;
+}
+
+std::vector<int64_t> routed_layers(ModelConfig const& model, DepthConfig const& depth) {
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < model.layers; ++layer)
+    if (is_routed(depth, layer)) layers.push_back(layer);
+  return layers;
+}
+
+int64_t rows_of_capacity(double capacity, int64_t length) {
+  // 0.29 * 100 is 28.999999999999996 in doubles; a person means 29.
+  auto const rows = static_cast<int64_t>(std::floor(capacity * static_cast<double>(length) + 1e-9));
+  return std::clamp<int64_t>(rows, 1, length);
+}
+
+int64_t causal_pairs(int64_t rows) { return rows * (rows + 1) / 2; }
+
+Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  int64_t const D = model.width, E = D / model.heads;
+  Ledger ledger;
+  ledger.block_row = 2 * block_weights(model);
+  ledger.pair = 2 * 2 * model.heads * E;
+  if (has_router(depth)) ledger.router_row = 2 * D;
+  if (has_predictor(depth)) {
+    int64_t const P = resolved_predictor_width(model, depth);
+    ledger.predictor_row = 2 * (D * P + P);
+  }
+  ledger.head_row = 2 * D * vocab_size;
+  ledger.layers = model.layers;
+  ledger.routed_layers = static_cast<int64_t>(routed_layers(model, depth).size());
+  ledger.dense_layers = ledger.layers - ledger.routed_layers;
+  return ledger;
+}
+
+int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+  if (static_cast<int64_t>(routed.size()) != routed_layers)
+    throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
+                                     std::to_string(routed_layers));
+  int64_t const tokens = sequences * length;
+  int64_t flops = tokens * head_row;
+  flops += dense_layers * (tokens * block_row + sequences * causal_pairs(length) * pair);
+  flops += routed_layers * tokens * (router_row + predictor_row);
+  for (RoutedWork const& work : routed) flops += work.rows * block_row + work.pairs * pair;
+  return flops;
+}
+
+std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
+  int64_t const K = rows_of_capacity(depth.capacity, length);
+  return std::vector<RoutedWork>(routed_layers(model, depth).size(), RoutedWork{sequences * K, sequences * causal_pairs(K)});
+}
+
+int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
+  return make_ledger(model, depth, vocab_size).forward(sequences, length, planned_work(model, depth, sequences, length));
+}
+
+int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
+  return 3 * planned_forward_flops(model, depth, vocab_size, sequences, length);
+}
+
+Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  int64_t const D = model.width, E = D / model.heads;
+  auto const routed = static_cast<int64_t>(routed_layers(model, depth).size());
+  Parameters count;
+  count.embedding = vocab_size * D * (model.tie_embeddings ? 1 : 2);
+  count.blocks = model.layers * (block_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
+  if (has_router(depth)) count.routers = routed * D;
+  if (has_predictor(depth)) {
+    int64_t const P = resolved_predictor_width(model, depth);
+    count.predictors = routed * (D * P + P + P + 1);
+  }
+  count.total = count.embedding + count.blocks + count.routers + count.predictors;
+  return count;
+}
+
+double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
+  auto const routed = static_cast<double>(routed_layers(model, depth).size());
+  double const kept = static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
+  double const layers = static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
+  int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;
+  return layers * static_cast<double>(per_layer);
+}
+
+}  // namespace isobath
