@@ -1,0 +1,67 @@
+#pragma once
+// Files that are whole or not there.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace isobath {
+
+namespace fs = std::filesystem;
+
+std::string read_file(fs::path const& path);  // throws Error(data) naming the path
+// Writes to a temporary neighbour, fsyncs, renames. Throws Error(disk) with errno's text.
+void write_file_atomic(fs::path const& path, std::string_view content);
+void sync_folder(fs::path const& folder);     // fsync of a directory, after a rename inside it
+
+// Writes a file piece by piece. Without finish() the file is removed again. Throws Error(disk) with errno's text.
+class FileWriter {
+ public:
+  explicit FileWriter(fs::path const& path);
+  ~FileWriter();
+  FileWriter(FileWriter const&) = delete;
+  FileWriter& operator=(FileWriter const&) = delete;
+  void write(std::span<std::byte const> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void finish();  // fsync and close
+
+ private:
+  fs::path path_;
+  int fd_ = -1;
+};
+
+uint64_t checksum(std::span<std::byte const> bytes);      // XXH3-64
+uint64_t checksum_file(fs::path const& path);
+std::string hex(uint64_t value);              // 16 digits
+
+// Read-only memory map of a whole file.
+class MappedFile {
+ public:
+  explicit MappedFile(fs::path const& path);
+  ~MappedFile();
+  MappedFile(MappedFile&&) noexcept;
+  MappedFile& operator=(MappedFile&&) noexcept;
+  std::span<std::byte const> bytes() const { return {data_, size_}; }
+
+ private:
+  std::byte const* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// An exclusive advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk).
+class FileLock {
+ public:
+  explicit FileLock(fs::path const& path, bool wait = true);
+  ~FileLock();
+  FileLock(FileLock const&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
+fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"
+
+}  // namespace isobath
