@@ -1,0 +1,33 @@
+#pragma once
+// Sources -> documents -> split -> tokenizer -> shards, cached by content.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/shards.h"
+#include "data/tokenizer.h"
+
+namespace isobath {
+
+struct PreparedData {
+  fs::path folder;  // in the cache: tokenizer.model, train-*.shard, valid-*.shard, data.json
+  std::shared_ptr<Tokenizer const> tokenizer;
+  std::vector<fs::path> train, valid;
+  int64_t train_tokens = 0, valid_tokens = 0, train_bytes = 0, valid_bytes = 0;
+  int64_t documents = 0, duplicates_removed = 0;
+  bool from_cache = false;
+};
+
+// Prepares or finds the data; several processes may call it at once (file lock). Throws Error(data) naming the source that is at fault.
+PreparedData prepare_data(DataConfig const&, TokenizerConfig const&);
+
+// What prepare_data would read: files after globbing, and their bytes. For `plan`.
+struct SourceSummary {
+  int64_t files = 0, bytes = 0;
+};
+SourceSummary summarize_sources(DataConfig const&);
+
+}  // namespace isobath

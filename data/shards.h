@@ -1,0 +1,55 @@
+#pragma once
+// Token shards on disk: written once, whole or not there, mapped for reading.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/files.h"
+
+namespace isobath {
+
+struct ShardInfo {
+  int64_t tokens = 0, documents = 0, bytes = 0;  // bytes: of the text the tokens stand for
+  int token_bytes = 2;                           // 2 or 4
+  std::string tokenizer_fingerprint;
+};
+
+// Writes header, document index, tokens and checksum to a temporary neighbour, then renames. `documents[i]` are ids without the closing document_end,
+// which the writer appends.
+void write_shard(fs::path const& path, std::vector<std::vector<int32_t>> const& documents, int32_t document_end, int64_t text_bytes,
+                 std::string const& tokenizer_fingerprint);
+
+class Shard {
+ public:
+  explicit Shard(fs::path const& path, bool verify = false);  // verify: read all of it and compare the checksum. Throws Error(data).
+  ShardInfo const& info() const { return info_; }
+  int32_t token(int64_t index) const;
+  void copy(int64_t first, std::span<int64_t> out) const;
+  std::span<uint64_t const> document_starts() const;          // ascending, [documents]
+
+ private:
+  MappedFile file_;
+  ShardInfo info_;
+};
+
+// Several shards read as one stream of tokens.
+class TokenStream {
+ public:
+  explicit TokenStream(std::vector<fs::path> const& shards);
+  int64_t size() const { return size_; }
+  int64_t documents() const;
+  int64_t text_bytes() const;
+  void copy(int64_t first, std::span<int64_t> out) const;
+  std::vector<int64_t> document_starts_in(int64_t first, int64_t last) const;  // stream offsets of documents that start in [first, last)
+
+ private:
+  std::vector<Shard> shards_;
+  std::vector<int64_t> begins_;
+  int64_t size_ = 0;
+};
+
+}  // namespace isobath

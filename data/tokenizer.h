@@ -1,0 +1,31 @@
+#pragma once
+// Text to ids and back: decode(encode(x)) == x for every byte string.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace isobath {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  virtual std::vector<int32_t> encode(std::string_view bytes) const = 0;  // thread-safe
+  virtual std::string const& piece(int32_t id) const = 0;  // the bytes this id stands for; empty for document_end()
+  virtual int64_t vocab_size() const = 0;
+  virtual int32_t document_end() const = 0;                // closes every document in a token stream
+  virtual std::string fingerprint() const = 0;             // 16 hex digits: equal means same ids for same text
+  virtual std::string kind() const = 0;                    // "byte" | "bpe"
+  virtual std::string serialized() const = 0;              // content of a tokenizer.model file; load_tokenizer reads it back
+  std::string decode(std::span<int32_t const> ids) const;
+};
+
+std::unique_ptr<Tokenizer> byte_tokenizer();                              // 256 bytes + document end
+std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view serialized);  // throws Error(data)
+std::unique_ptr<Tokenizer> load_tokenizer(std::filesystem::path const&);
+
+}  // namespace isobath

@@ -1,0 +1,137 @@
+#pragma once
+// What an experiment is. Plain data; each part of the program takes its own section.
+// Meaning, range, default and resume class of every key: the table in config_fields.cpp
+// (rendered for people as configs/README.md).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/units.h"
+
+namespace isobath {
+
+struct DataConfig {
+  std::vector<std::string> sources{"libtorch-headers"};
+  std::vector<std::string> valid_sources;  // empty: split from `sources`
+  std::string split = "document";          // document | tail
+  double valid_fraction = 0.02;
+  int64_t max_bytes = 0;                   // 0: all
+  std::string text_key = "text";
+  bool isolate_documents = false;
+  std::string cache_dir = "auto";
+};
+
+struct TokenizerConfig {
+  std::string kind = "bpe";  // bpe | byte | a path to tokenizer.model
+  int64_t vocab_size = 512;
+  int64_t train_bytes = 16 << 20;  // text the BPE is trained on
+};
+
+struct ModelConfig {
+  int64_t layers = 4;
+  int64_t width = 64;
+  int64_t heads = 4;
+  int64_t kv_heads = 4;
+  std::string mlp = "swiglu";  // swiglu | gelu
+  int64_t mlp_width = 0;       // 0: auto
+  int64_t context = 128;
+  bool tie_embeddings = true;
+  double rope_theta = 10000;
+  double norm_eps = 1e-5;
+  double init_std = 0;  // 0: auto
+  bool qk_norm = false;
+};
+
+struct DepthConfig {
+  std::string kind = "dense";     // dense | mod
+  double capacity = 0.125;
+  int64_t stride = 2;
+  int64_t offset = 1;
+  std::string router = "linear";  // linear | random
+  std::string gate = "raw";       // raw | sigmoid | sigmoid2 | tanh | none
+  std::string causal = "predictor";  // none | bce | predictor
+  double bce_weight = 0.01;
+  int64_t predictor_width = 0;    // 0: auto
+  double threshold_decay = 0.99;  // running quantile for `causal: none`
+};
+
+struct TrainConfig {
+  Duration budget{1000, Unit::step};
+  int64_t batch_tokens = 1024;
+  int64_t micro_batch_tokens = 0;  // 0: auto
+  double lr = 3e-3;
+  double min_lr = 0.1;             // share of lr
+  std::string schedule = "cosine";  // cosine | wsd
+  Duration warmup{5, Unit::percent};
+  Duration decay{20, Unit::percent};  // the last part of `wsd`
+  double weight_decay = 0.1;
+  std::vector<double> betas{0.9, 0.95};
+  double eps = 1e-8;
+  double clip_norm = 1.0;
+  Duration log_every{10, Unit::step};
+  int64_t threads = 0;  // 0: auto
+};
+
+struct EvalConfig {
+  Duration every{25, Unit::percent};
+  int64_t tokens = 16384;          // 0: all of the validation text
+  int64_t final_tokens = 0;        // same, for the evaluation that ends a run
+  std::string routing = "both";    // topk | causal | both
+  int64_t sample_tokens = 64;      // length of the text sample; 0: none
+  std::string sample_prompt;
+};
+
+struct CheckpointConfig {
+  Duration every{25, Unit::percent};
+  int64_t keep = 2;
+};
+
+// `match: {forward_flops_of: dense, adjust: layers}`
+struct MatchConfig {
+  std::string forward_flops_of;    // name of another arm; empty: no matching
+  std::string adjust = "layers";   // layers (then mlp_width) | mlp_width
+};
+
+// One assignment of an arm's `set:`, kept as text so that it goes through the same checks as any other value.
+struct Assignment {
+  std::string path;   // "model.layers"
+  std::string value;  // YAML text of the value
+  std::string where;  // "quickstart.yaml:31:14"
+};
+
+struct ArmConfig {
+  std::string name;
+  std::vector<Assignment> set;
+  MatchConfig match;
+};
+
+struct CompareConfig {
+  std::string baseline;
+  std::vector<int64_t> seeds{1};
+  int64_t jobs = 1;  // runs at a time, each with its share of the cores
+  std::vector<ArmConfig> arms;
+};
+
+struct Config {
+  std::string name = "run";
+  std::string run_dir = "runs";
+  int64_t seed = 1;
+  std::string device = "cpu";      // auto | cpu
+  std::string precision = "fp32";  // fp32
+  DataConfig data;
+  TokenizerConfig tokenizer;
+  ModelConfig model;
+  DepthConfig depth;
+  TrainConfig train;
+  EvalConfig eval;
+  CheckpointConfig checkpoint;
+  CompareConfig compare;
+};
+
+// Values that `auto` stands for.
+int64_t resolved_mlp_width(ModelConfig const&);        // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
+double resolved_init_std(ModelConfig const&);         // 0.5 / sqrt(width)
+int64_t resolved_predictor_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
+
+}  // namespace isobath

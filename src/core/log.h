@@ -1,0 +1,21 @@
+#pragma once
+// One log for the program: stderr (plain or coloured) and, during a run, a file beside it.
+
+#include <filesystem>
+#include <string>
+
+namespace isobath {
+
+void log_to_file(std::filesystem::path const& path);  // appends; called once the run folder exists
+void log_info(std::string const& message);
+void log_warning(std::string const& message);
+void log_error(std::string const& message);
+
+// The one live line of a long job. On a terminal it is redrawn in place (at most 10 a second); elsewhere nothing is
+// printed here and callers log plain lines at their own pace. NO_COLOR and TERM=dumb are honoured.
+bool terminal_is_live();
+void live_line(std::string const& text);
+void end_live_line();
+bool use_color();
+
+}  // namespace isobath

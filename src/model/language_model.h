@@ -1,0 +1,78 @@
+#pragma once
+// A decoder-only transformer whose blocks may be routed (Raposo et al. 2024, arXiv 2404.02258).
+
+#include <torch/nn/module.h>
+
+#include <memory>
+#include <vector>
+
+#include "core/config.h"
+#include "model/plan.h"
+#include "nn/rows.h"
+
+namespace isobath {
+
+// How a routed block picks its rows: the K best of the sequence (training; looks at the future), or one decision per token
+// from the past alone (what generation can do).
+enum class Routing { topk, causal };
+
+// What random routers draw from: equal keys draw equal numbers.
+struct NoiseKey {
+  uint64_t seed = 0;
+  int64_t step = 0;
+  int64_t micro_batch = 0;
+};
+
+struct ModelInput {
+  at::Tensor tokens_BT;     // int64
+  at::Tensor positions_BT;  // int64; undefined: 0..T-1
+  at::Tensor segments_BT;   // int64; undefined: attention crosses documents
+};
+
+// Per routed layer, summed over the batch; int64, on the model's device, never read by the model itself.
+// Columns: rows that ran; query-key pairs attended in them; tokens the causal decision says yes to; tokens top-k picks; tokens both pick.
+// decided / picked / both are measured under either routing (precision = both / decided, recall = both / picked).
+enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
+
+struct ModelOutput {
+  at::Tensor x_ND;              // final hidden states after the last norm, N = B * T
+  at::Tensor router_loss;       // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor predictor_loss;    // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor routing_NC;        // int64 [routed layers, routing_columns]; undefined for a dense model
+  at::Tensor depth_BT;          // int64: blocks each token went through
+};
+
+class LanguageModel : public torch::nn::Module {
+ public:
+  // Initial values are keyed by (seed, parameter name): models that share a parameter share its start.
+  LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed);
+  ~LanguageModel() override;
+
+  ModelOutput forward(ModelInput const& input, Routing routing, NoiseKey const& noise);
+
+  // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
+  at::Tensor const& head_weight() const;
+  // Sum of nats over targets_N that are not -100.
+  at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;
+  at::Tensor logits(at::Tensor const& x_ND) const;
+
+  ModelConfig const& model_config() const { return model_; }
+  DepthConfig const& depth_config() const { return depth_; }
+  int64_t vocab_size() const { return vocab_size_; }
+
+  // Parameters in three disjoint groups. Matrices of linear maps and embeddings decay; norms, router vectors do not;
+  // predictors have their own group (and clipping) so that switching them on changes nothing else.
+  struct Groups {
+    std::vector<std::pair<std::string, at::Tensor>> decay, no_decay, predictor;
+  };
+  Groups parameter_groups() const;
+
+ private:
+  struct Parts;
+  ModelConfig model_;
+  DepthConfig depth_;
+  int64_t vocab_size_;
+  std::shared_ptr<Parts> parts_;
+};
+
+}  // namespace isobath

@@ -1,0 +1,35 @@
+#pragma once
+// Float loops behind ops.h: no LibTorch, no threads (ops.cpp hands each thread a range of rows), one build with run-time dispatch to
+// AVX-512, AVX2 or baseline. All pointers are contiguous, row-major.
+
+#include <cstdint>
+
+namespace isobath::kernels {
+
+void rms_norm(float const* x, float const* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps);
+// Writes dx; adds to dweight[width].
+void rms_norm_backward(float const* dy, float const* x, float const* weight, float const* rstd, float* dx, float* dweight, int64_t rows,
+                       int64_t width);
+
+// gate_up: [rows, 2 hidden], y: [rows, hidden].
+void swiglu(float const* gate_up, float* y, int64_t rows, int64_t hidden);
+void swiglu_backward(float const* dy, float const* gate_up, float* dgate_up, int64_t rows, int64_t hidden);
+
+void gelu(float const* x, float* y, int64_t count);
+void gelu_backward(float const* dy, float const* x, float* dx, int64_t count);
+
+// Rotates `heads` heads of every row of x (row stride x_stride) into y (row stride y_stride). inverse: rotates back.
+void rotate(float const* x, int64_t x_stride, float* y, int64_t y_stride, int64_t const* positions, float const* cos, float const* sin,
+            int64_t rows, int64_t heads, int64_t head_dim, bool inverse);
+void copy_rows(float const* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t width);
+
+// Turns a row of logits into its softmax minus the one-hot target, in place, and gives -log softmax[target]. Target < 0: zeros.
+void cross_entropy(float* logits, int64_t const* targets, float* losses, int64_t rows, int64_t vocab, bool gradients);
+
+// y[index[r]] += weight[r] * delta[r]; weight may be null (1).
+void scatter_add(float* y, int64_t const* index, float const* delta, float const* weight, int64_t rows, int64_t width);
+// ddelta[r] = weight[r] * dy[index[r]]; dweight[r] = dot(delta[r], dy[index[r]]) where dweight is not null.
+void scatter_add_backward(float const* dy, int64_t const* index, float const* delta, float const* weight, float* ddelta, float* dweight,
+                          int64_t rows, int64_t width);
+
+}  // namespace isobath::kernels

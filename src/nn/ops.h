@@ -1,0 +1,56 @@
+#pragma once
+// Every piece of arithmetic a model is made of, as free functions, so that a faster kernel can take a function's place without
+// touching a model. Float tensors on the CPU take the fused kernels of kernels_cpu.cpp; everything else (fp64, other devices) takes
+// the plain composition of ATen operators, which is also the tests' reference.
+//
+// Shapes: B sequences, T time, K routed tokens, R packed rows, D width, H heads, G key-value heads, E head dim, F hidden, V vocabulary.
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+#include "nn/rows.h"
+
+namespace isobath::ops {
+
+// x_RD * weight_D / sqrt(mean(x^2) + eps), over the last dimension (Zhang & Sennrich 2019).
+at::Tensor rms_norm(at::Tensor const& x_RD, at::Tensor const& weight_D, double eps);
+
+// x_RI W_OI^T.
+at::Tensor linear(at::Tensor const& x_RI, at::Tensor const& weight_OI);
+
+// silu(gate) * up of gate_up_RX = [gate_RF | up_RF] (Shazeer 2020).
+at::Tensor swiglu(at::Tensor const& gate_up_RX);
+at::Tensor gelu(at::Tensor const& x_RF);  // tanh form
+
+// cos and sin of position * theta^(-2i/E) for positions 0..length-1: [length, E/2] each.
+std::tuple<at::Tensor, at::Tensor> rotary_tables(int64_t length, int64_t head_dim, double theta, at::TensorOptions const& options);
+
+// Splits qkv_RX = [q_RHE | k_RGE | v_RGE] and rotates queries and keys by the rows' original positions (rotate-half, as Llama's).
+std::tuple<at::Tensor, at::Tensor, at::Tensor> split_rotary(at::Tensor const& qkv_RX, int64_t heads, int64_t kv_heads, int64_t head_dim,
+                                                            at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
+
+// The same for separate tensors that were normalised in between (QK norm).
+at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
+
+// Causal attention among the rows that are present: within a sequence, row i sees row j when j is not later (and of the same
+// segment, where segments are given). Returns [R, H * E]. Rows being sorted, causal among them is the position mask.
+at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
+
+// Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing from the device.
+at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
+
+at::Tensor gather_rows(at::Tensor const& x_ND, at::Tensor const& index_R);
+// x_ND with weight_R * delta_RD added to the rows index_R (each at most once). weight_R undefined: 1.
+at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, at::Tensor const& delta_RD, at::Tensor const& weight_R);
+
+// Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. Works through the rows in chunks and computes
+// the gradients on the way, so that never more than one chunk of logits exists.
+at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
+// The same per row, without gradients (0 where ignored).
+at::Tensor token_losses(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
+
+// Sum of binary cross-entropies of logits_N against targets_N in {0, 1}.
+at::Tensor binary_cross_entropy_sum(at::Tensor const& logits_N, at::Tensor const& targets_N);
+
+}  // namespace isobath::ops

@@ -1,0 +1,49 @@
+#include "nn/rows.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cumsum.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/nonzero.h>
+
+namespace isobath {
+
+Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor const& segments_BT, at::Device device) {
+  Rows rows;
+  rows.sequences = B;
+  rows.longest = T;
+  rows.count = B * T;
+  rows.positions_R = positions_BT.defined()
+                         ? positions_BT.reshape({-1})
+                         : at::arange(T, at::TensorOptions().dtype(at::kLong).device(device)).expand({B, T}).reshape({-1});
+  if (segments_BT.defined()) rows.segments_R = segments_BT.reshape({-1});
+  return rows;
+}
+
+Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence) {
+  Rows selected;
+  selected.sequences = rows.sequences;
+  selected.longest = rows_per_sequence;
+  selected.count = rows.sequences * rows_per_sequence;
+  selected.positions_R = rows.positions_R.index_select(0, index_R);
+  if (rows.segments_R.defined()) selected.segments_R = rows.segments_R.index_select(0, index_R);
+  return selected;
+}
+
+Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& index_R) {
+  index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
+  at::Tensor const counts_BT = mask_BT.cumsum(1);  // how many rows of the sequence up to and including this token
+  Rows selected;
+  selected.sequences = rows.sequences;
+  selected.count = index_R.size(0);
+  selected.longest = selected.count ? counts_BT.select(1, -1).max().item<int64_t>() : 0;
+  selected.positions_R = rows.positions_R.index_select(0, index_R);
+  if (rows.segments_R.defined()) selected.segments_R = rows.segments_R.index_select(0, index_R);
+  if (selected.count != selected.sequences * selected.longest) {
+    at::Tensor const first_cell_B1 = at::arange(rows.sequences, index_R.options()).unsqueeze(1) * selected.longest;
+    selected.cells_R = (counts_BT - 1 + first_cell_B1).reshape({-1}).index_select(0, index_R);
+  }
+  return selected;
+}
+
+}  // namespace isobath
