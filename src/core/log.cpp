@@ -1,0 +1,128 @@
+#include "core/log.h"
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+#include "core/error.h"
+
+namespace isobath {
+namespace {
+
+// The terminal's side: the live line is cleared before a log line and drawn again by its next update.
+std::mutex terminal_mutex;
+bool live_line_shown = false;
+std::chrono::steady_clock::time_point live_line_drawn;
+
+void print(std::string const& text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    ssize_t const written = write(STDERR_FILENO, text.data() + done, text.size() - done);
+    if (written <= 0 && errno != EINTR) return;  // nobody is listening
+    if (written > 0) done += static_cast<size_t>(written);
+  }
+}
+
+void clear_live_line() {
+  if (live_line_shown) print("\r\x1b[K");
+  live_line_shown = false;
+}
+
+class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(spdlog::details::log_msg const& message) override {
+    std::string line(message.payload.data(), message.payload.size());
+    if (message.level == spdlog::level::warn) line = paint("33", "warning: ") + line;
+    if (message.level == spdlog::level::err) line = paint("31", "error: ") + line;
+    std::lock_guard lock(terminal_mutex);
+    clear_live_line();
+    print(line + "\n");
+  }
+  void flush_() override {}
+
+ private:
+  static std::string paint(char const* code, std::string const& text) {
+    return use_color() ? std::string("\x1b[") + code + "m" + text + "\x1b[0m" : text;
+  }
+};
+
+spdlog::logger& logger() {
+  static auto const instance = [] {
+    auto made = std::make_shared<spdlog::logger>("isobath", std::make_shared<TerminalSink>());
+    made->flush_on(spdlog::level::info);
+    made->set_error_handler([](std::string const& what) { print("log: " + what + "\n"); });
+    return made;
+  }();
+  return *instance;
+}
+
+bool is_dumb() {
+  char const* term = std::getenv("TERM");
+  return term == nullptr || *term == '\0' || std::strcmp(term, "dumb") == 0;
+}
+
+size_t terminal_columns() {
+  winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+}  // namespace
+
+void log_to_file(std::filesystem::path const& path) {
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
+    sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+    logger().sinks().push_back(std::move(sink));
+  } catch (spdlog::spdlog_ex const& error) {
+    throw Error(ExitCode::disk, "cannot write the log " + path.string() + ": " + error.what());
+  }
+}
+
+void log_info(std::string const& message) { logger().log(spdlog::level::info, spdlog::string_view_t(message)); }
+void log_warning(std::string const& message) { logger().log(spdlog::level::warn, spdlog::string_view_t(message)); }
+void log_error(std::string const& message) { logger().log(spdlog::level::err, spdlog::string_view_t(message)); }
+
+bool use_color() {
+  static bool const answer = [] {
+    char const* no_color = std::getenv("NO_COLOR");
+    return isatty(STDERR_FILENO) == 1 && !is_dumb() && (no_color == nullptr || *no_color == '\0');
+  }();
+  return answer;
+}
+
+bool terminal_is_live() {
+  static bool const answer = isatty(STDERR_FILENO) == 1 && !is_dumb();
+  return answer;
+}
+
+void live_line(std::string const& text) {
+  if (!terminal_is_live()) return;
+  std::lock_guard lock(terminal_mutex);
+  auto const now = std::chrono::steady_clock::now();
+  if (live_line_shown && now - live_line_drawn < std::chrono::milliseconds(100)) return;
+  // A line that wraps cannot be redrawn in place. Cut between UTF-8 characters.
+  size_t length = std::min(text.size(), terminal_columns() - 1);
+  while (length < text.size() && length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80) --length;
+  print("\r\x1b[K" + text.substr(0, length));
+  live_line_shown = true;
+  live_line_drawn = now;
+}
+
+void end_live_line() {
+  std::lock_guard lock(terminal_mutex);
+  if (live_line_shown) print("\n");
+  live_line_shown = false;
+}
+
+}  // namespace isobath

@@ -1,0 +1,116 @@
+// isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]
+// Maps every error to one message and one exit code.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/stop.h"
+#include "trainer/cli/commands.h"
+
+#ifndef ISOBATH_VERSION
+#define ISOBATH_VERSION "0.1.0"
+#endif
+
+namespace isobath {
+namespace {
+
+constexpr char const* examples = R"(Examples:
+  isobath plan configs/quickstart.yaml              what it will cost, before anything is allocated
+  isobath compare configs/quickstart.yaml           every arm and seed at equal compute, then the report
+  isobath train configs/shakespeare.yaml data.sources=[~/books] train.budget=500step
+  isobath config help train                         every key of a section with its default
+
+Anything that belongs to an experiment is a key of its YAML file; key.path=value overrides one for this call.
+'isobath COMMAND --help' says more about a command.)";
+
+// Commands in the order a person meets them; the group names are headings of --help.
+void add_commands(CLI::App& app) {
+  add_config(app);
+}
+
+class Help : public CLI::Formatter {
+ public:
+  std::string make_usage(CLI::App const* app, std::string name) const override {
+    if (app->get_parent() != nullptr) return CLI::Formatter::make_usage(app, name);
+    return "Usage: isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]\n";
+  }
+};
+
+std::string first_line(std::string const& text) { return text.substr(0, text.find('\n')); }
+
+void say(std::string const& message) {
+  end_live_line();
+  if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
+}
+
+// LibTorch reports refused memory as an ordinary error.
+bool is_refused_memory(std::string const& what) {
+  return what.find("can't allocate memory") != std::string::npos || what.find("not enough memory") != std::string::npos ||
+         what.find("out of memory") != std::string::npos;
+}
+
+int usage_error(CLI::App const& app, CLI::ParseError const& error) {
+  CLI::App const* command = &app;
+  std::string name = "isobath";
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    name += " " + command->get_name();
+  }
+  say("isobath: " + first_line(error.what()) + " (see '" + name + " --help')");
+  return static_cast<int>(ExitCode::config);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Isobath trains, compares and runs language models that spend compute where it is needed.", "isobath");
+  app.set_version_flag("--version", std::string("isobath ") + ISOBATH_VERSION, "Print the version and leave");
+  app.set_help_flag("-h,--help", "Print this help and leave");
+  app.formatter(std::make_shared<Help>());
+  app.footer(examples);
+  app.require_subcommand(1);
+  add_commands(app);
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::Success const& request) {  // --help, --version
+    return app.exit(request);
+  } catch (CLI::ParseError const& error) {
+    return usage_error(app, error);
+  }
+  return static_cast<int>(ExitCode::ok);
+}
+
+}  // namespace
+}  // namespace isobath
+
+int main(int argc, char** argv) {
+  using isobath::ExitCode;
+  isobath::install_stop_handlers();
+  try {
+    int const code = isobath::run(argc, argv);
+    std::cout.flush();
+    isobath::end_live_line();
+    return code;
+  } catch (isobath::ConfigError const& error) {
+    for (std::string const& problem : error.problems()) isobath::say(problem);
+    return static_cast<int>(error.code());
+  } catch (isobath::Error const& error) {
+    isobath::say(*error.what() ? std::string("isobath: ") + error.what() : "");
+    return static_cast<int>(error.code());
+  } catch (std::bad_alloc const&) {
+    isobath::say("isobath: out of memory");
+    return static_cast<int>(ExitCode::allocation);
+  } catch (std::exception const& error) {
+    std::string const what = error.what();
+    isobath::say("isobath: " + isobath::first_line(what));
+    return static_cast<int>(isobath::is_refused_memory(what) ? ExitCode::allocation : ExitCode::other);
+  } catch (...) {
+    isobath::say("isobath: unknown error");
+    return static_cast<int>(ExitCode::other);
+  }
+}

@@ -1,0 +1,33 @@
+#include <CLI/CLI.hpp>
+
+#include "core/error.h"
+#include "trainer/cli/commands.h"
+
+namespace isobath {
+
+std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help, bool required) {
+  auto words = std::make_shared<std::vector<std::string>>();
+  auto target = std::make_shared<Target>();
+  command.add_option(name, *words, help + ", then any number of key.path=value")
+      ->type_name("[key.path=value ...]")
+      ->expected(0, -1);
+  // Runs before the command's own callback. Which word is which shows by its '=', so their order is free.
+  command.parse_complete_callback([words, target, name, required] {
+    for (std::string const& word : *words) {
+      // "dir=x/config.yaml" is a path, "data.sources=[a/b]" is not: a key holds no slash.
+      auto const equals = word.find('=');
+      if (equals != std::string::npos && word.find('/') > equals) {
+        target->overrides.push_back(word);
+      } else if (target->path.empty()) {
+        target->path = word;
+      } else {
+        throw Error(ExitCode::config, "'" + word + "': one " + name + " is enough ('" + target->path +
+                                          "' came first); what follows it reads key.path=value");
+      }
+    }
+    if (required && target->path.empty()) throw CLI::RequiredError(name);
+  });
+  return target;
+}
+
+}  // namespace isobath
