@@ -7,6 +7,10 @@
 # Search order: -DTorch_DIR=..., CMAKE_PREFIX_PATH (variable or environment; a LibTorch folder, a wheel's torch/ or torch/share/cmake,
 # or a virtual environment), the active Python's torch, then the project's own .venv (made by scripts/setup.sh).
 
+# `cmake -P LibTorch.cmake` prints (on stderr) which one a build would take, or fails: scripts/setup.sh asks this before it downloads one.
+
+get_filename_component(ISOBATH_VENV "${CMAKE_CURRENT_LIST_DIR}/../../.venv" ABSOLUTE)
+
 # Sets `result` to the LibTorch root that `path` lies in or holds, or to "".
 function(isobath_torch_root path result)
   set(candidates "${path}" "${path}/../.." "${path}/../../.." "${path}/libtorch" "${path}/torch")
@@ -55,7 +59,7 @@ function(isobath_find_torch result)
     endif()
   endif()
   if(NOT root)
-    isobath_torch_root("${PROJECT_SOURCE_DIR}/.venv" root)
+    isobath_torch_root("${ISOBATH_VENV}" root)
   endif()
   if(NOT root)
     message(FATAL_ERROR
@@ -69,11 +73,24 @@ endfunction()
 
 isobath_find_torch(ISOBATH_TORCH_ROOT)
 
-set(isobath_torch_version "unknown version")
-if(EXISTS "${ISOBATH_TORCH_ROOT}/include/torch/version.h")
-  file(STRINGS "${ISOBATH_TORCH_ROOT}/include/torch/version.h" line REGEX "define TORCH_VERSION \"")
-  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" isobath_torch_version "${line}")
+if(CMAKE_SCRIPT_MODE_FILE)
+  message("${ISOBATH_TORCH_ROOT}")
+  return()
 endif()
+
+set(isobath_torch_version "")
+file(GLOB_RECURSE headers "${ISOBATH_TORCH_ROOT}/include/torch/headeronly/version.h" "${ISOBATH_TORCH_ROOT}/include/torch/csrc/api/include/torch/version.h")
+foreach(part IN ITEMS MAJOR MINOR PATCH)
+  foreach(header IN LISTS headers)
+    file(STRINGS "${header}" line REGEX "define TORCH_VERSION_${part} [0-9]+")
+    if(line)
+      string(REGEX REPLACE ".* ([0-9]+).*" "\\1" number "${line}")
+      list(APPEND isobath_torch_version ${number})
+      break()
+    endif()
+  endforeach()
+endforeach()
+list(JOIN isobath_torch_version "." isobath_torch_version)
 if(EXISTS "${ISOBATH_TORCH_ROOT}/share/cmake/Torch/TorchConfig.cmake")
   file(STRINGS "${ISOBATH_TORCH_ROOT}/share/cmake/Torch/TorchConfig.cmake" old_abi REGEX "_GLIBCXX_USE_CXX11_ABI=0")
   if(old_abi)
@@ -82,6 +99,8 @@ if(EXISTS "${ISOBATH_TORCH_ROOT}/share/cmake/Torch/TorchConfig.cmake")
 endif()
 message(STATUS "LibTorch ${isobath_torch_version}: ${ISOBATH_TORCH_ROOT}")
 
+# at::parallel_for is a header: without OpenMP it silently runs on one thread. The flag, not the library's path: at run time
+# the libgomp that LibTorch itself loaded serves both.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 
 foreach(library IN ITEMS c10 torch_cpu)
@@ -90,8 +109,10 @@ foreach(library IN ITEMS c10 torch_cpu)
 endforeach()
 
 add_library(isobath::torch INTERFACE IMPORTED)
-target_link_libraries(isobath::torch INTERFACE isobath::torch_cpu isobath::c10 OpenMP::OpenMP_CXX)
+target_link_libraries(isobath::torch INTERFACE isobath::torch_cpu isobath::c10)
 target_compile_definitions(isobath::torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+target_compile_options(isobath::torch INTERFACE ${OpenMP_CXX_FLAGS})
+target_link_options(isobath::torch INTERFACE ${OpenMP_CXX_FLAGS})
 # -idirafter: LibTorch's folder carries its own fmt, which must not come before the system's.
 target_compile_options(isobath::torch INTERFACE
   "SHELL:-idirafter ${ISOBATH_TORCH_ROOT}/include"

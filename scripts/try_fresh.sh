@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Proves the README's two commands in a bare Debian 12: debootstrap (minbase) into a temporary folder, a clean clone of this
+# repository's HEAD, then scripts/quickstart.sh and scripts/test.sh inside. Needs root and debootstrap. Reports minutes and megabytes.
+#
+#   scripts/try_fresh.sh [--keep] [--only quickstart|test]
+#
+# Of the host, only the certificate bundle comes along (as PIP_CERT and SSL_CERT_FILE), for networks with a certificate of their own.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+keep=no
+steps=(quickstart test)
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --keep) keep=yes ;;
+    --only) steps=("$2"); shift ;;
+    *) echo "try_fresh.sh: unknown argument '$1' (known: --keep, --only quickstart|test)" >&2; exit 2 ;;
+  esac
+  shift
+done
+[[ $(id -u) == 0 ]] || { echo "try_fresh.sh: needs root (debootstrap and chroot)" >&2; exit 1; }
+command -v debootstrap >/dev/null || { echo "try_fresh.sh: install debootstrap first" >&2; exit 1; }
+
+mirror=$(apt-cache policy 2>/dev/null | grep -oE 'https?://[^ ]+/debian/? ' | grep -v security | head -n 1 | tr -d ' ' || true)
+mirror=${mirror:-MIRROR}
+bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+
+fresh=$(mktemp -d -t isobath-fresh.XXXXXX)
+cleanup() {
+  for mounted in proc dev; do
+    mountpoint -q "$fresh/$mounted" && umount "$fresh/$mounted"
+  done
+  if [[ $keep == yes ]]; then
+    echo "kept: $fresh"
+  else
+    rm -rf --one-file-system "$fresh"
+  fi
+}
+trap cleanup EXIT
+
+megabytes() { du -sm --one-file-system "$fresh" | cut -f1; }
+received() { awk -F'[: ]+' '/:/ {sum += $3} END {print int(sum / 1e6)}' <(sed 's/^ *//' /proc/net/dev | grep -v '^lo:'); }
+
+echo "debootstrap bookworm from $mirror into $fresh"
+debootstrap --variant=minbase bookworm "$fresh" "$mirror" >"$fresh.log" 2>&1 || { tail "$fresh.log"; exit 1; }
+rm -f "$fresh.log"
+git clone --quiet --no-local "$root" "$fresh/root/isobath"
+cp "$bundle" "$fresh/root/certificates.crt"
+cp /etc/resolv.conf "$fresh/etc/resolv.conf"
+mount -t proc proc "$fresh/proc"
+mount --rbind /dev "$fresh/dev"
+mount --make-rslave "$fresh/dev"
+
+summary=()
+for step in "${steps[@]}"; do
+  echo "=== scripts/$step.sh in a bare root"
+  size=$(megabytes) traffic=$(received) start=$SECONDS status=0
+  chroot "$fresh" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    PIP_CERT=/root/certificates.crt SSL_CERT_FILE=/root/certificates.crt "/root/isobath/scripts/$step.sh" || status=$?
+  seconds=$((SECONDS - start))
+  summary+=("$(printf 'scripts/%s.sh: exit %d, %d min %02d s, %d MB received, %d MB on disk' \
+    "$step" "$status" $((seconds / 60)) $((seconds % 60)) $(($(received) - traffic)) $(($(megabytes) - size)))")
+  [[ $status == 0 ]] || break
+done
+echo
+printf '%s\n' "${summary[@]}"
+exit "$status"
