@@ -60,6 +60,16 @@ class LanguageModel : public torch::nn::Module {
   DepthConfig const& depth_config() const { return depth_; }
   int64_t vocab_size() const { return vocab_size_; }
 
+  // Every stored tensor under its public (Hugging Face Llama) name, as a detached view of the model's storage.
+  // Fused parameters appear as their parts; `init_std` < 0 means that the tensor starts as the constant `init_value`.
+  struct Stored {
+    std::string name;
+    at::Tensor tensor;
+    double init_std = -1;
+    double init_value = 0;
+  };
+  std::vector<Stored> stored() const;
+
   // Parameters in three disjoint groups. Matrices of linear maps and embeddings decay; norms, router vectors do not;
   // predictors have their own group (and clipping) so that switching them on changes nothing else.
   struct Groups {

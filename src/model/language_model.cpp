@@ -1,0 +1,183 @@
+#include "model/language_model.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "model/routed_block.h"
+#include "nn/ops.h"
+
+namespace isobath {
+
+struct LanguageModel::Parts {
+  // Each layer is one or the other.
+  struct Layer {
+    std::shared_ptr<BlockImpl> dense;
+    std::shared_ptr<RoutedBlockImpl> routed;
+    BlockImpl& block() const { return routed ? *routed->block : *dense; }
+  };
+  at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
+  std::vector<Layer> layers;
+  RotaryTables rotary;
+};
+
+LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
+    : model_(model), depth_(depth), vocab_size_(vocab_size), parts_(std::make_shared<Parts>()) {
+  parts_->embedding_VD = register_parameter("embedding", at::empty({vocab_size, model.width}));
+  for (int64_t layer = 0; layer < model.layers; ++layer) {
+    std::string const name = "layer" + std::to_string(layer);
+    if (is_routed(depth, layer)) {
+      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth))});
+    } else {
+      parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
+    }
+  }
+  parts_->norm_D = register_parameter("norm", at::ones({model.width}));
+  if (!model.tie_embeddings) parts_->head_VD = register_parameter("head", at::empty({vocab_size, model.width}));
+  std::tie(parts_->rotary.cos_TE, parts_->rotary.sin_TE) =
+      ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kFloat));
+
+  for (Stored const& stored : this->stored()) {
+    if (stored.init_std < 0) {
+      at::Tensor(stored.tensor).fill_(stored.init_value);
+      continue;
+    }
+    uint64_t const key = make_key({seed, hash_text(stored.name)});
+    float* values = stored.tensor.mutable_data_ptr<float>();
+    at::parallel_for(0, stored.tensor.numel(), 16384, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        values[i] = static_cast<float>(stored.init_std * random_normal(key, static_cast<uint64_t>(i)));
+    });
+  }
+}
+
+LanguageModel::~LanguageModel() = default;
+
+ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, NoiseKey const& noise) {
+  int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1);
+  if (T > model_.context)
+    throw Error(ExitCode::data, "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
+  at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
+  // The tables follow the model's type and device (tests run in fp64).
+  RotaryTables const rotary{parts_->rotary.cos_TE.to(x_ND.options()), parts_->rotary.sin_TE.to(x_ND.options())};
+  Rows const rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
+
+  ModelOutput output;
+  std::vector<at::Tensor> statistics_NC, ran_NBT;
+  auto const add = [](at::Tensor& sum, at::Tensor const& term) {
+    if (term.defined()) sum = sum.defined() ? sum + term : term;
+  };
+  for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
+    auto const& [dense, routed] = parts_->layers[layer];
+    if (dense) {
+      x_ND = dense->forward(x_ND, rows, rotary);
+      continue;
+    }
+    uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
+    auto result = routed->forward(x_ND, rows, rotary, routing, noise_key);
+    x_ND = result.x_ND;
+    add(output.router_loss, result.router_loss);
+    add(output.predictor_loss, result.predictor_loss);
+    statistics_NC.push_back(result.statistics_C);
+    ran_NBT.push_back(result.ran_BT);
+  }
+  output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
+
+  int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
+  if (routed_count > 0) {
+    double const share = 1.0 / static_cast<double>(B * T * routed_count);
+    if (output.router_loss.defined()) output.router_loss = output.router_loss * share;
+    if (output.predictor_loss.defined()) output.predictor_loss = output.predictor_loss * share;
+    output.routing_NC = at::stack(statistics_NC);
+  }
+  if (!at::GradMode::is_enabled()) {
+    output.depth_BT = at::full({B, T}, model_.layers - routed_count, input.tokens_BT.options());
+    for (at::Tensor const& ran_BT : ran_NBT) output.depth_BT.add_(ran_BT);
+  }
+  return output;
+}
+
+at::Tensor const& LanguageModel::head_weight() const { return parts_->head_VD.defined() ? parts_->head_VD : parts_->embedding_VD; }
+
+at::Tensor LanguageModel::loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const {
+  return ops::linear_cross_entropy(output.x_ND, head_weight(), targets_N.reshape({-1}));
+}
+
+at::Tensor LanguageModel::logits(at::Tensor const& x_ND) const { return ops::linear(x_ND, head_weight()); }
+
+std::vector<LanguageModel::Stored> LanguageModel::stored() const {
+  double const std = resolved_init_std(model_);
+  double const residual_std = std / std::sqrt(2.0 * static_cast<double>(model_.layers));  // GPT-2: branches that add to the residual
+  double const width = static_cast<double>(model_.width);
+  std::vector<Stored> all;
+  auto const random = [&](std::string const& name, at::Tensor const& tensor, double deviation) {
+    if (tensor.defined()) all.push_back({name, tensor.detach(), deviation, 0});
+  };
+  auto const constant = [&](std::string const& name, at::Tensor const& tensor, double value) {
+    if (tensor.defined()) all.push_back({name, tensor.detach(), -1, value});
+  };
+
+  random("model.embed_tokens.weight", parts_->embedding_VD, std);
+  for (size_t i = 0; i < parts_->layers.size(); ++i) {
+    std::string const layer = "model.layers." + std::to_string(i) + ".";
+    BlockImpl const& block = parts_->layers[i].block();
+    AttentionImpl const& attention = *block.attention;
+    MlpImpl const& mlp = *block.mlp;
+    int64_t const q = attention.heads * attention.head_dim, k = attention.kv_heads * attention.head_dim;
+    constant(layer + "input_layernorm.weight", attention.norm_D, 1);
+    random(layer + "self_attn.q_proj.weight", attention.qkv_XD.narrow(0, 0, q), std);
+    random(layer + "self_attn.k_proj.weight", attention.qkv_XD.narrow(0, q, k), std);
+    random(layer + "self_attn.v_proj.weight", attention.qkv_XD.narrow(0, q + k, k), std);
+    random(layer + "self_attn.o_proj.weight", attention.o_DX, residual_std);
+    constant(layer + "self_attn.q_norm.weight", attention.q_norm_E, 1);
+    constant(layer + "self_attn.k_norm.weight", attention.k_norm_E, 1);
+    constant(layer + "post_attention_layernorm.weight", mlp.norm_D, 1);
+    if (mlp.gated) {
+      int64_t const hidden = mlp.up_FD.size(0) / 2;
+      random(layer + "mlp.gate_proj.weight", mlp.up_FD.narrow(0, 0, hidden), std);
+      random(layer + "mlp.up_proj.weight", mlp.up_FD.narrow(0, hidden, hidden), std);
+    } else {
+      random(layer + "mlp.up_proj.weight", mlp.up_FD, std);
+    }
+    random(layer + "mlp.down_proj.weight", mlp.down_DF, residual_std);
+    if (parts_->layers[i].routed) {
+      RouterImpl const& router = *parts_->layers[i].routed->router;
+      random(layer + "router.weight", router.weight_D, 1 / std::sqrt(width));
+      constant(layer + "router.threshold", router.threshold, 0);
+      if (router.up_PD.defined()) {
+        random(layer + "predictor.up.weight", router.up_PD, 1 / std::sqrt(width));
+        constant(layer + "predictor.up.bias", router.up_bias_P, 0);
+        random(layer + "predictor.down.weight", router.down_1P, 1 / std::sqrt(static_cast<double>(router.up_PD.size(0))));
+        // Starts at the base rate: a fresh predictor already says yes to about as many tokens as the capacity.
+        double const capacity = std::min(depth_.capacity, 0.999);
+        constant(layer + "predictor.down.bias", router.down_bias, std::log(capacity / (1 - capacity)));
+      }
+    }
+  }
+  constant("model.norm.weight", parts_->norm_D, 1);
+  random("lm_head.weight", parts_->head_VD, std);
+  return all;
+}
+
+LanguageModel::Groups LanguageModel::parameter_groups() const {
+  Groups groups;
+  for (auto const& item : named_parameters()) {
+    std::string const& name = item.key();
+    bool const router = name.find(".router.") != std::string::npos;
+    bool const predictor = router && !name.ends_with(".weight");
+    auto& group = predictor ? groups.predictor : (item.value().dim() >= 2 ? groups.decay : groups.no_decay);
+    group.emplace_back(name, item.value());
+  }
+  return groups;
+}
+
+}  // namespace isobath

@@ -1,0 +1,51 @@
+#include "model/routed_block.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include "nn/ops.h"
+
+namespace isobath {
+
+RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth) : capacity(depth.capacity) {
+  block = register_module("block", std::make_shared<BlockImpl>(model));
+  router = register_module("router", std::make_shared<RouterImpl>(model, depth));
+}
+
+RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, Routing routing,
+                                                 uint64_t noise_key) {
+  int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
+
+  // score and select
+  at::Tensor const score_N = router->score(x_ND, noise_key);
+  at::Tensor const score_BT = score_N.view({B, T});
+  at::Tensor index_R = ops::top_k(score_BT, K);
+  at::Tensor const picked_BT = at::zeros({B * T}, x_ND.options().dtype(at::kBool)).index_fill_(0, index_R, true).view({B, T});
+  at::Tensor const logit_N = router->causal_logit(x_ND, score_N);
+  at::Tensor const decided_BT = logit_N.detach().gt(0).view({B, T});
+  Rows const selected = routing == Routing::topk ? select_rows(rows, index_R, K) : select_ragged(rows, decided_BT, index_R);
+
+  // the work, on the selected rows only, weighed and added back
+  Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}};
+  if (selected.count > 0) {
+    at::Tensor const delta_RD = block->delta(ops::gather_rows(x_ND, index_R), selected, rotary);
+    result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
+  }
+
+  // losses of the causal decision, whose target is top-k's choice
+  if (router->causal != RouterImpl::Causal::none) {
+    at::Tensor const loss = ops::binary_cross_entropy_sum(logit_N, picked_BT.view({-1}).to(logit_N.scalar_type()));
+    (router->causal == RouterImpl::Causal::bce ? result.router_loss : result.predictor_loss) = loss;
+  }
+  if (routing == Routing::topk && is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, index_R, K);
+
+  at::Tensor const ran_B = result.ran_BT.sum(1);
+  result.statistics_C = at::stack({ran_B.sum(), (ran_B * (ran_B + 1)).sum().floor_divide(2), decided_BT.sum(), picked_BT.sum(),
+                                   decided_BT.logical_and(picked_BT).sum()});
+  return result;
+}
+
+}  // namespace isobath

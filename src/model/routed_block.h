@@ -1,0 +1,30 @@
+#pragma once
+// A block that only some tokens go through (Raposo et al. 2024, section 3): x[idx] += g(r[idx]) * delta(x[idx]).
+
+#include <torch/nn/module.h>
+
+#include "model/language_model.h"
+#include "nn/layers.h"
+#include "nn/router.h"
+
+namespace isobath {
+
+struct RoutedBlockImpl : torch::nn::Module {
+  RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth);
+
+  struct Result {
+    at::Tensor x_ND;
+    at::Tensor ran_BT;           // bool: tokens that went through the block
+    at::Tensor router_loss;      // sum over tokens, undefined without bce
+    at::Tensor predictor_loss;   // sum over tokens, undefined without predictor
+    at::Tensor statistics_C;     // int64 [routing_columns]
+  };
+  // rows: all tokens of the batch. noise_key: this layer's own.
+  Result forward(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, Routing routing, uint64_t noise_key);
+
+  double capacity;
+  std::shared_ptr<BlockImpl> block;
+  std::shared_ptr<RouterImpl> router;
+};
+
+}  // namespace isobath

@@ -1,0 +1,66 @@
+#include "nn/layers.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
+
+#include "nn/ops.h"
+
+namespace isobath {
+
+AttentionImpl::AttentionImpl(ModelConfig const& config)
+    : heads(config.heads), kv_heads(config.kv_heads), head_dim(config.width / config.heads), eps(config.norm_eps) {
+  norm_D = register_parameter("norm", at::ones({config.width}));
+  qkv_XD = register_parameter("qkv", at::empty({(heads + 2 * kv_heads) * head_dim, config.width}));
+  o_DX = register_parameter("o", at::empty({config.width, heads * head_dim}));
+  if (config.qk_norm) {
+    q_norm_E = register_parameter("q_norm", at::ones({head_dim}));
+    k_norm_E = register_parameter("k_norm", at::ones({head_dim}));
+  }
+}
+
+at::Tensor AttentionImpl::forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary) {
+  at::Tensor const qkv_RX = ops::linear(ops::rms_norm(x_RD, norm_D, eps), qkv_XD);
+  at::Tensor q_RHE, k_RGE, v_RGE;
+  if (q_norm_E.defined()) {
+    auto const parts = qkv_RX.split_with_sizes({heads * head_dim, kv_heads * head_dim, kv_heads * head_dim}, 1);
+    q_RHE = ops::rotary(ops::rms_norm(parts[0].unflatten(1, {heads, head_dim}), q_norm_E, eps), rows.positions_R, rotary.cos_TE,
+                        rotary.sin_TE);
+    k_RGE = ops::rotary(ops::rms_norm(parts[1].unflatten(1, {kv_heads, head_dim}), k_norm_E, eps), rows.positions_R, rotary.cos_TE,
+                        rotary.sin_TE);
+    v_RGE = parts[2].unflatten(1, {kv_heads, head_dim});
+  } else {
+    std::tie(q_RHE, k_RGE, v_RGE) =
+        ops::split_rotary(qkv_RX, heads, kv_heads, head_dim, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
+  }
+  return ops::linear(ops::attend(q_RHE, k_RGE, v_RGE, rows), o_DX);
+}
+
+MlpImpl::MlpImpl(ModelConfig const& config) : gated(config.mlp == "swiglu"), eps(config.norm_eps) {
+  int64_t const hidden = resolved_mlp_width(config);
+  norm_D = register_parameter("norm", at::ones({config.width}));
+  up_FD = register_parameter("up", at::empty({gated ? 2 * hidden : hidden, config.width}));
+  down_DF = register_parameter("down", at::empty({config.width, hidden}));
+}
+
+at::Tensor MlpImpl::forward(at::Tensor const& x_RD) {
+  at::Tensor const up_RX = ops::linear(ops::rms_norm(x_RD, norm_D, eps), up_FD);
+  return ops::linear(gated ? ops::swiglu(up_RX) : ops::gelu(up_RX), down_DF);
+}
+
+BlockImpl::BlockImpl(ModelConfig const& config) {
+  attention = register_module("attention", std::make_shared<AttentionImpl>(config));
+  mlp = register_module("mlp", std::make_shared<MlpImpl>(config));
+}
+
+at::Tensor BlockImpl::forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary) {
+  at::Tensor const h_RD = x_RD + attention->forward(x_RD, rows, rotary);
+  return h_RD + mlp->forward(h_RD);
+}
+
+at::Tensor BlockImpl::delta(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary) {
+  at::Tensor const attended_RD = attention->forward(x_RD, rows, rotary);
+  return attended_RD + mlp->forward(x_RD + attended_RD);
+}
+
+}  // namespace isobath

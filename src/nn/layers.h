@@ -1,0 +1,48 @@
+#pragma once
+// The two halves of a transformer block, on packed rows.
+
+#include <torch/nn/module.h>
+
+#include "core/config.h"
+#include "nn/rows.h"
+
+namespace isobath {
+
+// cos and sin of every position of the context, [context, E/2] each; one pair serves all layers.
+struct RotaryTables {
+  at::Tensor cos_TE, sin_TE;
+};
+
+// Pre-norm causal self-attention: o(attend(rotary(qkv(norm(x))))). Grouped key-value heads; optional RMS norm of queries and keys.
+struct AttentionImpl : torch::nn::Module {
+  explicit AttentionImpl(ModelConfig const& config);
+  at::Tensor forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
+
+  int64_t heads, kv_heads, head_dim;
+  double eps;
+  at::Tensor norm_D, qkv_XD, o_DX;  // qkv_XD stacks q, k and v
+  at::Tensor q_norm_E, k_norm_E;    // undefined without QK norm
+};
+
+// Pre-norm feed-forward: down(swiglu(gate_up(norm(x)))) or down(gelu(up(norm(x)))).
+struct MlpImpl : torch::nn::Module {
+  explicit MlpImpl(ModelConfig const& config);
+  at::Tensor forward(at::Tensor const& x_RD);
+
+  bool gated;
+  double eps;
+  at::Tensor norm_D, up_FD, down_DF;  // gated: up_FD stacks gate and up, [2F, D]
+};
+
+// One pre-norm transformer block.
+struct BlockImpl : torch::nn::Module {
+  explicit BlockImpl(ModelConfig const& config);
+  at::Tensor forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
+  // forward(x) - x: what a routed block weighs and adds.
+  at::Tensor delta(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
+
+  std::shared_ptr<AttentionImpl> attention;
+  std::shared_ptr<MlpImpl> mlp;
+};
+
+}  // namespace isobath
