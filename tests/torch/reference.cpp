@@ -1,0 +1,165 @@
+#include "reference.h"
+
+#include <cmath>
+
+#include "core/random.h"
+
+namespace isobath::test {
+
+Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()) {
+  for (auto const& stored : from.stored()) w[stored.name] = stored.tensor.clone().requires_grad_(stored.name.find("threshold") == std::string::npos);
+}
+
+at::Tensor Reference::norm(at::Tensor const& x, at::Tensor const& weight) const {
+  return x / (x.pow(2).mean(-1, true) + model.norm_eps).sqrt() * weight;
+}
+
+at::Tensor Reference::rotate(at::Tensor const& x_BTHE) const {
+  int64_t const T = x_BTHE.size(1), E = x_BTHE.size(3);
+  at::Tensor out = at::empty_like(x_BTHE);
+  std::vector<at::Tensor> columns(static_cast<size_t>(E));
+  for (int64_t i = 0; i < E / 2; ++i) {  // each pair (i, i + E/2) turns by t * theta^(-2i/E)
+    double const frequency = std::pow(model.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(E));
+    at::Tensor const angle = (at::arange(T, x_BTHE.options()) * frequency).view({1, T, 1});
+    at::Tensor const a = x_BTHE.select(3, i), b = x_BTHE.select(3, i + E / 2);
+    columns[static_cast<size_t>(i)] = a * angle.cos() - b * angle.sin();
+    columns[static_cast<size_t>(i + E / 2)] = a * angle.sin() + b * angle.cos();
+  }
+  return at::stack(columns, 3);
+}
+
+at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const {
+  int64_t const B = x_BTD.size(0), T = x_BTD.size(1), H = model.heads, G = model.kv_heads, E = model.width / H;
+  auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
+  at::Tensor const n = norm(x_BTD, weight("input_layernorm"));
+  auto const heads = [&](std::string const& name, int64_t count) { return n.matmul(weight("self_attn." + name).t()).view({B, T, count, E}); };
+  at::Tensor q = heads("q_proj", H), k = heads("k_proj", G), v = heads("v_proj", G);
+  if (model.qk_norm) {
+    q = norm(q, weight("self_attn.q_norm"));
+    k = norm(k, weight("self_attn.k_norm"));
+  }
+  q = rotate(q);
+  k = rotate(k);
+  std::vector<at::Tensor> outs;
+  at::Tensor const visible_BTT = at::ones({T, T}, at::kBool).tril().unsqueeze(0).logical_and(present_BT.unsqueeze(1));
+  for (int64_t h = 0; h < H; ++h) {
+    int64_t const g = h / (H / G);
+    at::Tensor scores = q.select(2, h).matmul(k.select(2, g).transpose(1, 2)) / std::sqrt(static_cast<double>(E));
+    scores = scores.masked_fill(visible_BTT.logical_not(), -1e30);  // rows without any key become uniform; they are masked away later
+    outs.push_back(scores.softmax(2).matmul(v.select(2, g)));
+  }
+  at::Tensor const attended = at::cat(outs, 2).matmul(weight("self_attn.o_proj").t());
+  at::Tensor const h = x_BTD + attended;
+  at::Tensor const m = norm(h, weight("post_attention_layernorm"));
+  at::Tensor up = m.matmul(weight("mlp.up_proj").t());
+  if (model.mlp == "swiglu") {
+    at::Tensor const gate = m.matmul(weight("mlp.gate_proj").t());
+    up = gate * gate.sigmoid() * up;
+  } else {
+    up = at::gelu(up, "tanh");
+  }
+  return attended + up.matmul(weight("mlp.down_proj").t());
+}
+
+Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routing) const {
+  int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
+  Output out;
+  at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT);
+  std::vector<at::Tensor> router_losses, predictor_losses;
+  for (int64_t i = 0; i < model.layers; ++i) {
+    std::string const layer = "model.layers." + std::to_string(i) + ".";
+    bool const routed = depth.kind == "mod" && i >= depth.offset && (i - depth.offset) % depth.stride == 0;
+    if (!routed) {
+      x = x + delta(layer, x, at::ones({B, T}, at::kBool));
+      continue;
+    }
+    at::Tensor const score = x.matmul(w.at(layer + "router.weight"));
+    int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(depth.capacity * static_cast<double>(T))));
+    at::Tensor const picked = at::zeros({B, T}, at::kBool);
+    for (int64_t b = 0; b < B; ++b) {  // K times the best of what is left, the first among equals
+      std::vector<bool> taken(static_cast<size_t>(T));
+      for (int64_t j = 0; j < K; ++j) {
+        int64_t best = -1;
+        for (int64_t t = 0; t < T; ++t)
+          if (!taken[static_cast<size_t>(t)] && (best < 0 || score[b][t].item<double>() > score[b][best].item<double>())) best = t;
+        taken[static_cast<size_t>(best)] = true;
+        picked[b][best] = true;
+      }
+    }
+    at::Tensor logit;
+    if (depth.causal == "predictor") {
+      at::Tensor const d = x.detach(), n = d / (d.pow(2).mean(-1, true) + 1e-6).sqrt();
+      at::Tensor const hidden = n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias");
+      logit = (hidden * hidden.sigmoid()).matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
+    } else {
+      logit = depth.causal == "bce" ? score : score - w.at(layer + "router.threshold")[0];
+    }
+    at::Tensor const target = picked.to(score.scalar_type());
+    at::Tensor const bce = (logit.clamp_min(0) - logit * target + (1 + (-logit.abs()).exp()).log()).mean();
+    if (depth.causal == "bce") router_losses.push_back(bce);
+    if (depth.causal == "predictor") predictor_losses.push_back(bce);
+    at::Tensor const ran = routing == Routing::topk ? picked : logit.gt(0);
+    at::Tensor gate = score;
+    if (depth.gate == "sigmoid") gate = score.sigmoid();
+    if (depth.gate == "sigmoid2") gate = 2 * score.sigmoid();
+    if (depth.gate == "tanh") gate = 1 + 0.2 * score.tanh();
+    if (depth.gate == "none") gate = at::ones_like(score);
+    x = x + (gate * ran.to(score.scalar_type())).unsqueeze(2) * delta(layer, x, ran);
+    out.ran_BT.push_back(ran);
+    out.score_BT.push_back(score);
+  }
+  out.x_BTD = norm(x, w.at("model.norm.weight"));
+  if (!router_losses.empty()) out.router_loss = at::stack(router_losses).mean();
+  if (!predictor_losses.empty()) out.predictor_loss = at::stack(predictor_losses).mean();
+  return out;
+}
+
+at::Tensor Reference::loss_sum(Output const& output, at::Tensor const& targets_BT) const {
+  at::Tensor const& head = w.at(model.tie_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+  at::Tensor const logits = output.x_BTD.matmul(head.t()).flatten(0, 1);
+  return at::cross_entropy_loss(logits, targets_BT.reshape({-1}), {}, at::Reduction::Sum, -100);
+}
+
+Shape small_shape(std::string const& kind) {
+  Shape shape;
+  shape.model.layers = 4;
+  shape.model.width = 16;
+  shape.model.heads = 4;
+  shape.model.kv_heads = 2;
+  shape.model.mlp_width = 20;
+  shape.model.context = 24;
+  shape.depth.kind = kind;
+  shape.depth.capacity = 0.25;
+  return shape;
+}
+
+std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType type, uint64_t seed) {
+  auto model = std::make_shared<LanguageModel>(shape.model, shape.depth, shape.vocab, seed);
+  model->to(type);
+  at::NoGradGuard no_grad;
+  uint64_t key = 77;
+  for (auto const& stored : model->stored()) {
+    ++key;
+    if (stored.name.ends_with("threshold")) continue;
+    // Larger than a fresh start, so that attention, gates and norms all matter.
+    at::Tensor noise = at::empty(stored.tensor.sizes(), at::kDouble);
+    for (int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<double>()[i] = 0.15 * random_normal(key, static_cast<uint64_t>(i));
+    at::Tensor(stored.tensor).add_(noise);
+  }
+  return model;
+}
+
+at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed) {
+  at::Tensor tokens = at::empty({B, T}, at::kLong);
+  for (int64_t i = 0; i < tokens.numel(); ++i)
+    tokens.data_ptr<int64_t>()[i] = static_cast<int64_t>(random_bits(seed, static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab));
+  return tokens;
+}
+
+double largest_relative_difference(at::Tensor const& a, at::Tensor const& b) {
+  double const scale = b.abs().max().item<double>();
+  double const difference = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+  return scale > 0 ? difference / scale : difference;
+}
+
+}  // namespace isobath::test

@@ -1,0 +1,46 @@
+#pragma once
+// A slow second opinion: the language model written with masks over all T tokens (nothing is gathered), straight from the stored
+// weights, in whatever type they have. Shares no code with src/nn or src/model beyond the names of the weights.
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <string>
+
+#include "model/language_model.h"
+
+namespace isobath::test {
+
+struct Reference {
+  ModelConfig model;
+  DepthConfig depth;
+  std::map<std::string, at::Tensor> w;  // leaves that require gradients
+
+  explicit Reference(LanguageModel const& from);
+  struct Output {
+    at::Tensor x_BTD, router_loss, predictor_loss;
+    std::vector<at::Tensor> ran_BT, score_BT;
+  };
+  // Top-k: the K best scores of a sequence. Causal: the decision's sign.
+  Output forward(at::Tensor const& tokens_BT, Routing routing) const;
+  at::Tensor loss_sum(Output const& output, at::Tensor const& targets_BT) const;
+
+ private:
+  at::Tensor norm(at::Tensor const& x, at::Tensor const& weight) const;
+  at::Tensor rotate(at::Tensor const& x_BTHE) const;
+  // block(x) - x for every token; only tokens with present_BT serve as keys.
+  at::Tensor delta(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
+};
+
+// A small model with every parameter moved off its start (norms not 1), in fp64.
+struct Shape {
+  ModelConfig model;
+  DepthConfig depth;
+  int64_t vocab = 23;
+};
+Shape small_shape(std::string const& kind = "mod");
+std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType type = at::kDouble, uint64_t seed = 3);
+at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed = 5);
+double largest_relative_difference(at::Tensor const& a, at::Tensor const& b);
+
+}  // namespace isobath::test

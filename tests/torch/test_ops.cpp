@@ -1,0 +1,120 @@
+// The fused float kernels against the plain composition (fp64 takes the composition), forward and backward.
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "nn/ops.h"
+#include "reference.h"
+
+using namespace isobath;
+using namespace isobath::test;
+
+namespace {
+
+at::Tensor wave(at::IntArrayRef shape, double scale, double phase) {
+  int64_t count = 1;
+  for (int64_t n : shape) count *= n;
+  return (at::sin(at::arange(count, at::kDouble) * 1.7 + phase) * scale).view(shape);
+}
+
+// Runs `op` on float and double copies of the inputs and compares outputs and input gradients.
+template <typename Op>
+void compare(std::vector<at::Tensor> const& inputs, Op op, double tolerance = 3e-6) {
+  std::vector<at::Tensor> narrow, wide;
+  for (at::Tensor const& input : inputs) {
+    narrow.push_back(input.to(at::kFloat).detach().requires_grad_());
+    wide.push_back(input.to(at::kFloat).to(at::kDouble).detach().requires_grad_());
+  }
+  at::Tensor const a = op(narrow), b = op(wide);
+  CHECK(largest_relative_difference(a, b) < tolerance);
+  at::Tensor const seed = wave(b.sizes(), 1, 0.3);
+  a.backward(seed.to(at::kFloat));
+  b.backward(seed.to(at::kFloat).to(at::kDouble));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    INFO("input " << i);
+    CHECK(largest_relative_difference(narrow[i].grad(), wide[i].grad()) < tolerance);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("rms_norm kernel", "[ops]") {
+  auto const width = GENERATE(1, 7, 64, 513);
+  auto const rows = GENERATE(1, 5, 300);
+  compare({wave({rows, width}, 3, 0), wave({width}, 1, 1)}, [](auto const& in) { return ops::rms_norm(in[0], in[1], 1e-5); }, 1e-5);
+}
+
+TEST_CASE("swiglu kernel, also far from zero", "[ops]") {
+  auto const scale = GENERATE(1.0, 30.0, 200.0);
+  compare({wave({37, 2 * 45}, scale, 0)}, [](auto const& in) { return ops::swiglu(in[0]); });
+}
+
+TEST_CASE("gelu kernel", "[ops]") {
+  auto const scale = GENERATE(1.0, 8.0);
+  compare({wave({37, 45}, scale, 0)}, [](auto const& in) { return ops::gelu(in[0]); });
+}
+
+TEST_CASE("split_rotary kernel", "[ops]") {
+  auto const kv_heads = GENERATE(1, 2, 4);
+  int64_t const E = 6, H = 4, R = 19;
+  at::Tensor const positions = at::arange(R) * 3;
+  compare({wave({R, (H + 2 * kv_heads) * E}, 1, 0)}, [&](auto const& in) {
+    auto const [cos, sin] = ops::rotary_tables(64, E, 10000, in[0].options());
+    auto const [q, k, v] = ops::split_rotary(in[0], H, kv_heads, E, positions, cos, sin);
+    return at::cat({q.flatten(1), k.flatten(1), v.flatten(1)}, 1);
+  });
+}
+
+TEST_CASE("scatter_add_rows kernel", "[ops]") {
+  bool const weighted = GENERATE(true, false);
+  at::Tensor const index = at::tensor({0, 3, 4, 9}, at::kLong);
+  compare({wave({10, 33}, 1, 0), wave({4, 33}, 1, 1), wave({4}, 1, 2)}, [&](auto const& in) {
+    at::Tensor const y = ops::scatter_add_rows(in[0], index, in[1], weighted ? in[2] : at::Tensor());
+    return weighted ? y : y + 0 * in[2].sum();
+  });
+}
+
+TEST_CASE("linear_cross_entropy equals the plain loss and its gradients", "[ops]") {
+  auto const vocab = GENERATE(5, 300, 20011);
+  int64_t const rows = vocab == 20011 ? 150 : 70, width = 12;  // 20011: several chunks
+  at::Tensor const targets = (at::arange(rows) * 7919) % vocab;
+  targets[3] = -100;
+  auto const chunked = [&](auto const& in) { return ops::linear_cross_entropy(in[0], in[1], targets); };
+  compare({wave({rows, width}, 2, 0), wave({vocab, width}, 2, 1)}, chunked, 2e-5);
+
+  at::Tensor const x = wave({rows, width}, 2, 0).requires_grad_(), w = wave({vocab, width}, 2, 1).requires_grad_();
+  at::Tensor const x2 = x.detach().clone().requires_grad_(), w2 = w.detach().clone().requires_grad_();
+  at::Tensor const plain = at::cross_entropy_loss(x2.mm(w2.t()), targets, {}, at::Reduction::Sum, -100);
+  at::Tensor const ours = ops::linear_cross_entropy(x, w, targets);
+  (3 * ours).backward();
+  (3 * plain).backward();
+  CHECK(largest_relative_difference(ours, plain) < 1e-12);
+  CHECK(largest_relative_difference(x.grad(), x2.grad()) < 1e-11);
+  CHECK(largest_relative_difference(w.grad(), w2.grad()) < 1e-11);
+  at::Tensor const each = ops::token_losses(x, w, targets);
+  CHECK(each[3].item<double>() == 0);
+  CHECK(largest_relative_difference(each.sum(), plain) < 1e-12);
+}
+
+TEST_CASE("attend on ragged rows equals each sequence on its own", "[ops]") {
+  int64_t const H = 2, E = 4;
+  at::Tensor const mask = at::zeros({3, 9}, at::kBool);  // 4, 0 and 6 rows
+  for (int64_t t : {0, 2, 3, 8}) mask[0][t] = true;
+  for (int64_t t : {1, 2, 4, 5, 6, 7}) mask[2][t] = true;
+  Rows const all = all_rows(3, 9, {}, {}, at::kCPU);
+  at::Tensor index;
+  Rows const rows = select_ragged(all, mask, index);
+  REQUIRE(rows.count == 10);
+  REQUIRE(rows.longest == 6);
+  REQUIRE(!rows.dense());
+  CHECK(rows.positions_R.equal(at::tensor({0, 2, 3, 8, 1, 2, 4, 5, 6, 7}, at::kLong)));
+  at::Tensor const q = wave({10, H, E}, 1, 0), k = wave({10, H, E}, 1, 1), v = wave({10, H, E}, 1, 2);
+  at::Tensor const together = ops::attend(q, k, v, rows);
+  auto const alone = [&](int64_t first, int64_t n) {
+    Rows one{1, n, n, rows.positions_R.narrow(0, first, n), {}, {}};
+    return ops::attend(q.narrow(0, first, n), k.narrow(0, first, n), v.narrow(0, first, n), one);
+  };
+  CHECK(largest_relative_difference(together, at::cat({alone(0, 4), alone(4, 6)})) < 1e-12);
+}
