@@ -108,9 +108,12 @@ if [[ ${#missing[@]} -gt 0 || $need_catch2 == yes ]]; then
   if [[ -n $backports ]]; then
     echo "$backports" | "${as_root[@]}" tee $backports_file >/dev/null
   fi
-  "${as_root[@]}" apt-get update -q
-  [[ ${#missing[@]} -gt 0 ]] && "${as_root[@]}" "${install[@]}" -q "${missing[@]}"
-  [[ $need_catch2 == yes ]] && "${as_root[@]}" "${install[@]}" -q ${backports:+-t bookworm-backports} catch2
+  echo "installing system packages ..."
+  "${as_root[@]}" apt-get update -qq >/dev/null
+  if [[ ${#missing[@]} -gt 0 ]]; then "${as_root[@]}" "${install[@]}" -qq "${missing[@]}" >/dev/null; fi
+  if [[ $need_catch2 == yes ]]; then
+    "${as_root[@]}" "${install[@]}" -qq ${backports:+-t bookworm-backports} catch2 >/dev/null
+  fi
   has_catch2 || die "the installed Catch2 is older than version 3, which the tests need"
 fi
 

@@ -25,11 +25,12 @@ mirror=$(apt-cache policy 2>/dev/null | grep -oE 'https?://[^ ]+/debian/? ' | gr
 mirror=${mirror:-MIRROR}
 bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 
+log=$(mktemp)
 fresh=$(mktemp -d -t isobath-fresh.XXXXXX)
+chmod 755 "$fresh"
 cleanup() {
-  for mounted in proc dev; do
-    mountpoint -q "$fresh/$mounted" && umount "$fresh/$mounted"
-  done
+  if mountpoint -q "$fresh/proc"; then umount "$fresh/proc"; fi
+  rm -f "$log"
   if [[ $keep == yes ]]; then
     echo "kept: $fresh"
   else
@@ -39,17 +40,15 @@ cleanup() {
 trap cleanup EXIT
 
 megabytes() { du -sm --one-file-system "$fresh" | cut -f1; }
-received() { awk -F'[: ]+' '/:/ {sum += $3} END {print int(sum / 1e6)}' <(sed 's/^ *//' /proc/net/dev | grep -v '^lo:'); }
+# By all interfaces of this machine, in MB; the loopback left out.
+received() { tail -n +3 /proc/net/dev | tr ':' ' ' | awk '$1 != "lo" {sum += $2} END {print int(sum / 1e6)}'; }
 
 echo "debootstrap bookworm from $mirror into $fresh"
-debootstrap --variant=minbase bookworm "$fresh" "$mirror" >"$fresh.log" 2>&1 || { tail "$fresh.log"; exit 1; }
-rm -f "$fresh.log"
+debootstrap --variant=minbase bookworm "$fresh" "$mirror" >"$log" 2>&1 || { tail "$log"; exit 1; }
 git clone --quiet --no-local "$root" "$fresh/root/isobath"
 cp "$bundle" "$fresh/root/certificates.crt"
 cp /etc/resolv.conf "$fresh/etc/resolv.conf"
 mount -t proc proc "$fresh/proc"
-mount --rbind /dev "$fresh/dev"
-mount --make-rslave "$fresh/dev"
 
 summary=()
 for step in "${steps[@]}"; do
