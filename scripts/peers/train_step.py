@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The peer of `isobath bench`: the same dense language model, trained by eager PyTorch.
+
+Reads commands on standard input and answers each with one JSON line on standard output, so that the caller can interleave it with
+its own steps and both meet the same state of the machine:
+
+    run N   ->  {"seconds_per_step": median of N steps, "steps": N, "loss": last loss}
+    quit
+
+A step is what Isobath's is: forward, mean cross-entropy, backward, clipping by global norm, fused AdamW. The model is written as
+an experienced user would for speed in eager mode: fused qkv and gate-up projections, F.rms_norm, scaled_dot_product_attention.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, hidden):
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.Parameter(torch.ones(width))
+        self.norm2 = nn.Parameter(torch.ones(width))
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x, cos, sin):
+        batch, time_, width = x.shape
+        q, k, v = self.qkv(F.rms_norm(x, (width,), self.norm1, 1e-5)).view(batch, time_, 3 * self.heads, -1).transpose(1, 2).chunk(3, 1)
+        attended = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True)
+        x = x + self.out(attended.transpose(1, 2).reshape(batch, time_, width))
+        gate, up = self.gate_up(F.rms_norm(x, (width,), self.norm2, 1e-5)).chunk(2, -1)
+        return x + self.down(F.silu(gate) * up)
+
+
+def rotate(x, cos, sin):
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+class Model(nn.Module):
+    def __init__(self, layers, width, heads, hidden, vocab, context):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, width)
+        self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(layers))
+        self.norm = nn.Parameter(torch.ones(width))
+        half = width // heads // 2
+        angle = torch.outer(torch.arange(context), 10000.0 ** (-torch.arange(half) / half))
+        self.register_buffer("cos", angle.cos())
+        self.register_buffer("sin", angle.sin())
+        for parameter in self.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.5 / math.sqrt(width))
+
+    def forward(self, tokens, targets):
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        logits = F.linear(F.rms_norm(x, (x.shape[-1],), self.norm, 1e-5), self.embedding.weight)  # tied
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def count_flops(model, tokens, targets):
+    """PyTorch's own counter, by operator: of the forward pass, and of forward and backward together."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def by_operator(counter):
+        return {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
+
+    # The math backend spells attention out as matrix products, which the counter knows: of the full square, not the triangle.
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as forward:
+            model(tokens, targets)
+        with FlopCounterMode(display=False) as both:
+            model(tokens, targets).backward()
+    return {"forward": by_operator(forward), "forward_backward": by_operator(both)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name, default in [("layers", 4), ("width", 128), ("heads", 4), ("vocab", 512), ("context", 256), ("batch", 16), ("threads", 2)]:
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--mlp-width", type=int, default=0, help="default: 8/3 of the width, rounded up to a multiple of 8")
+    parser.add_argument("--clip", type=float, default=1.0, help="0: none")
+    parser.add_argument("--flops", action="store_true", help="print FLOPs by operator as JSON and end")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1)
+    hidden = arguments.mlp_width or -(-8 * arguments.width // 3 // 8) * 8
+    model = Model(arguments.layers, arguments.width, arguments.heads, hidden, arguments.vocab, arguments.context)
+    stream = torch.randint(arguments.vocab, (arguments.batch, arguments.context + 1))
+    tokens, targets = stream[:, :-1].contiguous(), stream[:, 1:].contiguous()
+    if arguments.flops:
+        print(json.dumps(count_flops(model, tokens, targets)), flush=True)
+        return
+
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.95), fused=True)
+
+    def step():
+        loss = model(tokens, targets)
+        loss.backward()
+        if arguments.clip > 0:
+            nn.utils.clip_grad_norm_(model.parameters(), arguments.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    step()  # allocations and first-use set-up are nobody's speed
+    print(json.dumps({"ready": True, "parameters": sum(p.numel() for p in model.parameters()), "mlp_width": hidden}), flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if not words:
+            continue
+        if words[0] == "quit":
+            return
+        if words[0] != "run" or len(words) != 2 or not words[1].isdigit() or int(words[1]) < 1:
+            sys.exit(f"unknown command {line.strip()!r}; known: 'run N', 'quit'")
+        seconds = []
+        for _ in range(int(words[1])):
+            start = time.perf_counter()
+            loss = step()
+            seconds.append(time.perf_counter() - start)
+        answer = {"seconds_per_step": statistics.median(seconds), "steps": len(seconds), "loss": loss.item()}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
