@@ -1,7 +1,6 @@
 #pragma once
 // Sources -> documents -> split -> tokenizer -> shards, cached by content.
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,7 +23,10 @@ struct PreparedData {
 // Prepares or finds the data; several processes may call it at once (file lock). Throws Error(data) naming the source that is at fault.
 PreparedData prepare_data(DataConfig const&, TokenizerConfig const&);
 
-// What prepare_data would read: files after globbing, and their bytes. For `plan`.
+// The tokenizer prepare_data would make: trained on the training documents (bpe), or read from a file. Nothing is cached.
+std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const&, TokenizerConfig const&);
+
+// What prepare_data would read: files after globbing, and their bytes on disk. For `plan`.
 struct SourceSummary {
   int64_t files = 0, bytes = 0;
 };

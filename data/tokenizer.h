@@ -24,6 +24,9 @@ class Tokenizer {
   std::string decode(std::span<int32_t const> ids) const;
 };
 
+// `text` in parts whose encodings, joined, are the encoding of `text`: what threads can share. A part is its own only part.
+std::vector<std::string_view> split_for_encoding(std::string_view text);
+
 std::unique_ptr<Tokenizer> byte_tokenizer();                              // 256 bytes + document end
 std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view serialized);  // throws Error(data)
 std::unique_ptr<Tokenizer> load_tokenizer(std::filesystem::path const&);

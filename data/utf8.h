@@ -1,0 +1,31 @@
+#pragma once
+// Just enough UTF-8.
+
+#include <cstddef>
+#include <string_view>
+
+namespace isobath {
+
+// Bytes of the well-formed character at the start of `text` (no overlong forms, surrogates or values past U+10FFFF); 0 when there is none.
+inline size_t utf8_length(std::string_view text) {
+  auto const byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  auto const tail = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
+  unsigned const first = byte(0), second = byte(1);
+  if (text.empty()) return 0;
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || !tail(1)) return 0;
+  if (first < 0xE0) return 2;
+  if (!tail(2)) return 0;
+  if (first < 0xF0) return (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ? 0 : 3;
+  if (first > 0xF4 || !tail(3)) return 0;
+  return (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F) ? 0 : 4;
+}
+
+// The largest cut <= limit that does not fall inside a well-formed character. limit < text.size().
+inline size_t utf8_cut(std::string_view text, size_t limit) {
+  size_t cut = limit;
+  while (cut > 0 && limit - cut < 3 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
+  return cut == 0 ? limit : cut;
+}
+
+}  // namespace isobath

@@ -1,0 +1,47 @@
+#include "data/word_cache.h"
+
+#include "core/files.h"
+
+namespace isobath {
+namespace {
+constexpr size_t slots = size_t{1} << 17;
+constexpr size_t most_used = slots / 2;
+}  // namespace
+
+void WordCache::clear() {
+  entries_.assign(slots, {});
+  words_.clear();
+  ids_.clear();
+  used_ = 0;
+}
+
+void WordCache::belong_to(uint64_t owner) {
+  if (owner_ == owner && !entries_.empty()) return;
+  owner_ = owner;
+  clear();
+}
+
+std::span<int32_t const> const* WordCache::find(std::string_view word) {
+  hash_ = checksum(std::as_bytes(std::span(word)));
+  for (slot_ = hash_ % slots; entries_[slot_].word_size != 0; slot_ = (slot_ + 1) % slots) {
+    Entry const& entry = entries_[slot_];
+    if (entry.hash != hash_ || std::string_view(words_).substr(entry.word, entry.word_size) != word) continue;
+    found_ = std::span<int32_t const>(ids_).subspan(entry.ids, entry.ids_size);
+    return &found_;
+  }
+  return nullptr;
+}
+
+void WordCache::insert(std::string_view word, std::span<int32_t const> ids) {
+  if (used_ == most_used) {
+    clear();
+    slot_ = hash_ % slots;
+  }
+  entries_[slot_] = {hash_, static_cast<uint32_t>(words_.size()), static_cast<uint32_t>(ids_.size()),
+                     static_cast<uint16_t>(word.size()), static_cast<uint16_t>(ids.size())};
+  words_.append(word);
+  ids_.insert(ids_.end(), ids.begin(), ids.end());
+  ++used_;
+}
+
+}  // namespace isobath
