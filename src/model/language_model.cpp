@@ -44,7 +44,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   parts_->norm_D = register_parameter("norm", at::ones({model.width}));
   if (!model.tie_embeddings) parts_->head_VD = register_parameter("head", at::empty({vocab_size, model.width}));
   std::tie(parts_->rotary.cos_TE, parts_->rotary.sin_TE) =
-      ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kFloat));
+      ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kDouble));
 
   for (Stored const& stored : this->stored()) {
     if (stored.init_std < 0) {
@@ -67,7 +67,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   if (T > model_.context)
     throw Error(ExitCode::data, "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
   at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
-  // The tables follow the model's type and device (tests run in fp64).
+  // Kept in double, used in the model's type and on its device.
   RotaryTables const rotary{parts_->rotary.cos_TE.to(x_ND.options()), parts_->rotary.sin_TE.to(x_ND.options())};
   Rows const rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
 

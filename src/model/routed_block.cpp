@@ -40,7 +40,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows co
     at::Tensor const loss = ops::binary_cross_entropy_sum(logit_N, picked_BT.view({-1}).to(logit_N.scalar_type()));
     (router->causal == RouterImpl::Causal::bce ? result.router_loss : result.predictor_loss) = loss;
   }
-  if (routing == Routing::topk && is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, index_R, K);
+  if (routing == Routing::topk && is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
 
   at::Tensor const ran_B = result.ran_BT.sum(1);
   result.statistics_C = at::stack({ran_B.sum(), (ran_B * (ran_B + 1)).sum().floor_divide(2), decided_BT.sum(), picked_BT.sum(),

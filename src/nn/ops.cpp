@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "nn/kernels_cpu.h"
 
@@ -160,9 +161,9 @@ struct SplitRotary : Function<SplitRotary> {
 };
 
 struct ScatterAddRows : Function<ScatterAddRows> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& index, Tensor const& delta_in, Tensor const& weight_in) {
-    Tensor const delta = delta_in.contiguous();
-    Tensor const weight = weight_in.defined() ? weight_in.contiguous() : weight_in;
+  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& index, Tensor const& delta_in,
+                        std::optional<Tensor> const& weight_in) {
+    Tensor const delta = delta_in.contiguous(), weight = weight_in ? weight_in->contiguous() : Tensor();
     int64_t const width = x.size(1);
     Tensor y = x.clone(at::MemoryFormat::Contiguous);
     at::parallel_for(0, index.size(0), grain(width), [&](int64_t begin, int64_t end) {
@@ -316,7 +317,7 @@ Tensor top_k(Tensor const& scores_BT, int64_t K) {
 Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) { return x_ND.index_select(0, index_R); }
 
 Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const& delta_RD, Tensor const& weight_R) {
-  if (is_fused(x_ND)) return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R);
+  if (is_fused(x_ND)) return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
   return x_ND.index_add(0, index_R, weight_R.defined() ? weight_R.unsqueeze(1) * delta_RD : delta_RD);
 }
 

@@ -10,6 +10,7 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
+#include <ATen/ops/topk.h>
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
@@ -82,13 +83,13 @@ at::Tensor RouterImpl::causal_logit(at::Tensor const& x_ND, at::Tensor const& sc
   return at::linear(at::silu(at::linear(normed_ND, up_PD, up_bias_P)), down_1P, down_bias).squeeze(1);
 }
 
-void RouterImpl::update_threshold(at::Tensor const& score_BT, at::Tensor const& index_R, int64_t K) {
+void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
-  at::Tensor const smallest = score_BT.reshape({-1}).index_select(0, index_R).view({-1, K}).amin(1).mean();
+  at::Tensor const quantile = std::get<0>(score_BT.reshape({-1}).topk(score_BT.size(0) * K)).amin();
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
-  threshold.select(0, 0).add_(rate * (smallest - threshold.select(0, 0)));
+  threshold.select(0, 0).add_(rate * (quantile - threshold.select(0, 0)));
   threshold.select(0, 1).add_(1);
 }
 

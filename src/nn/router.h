@@ -17,8 +17,8 @@ struct RouterImpl : torch::nn::Module {
   // The decision from the past alone, as a logit: yes when above 0. bce: the score itself; predictor: its output on the detached
   // input; none: score - threshold.
   at::Tensor causal_logit(at::Tensor const& x_ND, at::Tensor const& score_N) const;
-  // Moves the running threshold towards the smallest score that top-k let in (mean over sequences). Training only.
-  void update_threshold(at::Tensor const& score_BT, at::Tensor const& index_R, int64_t K);
+  // Moves the running threshold towards the score that the B * K best tokens of the batch exceed. Training only.
+  void update_threshold(at::Tensor const& score_BT, int64_t K);
 
   enum class Score { linear, random } kind;
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;

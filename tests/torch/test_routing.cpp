@@ -197,7 +197,7 @@ TEST_CASE("gradients agree with finite differences in fp64", "[routing]") {
 }
 
 TEST_CASE("top_k is sorted, breaks ties to the lower position and carries the batch offset", "[routing]") {
-  at::Tensor const scores = at::tensor({1.0f, 2, 2, 0, 2, 2, /**/ 5, 5, 5, 5, 5, 5, /**/ 0, 1, 2, 3, 4, 5}).view({3, 6});
+  at::Tensor const scores = at::tensor(std::vector<float>{1, 2, 2, 0, 2, 2, /**/ 5, 5, 5, 5, 5, 5, /**/ 0, 1, 2, 3, 4, 5}).view({3, 6});
   CHECK(ops::top_k(scores, 3).equal(at::tensor({1, 2, 4, 6, 7, 8, 15, 16, 17}, at::kLong)));
   CHECK(ops::top_k(scores, 1).equal(at::tensor({1, 6, 17}, at::kLong)));
   CHECK(ops::top_k(scores, 6).equal(at::arange(18, at::kLong)));

@@ -1,0 +1,333 @@
+#include "core/config_tree.h"
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+#include <tuple>
+
+#include "core/error.h"
+
+namespace isobath {
+namespace {
+
+constexpr size_t largest_file = 1 << 20;
+constexpr int deepest_nesting = 32;
+
+bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
+size_t characters(std::string_view bytes) {
+  return static_cast<size_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) { return !continues_character(c); }));
+}
+
+// Offset of the first byte that is not part of well-formed UTF-8, or npos.
+size_t first_bad_byte(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    auto const byte = static_cast<unsigned char>(text[i]);
+    size_t const length = byte < 0x80 ? 1 : byte >= 0xc2 && byte < 0xe0 ? 2 : (byte & 0xf0) == 0xe0 ? 3 : byte >= 0xf0 && byte < 0xf5 ? 4 : 0;
+    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t')) return i;
+    for (size_t k = 1; k < length; ++k) {
+      if (!continues_character(text[i + k])) return i;
+    }
+    i += length;
+  }
+  return std::string_view::npos;
+}
+
+// Turns the parser's events into a Tree; keeps going after a problem, to report as many as there are.
+class Builder : public YAML::EventHandler {
+ public:
+  Builder(std::shared_ptr<Source const> source, Problems& problems, int first_column)
+      : source_(std::move(source)), problems_(problems), first_column_(first_column) {}
+
+  Place place(YAML::Mark const& mark) const {
+    int const line = std::max(mark.line, 0) + 1;
+    return {source_, line, std::max(mark.column, 0) + (line == 1 ? first_column_ : 1)};
+  }
+
+  bool started() const { return started_; }
+  Tree take() { return std::move(root_); }
+
+  void OnDocumentStart(YAML::Mark const&) override { started_ = true; }
+  void OnDocumentEnd() override {}
+
+  void OnNull(YAML::Mark const& mark, YAML::anchor_t anchor) override {
+    Tree tree = make(Tree::Kind::null, mark, "", anchor);
+    add(std::move(tree));
+  }
+  void OnAlias(YAML::Mark const& mark, YAML::anchor_t) override {
+    problems_.add(place(mark), "YAML aliases (*name) are not supported; use include: for what files share");
+    add(make(Tree::Kind::null, mark, "", YAML::NullAnchor));
+  }
+  void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
+    Tree tree = make(Tree::Kind::scalar, mark, tag, anchor);
+    tree.quoted = tag == "!";
+    tree.text = value;
+    if (!tree.quoted && is_null_word(value)) tree.kind = Tree::Kind::null;
+    add(std::move(tree));
+  }
+  void OnSequenceStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(make(Tree::Kind::list, mark, tag, anchor));
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(make(Tree::Kind::map, mark, tag, anchor));
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  struct Level {
+    Tree tree;
+    Tree key;
+    bool has_key = false;
+  };
+
+  Tree make(Tree::Kind kind, YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor) {
+    Tree tree;
+    tree.kind = kind;
+    tree.place = place(mark);
+    if (anchor != YAML::NullAnchor) problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
+    if (!tag.empty() && tag != "?" && tag != "!") problems_.add(tree.place, "YAML tags are not supported: " + tag);
+    return tree;
+  }
+
+  void open(Tree tree) {
+    if (stack_.size() >= deepest_nesting) {
+      throw YAML::ParserException(YAML::Mark::null_mark(), "nested too deeply (" + std::to_string(deepest_nesting) + " levels are allowed)");
+    }
+    stack_.push_back({std::move(tree), {}, false});
+  }
+
+  void close() {
+    Tree tree = std::move(stack_.back().tree);
+    stack_.pop_back();
+    add(std::move(tree));
+  }
+
+  void add(Tree tree) {
+    if (stack_.empty()) {
+      root_ = std::move(tree);
+      return;
+    }
+    Level& level = stack_.back();
+    if (level.tree.kind == Tree::Kind::list) {
+      level.tree.items.push_back(std::move(tree));
+    } else if (!level.has_key) {
+      level.key = std::move(tree);
+      level.has_key = true;
+    } else {
+      level.has_key = false;
+      add_entry(level, std::move(tree));
+    }
+  }
+
+  void add_entry(Level& level, Tree value) {
+    if (level.key.kind != Tree::Kind::scalar) {
+      problems_.add(level.key.place, "a key must be a word");
+    } else if (level.key.text == "<<" && !level.key.quoted) {
+      problems_.add(level.key.place, "YAML merge keys (<<) are not supported; use include: for what files share");
+    } else {
+      // Without a value there is no mark worth showing.
+      if (value.kind == Tree::Kind::null) value.place = level.key.place;
+      level.tree.entries.emplace_back(std::move(level.key), std::move(value));
+    }
+  }
+
+  std::shared_ptr<Source const> source_;
+  Problems& problems_;
+  int first_column_;
+  bool started_ = false;
+  Tree root_;
+  std::vector<Level> stack_;
+};
+
+// The parser's own messages, in words that help.
+std::string explain(std::string const& message) {
+  static std::array<std::pair<char const*, char const*>, 9> const better{{
+      {YAML::ErrorMsg::UNKNOWN_ANCHOR, "text that starts with * must be quoted (YAML reads it as an alias)"},
+      {YAML::ErrorMsg::ALIAS_NOT_FOUND, "text that starts with * must be quoted (YAML reads it as an alias)"},
+      {YAML::ErrorMsg::CHAR_IN_ALIAS, "text that starts with * must be quoted (YAML reads it as an alias)"},
+      {YAML::ErrorMsg::END_OF_MAP_FLOW, "a '{' is not closed, or a ',' is missing"},
+      {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a '[' is not closed, or a ',' is missing"},
+      {YAML::ErrorMsg::END_OF_MAP, "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
+      {YAML::ErrorMsg::MAP_VALUE, "a ':' that makes no sense here: look at the indentation, or quote the text"},
+      {YAML::ErrorMsg::EOF_IN_SCALAR, "a quote is not closed"},
+      {YAML::ErrorMsg::UNKNOWN_TOKEN, "text that starts with this character must be quoted"},
+  }};
+  for (auto const& [from, to] : better) {
+    if (message == from) return to;
+  }
+  return message;
+}
+
+// YAML forbids tabs in indentation; yaml-cpp reads some of them as something else.
+bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::string> const& lines, Problems& problems) {
+  bool found = false;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    size_t const text = lines[i].find_first_not_of(" \t");
+    size_t const tab = lines[i].find('\t');
+    if (text == std::string::npos || tab >= text || lines[i][text] == '#') continue;
+    problems.add({source, static_cast<int>(i) + 1, static_cast<int>(tab) + 1}, "a tab in the indentation; YAML wants spaces");
+    found = true;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string Place::text() const {
+  if (!source) return "config";
+  if (!source->numbered) return source->label;
+  auto const row = static_cast<size_t>(line - 1);
+  std::string_view const before = row < source->lines.size() ? std::string_view(source->lines[row]) : std::string_view();
+  size_t const shown = characters(before.substr(0, static_cast<size_t>(column - 1)));
+  // Past the end of the line there is nothing to count.
+  size_t const beyond = static_cast<size_t>(column - 1) > before.size() ? static_cast<size_t>(column - 1) - before.size() : 0;
+  return source->label + ":" + std::to_string(line) + ":" + std::to_string(shown + beyond + 1);
+}
+
+void Problems::add(Place const& place, std::string const& message) {
+  std::string text = place.source ? place.text() + ": error: " + message : message;
+  auto const row = static_cast<size_t>(place.line - 1);
+  if (place.source && row < place.source->lines.size()) {
+    constexpr size_t shown_bytes = 160;  // a file of one endless line must not fill the screen
+    std::string line = place.source->lines[row];
+    size_t column = std::min(static_cast<size_t>(place.column - 1), line.size());
+    if (line.size() > shown_bytes) {
+      size_t from = column > shown_bytes / 2 ? column - shown_bytes / 2 : 0;
+      while (from > 0 && continues_character(line[from])) --from;
+      size_t to = std::min(from + shown_bytes, line.size());
+      while (to < line.size() && continues_character(line[to])) ++to;
+      line = line.substr(from, to - from);
+      column -= from;
+    }
+    std::replace(line.begin(), line.end(), '\t', ' ');
+    text += "\n  " + line + "\n  " + std::string(characters(std::string_view(line).substr(0, column)), ' ') + "^";
+  }
+  bool const known = std::any_of(found_.begin(), found_.end(), [&](Found const& found) { return found.text == text; });
+  if (!known) found_.push_back({place, std::move(text)});
+}
+
+std::vector<std::string> Problems::sorted() const {
+  // Files in the order they were read, and inside a file from top to bottom.
+  std::vector<Source const*> sources;
+  auto const rank = [&](Found const& found) {
+    auto const at = std::find(sources.begin(), sources.end(), found.place.source.get());
+    return at - sources.begin();
+  };
+  for (Found const& found : found_) {
+    if (rank(found) == static_cast<std::ptrdiff_t>(sources.size())) sources.push_back(found.place.source.get());
+  }
+  std::vector<Found> ordered = found_;
+  std::stable_sort(ordered.begin(), ordered.end(), [&](Found const& a, Found const& b) {
+    return std::tuple(rank(a), a.place.line, a.place.column) < std::tuple(rank(b), b.place.line, b.place.column);
+  });
+  std::vector<std::string> texts;
+  for (Found& found : ordered) texts.push_back(std::move(found.text));
+  return texts;
+}
+
+void Problems::throw_if_any() const {
+  if (!empty()) throw ConfigError(sorted());
+}
+
+std::vector<std::string> split_lines(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    size_t const end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    lines.emplace_back(line);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column) {
+  Builder builder(source, problems, first_column);
+  if (text.size() > largest_file) {
+    problems.add({source, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
+    return {};
+  }
+  if (size_t const bad = first_bad_byte(text); bad != std::string::npos) {
+    auto const line = static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n'));
+    auto const start = line == 0 ? 0 : text.rfind('\n', bad) + 1;
+    // The line itself cannot be shown: its bytes are no text.
+    auto const blind = std::make_shared<Source const>(Source{source->label, {}, source->numbered});
+    problems.add({blind, line + 1, static_cast<int>(bad - start) + 1}, "not UTF-8 text (or a control character)");
+    return {};
+  }
+  if (find_tabs(source, split_lines(text), problems)) return {};
+
+  std::istringstream stream(text);
+  try {
+    YAML::Parser parser(stream);
+    parser.HandleNextDocument(builder);
+    Tree tree = builder.take();
+    Problems unread;  // of a document that is refused as a whole
+    Builder rest(source, unread, first_column);
+    if (parser.HandleNextDocument(rest)) problems.add(rest.take().place, "a second YAML document; one file holds one");
+    return tree;
+  } catch (YAML::Exception const& error) {
+    Place const where = error.mark.is_null() ? Place{source, 1, first_column} : builder.place(error.mark);
+    problems.add(where, explain(error.msg));
+  }
+  return {};
+}
+
+bool is_null_word(std::string_view text) { return text == "~" || text == "null" || text == "Null" || text == "NULL"; }
+
+std::string quoted_text(std::string_view text) {
+  std::string out = "\"";
+  for (char const c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+          constexpr char const* digits = "0123456789abcdef";
+          out += {'\\', 'x', digits[(c >> 4) & 15], digits[c & 15]};
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out + "\"";
+}
+
+std::string yaml_text(std::string_view text) {
+  auto const is_safe = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("_./~+-%").find(c) != std::string_view::npos;
+  };
+  bool const plain = !text.empty() && std::all_of(text.begin(), text.end(), is_safe) && text[0] != '-' && text[0] != '%' &&
+                     text[0] != '+' && !text.starts_with("...") && !is_null_word(text);
+  return plain ? std::string(text) : quoted_text(text);
+}
+
+std::string yaml_flow(Tree const& tree) {
+  std::string text;
+  switch (tree.kind) {
+    case Tree::Kind::null: return "null";
+    case Tree::Kind::scalar: return yaml_text(tree.text);
+    case Tree::Kind::list:
+      for (Tree const& item : tree.items) text += (text.empty() ? "" : ", ") + yaml_flow(item);
+      return "[" + text + "]";
+    case Tree::Kind::map:
+      for (auto const& [key, value] : tree.entries) {
+        text += (text.empty() ? "" : ", ") + yaml_text(key.text) + ": " + yaml_flow(value);
+      }
+      return "{" + text + "}";
+  }
+  return text;
+}
+
+}  // namespace isobath
