@@ -30,8 +30,7 @@ def rotate(x, position, theta):
     """Turns the pair (i, i + E/2) of every head [.., T, E] by position * theta^(-2i/E)."""
     half = x.shape[-1] // 2
     angle = position.double()[:, None] * theta ** (-torch.arange(half, dtype=torch.float64) / half)
-    # The model keeps its tables in fp32.
-    cos, sin = angle.cos().float().double(), angle.sin().float().double()
+    cos, sin = angle.cos(), angle.sin()
     return torch.cat([x[..., :half] * cos - x[..., half:] * sin, x[..., half:] * cos + x[..., :half] * sin], -1)
 
 
