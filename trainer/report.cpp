@@ -31,6 +31,11 @@ double median_of(std::vector<RunResult> const& runs, Get get) {
   return median(values);
 }
 
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
 ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   ArmResult arm;
   arm.name = name;
@@ -258,7 +263,9 @@ Report read_report(std::vector<fs::path> const& folders) {
           runs.push_back(std::move(missing));
         }
       }
-    return make_report(experiment, std::move(runs));
+    Report report = make_report(experiment, std::move(runs));
+    if (fs::exists(root / "command.txt")) report.command = last_line(read_file(root / "command.txt"));
+    return report;
   }
   for (fs::path const& given : folders) {
     fs::path const folder = given.has_filename() ? given : given.parent_path();

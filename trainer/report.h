@@ -76,6 +76,7 @@ struct Report {
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;       // challenger against best dense first
   std::string headline;
+  std::string command;           // that ran the experiment
   std::vector<std::string> warnings;
   std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
   ArmResult const* arm(std::string const& name) const;

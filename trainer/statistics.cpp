@@ -77,6 +77,24 @@ double student_t_quantile(double p, double degrees) {
 
 bool PairedDifference::shown() const { return half_width && std::abs(percent) > *half_width; }
 
+double threshold_f1_ceiling(int64_t K, int64_t T) {
+  if (K >= T) return 1;
+  auto const n = static_cast<double>(T), k = static_cast<double>(K);
+  double best = 0;
+  // Tokens above a threshold at rate p are binomial, and the picks in common are the smaller of their number and K.
+  for (double rate = 0.7; rate <= 1.3; rate += 0.01) {
+    double const p = std::min(rate * k / n, 1 - 1e-9);
+    double common = 0;
+    for (int64_t i = 1; i <= T; ++i) {
+      auto const x = static_cast<double>(i);
+      double const log_choose = std::lgamma(n + 1) - std::lgamma(x + 1) - std::lgamma(n - x + 1);
+      common += std::min(x, k) * std::exp(log_choose + x * std::log(p) + (n - x) * std::log1p(-p));
+    }
+    best = std::max(best, 2 * common / (n * p + k));
+  }
+  return best;
+}
+
 PairedDifference paired_percent(std::vector<double> const& arm, std::vector<double> const& baseline) {
   if (arm.size() != baseline.size()) throw Error(ExitCode::other, "paired difference of unequal numbers of runs");
   std::vector<double> differences;

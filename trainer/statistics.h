@@ -31,4 +31,8 @@ PairedDifference paired_percent(std::vector<double> const& arm, std::vector<doub
 // "better by 1.2 % +- 0.3, 3 seeds" | "worse by ..." | "no difference that 2 seeds can show (-0.3 % +- 1.1)".
 std::string verdict(PairedDifference const& difference);
 
+// Top-k takes exactly K of every T, a fixed threshold a varying number: the F1 that the best one reaches on average
+// when scores are independent. What a causal decision is to be measured against.
+double threshold_f1_ceiling(int64_t K, int64_t T);
+
 }  // namespace isobath

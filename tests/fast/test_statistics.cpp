@@ -77,3 +77,11 @@ TEST_CASE("statistics: the 95 % interval covers the truth 95 times in 100") {
   CHECK(share > 0.94);
   CHECK(share < 0.96);
 }
+
+TEST_CASE("statistics: the best fixed threshold on independent scores, at 12.5 %") {
+  CHECK(threshold_f1_ceiling(8, 64) == Approx(0.86).margin(0.01));
+  CHECK(threshold_f1_ceiling(32, 256) == Approx(0.93).margin(0.01));
+  CHECK(threshold_f1_ceiling(64, 512) == Approx(0.95).margin(0.01));
+  CHECK(threshold_f1_ceiling(256, 2048) == Approx(0.98).margin(0.01));
+  CHECK(threshold_f1_ceiling(16, 16) == 1);
+}
