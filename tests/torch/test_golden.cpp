@@ -25,6 +25,10 @@ std::vector<Case> cases() {
   auto const make = [](std::string const& name, std::string const& kind, std::string const& gate, std::string const& causal) {
     Case c{name, small_shape(kind)};
     c.shape.model.layers = 2;
+    c.shape.model.width = 8;
+    c.shape.model.heads = 2;
+    c.shape.model.kv_heads = 1;
+    c.shape.model.mlp_width = 12;
     c.shape.depth.offset = 1;
     c.shape.depth.gate = gate;
     c.shape.depth.causal = causal;
