@@ -22,15 +22,18 @@ ArmConfig const& find_arm(Config const& experiment, std::string const& name, std
   throw Error(ExitCode::config, wanted_by + " names arm '" + name + "', which does not exist (arms: " + known + ")");
 }
 
-Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, VocabSize const& vocab_size, std::vector<std::string> path) {
+Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, VocabSize const& vocab_size,
+               std::vector<std::string> path) {
   ArmConfig const& arm = find_arm(base.config, name, path.empty() ? "compare" : "match of arm '" + path.back() + "'");
   if (std::find(path.begin(), path.end(), name) != path.end())
-    throw Error(ExitCode::config, "compare.arms: '" + name + "' is matched to itself" + (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
+    throw Error(ExitCode::config, "compare.arms: '" + name + "' is matched to itself" +
+                                      (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
   path.push_back(name);
   Config config = arm_config(base, name, seed).config;
   if (!arm.match.forward_flops_of.empty()) {
     Config const target = resolve(base, arm.match.forward_flops_of, seed, vocab_size, path);
-    int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
+    int64_t const flops =
+        planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
     config.model = match_forward_flops(config.model, config.depth, vocab_size(config), flops, arm.match);
     check_config(config);
   }
@@ -54,7 +57,8 @@ Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t see
 
 std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size) {
   CompareConfig const& compare = base.config.compare;
-  if (compare.arms.empty()) throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
+  if (compare.arms.empty())
+    throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
   if (!compare.baseline.empty()) find_arm(base.config, compare.baseline, "compare.baseline");
   std::vector<ExperimentRun> runs;
   auto const cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
@@ -62,8 +66,11 @@ std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize cons
     for (ArmConfig const& arm : compare.arms) {
       ExperimentRun run{arm.name, seed, resolve_arm(base, arm.name, seed, vocab_size), {}};
       if (run.config.eval.routing == "topk" && run.config.depth.kind != "dense")
-        throw Error(ExitCode::config, "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: causal, both)");
-      if (compare.jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
+        throw Error(ExitCode::config,
+                    "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
+                    "causal, both)");
+      if (compare.jobs > 1 && run.config.train.threads == 0)
+        run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
       run.folder = run_folder(run.config);
       runs.push_back(std::move(run));
     }

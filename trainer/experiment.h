@@ -1,5 +1,6 @@
 #pragma once
-// Arms x seeds at equal compute: what runs there are, which are done, and running the rest as child processes. No LibTorch.
+// Arms x seeds at equal compute: what runs there are, which are done, and running the rest as child processes. No
+// LibTorch.
 
 #include <functional>
 #include <string>
@@ -14,7 +15,7 @@ namespace isobath {
 struct ExperimentRun {
   std::string arm;
   int64_t seed = 0;
-  Config config;    // resolved: the arm's settings, its seed, its match
+  Config config;  // resolved: the arm's settings, its seed, its match
   fs::path folder;
   std::string label() const { return arm + "/seed-" + std::to_string(seed); }
 };
@@ -23,8 +24,8 @@ using VocabSize = std::function<int64_t(Config const&)>;
 
 // One arm for one seed; `match` is applied against the (resolved) arm it names. Throws Error(config).
 Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t seed, VocabSize const& vocab_size);
-// Every run, seeds outer, arms inner: whatever stops a comparison half-way, whole seeds are done. Throws Error(config) when
-// there is nothing to compare.
+// Every run, seeds outer, arms inner: whatever stops a comparison half-way, whole seeds are done. Throws Error(config)
+// when there is nothing to compare.
 std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size);
 fs::path run_folder(Config const& config);  // run_dir/name, of a run or an experiment
 
@@ -41,12 +42,12 @@ struct ExperimentSettings {
 
 struct FailedRun {
   std::string label;
-  int exit_code = 0;          // 128 + signal when a signal ended it
-  std::string last_lines;     // of its log
+  int exit_code = 0;       // 128 + signal when a signal ended it
+  std::string last_lines;  // of its log
 };
 
-// Runs what is not finished, `jobs` at a time. A run that fails does not stop the others. On SIGINT and SIGTERM: hands the signal
-// on, waits until every child has saved, then throws Error(interrupted | terminated).
+// Runs what is not finished, `jobs` at a time. A run that fails does not stop the others. On SIGINT and SIGTERM: hands
+// the signal on, waits until every child has saved, then throws Error(interrupted | terminated).
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings);
 
 }  // namespace isobath

@@ -13,20 +13,23 @@
 namespace isobath {
 namespace {
 
-// Text of BPE tokens gets longer with the logarithm of the vocabulary; a quarter of it fits English prose and code roughly.
+// Text of BPE tokens gets longer with the logarithm of the vocabulary; a quarter of it fits English prose and code
+// roughly.
 double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cast<double>(vocab_size)) / 4; }
 
 constexpr int64_t auto_micro_batch_tokens = 8192;
 
 int64_t micro_batch_tokens(TrainConfig const& train) {
-  return std::min(train.batch_tokens, train.micro_batch_tokens > 0 ? train.micro_batch_tokens : auto_micro_batch_tokens);
+  return std::min(train.batch_tokens,
+                  train.micro_batch_tokens > 0 ? train.micro_batch_tokens : auto_micro_batch_tokens);
 }
 
-// Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and after the
-// rotation, the attention's output, and the MLP's hidden values.
+// Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and
+// after the rotation, the attention's output, and the MLP's hidden values.
 int64_t activation_floats_per_row(ModelConfig const& model) {
   int64_t const E = model.width / model.heads;
-  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
+  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E +
+         (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
 }
 
 double activation_bytes(ArmPlan const& plan) {
@@ -34,7 +37,8 @@ double activation_bytes(ArmPlan const& plan) {
   auto const tokens = static_cast<double>(micro_batch_tokens(plan.config.train));
   auto const T = static_cast<double>(model.context);
   double const share = static_cast<double>(rows_of_capacity(plan.config.depth.capacity, model.context)) / T;
-  double const block_rows = tokens * (static_cast<double>(plan.ledger.dense_layers) + share * static_cast<double>(plan.ledger.routed_layers));
+  double const block_rows =
+      tokens * (static_cast<double>(plan.ledger.dense_layers) + share * static_cast<double>(plan.ledger.routed_layers));
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
   constexpr double logits_chunk = 1 << 20;
   return 4 * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
@@ -42,7 +46,9 @@ double activation_bytes(ArmPlan const& plan) {
 
 double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
   EvalConfig const& eval = plan.config.eval;
-  auto const tokens = [&](int64_t asked) { return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens; };
+  auto const tokens = [&](int64_t asked) {
+    return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens;
+  };
   double const period = schedule.steps_of(eval.every);
   double const due = period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0;
   double const passes = !plan.routed.empty() && eval.routing == "both" ? 2 : 1;
@@ -52,10 +58,13 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
 void warn(ArmPlan& plan, DataSize const& data) {
   if (plan.steps < 500)
     plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
-  if (plan.epochs > 1) plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
+  if (plan.epochs > 1)
+    plan.warnings.push_back(
+        fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
   if (plan.evaluation_share > 0.15)
-    plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
-                                        100 * plan.evaluation_share));
+    plan.warnings.push_back(
+        fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
+                    100 * plan.evaluation_share));
 }
 
 std::string si(double value) { return format_si(value); }
@@ -79,8 +88,8 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
     size.note = fmt::format("{} files, {}, one token a byte", summary.files, format_bytes(bytes));
   } else {
     per_token = guessed_bytes_per_token(planned_vocab_size(tokenizer));
-    size.note = fmt::format("{} files, {}, at a guessed {:.1f} bytes a token (--data prepares the text and counts)", summary.files,
-                            format_bytes(bytes), per_token);
+    size.note = fmt::format("{} files, {}, at a guessed {:.1f} bytes a token (--data prepares the text and counts)",
+                            summary.files, format_bytes(bytes), per_token);
   }
   size.valid_tokens = bytes / per_token * (data.valid_sources.empty() ? data.valid_fraction : 0);
   size.train_tokens = bytes / per_token - size.valid_tokens;
@@ -90,7 +99,9 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
 DataSize measured_data(PreparedData const& data) {
   auto const train = static_cast<double>(data.train_tokens), valid = static_cast<double>(data.valid_tokens);
   auto const bytes = static_cast<double>(data.train_bytes + data.valid_bytes);
-  return {train, valid, true, fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes), bytes / (train + valid))};
+  return {train, valid, true,
+          fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes),
+                      bytes / (train + valid))};
 }
 
 ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data) {
@@ -189,8 +200,10 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   }
   text += "\ntext: " + data.note + "\n";
   text +=
-      "memory: 16 bytes a parameter (fp32 weight, gradient, two moments) and 4 bytes an activation of one micro-batch, per row of a\n"
-      "block 6 width + 2 (heads + 2 kv_heads) head_dim + 3 mlp_width (2 for gelu); LibTorch itself takes about 0.3 GiB more\n";
+      "memory: 16 bytes a parameter (fp32 weight, gradient, two moments) and 4 bytes an activation of one micro-batch, "
+      "per row of a\n"
+      "block 6 width + 2 (heads + 2 kv_heads) head_dim + 3 mlp_width (2 for gelu); LibTorch itself takes about 0.3 GiB "
+      "more\n";
   for (ArmPlan const& arm : arms)
     for (std::string const& warning : arm.warnings) text += "warning: " + arm.name + ": " + warning + "\n";
   return text;
@@ -213,7 +226,11 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
                       {"predictors", a.parameters.predictors}}},
                     {"forward_flops_per_token_topk", a.forward()},
                     {"forward_flops_per_token_by_part",
-                     {{"linear", a.linear}, {"attention", a.attention}, {"router", a.router}, {"predictor", a.predictor}, {"head", a.head}}},
+                     {{"linear", a.linear},
+                      {"attention", a.attention},
+                      {"router", a.router},
+                      {"predictor", a.predictor},
+                      {"head", a.head}}},
                     {"train_flops_per_step", a.step_flops},
                     {"steps", a.steps},
                     {"train_flops", a.train_flops},
@@ -223,7 +240,11 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
                     {"memory_bytes", a.state_bytes + a.activation_bytes},
                     {"kv_bytes_per_token", a.kv_bytes_per_token},
                     {"warnings", a.warnings}});
-  return {{"data", {{"train_tokens", data.train_tokens}, {"valid_tokens", data.valid_tokens}, {"exact", data.exact}, {"note", data.note}}},
+  return {{"data",
+           {{"train_tokens", data.train_tokens},
+            {"valid_tokens", data.valid_tokens},
+            {"exact", data.exact},
+            {"note", data.note}}},
           {"arms", std::move(list)}};
 }
 

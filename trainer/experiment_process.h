@@ -14,13 +14,13 @@ namespace isobath {
 
 class ChildProcess {
  public:
-  // Output is appended to `log`. The child leads its own process group, so that Ctrl-C reaches it once, through its parent; it gets
-  // SIGTERM when its parent dies. Throws Error(other) when it cannot be started.
+  // Output is appended to `log`. The child leads its own process group, so that Ctrl-C reaches it once, through its
+  // parent; it gets SIGTERM when its parent dies. Throws Error(other) when it cannot be started.
   ChildProcess(std::vector<std::string> const& command, fs::path const& log);
   ~ChildProcess();  // kills a child that is still running
   ChildProcess(ChildProcess const&) = delete;
 
-  bool poll();              // true once the child has ended
+  bool poll();  // true once the child has ended
   void signal(int number);
   int exit_code() const { return exit_code_; }  // 128 + signal when one ended it
   int64_t peak_memory_bytes() const { return peak_memory_bytes_; }

@@ -39,13 +39,16 @@ std::string last_line(std::string text) {
 ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   ArmResult arm;
   arm.name = name;
-  std::sort(runs.begin(), runs.end(), [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
+  std::sort(runs.begin(), runs.end(),
+            [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
   arm.runs = std::move(runs);
   arm.loss_topk = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().loss_topk; });
   arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().loss_causal; });
   arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().bits_per_byte_topk; });
-  arm.bits_per_byte_causal = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().bits_per_byte_causal; });
-  arm.forward_flops_causal = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().forward_flops_causal; }).mean;
+  arm.bits_per_byte_causal =
+      spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().bits_per_byte_causal; });
+  arm.forward_flops_causal =
+      spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().forward_flops_causal; }).mean;
   arm.step_time_s = median_of(arm.runs, [](RunResult const& r) { return r.step_time_s; });
   arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
   arm.time_s = spread_of(arm.runs, [](RunResult const& r) { return r.time_s; }).mean;
@@ -57,13 +60,29 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
 ArmResult const* lowest(std::vector<ArmResult> const& arms, bool dense, std::string const& except = {}) {
   ArmResult const* best = nullptr;
   for (ArmResult const& arm : arms)
-    if (arm.dense() == dense && arm.name != except && (!best || arm.loss_causal.mean < best->loss_causal.mean)) best = &arm;
+    if (arm.dense() == dense && arm.name != except && (!best || arm.loss_causal.mean < best->loss_causal.mean))
+      best = &arm;
   return best;
 }
 
 std::string hint(Report const& report, PairedDifference const& difference) {
   if (difference.shown() || difference.n == 0) return "";
-  return report.name == "hour" ? "; more seeds would narrow it (compare.seeds)" : "; for an answer run configs/hour.yaml";
+  return report.name == "hour" ? "; more seeds would narrow it (compare.seeds)"
+                               : "; for an answer run configs/hour.yaml";
+}
+
+Pair make_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline, char const* basis,
+               std::vector<double> const& ours, std::vector<double> const& theirs) {
+  Pair pair;
+  pair.arm = arm.name;
+  pair.baseline = baseline.name;
+  pair.basis = basis;
+  pair.difference = paired_percent(ours, theirs);
+  pair.arm_loss = spread(ours).mean;
+  pair.baseline_loss = spread(theirs).mean;
+  pair.hint = hint(report, pair.difference);
+  pair.verdict = verdict(pair.difference) + pair.hint;
+  return pair;
 }
 
 Pair equal_flops_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline) {
@@ -73,8 +92,7 @@ Pair equal_flops_pair(Report const& report, ArmResult const& arm, ArmResult cons
       ours.push_back(run.curve.back().loss_causal);
       theirs.push_back(other->curve.back().loss_causal);
     }
-  Pair pair{arm.name, baseline.name, "flops", paired_percent(ours, theirs), "", ""};
-  pair.verdict = verdict(pair.difference) + hint(report, pair.difference);
+  Pair pair = make_pair(report, arm, baseline, "flops", ours, theirs);
   return pair;
 }
 
@@ -91,8 +109,7 @@ Pair equal_time_pair(Report const& report, ArmResult const& arm, ArmResult const
       arm_time += run.time_s;
       baseline_time += other->time_s;
     }
-  Pair pair{arm.name, baseline.name, "time", paired_percent(ours, theirs), "", ""};
-  pair.verdict = verdict(pair.difference) + hint(report, pair.difference);
+  Pair pair = make_pair(report, arm, baseline, "time", ours, theirs);
   if (pair.difference.n == 0) {
     pair.note = "the shorter run ends before the other's first validation: nothing to interpolate";
     return pair;
@@ -103,22 +120,25 @@ Pair equal_time_pair(Report const& report, ArmResult const& arm, ArmResult const
   std::string const& longer = arm_time > baseline_time ? arm.name : baseline.name;
   std::string const& shorter = arm_time > baseline_time ? baseline.name : arm.name;
   double const less = std::min(arm_time, baseline_time), more = std::max(arm_time, baseline_time);
-  pair.note = fmt::format("an interpolation: {} took {} of training, {} took {} and is read off its curve at {}", shorter, format_seconds(less),
-                          longer, format_seconds(more), format_seconds(less));
+  pair.note = fmt::format("an interpolation: {} took {} of training, {} took {} and is read off its curve at {}",
+                          shorter, format_seconds(less), longer, format_seconds(more), format_seconds(less));
   if (less < 0.98 * more)
-    pair.note += fmt::format(", where its learning rate has not decayed yet; a run of {} planned for that time would do better", longer);
+    pair.note += fmt::format(
+        ", where its learning rate has not decayed yet; a run of {} planned for that time would do better", longer);
   return pair;
 }
 
 void check_equal_flops(Report& report) {
-  auto const [low, high] = std::minmax_element(report.arms.begin(), report.arms.end(), [](ArmResult const& a, ArmResult const& b) {
-    return a.runs.front().train_flops < b.runs.front().train_flops;
-  });
-  auto const least = static_cast<double>(low->runs.front().train_flops), most = static_cast<double>(high->runs.front().train_flops);
+  auto const [low, high] = std::minmax_element(
+      report.arms.begin(), report.arms.end(),
+      [](ArmResult const& a, ArmResult const& b) { return a.runs.front().train_flops < b.runs.front().train_flops; });
+  auto const least = static_cast<double>(low->runs.front().train_flops),
+             most = static_cast<double>(high->runs.front().train_flops);
   if (most > least * (1 + equal_flops))
-    report.warnings.push_back(fmt::format("training FLOPs differ by {:.2f} % ({} spent {}, {} spent {}): not a comparison at equal compute; "
-                                          "give train.budget in flop",
-                                          100 * (most / least - 1), low->name, format_si(least), high->name, format_si(most)));
+    report.warnings.push_back(
+        fmt::format("training FLOPs differ by {:.2f} % ({} spent {}, {} spent {}): not a comparison at equal compute; "
+                    "give train.budget in flop",
+                    100 * (most / least - 1), low->name, format_si(least), high->name, format_si(most)));
 }
 
 void check_runs(Report& report) {
@@ -126,7 +146,8 @@ void check_runs(Report& report) {
   for (ArmResult const& arm : report.arms) {
     RunResult const& run = arm.runs.front();
     if (run.step < 500)
-      report.warnings.push_back(fmt::format("{} ran {} steps; fewer than 500 say little about longer training", arm.name, run.step));
+      report.warnings.push_back(
+          fmt::format("{} ran {} steps; fewer than 500 say little about longer training", arm.name, run.step));
     if (run.epochs > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, run.epochs));
     if (arm.forward_flops_causal > 1.02 * run.forward_flops_topk)
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
@@ -137,7 +158,8 @@ void check_runs(Report& report) {
                                 (arm.config().depth.router == "random" ? "coin" : "threshold") + " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);
   }
-  if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
+  if (threads.size() > 1)
+    report.warnings.push_back("runs used different numbers of threads: their times do not compare");
   if (report.experiment.compare.jobs > 1)
     report.warnings.push_back(fmt::format("{} runs at a time shared the machine: times are of that, not of a run alone",
                                           report.experiment.compare.jobs));
@@ -172,12 +194,15 @@ void judge(Report& report) {
     for (ArmResult const& arm : report.arms)
       if (&arm != baseline) report.pairs.push_back(equal_flops_pair(report, arm, *baseline));
 
-  auto const routed = std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });
+  auto const routed =
+      std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });
   if (routed > 1 && !challenger->dense())
-    report.warnings.push_back(fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little",
-                                          challenger->name, routed));
-  report.headline = fmt::format("{} against {}{}: {} (causal loss {:.4f} against {:.4f}, equal training FLOPs)", challenger->name, best->name,
-                                role, report.pairs.front().verdict, challenger->loss_causal.mean, best->loss_causal.mean);
+    report.warnings.push_back(
+        fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little",
+                    challenger->name, routed));
+  report.headline = fmt::format("{} against {}{}: {} (causal loss {:.4f} against {:.4f}, equal training FLOPs)",
+                                challenger->name, best->name, role, report.pairs.front().verdict,
+                                report.pairs.front().arm_loss, report.pairs.front().baseline_loss);
 }
 
 }  // namespace
@@ -231,7 +256,8 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
       if (run.finished())
         finished.push_back(std::move(run));
       else
-        report.incomplete.push_back(run.folder.filename().string() + " of " + name + ": " + (run.status.empty() ? "not finished" : run.status));
+        report.incomplete.push_back(run.folder.filename().string() + " of " + name + ": " +
+                                    (run.status.empty() ? "not finished" : run.status));
     }
     if (!finished.empty()) report.arms.push_back(make_arm(name, std::move(finished)));
   }
@@ -282,7 +308,7 @@ std::string describe_model(Config const& config) {
   std::string text = fmt::format("{} layers", model.layers);
   auto const routed = routed_layers(model, config.depth).size();
   if (routed > 0) text += fmt::format(", {} routed at {:g} %", routed, 100 * config.depth.capacity);
-  return text + fmt::format(", width {}, MLP {}", model.width, resolved_mlp_width(model));
+  return text;
 }
 
 }  // namespace isobath

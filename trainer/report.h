@@ -20,7 +20,7 @@ struct ValidationPoint {
   int64_t step = 0, tokens = 0;
   double train_flops = 0, time_s = 0;
   double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
-  double forward_flops_causal = 0;  // per token
+  double forward_flops_causal = 0;                  // per token
   std::vector<double> capacity, precision, recall;  // per routed layer, of the causal decision
 };
 
@@ -66,17 +66,20 @@ struct Pair {
   std::string arm, baseline;
   std::string basis;  // "flops": final losses; "time": both after the time of the faster run
   PairedDifference difference;
-  std::string verdict, note;
+  double arm_loss = 0, baseline_loss = 0;  // means over the seeds both have
+  std::string verdict;                     // ends with `hint`, where there is one
+  std::string hint;                        // "; for an answer run configs/hour.yaml"
+  std::string note;
 };
 
 struct Report {
   std::string name;
-  Config experiment;             // with its `compare` section where there was one
-  std::vector<ArmResult> arms;   // that have a finished run, in the experiment's order
+  Config experiment;                   // with its `compare` section where there was one
+  std::vector<ArmResult> arms;         // that have a finished run, in the experiment's order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
-  std::vector<Pair> pairs;       // challenger against best dense first
+  std::vector<Pair> pairs;             // challenger against best dense first
   std::string headline;
-  std::string command;           // that ran the experiment
+  std::string command;  // that ran the experiment
   std::vector<std::string> warnings;
   std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
   ArmResult const* arm(std::string const& name) const;
@@ -99,7 +102,7 @@ std::string report_html(Report const& report);
 // Writes report.json and report.html; returns the latter's path.
 fs::path write_report(Report const& report, fs::path const& folder);
 
-// "6 layers, 3 of them routed at 12.5 %, MLP 170"
+// "6 layers, 3 routed at 12.5 %"
 std::string describe_model(Config const& config);
 
 }  // namespace isobath

@@ -14,7 +14,9 @@ using nlohmann::ordered_json;
 
 ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
 
-ordered_json spread_json(Spread const& s) { return {{"mean", finite(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite(s.std)}}; }
+ordered_json spread_json(Spread const& s) {
+  return {{"mean", finite(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite(s.std)}};
+}
 
 ordered_json list(std::vector<double> const& values) {
   ordered_json array = ordered_json::array();
@@ -86,10 +88,10 @@ ordered_json pair_json(Pair const& pair) {
   PairedDifference const& d = pair.difference;
   ordered_json interval = nullptr;
   if (d.half_width) interval = {d.percent - *d.half_width, d.percent + *d.half_width};
-  return {{"arm", pair.arm},     {"baseline", pair.baseline}, {"basis", pair.basis},
-          {"delta_percent", d.n > 0 ? finite(d.percent) : ordered_json(nullptr)},
-          {"ci95", interval},    {"n_seeds", d.n},            {"verdict", pair.verdict},
-          {"note", pair.note}};
+  return {{"arm", pair.arm},         {"baseline", pair.baseline},
+          {"basis", pair.basis},     {"delta_percent", d.n > 0 ? finite(d.percent) : ordered_json(nullptr)},
+          {"ci95", interval},        {"n_seeds", d.n},
+          {"verdict", pair.verdict}, {"note", pair.note}};
 }
 
 }  // namespace
@@ -113,7 +115,8 @@ ordered_json report_json(Report const& report) {
 fs::path write_report(Report const& report, fs::path const& folder) {
   fs::create_directories(folder);
   // Folder names may hold any bytes; JSON may not.
-  write_file_atomic(folder / "report.json", report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomic(folder / "report.json",
+                    report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_file_atomic(folder / "report.html", report_html(report));
   return folder / "report.html";
 }

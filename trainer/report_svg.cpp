@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <limits>
 
+#include "trainer/report_markup.h"
+
 namespace isobath {
 namespace {
 
-constexpr double width = 640, height = 380, left = 52, right = 118, top = 14, bottom = 46;
+constexpr double width = 520, height = 340, left = 44, right = 116, top = 14, bottom = 46;
 constexpr double label_distance = 15;
 
 struct Scale {
@@ -18,14 +20,14 @@ struct Scale {
   double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
 };
 
-// y from the lowest point to the highest among those past a fifth of the way: what lies above is the steep beginning.
+// y from the lowest point to the highest after three tenths of the way: what lies above is the steep beginning.
 std::pair<double, double> y_range(Chart const& chart, double x_high) {
   double low = std::numeric_limits<double>::infinity(), high = -low;
   auto const take = [&](ChartPoints const& points) {
     for (auto const& [x, y] : points) {
       if (!std::isfinite(y)) continue;
       low = std::min(low, y);
-      if (x >= 0.2 * x_high || points.size() == 1) high = std::max(high, y);
+      if (x >= 0.3 * x_high || points.size() == 1) high = std::max(high, y);
     }
   };
   for (ChartLine const& line : chart.lines) {
@@ -46,7 +48,9 @@ std::string polyline(ChartPoints const& points, Scale const& x, Scale const& y, 
 
 std::string marker(ChartLine const& line, double px, double py, Scale const& x, Scale const& y) {
   std::string const title = fmt::format("<title>{}: {:.4f}</title>", escape_html(line.name), py);
-  if (line.squares) return fmt::format("<rect class=\"dot\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"7\" height=\"7\">{}</rect>", x(px) - 3.5, y(py) - 3.5, title);
+  if (line.squares)
+    return fmt::format("<rect class=\"dot\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"7\" height=\"7\">{}</rect>", x(px) - 3.5,
+                       y(py) - 3.5, title);
   return fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.8\">{}</circle>", x(px), y(py), title);
 }
 
@@ -59,18 +63,24 @@ std::string tick_text(double value, double step) {
 std::string axes(Chart const& chart, Scale const& x, Scale const& y) {
   std::string svg;
   auto const y_ticks = nice_ticks(y.low, y.high, 6), x_ticks = nice_ticks(x.low, x.high, 6);
-  double const y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1, x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
+  double const y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1,
+               x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
   for (double tick : y_ticks)
-    svg += fmt::format("<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/><text class=\"tick\" x=\"{3}\" y=\"{4:.1f}\" "
-                       "text-anchor=\"end\">{5}</text>",
-                       left, width - right, y(tick), left - 8, y(tick) + 4, tick_text(tick, y_step));
+    svg += fmt::format(
+        "<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/><text class=\"tick\" x=\"{3}\" "
+        "y=\"{4:.1f}\" "
+        "text-anchor=\"end\">{5}</text>",
+        left, width - right, y(tick), left - 8, y(tick) + 4, tick_text(tick, y_step));
   for (double tick : x_ticks)
-    svg += fmt::format("<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/><text class=\"tick\" x=\"{0:.1f}\" y=\"{3}\" "
-                       "text-anchor=\"middle\">{4}</text>",
-                       x(tick), height - bottom, height - bottom + 5, height - bottom + 19, tick_text(tick, x_step));
-  svg += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", left, width - right, height - bottom, height - bottom);
-  svg += fmt::format("<text class=\"axis-label\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>", (left + width - right) / 2, height - 6,
-                     escape_html(chart.x_label));
+    svg += fmt::format(
+        "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/><text class=\"tick\" x=\"{0:.1f}\" "
+        "y=\"{3}\" "
+        "text-anchor=\"middle\">{4}</text>",
+        x(tick), height - bottom, height - bottom + 5, height - bottom + 19, tick_text(tick, x_step));
+  svg += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", left, width - right,
+                     height - bottom, height - bottom);
+  svg += fmt::format("<text class=\"axis-label\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                     (left + width - right) / 2, height - 6, escape_html(chart.x_label));
   return svg;
 }
 
@@ -93,30 +103,14 @@ std::string labels(Chart const& chart, Scale const& x, Scale const& y) {
   std::string svg;
   for (Label const& label : all) {
     double const text_x = width - right + 16;
-    svg += fmt::format("<path class=\"leader\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", label.px + 6, label.py, text_x - 4, label.at);
+    svg += fmt::format("<path class=\"leader\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", label.px + 6, label.py,
+                       text_x - 4, label.at);
     std::string name = label.line->name;
-    if (name.size() > 15) name = name.substr(0, 14) + "\u2026";
-    svg += fmt::format("<text class=\"label c{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", label.line->color, text_x, label.at + 4, escape_html(name));
+    if (name.size() > 13) name = name.substr(0, 12) + "\u2026";
+    svg += fmt::format("<text class=\"label c{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", label.line->color, text_x,
+                       label.at + 4, escape_html(name));
   }
   return svg;
-}
-
-// Length of the well-formed UTF-8 character at the start of `text`; 0 when there is none.
-size_t utf8_length(std::string_view text) {
-  auto const byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
-  auto const continues = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  uint8_t const b = byte(0);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b < 0xe0) return continues(1) ? 2 : 0;
-  if (b >= 0xe0 && b < 0xf0) {
-    if (!continues(1) || !continues(2) || (b == 0xe0 && byte(1) < 0xa0) || (b == 0xed && byte(1) >= 0xa0)) return 0;
-    return 3;
-  }
-  if (b >= 0xf0 && b < 0xf5) {
-    if (!continues(1) || !continues(2) || !continues(3) || (b == 0xf0 && byte(1) < 0x90) || (b == 0xf4 && byte(1) >= 0x90)) return 0;
-    return 4;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -131,7 +125,9 @@ std::vector<double> nice_ticks(double low, double high, int about) {
       step = candidate * power;
       break;
     }
-  for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) ticks.push_back(i * step);
+  for (auto i = static_cast<int64_t>(std::ceil(low / step - 1e-9)); static_cast<double>(i) * step <= high + 1e-9 * step;
+       ++i)
+    ticks.push_back(static_cast<double>(i) * step);
   return ticks;
 }
 
@@ -148,9 +144,10 @@ std::string chart_svg(Chart const& chart) {
 
   // One clip path a page would do, but every chart must also stand alone.
   std::string const id = fmt::format("clip{:x}", std::hash<std::string>{}(chart.title));
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, height, escape_html(chart.title));
-  svg += fmt::format("<clipPath id=\"{}\"><rect x=\"{}\" y=\"0\" width=\"{}\" height=\"{}\"/></clipPath>", id, left - 6, width - left - right + 12,
-                     height - bottom);
+  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, height,
+                                escape_html(chart.title));
+  svg += fmt::format("<clipPath id=\"{}\"><rect x=\"{}\" y=\"0\" width=\"{}\" height=\"{}\"/></clipPath>", id, left - 6,
+                     width - left - right + 12, height - bottom);
   svg += axes(chart, x, y) + fmt::format("<g clip-path=\"url(#{})\">", id);
   for (ChartLine const& line : chart.lines) {
     svg += fmt::format("<g class=\"line c{}\">", line.color);
@@ -162,36 +159,6 @@ std::string chart_svg(Chart const& chart) {
     svg += "</g>";
   }
   return svg + "</g>" + labels(chart, x, y) + "</svg>";
-}
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    size_t const length = utf8_length(text);
-    char const c = text.front();
-    if (length == 0) {
-      out += "\ufffd";
-    } else if (length > 1) {
-      out += text.substr(0, length);
-    } else if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (c == '"') {
-      out += "&quot;";
-    } else if (c == '\'') {
-      out += "&#39;";
-    } else if (static_cast<uint8_t>(c) < 0x20 && c != '\n' && c != '\t') {
-      out += "\xe2\x90";  // U+2400 + c: the symbol for a control character
-      out += static_cast<char>(0x80 + c);
-    } else {
-      out += c;
-    }
-    text.remove_prefix(std::max<size_t>(1, length));
-  }
-  return out;
 }
 
 }  // namespace isobath

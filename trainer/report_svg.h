@@ -2,7 +2,6 @@
 // Line charts and text for the HTML report. No LibTorch.
 
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,15 +11,15 @@ using ChartPoints = std::vector<std::pair<double, double>>;  // ascending x
 
 struct ChartLine {
   std::string name;
-  int color = 0;        // class "c0", "c1", ...: the page's style gives it a colour for light and dark
-  bool squares = false; // markers: squares instead of circles
+  int color = 0;         // class "c0", "c1", ...: the page's style gives it a colour for light and dark
+  bool squares = false;  // markers: squares instead of circles
   ChartPoints mean;
   std::vector<ChartPoints> seeds;
 };
 
 struct Chart {
-  std::string title;     // for screen readers too
-  std::string x_label;   // with its unit
+  std::string title;    // for screen readers too
+  std::string x_label;  // with its unit
   std::vector<ChartLine> lines;
 };
 
@@ -29,8 +28,5 @@ std::string chart_svg(Chart const& chart);
 
 // Steps of 1, 2 or 5 times a power of ten inside [low, high].
 std::vector<double> nice_ticks(double low, double high, int about);
-
-// Text for HTML: markup escaped, invalid UTF-8 and control characters made visible, newlines and tabs kept.
-std::string escape_html(std::string_view text);
 
 }  // namespace isobath

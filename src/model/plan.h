@@ -1,8 +1,9 @@
 #pragma once
-// The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No LibTorch.
-// Convention (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and values on the
-// causal triangle (2 x 2 x heads x head_dim per query-key pair, T(T+1)/2 pairs); backward = 2 x forward; routers, predictors
-// and the (also tied) head count; norms, activations, rotary, softmax, embedding look-ups and evaluation do not.
+// The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No
+// LibTorch. Convention (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and
+// values on the causal triangle (2 x 2 x heads x head_dim per query-key pair, T(T+1)/2 pairs); backward = 2 x forward;
+// routers, predictors and the (also tied) head count; norms, activations, rotary, softmax, embedding look-ups and
+// evaluation do not.
 
 #include <cstdint>
 #include <vector>
@@ -32,19 +33,21 @@ struct Ledger {
   int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
-bool has_router(DepthConfig const&);                               // a learned one: random routers have no parameters
-bool has_predictor(DepthConfig const&);                            // `causal: predictor`, and a router worth predicting
-bool is_routed(DepthConfig const&, int64_t layer);                 // mod: layer >= offset and (layer - offset) % stride == 0
+bool has_router(DepthConfig const&);                // a learned one: random routers have no parameters
+bool has_predictor(DepthConfig const&);             // `causal: predictor`, and a router worth predicting
+bool is_routed(DepthConfig const&, int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
-int64_t rows_of_capacity(double capacity, int64_t length);         // K = max(1, floor(capacity * T))
-int64_t causal_pairs(int64_t rows);                                // rows (rows + 1) / 2
+int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T))
+int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 // Planned work of top-k routing: K rows and K(K+1)/2 pairs a sequence, in every routed layer.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
-int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
+int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences,
+                              int64_t length);
 // 3 x forward.
-int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
+int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences,
+                            int64_t length);
 
 struct Parameters {
   int64_t total = 0, embedding = 0, blocks = 0, routers = 0, predictors = 0;
