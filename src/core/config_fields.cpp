@@ -92,7 +92,7 @@ std::vector<ConfigField> make_fields() {
       R(KEY(data.isolate_documents), boolean, identity,
         "Attention and positions stop at document borders inside a sequence."),
       R(KEY(data.cache_dir), text, free,
-        "Where prepared data is kept; auto: $ISOBATH_CACHE, else the user's cache folder."),
+        "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
 
       R(KEY(tokenizer.kind), text, identity, "bpe, byte, or the path of a tokenizer.model."),
       R(KEY(tokenizer.vocab_size), count, identity, "Size of a bpe vocabulary trained on the text.")
@@ -271,7 +271,7 @@ std::string describe_values(Field const& field) {
       return "duration (" + joined(units) + ")";
     }
     case Kind::text: return field.may_be_empty ? "text, may be empty" : "text";
-    case Kind::choice: return "one of " + joined(field.choices);
+    case Kind::choice: return (field.choices.size() > 1 ? "one of " : "") + joined(field.choices);
     case Kind::text_list: return field.may_be_empty ? "list of texts, may be empty" : "list of texts";
     case Kind::integer_list: text = "list of integers"; break;
     case Kind::real_list: text = "list of numbers"; break;

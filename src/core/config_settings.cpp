@@ -137,7 +137,10 @@ void SettingsReader::read_override(std::string const& text) {
   char const first = value.empty() ? '\0' : value[0];
   if (is_text && first != '"' && first != '\'' && !(field->kind == Kind::text_list && first == '[')) {
     // Words from the command line are taken as they are: no YAML in "eval.sample_prompt=Once upon: a time".
-    tree = {.kind = Tree::Kind::scalar, .place = {source, 1, column}, .text = value, .quoted = true, .items = {}, .entries = {}};
+    tree.kind = Tree::Kind::scalar;
+    tree.place = {source, 1, column};
+    tree.text = value;
+    tree.quoted = true;
   } else {
     Problems own;
     tree = parse_tree(value, source, own, column);

@@ -171,12 +171,6 @@ Wrong assign_one(Field const& field, FieldRef target, Tree const& value) {
   return {};
 }
 
-std::string shortest(double value) {
-  std::array<char, 64> buffer;
-  auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), result.ptr);
-}
-
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1), previous(b.size() + 1), before(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -202,17 +196,15 @@ std::optional<WrongValue> assign(Field const& field, FieldRef target, Tree const
   return assign_one(field, target, value);
 }
 
-std::string format_real(double value) { return shortest(value); }
-
 std::string format_percent(double share) {
   // The shortest number of percent that reads back as this very share.
   for (int precision = 1; precision <= 17; ++precision) {
     std::array<char, 64> buffer;
     auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), share * 100, std::chars_format::general, precision);
-    std::string const text(buffer.data(), result.ptr);
-    if (parse_real(text).value_or(-1) / 100 == share) return text + "%";
+    double const percent = parse_real(std::string_view(buffer.data(), result.ptr)).value_or(-1);
+    if (percent / 100 == share) return format_real(percent) + "%";
   }
-  return shortest(share * 100) + "%";
+  return format_real(share * 100) + "%";
 }
 
 std::string unit_example(Unit unit) {

@@ -18,7 +18,6 @@ struct WrongValue {
 std::optional<WrongValue> assign(Field const& field, FieldRef target, Tree const& value);
 std::string format_value(Field const& field, FieldRef target);  // one line of YAML, reads back exactly
 
-std::string format_real(double value);
 std::string format_percent(double share);
 std::string unit_example(Unit unit);  // "500step"
 

@@ -1,5 +1,6 @@
 #include "core/units.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -61,12 +62,6 @@ double take_prefix(std::string_view& text) {
 
 constexpr double two_to_63 = 9223372036854775808.0;
 
-std::string shortest(double value) {
-  std::array<char, 64> buffer;
-  auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), result.ptr);
-}
-
 }  // namespace
 
 std::optional<int64_t> parse_count(std::string_view text) {
@@ -101,6 +96,17 @@ std::optional<Duration> parse_duration(std::string_view text) {
   return {};
 }
 
+std::string format_real(double value) {
+  std::array<char, 64> buffer;
+  auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  std::string text(buffer.data(), result.ptr);
+  // 1e-05 and 1.5e+12 as people write them: 1e-5, 1.5e12.
+  size_t const e = text.find('e');
+  if (e == std::string::npos) return text;
+  size_t const digits = std::min(text.find_first_not_of("+-0", e + 1), text.size() - 1);
+  return text.substr(0, e + 1) + (text[e + 1] == '-' ? "-" : "") + text.substr(digits);
+}
+
 std::string format_count(int64_t value) {
   if (value != 0) {
     for (auto const& [suffix, shift] : {std::pair{"Ti", 40}, std::pair{"Gi", 30}, std::pair{"Mi", 20}, std::pair{"Ki", 10}}) {
@@ -115,10 +121,10 @@ std::string format_count(int64_t value) {
 std::string format_duration(Duration const& duration) {
   for (UnitName const& name : unit_names) {
     if (name.unit == duration.unit) {
-      // Long whole amounts of steps read better in digits than as 1e+05.
+      // Whole amounts of steps and tokens read better in digits: 100000step, not 1e5step.
       bool const digits = duration.unit != Unit::flop && duration.amount < 1e15 &&
                           duration.amount == std::floor(duration.amount);
-      std::string const amount = digits ? std::to_string(static_cast<int64_t>(duration.amount)) : shortest(duration.amount);
+      std::string const amount = digits ? std::to_string(static_cast<int64_t>(duration.amount)) : format_real(duration.amount);
       return amount + std::string(name.text);
     }
   }

@@ -23,6 +23,7 @@ std::optional<int64_t> parse_count(std::string_view text);
 // "500step", "20Mtok", "3epoch", "2e14flop", "5%".
 std::optional<Duration> parse_duration(std::string_view text);
 
+std::string format_real(double value);         // shortest text that reads back as this value: 0.003, 1e-5, 1.5e12
 std::string format_count(int64_t value);       // exact, parse_count(format_count(v)) == v
 std::string format_duration(Duration const&);  // exact, parses back
 std::string format_bytes(double bytes);        // for people: "12.3 MiB"

@@ -74,7 +74,6 @@ void add_help(CLI::App& config) {
 
 void add_config(CLI::App& app) {
   CLI::App* config = app.add_subcommand("config", "Show, check, compare and explain configurations");
-  config->group("Look");
   config->require_subcommand(1);
   add_show(*config);
   add_check(*config);

@@ -30,16 +30,40 @@ constexpr char const* examples = R"(Examples:
 Anything that belongs to an experiment is a key of its YAML file; key.path=value overrides one for this call.
 'isobath COMMAND --help' says more about a command.)";
 
-// Commands in the order a person meets them; the group names are headings of --help.
+struct Command {
+  char const* group;  // heading of --help
+  void (*add)(CLI::App&);
+};
+
+// In the order a person meets them.
+constexpr Command commands[] = {
+    {"Experiments", add_train},
+    {"Models", add_eval},
+    {"Models", add_generate},
+    {"Models", add_export},
+    {"Models", add_inspect},
+    {"Data", add_data},
+    {"Data", add_tokenizer},
+    {"Help and measures", add_config},
+};
+
 void add_commands(CLI::App& app) {
-  add_config(app);
+  for (Command const& command : commands) {
+    command.add(app);
+    app.get_subcommands([](CLI::App const*) { return true; }).back()->group(command.group);
+  }
 }
 
 class Help : public CLI::Formatter {
  public:
   std::string make_usage(CLI::App const* app, std::string name) const override {
-    if (app->get_parent() != nullptr) return CLI::Formatter::make_usage(app, name);
-    return "Usage: isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]\n";
+    if (app->get_parent() == nullptr) return "Usage: isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]\n";
+    std::string usage = CLI::Formatter::make_usage(app, name);
+    // The library's "CONFIG..." hides what may follow (add_target).
+    size_t const dots = usage.rfind("...");
+    if (dots == std::string::npos) return usage;
+    bool const optional = usage.compare(dots, 4, "...]") == 0;
+    return usage.replace(dots, optional ? 4 : 3, std::string(optional ? "]" : "") + " [key.path=value ...]");
   }
 };
 
@@ -72,9 +96,9 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("isobath ") + ISOBATH_VERSION, "Print the version and leave");
   app.set_help_flag("-h,--help", "Print this help and leave");
   app.formatter(std::make_shared<Help>());
-  app.footer(examples);
   app.require_subcommand(1);
   add_commands(app);
+  app.footer(examples);  // after the commands, which would inherit it
   try {
     app.parse(argc, argv);
   } catch (CLI::Success const& request) {  // --help, --version

@@ -9,8 +9,9 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
   auto words = std::make_shared<std::vector<std::string>>();
   auto target = std::make_shared<Target>();
   command.add_option(name, *words, help + ", then any number of key.path=value")
-      ->type_name("[key.path=value ...]")
-      ->expected(0, -1);
+      ->option_text("[key.path=value ...]")
+      ->required(required)
+      ->expected(required ? 1 : 0, -1);
   // Runs before the command's own callback. Which word is which shows by its '=', so their order is free.
   command.parse_complete_callback([words, target, name, required] {
     for (std::string const& word : *words) {
