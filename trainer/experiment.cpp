@@ -79,6 +79,13 @@ std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize cons
 
 fs::path run_folder(Config const& config) { return expand_user(config.run_dir) / config.name; }
 
+bool same_text(Config const& a, Config const& b) {
+  auto const differ = diff_configs(a, b);
+  return std::none_of(differ.begin(), differ.end(), [](ConfigDifference const& d) {
+    return d.path.starts_with("data.") || d.path.starts_with("tokenizer.");
+  });
+}
+
 void check_run_folder(ExperimentRun const& run) {
   if (!fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return;
   auto const changed = differences(run, false);
@@ -89,8 +96,12 @@ void check_run_folder(ExperimentRun const& run) {
                                     "\nGive this one another name (name=...), or remove the folder");
 }
 
+fs::path pending_file(ExperimentRun const& run) { return run.folder / "pending"; }
+
 bool is_finished(ExperimentRun const& run) {
-  if (!fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return false;
+  if (fs::exists(pending_file(run)) || !fs::exists(run.folder / "config.yaml") ||
+      !fs::exists(run.folder / "metrics.jsonl"))
+    return false;
   std::istringstream lines(read_file(run.folder / "metrics.jsonl"));
   bool finished = false;
   for (std::string line; std::getline(lines, line);) {

@@ -27,12 +27,17 @@ Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t see
 // Every run, seeds outer, arms inner: whatever stops a comparison half-way, whole seeds are done. Throws Error(config)
 // when there is nothing to compare.
 std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size);
-fs::path run_folder(Config const& config);  // run_dir/name, of a run or an experiment
+fs::path run_folder(Config const& config);         // run_dir/name, of a run or an experiment
+bool same_text(Config const& a, Config const& b);  // same data and tokenizer settings
 
 // Throws Error(config) naming the differences when a folder holds a run of another identity.
 void check_run_folder(ExperimentRun const& run);
 // Its metrics end with a finished run, and that run is the one wanted now (up to settings that change no result).
 bool is_finished(ExperimentRun const& run);
+
+// Stands in a run's folder from before its process starts until that has ended well: until then the configuration there
+// is a wish, and metrics may still be those of an earlier, shorter run.
+fs::path pending_file(ExperimentRun const& run);
 
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`

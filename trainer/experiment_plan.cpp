@@ -17,13 +17,6 @@ namespace {
 // roughly.
 double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cast<double>(vocab_size)) / 4; }
 
-constexpr int64_t auto_micro_batch_tokens = 8192;
-
-int64_t micro_batch_tokens(TrainConfig const& train) {
-  return std::min(train.batch_tokens,
-                  train.micro_batch_tokens > 0 ? train.micro_batch_tokens : auto_micro_batch_tokens);
-}
-
 // Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and
 // after the rotation, the attention's output, and the MLP's hidden values.
 int64_t activation_floats_per_row(ModelConfig const& model) {
@@ -32,9 +25,9 @@ int64_t activation_floats_per_row(ModelConfig const& model) {
          (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
 }
 
-double activation_bytes(ArmPlan const& plan) {
+double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   ModelConfig const& model = plan.config.model;
-  auto const tokens = static_cast<double>(micro_batch_tokens(plan.config.train));
+  auto const tokens = static_cast<double>(micro_batch_tokens);
   auto const T = static_cast<double>(model.context);
   double const share = static_cast<double>(rows_of_capacity(plan.config.depth.capacity, model.context)) / T;
   double const block_rows =
@@ -104,7 +97,8 @@ DataSize measured_data(PreparedData const& data) {
                       bytes / (train + valid))};
 }
 
-ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data) {
+ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data,
+                 int64_t micro_batch_tokens) {
   ModelConfig const& model = config.model;
   ArmPlan plan;
   plan.name = name;
@@ -138,7 +132,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
-  plan.activation_bytes = activation_bytes(plan);
+  plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth);
   warn(plan, data);
   return plan;

@@ -160,9 +160,9 @@ void check_runs(Report& report) {
   }
   if (threads.size() > 1)
     report.warnings.push_back("runs used different numbers of threads: their times do not compare");
-  if (report.experiment.compare.jobs > 1)
-    report.warnings.push_back(fmt::format("{} runs at a time shared the machine: times are of that, not of a run alone",
-                                          report.experiment.compare.jobs));
+  if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1)
+    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {} thread{} each", jobs,
+                                          *threads.begin(), *threads.begin() == 1 ? "" : "s"));
 }
 
 void judge(Report& report) {

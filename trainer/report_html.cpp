@@ -23,7 +23,10 @@ std::string provenance(Report const& report) {
   };
   if (!report.command.empty()) entry("command", "<code>" + escape_html(report.command) + "</code>");
   RunResult const& first = report.arms.front().runs.front();
-  for (auto const& [key, value] : first.environment) entry(replace_all(key, "_", " "), escape_html(value));
+  for (auto const& [key, value] : first.environment) {
+    bool const memory = key == "memory_bytes";
+    entry(memory ? "memory" : replace_all(key, "_", " "), escape_html(memory ? format_bytes(std::stod(value)) : value));
+  }
   std::string seeds;
   for (RunResult const& run : report.arms.front().runs)
     seeds += (seeds.empty() ? "" : ", ") + std::to_string(run.config.seed);

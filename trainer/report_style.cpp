@@ -25,6 +25,7 @@ main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 0.3rem; }
 h2 { font-size: 1.15rem; margin: 2.8rem 0 0.7rem; letter-spacing: -0.005em; }
 h3 { font-size: 0.95rem; font-weight: 600; margin: 0 0 0.4rem; }
+.scroll + h3 { margin-top: 1.6rem; }
 p { margin: 0.4rem 0; max-width: 46rem; }
 .lead, .soft, figcaption, .note { color: var(--soft); }
 .lead { margin-bottom: 1.6rem; }

@@ -1,0 +1,107 @@
+// isobath compare: every arm and seed of an experiment at equal compute, then the report.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <list>
+#include <map>
+
+#include "core/config_io.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "trainer/cli/commands.h"
+#include "trainer/experiment.h"
+#include "trainer/experiment_plan.h"
+#include "trainer/report.h"
+#include "trainer/trainer.h"
+
+namespace isobath {
+namespace {
+
+// The text of every run, prepared once for all that share it.
+class Texts {
+ public:
+  PreparedData const& of(Config const& config) {
+    for (auto const& [owner, data] : texts_)
+      if (same_text(owner, config)) return data;
+    return texts_.emplace_back(config, prepare_data(config.data, config.tokenizer)).second;
+  }
+
+ private:
+  std::list<std::pair<Config, PreparedData>> texts_;
+};
+
+std::unique_ptr<FileLock> lock_folder(fs::path const& folder) {
+  fs::create_directories(folder);
+  try {
+    return std::make_unique<FileLock>(folder / ".lock", /*wait=*/false);
+  } catch (Error const&) {
+    throw Error(ExitCode::config, "another process is comparing in " + folder.string() +
+                                      "; wait for it, or give this comparison another name=");
+  }
+}
+
+std::string command_line(Target const& target) {
+  std::string line = "isobath compare " + target.path;
+  for (std::string const& word : target.overrides)
+    line += word.find_first_of(" '\"$&;|<>()*?") == std::string::npos ? " " + word : " '" + word + "'";
+  return line;
+}
+
+void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, ArmPlan> const& plans) {
+  log_info(std::to_string(runs.size()) + " runs");
+  for (auto const& [name, plan] : plans) {
+    log_info("  " + name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) +
+             " forward FLOPs a token, " + std::to_string(plan.steps) + " steps, " + format_si(plan.train_flops) +
+             " training FLOPs");
+    for (std::string const& warning : plan.warnings) log_warning(name + ": " + warning);
+  }
+}
+
+void compare(Target const& target) {
+  LoadedConfig const base = load_config(target.path, target.overrides);
+  Texts texts;
+  auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
+  std::vector<ExperimentRun> const runs = resolve_runs(base, vocab_size);
+
+  fs::path const folder = run_folder(base.config);
+  auto const lock = lock_folder(folder);
+  for (ExperimentRun const& run : runs) check_run_folder(run);  // before experiment.yaml says something new
+  write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));
+  write_file_atomic(folder / "command.txt", command_line(target) + "\n");
+
+  std::map<std::string, ArmPlan> plans;
+  for (ExperimentRun const& run : runs)
+    if (!plans.contains(run.arm))
+      plans.emplace(run.arm, plan_arm(run.arm, run.config, vocab_size(run.config), measured_data(texts.of(run.config)),
+                                      micro_batch_sequences(run.config) * run.config.model.context));
+  log_plans(runs, plans);
+
+  ExperimentSettings settings;
+  settings.executable = fs::read_symlink("/proc/self/exe");
+  settings.jobs = base.config.compare.jobs;
+  settings.work = [&](ExperimentRun const& run) { return plans.at(run.arm).train_flops; };
+  std::vector<FailedRun> const failed = run_experiment(runs, settings);
+
+  Report const report = read_report({folder});
+  fs::path const page = write_report(report, folder);
+  std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
+  if (failed.empty()) return;
+  std::string message = std::to_string(failed.size()) + " of " + std::to_string(runs.size()) +
+                        " runs failed; the same command tries them again";
+  for (FailedRun const& run : failed)
+    message += "\n" + run.label + ", exit code " + std::to_string(run.exit_code) + ":\n" + run.last_lines;
+  throw Error(ExitCode::incomplete, message);
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("compare", "Train every arm and seed at equal compute and report who won, by how much");
+  command->group("Compare");
+  auto const target =
+      add_target(*command, "CONFIG", "Experiment with a compare section; goes on where it was interrupted");
+  command->callback([target] { compare(*target); });
+}
+
+}  // namespace isobath

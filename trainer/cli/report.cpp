@@ -1,0 +1,36 @@
+// isobath report: tables and the HTML page again, from run folders.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "core/error.h"
+#include "trainer/cli/commands.h"
+#include "trainer/report.h"
+
+namespace isobath {
+
+void add_report(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("report", "Rebuild the tables and the HTML report from run folders");
+  command->group("Compare");
+  auto const folders = std::make_shared<std::vector<std::string>>();
+  auto const output = std::make_shared<std::string>();
+  command->add_option("RUN", *folders, "The folder of a comparison, or any number of run folders")->required();
+  command->add_option("--output", *output,
+                      "Folder for report.json and report.html (default: the comparison's own, else here)");
+  command->callback([folders, output] {
+    std::vector<fs::path> paths;
+    for (std::string const& folder : *folders) {
+      fs::path const path = expand_user(folder);
+      if (!fs::is_directory(path)) throw Error(ExitCode::data, path.string() + " is no folder");
+      paths.push_back(path);
+    }
+    bool const own = paths.size() == 1 && fs::exists(paths.front() / "experiment.yaml");
+    Report const report = read_report(paths);
+    fs::path const page = write_report(report, !output->empty() ? expand_user(*output)
+                                               : own            ? paths.front()
+                                                                : fs::path("."));
+    std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
+  });
+}
+
+}  // namespace isobath
