@@ -112,12 +112,6 @@ class Peer {
 
 }  // namespace
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  size_t const n = values.size();
-  return n == 0 ? 0 : (values[(n - 1) / 2] + values[n / 2]) / 2;
-}
-
 std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
   std::vector<std::unique_ptr<Subject>> subjects;
   std::vector<BenchResult> results;

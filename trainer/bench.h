@@ -28,8 +28,6 @@ struct BenchSettings {
   std::string peer;  // shell command of a child that answers "run N" with {"seconds_per_step": ...}; empty: none
 };
 
-double median(std::vector<double> values);
-
 // The first arm is the baseline of every speedup. Random tokens; one warm-up step each; a peer comes last. Throws Error(other) when the peer fails.
 std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings);
 

@@ -12,6 +12,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/experiment_plan.h"
 #include "trainer/machine.h"
+#include "trainer/statistics.h"
 
 namespace isobath {
 
