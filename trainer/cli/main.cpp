@@ -8,7 +8,9 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
+#include "core/config_values.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
@@ -37,13 +39,17 @@ struct Command {
 
 // In the order a person meets them.
 constexpr Command commands[] = {
+    {"Experiments", add_plan},
     {"Experiments", add_train},
+    {"Experiments", add_compare},
+    {"Experiments", add_report},
     {"Models", add_eval},
     {"Models", add_generate},
     {"Models", add_export},
     {"Models", add_inspect},
     {"Data", add_data},
     {"Data", add_tokenizer},
+    {"Help and measures", add_bench},
     {"Help and measures", add_config},
 };
 
@@ -87,7 +93,22 @@ int usage_error(CLI::App const& app, CLI::ParseError const& error) {
     command = command->get_subcommands().front();
     name += " " + command->get_name();
   }
-  say("isobath: " + first_line(error.what()) + " (see '" + name + " --help')");
+  std::string what = first_line(error.what());
+  std::vector<std::string> const rest = app.remaining(true);
+  if (what == "A subcommand is required") {
+    what = "a command is required";
+    if (!rest.empty() && rest.front().starts_with('-')) {
+      what = "there is no option '" + rest.front() + "'";
+    } else if (!rest.empty()) {
+      std::vector<std::string> names;
+      for (CLI::App const* candidate : command->get_subcommands([](CLI::App const*) { return true; })) {
+        names.push_back(candidate->get_name());
+      }
+      std::string const near = nearest(rest.front(), names);
+      what = "there is no command '" + rest.front() + "'" + (near.empty() ? "" : " (did you mean '" + near + "'?)");
+    }
+  }
+  say("isobath: " + what + " (see '" + name + " --help')");
   return static_cast<int>(ExitCode::config);
 }
 
