@@ -1,0 +1,141 @@
+// isobath inspect: what a file or folder holds, and whether it is whole.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/safetensors.h"
+#include "core/units.h"
+#include "data/shards.h"
+#include "data/tokenizer.h"
+#include "trainer/cli/commands.h"
+#include "trainer/saved_model.h"
+
+namespace isobath {
+
+namespace {
+
+std::string exact_and_short(int64_t value) { return std::to_string(value) + " (" + format_si(static_cast<double>(value)) + ")"; }
+
+void inspect_safetensors(fs::path const& path) {
+  SafetensorsFile const file(path);
+  std::cout << path.string() << ": safetensors, " << file.tensors().size() << " tensors, whole\n";
+  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << value << "\n";
+  int64_t values = 0;
+  for (TensorView const& tensor : file.tensors()) {
+    int64_t count = 1;
+    std::string shape;
+    for (int64_t const size : tensor.shape) {
+      count *= size;
+      shape += (shape.empty() ? "" : ", ") + std::to_string(size);
+    }
+    values += count;
+    std::cout << "  " << tensor.name << "  " << tensor.dtype << " [" << shape << "]\n";
+  }
+  std::cout << "  " << exact_and_short(values) << " values\n";
+}
+
+void inspect_shard(fs::path const& path) {
+  Shard const shard(path, /*verify=*/true);
+  ShardInfo const& info = shard.info();
+  std::cout << path.string() << ": token shard, whole (checksum read)\n"
+            << "  tokens     " << exact_and_short(info.tokens) << ", " << info.token_bytes << " bytes each\n"
+            << "  documents  " << info.documents << "\n"
+            << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
+            << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
+}
+
+void inspect_tokenizer(fs::path const& path) {
+  auto const tokenizer = load_tokenizer(path);
+  std::cout << path.string() << ": tokenizer, whole\n"
+            << "  kind         " << tokenizer->kind() << "\n"
+            << "  vocabulary   " << tokenizer->vocab_size() << " (document end: " << tokenizer->document_end() << ")\n"
+            << "  fingerprint  " << tokenizer->fingerprint() << "\n";
+}
+
+void inspect_checkpoint(fs::path const& folder) {
+  std::vector<ManifestFile> const files = verify_checkpoint(folder);
+  Checkpoint const checkpoint = open_checkpoint(folder);
+  TrainState const& state = checkpoint.state;
+  std::cout << folder.string() << ": checkpoint, whole (every checksum read)\n"
+            << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
+            << "  tokens      " << exact_and_short(state.tokens) << "\n"
+            << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
+  if (state.best_step >= 0) std::cout << "  best loss   " << state.best_loss << " at step " << state.best_step << "\n";
+  std::cout << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
+            << checkpoint.config.depth.kind << "\n"
+            << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
+            << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, " << state.machine.cpu_capability << "\n";
+  for (Segment const& segment : state.segments) {
+    for (std::string const& change : segment.changes) std::cout << "  from step " << segment.from_step << ": " << change << "\n";
+  }
+  for (ManifestFile const& file : files) std::cout << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
+}
+
+// The last record of each kind, and every checkpoint. Throws once all is printed when one is damaged.
+void inspect_run(fs::path const& folder) {
+  std::cout << folder.string() << ": run folder\n";
+  nlohmann::json validation, end;
+  int64_t step = 0, broken_lines = 0;
+  std::istringstream lines(read_file(folder / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    auto const record = nlohmann::json::parse(line, nullptr, false);
+    if (!record.is_object()) {
+      ++broken_lines;
+      continue;
+    }
+    step = std::max(step, record.value("step", int64_t{0}));
+    if (record.value("kind", "") == "validation") validation = record;
+    if (record.value("kind", "") == "end") end = record;
+  }
+  std::cout << "  status      " << (end.is_object() ? end.value("status", "unknown") : "unfinished") << ", step " << step << "\n";
+  if (validation.is_object()) {
+    std::cout << "  validation  step " << validation.value("step", int64_t{0});
+    for (char const* key : {"loss_topk", "loss_causal"}) {
+      if (validation.contains(key) && validation[key].is_number()) std::cout << ", " << key << " " << validation[key].get<double>();
+    }
+    std::cout << "\n";
+  }
+  if (broken_lines > 0) std::cout << "  metrics     " << broken_lines << " broken lines (dropped by the next resume)\n";
+  std::string problems;
+  for (fs::path const& checkpoint : list_checkpoints(folder / "checkpoints")) {
+    std::string state = "whole";
+    try {
+      verify_checkpoint(checkpoint);
+    } catch (Error const& problem) {
+      state = "DAMAGED";
+      problems += std::string(problems.empty() ? "" : "\n") + problem.what();
+    }
+    std::cout << "  checkpoint  " << checkpoint.filename().string() << "  " << state << "\n";
+  }
+  std::cout.flush();
+  if (!problems.empty()) throw Error(ExitCode::checkpoint, problems);
+}
+
+void run_inspect(fs::path const& path) {
+  if (!fs::exists(path)) throw Error(ExitCode::config, path.string() + ": no such file or folder");
+  if (fs::is_directory(path)) {
+    if (fs::exists(path / "metrics.jsonl")) return inspect_run(path);
+    if (fs::exists(path / "manifest.json") || checkpoint_step(fs::canonical(path))) return inspect_checkpoint(path);
+    throw Error(ExitCode::config, path.string() + ": neither a checkpoint nor a run folder");
+  }
+  std::string const extension = path.extension().string();
+  if (extension == ".safetensors") return inspect_safetensors(path);
+  if (extension == ".shard") return inspect_shard(path);
+  if (extension == ".model") return inspect_tokenizer(path);
+  throw Error(ExitCode::config, path.string() + ": not a .safetensors, .shard or .model file");
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("inspect", "What a checkpoint, run folder, shard, tokenizer or safetensors file holds, and whether it is whole");
+  command->group("Inspect");
+  auto const path = std::make_shared<std::string>();
+  command->add_option("PATH", *path, "Checkpoint or run folder; .safetensors, .shard or tokenizer.model file")->required();
+  command->callback([path] { run_inspect(*path); });
+}
+
+}  // namespace isobath

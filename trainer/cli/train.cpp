@@ -1,0 +1,24 @@
+// isobath train: one run, from its start or from its last checkpoint.
+
+#include "trainer/trainer.h"
+
+#include <CLI/CLI.hpp>
+
+#include "core/config_io.h"
+#include "core/error.h"
+#include "trainer/cli/commands.h"
+
+namespace isobath {
+
+void add_train(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("train", "Train one run; goes on by itself where an interrupted one stopped");
+  command->group("Train");
+  auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
+  command->callback([target] {
+    LoadedConfig const loaded = load_config(target->path, target->overrides);
+    int const signal = train(loaded.config, ISOBATH_VERSION);
+    if (signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "");
+  });
+}
+
+}  // namespace isobath

@@ -1,0 +1,113 @@
+#include "trainer/evaluate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "core/error.h"
+#include "data/loader.h"
+#include "trainer/step.h"
+
+namespace isobath {
+
+namespace {
+
+// Validation must neither train nor move running thresholds.
+class EvalMode {
+ public:
+  explicit EvalMode(LanguageModel& model) : model_(model), was_training_(model.is_training()) { model_.eval(); }
+  ~EvalMode() { model_.train(was_training_); }
+
+ private:
+  LanguageModel& model_;
+  bool was_training_;
+  at::NoGradGuard no_grad_;
+};
+
+// Sums of one routing over the batches; the tensors are read once, at the end.
+struct EvalSums {
+  at::Tensor loss = at::zeros({}, at::kDouble);
+  at::Tensor routing_NC;
+};
+
+void add_batch(LanguageModel& model, Batch const& batch, Routing routing, NoiseKey const& noise, EvalSums& sums) {
+  ModelOutput const output = model.forward(model_input(batch, 0, batch.sequences), routing, noise);
+  sums.loss.add_(model.loss_sum(output, batch_targets(batch, 0, batch.sequences)));
+  if (output.routing_NC.defined()) sums.routing_NC = sums.routing_NC.defined() ? sums.routing_NC.add(output.routing_NC) : output.routing_NC;
+}
+
+RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total) {
+  RoutingResult result;
+  double const nats = sums.loss.item<double>();
+  result.loss = nats / static_cast<double>(total.tokens);
+  result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
+  int64_t const positions = sequences * length;
+  RoutingRates rates = routing_rates(sums.routing_NC, positions);
+  Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
+  result.forward_flops_per_token = static_cast<double>(ledger.forward(sequences, length, rates.work)) / static_cast<double>(positions);
+  result.capacity = std::move(rates.capacity);
+  result.precision = std::move(rates.precision);
+  result.recall = std::move(rates.recall);
+  return result;
+}
+
+}  // namespace
+
+RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
+  RoutingRates rates;
+  if (!routing_NC.defined()) return rates;
+  at::Tensor const counts_NC = routing_NC.cpu().contiguous();
+  int64_t const* row = counts_NC.const_data_ptr<int64_t>();
+  auto const ratio = [](int64_t a, int64_t b) {
+    return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : std::numeric_limits<double>::quiet_NaN();
+  };
+  for (int64_t layer = 0; layer < counts_NC.size(0); ++layer, row += routing_columns) {
+    rates.capacity.push_back(ratio(row[routing_rows], tokens));
+    rates.precision.push_back(ratio(row[routing_both], row[routing_decided]));
+    rates.recall.push_back(ratio(row[routing_both], row[routing_picked]));
+    rates.work.push_back({row[routing_rows], row[routing_pairs]});
+  }
+  return rates;
+}
+
+std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
+                                   std::function<bool()> const& stop) {
+  int64_t const length = model.model_config().context;
+  Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
+  int64_t windows = loader.samples_per_epoch();
+  if (windows == 0) throw Error(ExitCode::data, "there is no validation text: raise data.valid_fraction or give data.valid_sources");
+  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
+
+  std::vector<int64_t> piece_bytes(static_cast<size_t>(tokenizer.vocab_size()));
+  for (size_t id = 0; id < piece_bytes.size(); ++id) piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
+
+  // A dense model has one routing only.
+  bool const dense = make_ledger(model.model_config(), model.depth_config(), model.vocab_size()).routed_layers == 0;
+  bool const topk = dense || settings.routing != "causal", causal = !dense && settings.routing != "topk";
+
+  EvalMode const mode(model);
+  Evaluation total;
+  EvalSums topk_sums, causal_sums;
+  for (int64_t first = 0, batch_index = 0; first < windows; first += settings.micro_sequences, ++batch_index) {
+    if (stop && stop()) return std::nullopt;
+    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    NoiseKey const noise{settings.seed, -1, batch_index};
+    if (topk) add_batch(model, batch, Routing::topk, noise, topk_sums);
+    if (causal) add_batch(model, batch, Routing::causal, noise, causal_sums);
+    total.tokens += batch.target_count;
+    for (int64_t const target : batch.targets) {
+      if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
+    }
+  }
+  if (topk) total.topk = routing_result(model, topk_sums, windows, length, total);
+  if (causal) total.causal = routing_result(model, causal_sums, windows, length, total);
+  if (dense && settings.routing != "topk") total.causal = total.topk;
+  if (dense && settings.routing == "causal") total.topk.reset();
+  return total;
+}
+
+}  // namespace isobath

@@ -1,0 +1,48 @@
+#pragma once
+// Validation loss of a model under both routings, on windows every arm shares.
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/shards.h"
+#include "data/tokenizer.h"
+#include "model/language_model.h"
+
+namespace isobath {
+
+struct EvalSettings {
+  std::string routing = "both";  // topk | causal | both
+  int64_t tokens = 0;            // 0: all
+  int64_t micro_sequences = 8;
+  bool isolate_documents = false;
+  uint64_t seed = 1;             // of random routers
+};
+
+struct RoutingResult {
+  double loss = 0;            // nats per token
+  double bits_per_byte = 0;
+  double forward_flops_per_token = 0;  // of what ran
+  std::vector<double> capacity;        // per routed layer: share of the tokens that ran
+  std::vector<double> precision, recall;  // of the causal decision against top-k; NaN where nothing was decided or picked
+};
+
+struct Evaluation {
+  int64_t tokens = 0;  // targets
+  int64_t bytes = 0;   // of text they stand for
+  std::optional<RoutingResult> topk, causal;
+};
+
+// nullopt when `stop` (may be empty) said so between two batches. Throws Error(data) when there is no validation text.
+std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
+                                   std::function<bool()> const& stop = {});
+
+// Per routed layer, from summed ModelOutput::routing_NC.
+struct RoutingRates {
+  std::vector<double> capacity, precision, recall;
+  std::vector<RoutedWork> work;
+};
+RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens);
+
+}  // namespace isobath

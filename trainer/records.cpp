@@ -1,0 +1,151 @@
+#include "trainer/records.h"
+
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "core/units.h"
+#include "trainer/machine.h"
+
+namespace isobath {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What was not measured is null: JSON has no NaN.
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json finite_or_null(std::vector<double> const& values) {
+  Json array = Json::array();
+  for (double const value : values) array.push_back(finite_or_null(value));
+  return array;
+}
+
+double mean_of(std::vector<double> const& values) {
+  double sum = 0;
+  for (double const value : values) sum += value;
+  return values.empty() ? std::nan("") : sum / static_cast<double>(values.size());
+}
+
+[[gnu::format(printf, 1, 2)]] std::string print_text(char const* format, ...) {
+  char text[256];
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return text;
+}
+
+Json record_head(char const* kind, TrainState const& state) {
+  return {{"kind", kind}, {"step", state.step}, {"tokens", state.tokens}, {"train_flops_total", state.train_flops}};
+}
+
+}  // namespace
+
+WindowReading read_window(Window const& window, int64_t tokens) {
+  double const* sums = window.sums_S.const_data_ptr<double>();
+  double const* counts = window.counts_S.const_data_ptr<double>();
+  auto const mean = [&](Window::Value value) { return counts[value] > 0 ? sums[value] / counts[value] : std::nan(""); };
+  WindowReading reading;
+  reading.loss = mean(Window::loss);
+  reading.router_loss = mean(Window::router_loss);
+  reading.predictor_loss = mean(Window::predictor_loss);
+  reading.grad_norm = mean(Window::grad_norm);
+  reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
+  reading.streak = static_cast<int64_t>(window.streak.item<double>());
+  reading.routing = routing_rates(window.routing_NC, tokens);
+  return reading;
+}
+
+Json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed) {
+  Json record = record_head("train", state);
+  record["train_loss"] = finite_or_null(reading.loss);
+  record["lr"] = learning_rate;
+  record["grad_norm"] = finite_or_null(reading.grad_norm);
+  record["time_s"] = state.train_seconds;
+  record["data_wait_s"] = state.data_wait_seconds;
+  record["tokens_per_s"] = finite_or_null(speed.tokens_per_s);
+  record["mfu"] = finite_or_null(speed.mfu);
+  record["memory_bytes"] = peak_memory_bytes();
+  record["skipped_steps"] = reading.skipped;
+  if (!reading.routing.capacity.empty()) {
+    record["aux_loss"] = finite_or_null(reading.router_loss);
+    record["predictor_loss"] = finite_or_null(reading.predictor_loss);
+    record["capacity_realised"] = finite_or_null(reading.routing.capacity);
+    record["router_precision"] = finite_or_null(reading.routing.precision);
+    record["router_recall"] = finite_or_null(reading.routing.recall);
+  }
+  return record;
+}
+
+Json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds, std::string const& sample) {
+  Json record = record_head("validation", state);
+  record["time_s"] = state.train_seconds;
+  record["eval_s"] = seconds;
+  record["eval_tokens"] = evaluation.tokens;
+  record["final"] = final;
+  auto const add = [&](char const* routing, std::optional<RoutingResult> const& result) {
+    if (!result) return;
+    std::string const suffix = std::string("_") + routing;
+    record["loss" + suffix] = finite_or_null(result->loss);
+    record["bits_per_byte" + suffix] = finite_or_null(result->bits_per_byte);
+    record["forward_flops_per_token" + suffix] = result->forward_flops_per_token;
+    record["capacity" + suffix] = finite_or_null(result->capacity);
+  };
+  add("topk", evaluation.topk);
+  add("causal", evaluation.causal);
+  RoutingResult const& decided = evaluation.causal ? *evaluation.causal : *evaluation.topk;
+  record["router_precision"] = finite_or_null(decided.precision);
+  record["router_recall"] = finite_or_null(decided.recall);
+  if (!sample.empty()) record["sample"] = sample;
+  return record;
+}
+
+Json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason) {
+  Json record = record_head("checkpoint", state);
+  record["path"] = path;
+  record["reason"] = reason;
+  return record;
+}
+
+Json end_record(TrainState const& state, std::string const& status, double step_time_median, double tokens_per_s, double wall_seconds) {
+  Json record = record_head("end", state);
+  record["status"] = status;
+  record["time_s"] = state.train_seconds;
+  record["data_wait_s"] = state.data_wait_seconds;
+  record["step_time_s_median"] = finite_or_null(step_time_median);
+  record["tokens_per_s"] = finite_or_null(tokens_per_s);
+  record["memory_bytes"] = peak_memory_bytes();
+  record["wall_s"] = wall_seconds;
+  return record;
+}
+
+std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate, Speed const& speed) {
+  double const done = schedule.progress(state.step, state.train_flops);
+  std::string line = print_text("step %lld/%lld %.1f%%", static_cast<long long>(state.step), static_cast<long long>(schedule.total_steps()), 100 * done);
+  line += print_text(" | loss %.3f | lr %.1e | gnorm %.2f", reading.loss, learning_rate, reading.grad_norm);
+  if (!reading.routing.capacity.empty()) line += print_text(" | routed %.1f%%", 100 * mean_of(reading.routing.capacity));
+  line += " | " + format_si(speed.tokens_per_s) + " tok/s";
+  if (speed.mfu > 0) line += print_text(" | mfu %.0f%%", 100 * speed.mfu);
+  double const waited = state.train_seconds > 0 ? state.data_wait_seconds / state.train_seconds : 0;
+  if (waited > 0.05) line += print_text(" | data wait %.0f%%", 100 * waited);
+  double const left = static_cast<double>(schedule.total_steps() - state.step) * state.train_seconds / static_cast<double>(std::max<int64_t>(1, state.step));
+  return line + " | eta " + format_seconds(left);
+}
+
+std::string validation_line(TrainState const& state, Evaluation const& evaluation) {
+  std::string line = print_text("validation at step %lld:", static_cast<long long>(state.step));
+  bool const both = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
+  RoutingResult const& shown = evaluation.causal ? *evaluation.causal : *evaluation.topk;
+  line += print_text(" loss %.4f", shown.loss);
+  if (both) line += print_text(" causal, %.4f top-k", evaluation.topk->loss);
+  line += print_text(" | %.4f bits per byte", shown.bits_per_byte);
+  if (!shown.capacity.empty()) {
+    line += print_text(" | routed %.1f%% | precision %.3f | recall %.3f", 100 * mean_of(shown.capacity), mean_of(shown.precision), mean_of(shown.recall));
+  }
+  return line;
+}
+
+}  // namespace isobath

@@ -1,0 +1,31 @@
+#pragma once
+// What a checkpoint folder holds, as values: model, optimizers, state, configuration, tokenizer.
+
+#include <memory>
+
+#include "core/config.h"
+#include "data/tokenizer.h"
+#include "model/language_model.h"
+#include "trainer/checkpoint.h"
+#include "trainer/state.h"
+#include "trainer/step.h"
+
+namespace isobath {
+
+void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, Window const& window,
+                     TrainState const& state, Config const& config, Tokenizer const& tokenizer);
+
+struct Checkpoint {
+  fs::path folder;
+  Config config;
+  TrainState state;
+  std::shared_ptr<Tokenizer const> tokenizer;
+};
+
+// Of a verified folder. Throws Error(checkpoint).
+Checkpoint open_checkpoint(fs::path const& folder);
+std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint);
+// Reads what train_step goes on from. The model's weights too.
+void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window);
+
+}  // namespace isobath

@@ -1,0 +1,41 @@
+#pragma once
+// How long a run is and how fast it learns at every point of it. No LibTorch.
+
+#include <cstdint>
+
+#include "core/config.h"
+
+namespace isobath {
+
+class Schedule {
+ public:
+  // step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
+  Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
+
+  int64_t total_steps() const { return total_steps_; }  // at least 1
+  int64_t total_flops() const { return total_steps_ * step_flops_; }
+  int64_t step_flops() const { return step_flops_; }
+
+  // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
+  double progress(int64_t step, int64_t realised_flops) const;
+  // Nearer to the end than another step would bring it.
+  bool finished(int64_t step, int64_t realised_flops) const;
+
+  // Learning rate of the step that ends at `progress`: linear warm-up, then cosine to lr * min_lr, or constant with a linear decay (wsd).
+  double learning_rate(double progress) const;
+  double next_learning_rate(int64_t step, int64_t realised_flops) const;
+
+  // A duration as a number of steps, which may be a fraction.
+  double steps_of(Duration const& duration) const;
+  // Whether something done `every` so often is due once `step` steps are done. An amount of 0: never.
+  bool due(int64_t step, Duration const& every) const;
+
+ private:
+  TrainConfig train_;
+  int64_t step_flops_;
+  double steps_per_epoch_;
+  int64_t total_steps_ = 1;
+  double warmup_ = 0, decay_ = 0;  // shares of the run
+};
+
+}  // namespace isobath

@@ -1,0 +1,54 @@
+#pragma once
+// Where a run stands: everything besides tensors that a resumed run needs to go on as if it had never stopped.
+
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace isobath {
+
+// What bit-exact resume depends on besides the program and its input.
+struct Machine {
+  std::string version;         // of isobath
+  std::string cpu_capability;  // the vector instructions LibTorch's kernels use
+  int64_t threads = 0;
+  bool operator==(Machine const&) const = default;
+};
+
+// A stretch of training under one schedule. A resume that changes the schedule opens a new one.
+struct Segment {
+  int64_t from_step = 0;
+  int64_t total_steps = 0;
+  std::vector<std::string> changes;  // "train.lr: 0.003 -> 0.001"
+};
+
+struct TrainState {
+  int64_t step = 0;             // optimizer steps done
+  int64_t tokens = 0;           // token positions trained on
+  int64_t train_flops = 0;      // realised, by the ledger
+  int64_t next_sample = 0;      // position of the data order
+  int64_t window_steps = 0;     // steps since the last train record (their sums are tensors: optimizer.safetensors)
+  double window_seconds = 0;
+  double train_seconds = 0;     // training alone: no evaluation, no checkpoints
+  double data_wait_seconds = 0;
+  double last_loss = std::numeric_limits<double>::quiet_NaN();
+  double best_loss = std::numeric_limits<double>::infinity();
+  int64_t best_step = -1;
+  int64_t validated_step = -1;     // last step whose due validation was done
+  int64_t checkpointed_step = -1;  // last step whose due checkpoint was written
+  bool finished = false;
+  int64_t seed = 0;                // all randomness is keyed by it and by counters above: there is no generator state
+  int64_t micro_batch_tokens = 0;
+  int64_t data_tokens = 0;         // size of the training stream: the data order is a function of it
+  std::string tokenizer_fingerprint;
+  Machine machine;
+  std::vector<Segment> segments;
+};
+
+nlohmann::ordered_json to_json(TrainState const& state);
+// Throws Error(checkpoint) naming `where` when a key is missing or has the wrong type.
+TrainState state_from_json(std::string const& text, std::string const& where);
+
+}  // namespace isobath

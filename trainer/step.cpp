@@ -1,0 +1,122 @@
+#include "trainer/step.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+namespace isobath {
+
+Window::Window(int64_t routed_layers)
+    : sums_S(at::zeros({values}, at::kDouble)),
+      counts_S(at::zeros({values}, at::kDouble)),
+      skipped(at::zeros({}, at::kDouble)),
+      streak(at::zeros({}, at::kDouble)),
+      routing_NC(at::zeros({routed_layers, routing_columns}, at::kLong)) {}
+
+void Window::clear() {
+  sums_S.zero_();
+  counts_S.zero_();
+  skipped.zero_();
+  routing_NC.zero_();
+}
+
+NamedParameters Window::tensors() const {
+  return {{"window.sums", sums_S},
+          {"window.counts", counts_S},
+          {"window.skipped", skipped},
+          {"window.streak", streak},
+          {"window.routing", routing_NC}};
+}
+
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train) {
+  LanguageModel::Groups const groups = model.parameter_groups();
+  AdamWSettings const settings{train.betas[0], train.betas[1], train.eps, train.clip_norm};
+  return {AdamW("language_model", {{groups.decay, train.weight_decay}, {groups.no_decay, 0}}, settings),
+          AdamW("predictor", {{groups.predictor, 0}}, settings)};
+}
+
+namespace {
+
+// int64 [count, length] over the batch's memory.
+at::Tensor batch_view(std::vector<int64_t> const& values, Batch const& batch, int64_t first, int64_t count) {
+  return at::from_blob(const_cast<int64_t*>(values.data()) + first * batch.length, {count, batch.length}, at::kLong);
+}
+
+}  // namespace
+
+ModelInput model_input(Batch const& batch, int64_t first, int64_t count) {
+  ModelInput input;
+  input.tokens_BT = batch_view(batch.tokens, batch, first, count);
+  if (batch.isolated) {
+    input.positions_BT = batch_view(batch.positions, batch, first, count);
+    auto* const segments = const_cast<int32_t*>(batch.segments.data()) + first * batch.length;
+    input.segments_BT = at::from_blob(segments, {count, batch.length}, at::kInt).to(at::kLong);
+  }
+  return input;
+}
+
+at::Tensor batch_targets(Batch const& batch, int64_t first, int64_t count) {
+  return batch_view(batch.targets, batch, first, count).view({-1});
+}
+
+void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch, StepSettings const& settings, int64_t step,
+                double learning_rate, Window& window) {
+  at::Tensor const zero = at::zeros({}, at::kDouble);
+  std::vector<at::Tensor> step_values(Window::values);  // this step's, summed over micro-batches; undefined: the model has none
+  auto const add = [&](Window::Value which, at::Tensor const& value, double factor) {
+    at::Tensor& sum = step_values[which];
+    sum = (sum.defined() ? sum : zero).add(value.detach().to(at::kDouble), factor);
+  };
+  double const per_target = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.target_count));
+
+  optimizers.language_model.zero_grad();
+  optimizers.predictor.zero_grad();
+  for (int64_t first = 0, micro_batch = 0; first < batch.sequences; first += settings.micro_sequences, ++micro_batch) {
+    // 1 batch
+    int64_t const count = std::min(settings.micro_sequences, batch.sequences - first);
+    double const share = static_cast<double>(count) / static_cast<double>(batch.sequences);
+    ModelInput const input = model_input(batch, first, count);
+
+    // 2 forward
+    ModelOutput const output = model.forward(input, Routing::topk, {settings.seed, step, micro_batch});
+    at::Tensor const loss_sum = model.loss_sum(output, batch_targets(batch, first, count));
+    at::Tensor total = loss_sum.mul(per_target);
+    if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
+    if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
+
+    // 3 backward
+    total.backward();
+
+    at::NoGradGuard const no_grad;
+    add(Window::loss, loss_sum, per_target);
+    if (output.router_loss.defined()) add(Window::router_loss, output.router_loss, share);
+    if (output.predictor_loss.defined()) add(Window::predictor_loss, output.predictor_loss, share);
+    if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
+  }
+
+  // 4 update
+  optimizers.language_model.step(learning_rate);
+  if (!optimizers.predictor.empty()) optimizers.predictor.step(learning_rate);
+
+  // 5 record
+  at::NoGradGuard const no_grad;
+  add(Window::grad_norm, optimizers.language_model.grad_norm(), 1);
+  for (at::Tensor& value : step_values) {
+    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+  }
+  at::Tensor const values_S = at::stack(step_values);
+  at::Tensor const finite_S = at::isfinite(values_S);
+  window.sums_S.add_(at::where(finite_S, values_S, zero));
+  window.counts_S.add_(finite_S);
+  window.skipped.add_(optimizers.language_model.skipped());
+  window.streak.add_(1).mul_(optimizers.language_model.skipped());
+}
+
+}  // namespace isobath

@@ -1,0 +1,46 @@
+#pragma once
+// One optimizer step, and what is remembered of the steps since the last train record.
+
+#include <cstdint>
+
+#include "data/loader.h"
+#include "model/language_model.h"
+#include "trainer/optimizer.h"
+
+namespace isobath {
+
+// Sums over the steps since the last train record. They stay on the device; only a record reads them.
+struct Window {
+  explicit Window(int64_t routed_layers);
+  void clear();
+  // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
+  NamedParameters tensors() const;
+
+  enum Value : int { loss, router_loss, predictor_loss, grad_norm, values };
+  at::Tensor sums_S;      // fp64, finite values only
+  at::Tensor counts_S;    // fp64: how many were finite
+  at::Tensor skipped;     // fp64, 0-dim: steps that updated nothing
+  at::Tensor streak;      // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
+  at::Tensor routing_NC;  // int64, as ModelOutput's
+};
+
+struct StepSettings {
+  int64_t micro_sequences = 1;  // sequences of one forward and backward; divides the batch
+  double bce_weight = 0;
+  uint64_t seed = 0;
+};
+
+struct Optimizers {
+  AdamW language_model, predictor;
+};
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);
+
+// `step` counts from 0. Reads nothing from the device.
+void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch, StepSettings const& settings, int64_t step,
+                double learning_rate, Window& window);
+
+// Sequences [first, first + count) of a batch as model input and targets [count * length]; views of the batch's own memory.
+ModelInput model_input(Batch const& batch, int64_t first, int64_t count);
+at::Tensor batch_targets(Batch const& batch, int64_t first, int64_t count);
+
+}  // namespace isobath
