@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "data/utf8.h"
+#include "data/word_borders.h"
 #include "data/word_cache.h"
 
 namespace isobath {
@@ -87,25 +88,12 @@ class BpeTokenizer : public Tokenizer {
       return;
     }
     pieces_[static_cast<size_t>(id)] = bytes_of(piece);
-    bool space_before = true, newline_before = false;
-    for (size_t i = 0; i < piece.size();) {
-      bool const space = is_mark(std::string_view(piece).substr(i));
-      if (space && !space_before) cut_at_spaces_ = false;
-      if (newline_before && piece[i] != '\n') cut_at_newlines_ = false;
-      space_before = space;
-      newline_before = piece[i] == '\n';
-      i += space ? space_mark.size() : 1;
-    }
+    borders_.respect(pieces_[static_cast<size_t>(id)]);
   }
 
-  // Words end where no piece can cross: before a run of spaces and after a run of newlines. Then joining their encodings is exact.
   size_t word_length(std::string_view text) const {
-    size_t i = 0;
-    while (i < text.size() && text[i] == ' ') ++i;
-    for (; i < text.size(); ++i) {
-      if (text[i] == ' ' && cut_at_spaces_) break;
-      if (i > 0 && text[i - 1] == '\n' && text[i] != '\n' && cut_at_newlines_) break;
-    }
+    size_t i = 1;
+    while (i < text.size() && !borders_.between(text[i - 1], text[i])) ++i;
     return i <= longest_word ? i : utf8_cut(text, longest_word);
   }
 
@@ -168,7 +156,7 @@ class BpeTokenizer : public Tokenizer {
   std::vector<std::string> pieces_;
   std::array<int32_t, 256> byte_ids_{};
   int32_t document_end_ = -1;
-  bool cut_at_spaces_ = true, cut_at_newlines_ = true;
+  WordBorders borders_;
 };
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace isobath {
 
-// An open-addressing table whose words and ids lie in two arenas; emptied when it is full. Not thread-safe: one for each thread.
+// An open-addressing table whose words and ids lie in two arenas. It grows to a quarter of a million words, then starts anew. Not thread-safe: one for each thread.
 class WordCache {
  public:
   static constexpr size_t longest_word = 64;
@@ -26,6 +26,8 @@ class WordCache {
     uint16_t word_size = 0, ids_size = 0;  // word_size 0: free
   };
   void clear();
+  void grow();
+  size_t first_slot() const { return hash_ & (entries_.size() - 1); }
 
   uint64_t owner_ = 0;
   uint64_t hash_ = 0;

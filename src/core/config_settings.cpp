@@ -171,7 +171,7 @@ bool SettingsReader::is_duplicate(std::string const& path, Place const& key, See
 }
 
 void SettingsReader::unknown_key(std::string const& path, Place const& key, std::string const& section) {
-  problems_.add(key, "unknown key '" + path + "'" + suggestion(path, section));
+  problems_.add(key, "unknown key '" + path + "'" + (problems_.is_plenty() ? "" : suggestion(path, section)));
 }
 
 void SettingsReader::read_entry(std::string const& path, Place const& key, Tree const& value, Seen& seen) {
@@ -186,7 +186,8 @@ void SettingsReader::read_entry(std::string const& path, Place const& key, Tree 
     if (value.kind == Tree::Kind::null) return;
     if (value.kind != Tree::Kind::map) {
       std::string const example = is_arms ? "{dense: {}, mod: {set: {depth.kind: mod}}}" : path == "depth" ? "{kind: mod}" : "{...}";
-      problems_.add(value.place, "'" + path + "' holds keys: " + last_part(path) + ": " + example);
+      problems_.add(value.place, "'" + path + "' holds keys (" + last_part(path) + ": " + example + "), not " +
+                                     (value.kind == Tree::Kind::list ? "a list" : "'" + value.text + "'"));
       return;
     }
     if (!is_arms) return read_map(path, value, seen);

@@ -41,18 +41,17 @@ size_t first_bad_byte(std::string_view text) {
 // Turns the parser's events into a Tree; keeps going after a problem, to report as many as there are.
 class Builder : public YAML::EventHandler {
  public:
-  Builder(std::shared_ptr<Source const> source, Problems& problems, int first_column)
-      : source_(std::move(source)), problems_(problems), first_column_(first_column) {}
+  Builder(std::string_view text, std::shared_ptr<Source const> source, Problems& problems, int first_column)
+      : text_(text), source_(std::move(source)), problems_(problems), first_column_(first_column) {}
 
   Place place(YAML::Mark const& mark) const {
     int const line = std::max(mark.line, 0) + 1;
     return {source_, line, std::max(mark.column, 0) + (line == 1 ? first_column_ : 1)};
   }
 
-  bool started() const { return started_; }
   Tree take() { return std::move(root_); }
 
-  void OnDocumentStart(YAML::Mark const&) override { started_ = true; }
+  void OnDocumentStart(YAML::Mark const&) override {}
   void OnDocumentEnd() override {}
 
   void OnNull(YAML::Mark const& mark, YAML::anchor_t anchor) override {
@@ -66,6 +65,7 @@ class Builder : public YAML::EventHandler {
   void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
     Tree tree = make(Tree::Kind::scalar, mark, tag, anchor);
     tree.quoted = tag == "!";
+    if (!is_closed(mark)) problems_.add(tree.place, "this quote is not closed");
     tree.text = value;
     if (!tree.quoted && is_null_word(value)) tree.kind = Tree::Kind::null;
     add(std::move(tree));
@@ -95,6 +95,22 @@ class Builder : public YAML::EventHandler {
     if (anchor != YAML::NullAnchor) problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
     if (!tag.empty() && tag != "?" && tag != "!") problems_.add(tree.place, "YAML tags are not supported: " + tag);
     return tree;
+  }
+
+  // yaml-cpp takes the end of the file for a closing quote.
+  bool is_closed(YAML::Mark const& mark) const {
+    auto at = static_cast<size_t>(mark.pos);
+    if (at >= text_.size() || (text_[at] != '"' && text_[at] != '\'')) return true;
+    char const quote = text_[at];
+    while (++at < text_.size()) {
+      if (quote == '"' && text_[at] == '\\') {
+        ++at;
+      } else if (text_[at] == quote) {
+        if (quote == '"' || at + 1 == text_.size() || text_[at + 1] != quote) return true;
+        ++at;  // '' inside single quotes
+      }
+    }
+    return false;
   }
 
   void open(Tree tree) {
@@ -139,17 +155,17 @@ class Builder : public YAML::EventHandler {
     }
   }
 
+  std::string_view text_;
   std::shared_ptr<Source const> source_;
   Problems& problems_;
   int first_column_;
-  bool started_ = false;
   Tree root_;
   std::vector<Level> stack_;
 };
 
 // The parser's own messages, in words that help.
 std::string explain(std::string const& message) {
-  static std::array<std::pair<char const*, char const*>, 9> const better{{
+  static std::array<std::pair<char const*, char const*>, 10> const better{{
       {YAML::ErrorMsg::UNKNOWN_ANCHOR, "text that starts with * must be quoted (YAML reads it as an alias)"},
       {YAML::ErrorMsg::ALIAS_NOT_FOUND, "text that starts with * must be quoted (YAML reads it as an alias)"},
       {YAML::ErrorMsg::CHAR_IN_ALIAS, "text that starts with * must be quoted (YAML reads it as an alias)"},
@@ -157,6 +173,7 @@ std::string explain(std::string const& message) {
       {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a '[' is not closed, or a ',' is missing"},
       {YAML::ErrorMsg::END_OF_MAP, "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
       {YAML::ErrorMsg::MAP_VALUE, "a ':' that makes no sense here: look at the indentation, or quote the text"},
+      {YAML::ErrorMsg::FLOW_END, "a '[' or '{' is closed by the wrong bracket"},
       {YAML::ErrorMsg::EOF_IN_SCALAR, "a quote is not closed"},
       {YAML::ErrorMsg::UNKNOWN_TOKEN, "text that starts with this character must be quoted"},
   }};
@@ -210,8 +227,7 @@ void Problems::add(Place const& place, std::string const& message) {
     std::replace(line.begin(), line.end(), '\t', ' ');
     text += "\n  " + line + "\n  " + std::string(characters(std::string_view(line).substr(0, column)), ' ') + "^";
   }
-  bool const known = std::any_of(found_.begin(), found_.end(), [&](Found const& found) { return found.text == text; });
-  if (!known) found_.push_back({place, std::move(text)});
+  if (known_.insert(text).second) found_.push_back({place, std::move(text)});
 }
 
 std::vector<std::string> Problems::sorted() const {
@@ -229,7 +245,8 @@ std::vector<std::string> Problems::sorted() const {
     return std::tuple(rank(a), a.place.line, a.place.column) < std::tuple(rank(b), b.place.line, b.place.column);
   });
   std::vector<std::string> texts;
-  for (Found& found : ordered) texts.push_back(std::move(found.text));
+  for (size_t i = 0; i < std::min(ordered.size(), most_shown); ++i) texts.push_back(std::move(ordered[i].text));
+  if (ordered.size() > most_shown) texts.push_back("and " + std::to_string(ordered.size() - most_shown) + " more problems");
   return texts;
 }
 
@@ -250,16 +267,16 @@ std::vector<std::string> split_lines(std::string_view text) {
 }
 
 Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column) {
-  Builder builder(source, problems, first_column);
+  Builder builder(text, source, problems, first_column);
+  // What is no text cannot be shown.
+  auto const blind = source ? std::make_shared<Source const>(Source{source->label, {}, source->numbered}) : source;
   if (text.size() > largest_file) {
-    problems.add({source, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
+    problems.add({blind, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
     return {};
   }
   if (size_t const bad = first_bad_byte(text); bad != std::string::npos) {
     auto const line = static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n'));
     auto const start = line == 0 ? 0 : text.rfind('\n', bad) + 1;
-    // The line itself cannot be shown: its bytes are no text.
-    auto const blind = std::make_shared<Source const>(Source{source->label, {}, source->numbered});
     problems.add({blind, line + 1, static_cast<int>(bad - start) + 1}, "not UTF-8 text (or a control character)");
     return {};
   }
@@ -271,7 +288,7 @@ Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, P
     parser.HandleNextDocument(builder);
     Tree tree = builder.take();
     Problems unread;  // of a document that is refused as a whole
-    Builder rest(source, unread, first_column);
+    Builder rest(text, source, unread, first_column);
     if (parser.HandleNextDocument(rest)) problems.add(rest.take().place, "a second YAML document; one file holds one");
     return tree;
   } catch (YAML::Exception const& error) {

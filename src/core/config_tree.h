@@ -2,6 +2,7 @@
 // YAML as a small tree that remembers where everything stands, and the problems found on the way.
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,21 +22,24 @@ struct Place {
   std::string text() const;  // "quickstart.yaml:8:12" (column in characters)
 };
 
-// Complete messages in the order of their places.
+// Complete messages in the order of their places; a hundred are enough.
 class Problems {
  public:
   void add(Place const& place, std::string const& message);
   void add(std::string const& complete) { add(Place{}, complete); }
   bool empty() const { return found_.empty(); }
+  bool is_plenty() const { return found_.size() > most_shown; }  // more are counted, not shown
   std::vector<std::string> sorted() const;
   void throw_if_any() const;
 
  private:
+  static constexpr size_t most_shown = 100;
   struct Found {
     Place place;
     std::string text;
   };
   std::vector<Found> found_;
+  std::set<std::string> known_;  // the same thing is said once
 };
 
 struct Tree {

@@ -1,0 +1,311 @@
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/config_io.h"
+#include "core/error.h"
+#include "trainer/report.h"
+#include "trainer/report_markup.h"
+#include "trainer/report_svg.h"
+
+using namespace isobath;
+using Catch::Approx;
+using nlohmann::json;
+
+namespace {
+
+struct Folder {
+  Folder()
+      : path(fs::temp_directory_path() /
+             ("isobath-report-" + std::to_string(counter()++) + "-" + std::to_string(getpid()))) {
+    fs::create_directories(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  static int& counter() {
+    static int n = 0;
+    return n;
+  }
+  fs::path path;
+};
+
+struct FakeRun {
+  double loss = 3;  // final, causal
+  double time_s = 100;
+  int64_t train_flops = 1000000000000;
+  std::string status = "finished";
+  bool routed = false;
+  int64_t layers = 4;
+};
+
+// A run folder as the trainer leaves it: four validations, the loss falling by 1/step.
+void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeRun const& fake) {
+  fs::path const folder = root / arm / ("seed-" + std::to_string(seed));
+  fs::create_directories(folder);
+  Config config;
+  config.name = root.filename().string() + "/" + arm + "/seed-" + std::to_string(seed);
+  config.seed = seed;
+  config.model.layers = fake.layers;
+  if (fake.routed) config.depth.kind = "mod";
+  write_file_atomic(folder / "config.yaml", to_yaml(config));
+  std::ofstream metrics(folder / "metrics.jsonl");
+  metrics
+      << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
+              {"threads", 2},  {"epochs", 0.5}}
+      << "\n";
+  for (int i = 1; i <= 4; ++i) {
+    json record = {{"kind", "validation"},
+                   {"step", 250 * i},
+                   {"tokens", 256000 * i},
+                   {"train_flops_total", fake.train_flops / 4 * i},
+                   {"time_s", fake.time_s / 4 * i},
+                   {"loss_topk", fake.loss + 1.0 / i - 0.25 - 0.01},
+                   {"loss_causal", fake.loss + 1.0 / i - 0.25},
+                   {"bits_per_byte_topk", 2.0},
+                   {"bits_per_byte_causal", 2.01},
+                   {"forward_flops_per_token_causal", 5.05e5}};
+    if (fake.routed) {
+      record["capacity_causal"] = {0.12, 0.13};
+      record["router_precision"] = {0.9, nullptr};
+      record["router_recall"] = {0.8, 0.7};
+    }
+    metrics << record << "\n";
+  }
+  metrics << json{{"kind", "end"},
+                  {"step", 1000},
+                  {"tokens", 1024000},
+                  {"train_flops_total", fake.train_flops},
+                  {"time_s", fake.time_s},
+                  {"step_time_s_median", fake.time_s / 1000},
+                  {"tokens_per_s", 1024000 / fake.time_s},
+                  {"memory_bytes", 1 << 20},
+                  {"status", fake.status}}
+          << "\n";
+  if (fake.routed)
+    write_file_atomic(folder / "depth_text.json", json{{"pieces", {"if (", "a<b", "&& \"c\"", ")\n"}},
+                                                       {"depth", {2, 3, 4, 2}},
+                                                       {"layers", 4},
+                                                       {"loss", {nullptr, 1.5, 2.5, 0.25}}}
+                                                      .dump());
+}
+
+void write_experiment(fs::path const& root, std::vector<std::string> const& arms, std::vector<int64_t> const& seeds,
+                      std::string const& baseline) {
+  Config config;
+  config.name = root.filename().string();
+  config.compare.baseline = baseline;
+  config.compare.seeds = seeds;
+  for (std::string const& arm : arms) config.compare.arms.push_back({arm, {}, {}});
+  write_file_atomic(root / "experiment.yaml", to_yaml(config));
+}
+
+bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("report: the verdict is against the best dense arm, whatever the baseline is") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "shallow", "mod"}, {1, 2, 3}, "dense");
+  for (int64_t seed : {1, 2, 3}) {
+    double const luck = 0.1 * static_cast<double>(seed);
+    write_run(root.path, "dense", seed, {.loss = 3.10 + luck});
+    write_run(root.path, "shallow", seed, {.loss = 3.00 + luck, .layers = 3});
+    write_run(root.path, "mod", seed, {.loss = 3.03 + luck + 0.001 * static_cast<double>(seed % 2), .routed = true});
+  }
+  Report const report = read_report({root.path});
+  CHECK(report.best_dense == "shallow");
+  CHECK(report.challenger == "mod");
+  Pair const* verdict = report.pair("mod", "shallow", "flops");
+  REQUIRE(verdict);
+  CHECK(verdict->difference.percent > 0);
+  CHECK(verdict->verdict.starts_with("worse by 1.0 %"));
+  CHECK(report.headline.starts_with("mod against shallow, the best dense arm: worse by"));
+  // Better than the baseline, which says nothing about the best dense arm.
+  Pair const* against_baseline = report.pair("mod", "dense", "flops");
+  REQUIRE(against_baseline);
+  CHECK(against_baseline->verdict.starts_with("better by"));
+  REQUIRE(report.pair("shallow", "dense", "flops"));
+  CHECK(report.incomplete.empty());
+}
+
+TEST_CASE("report: equal time reads the longer run off its curve and says so") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0, .time_s = 75});
+    write_run(root.path, "mod", seed, {.loss = 2.95, .time_s = 100, .routed = true});
+  }
+  Report const report = read_report({root.path});
+  Pair const* time = report.pair("mod", "dense", "time");
+  REQUIRE(time);
+  // After 75 s mod stands at its third validation: 2.95 + 1/3 - 1/4.
+  CHECK(time->arm_loss == Approx(2.95 + 1.0 / 12));
+  CHECK(time->baseline_loss == Approx(3.0));
+  CHECK(time->difference.percent > 0);
+  CHECK(report.pair("mod", "dense", "flops")->difference.percent < 0);
+  CHECK(contains(time->note, "dense took 1m15s of training, mod took 1m40s and is read off its curve at 1m15s"));
+  CHECK(contains(time->note, "a run of mod planned for that time would do better"));
+}
+
+TEST_CASE("report: loss at a time lies on the curve and between its points") {
+  std::vector<ValidationPoint> curve(3);
+  for (size_t i = 0; i < 3; ++i) {
+    curve[i].time_s = 10.0 * static_cast<double>(1 << i);  // 10, 20, 40
+    curve[i].loss_causal = 5.0 - static_cast<double>(i);
+  }
+  CHECK(*loss_at_time(curve, 10) == 5);
+  CHECK(*loss_at_time(curve, 40) == 3);
+  CHECK(*loss_at_time(curve, 10 * std::sqrt(2.0)) == Approx(4.5));
+  CHECK_FALSE(loss_at_time(curve, 5));
+  CHECK_FALSE(loss_at_time(curve, 50));
+  CHECK(*loss_at_time(curve, 40.0001) == 3);
+}
+
+TEST_CASE("report: what did not finish is named and does not count") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2, 3}, "dense");
+  for (int64_t seed : {1, 2, 3}) write_run(root.path, "dense", seed, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true});
+  write_run(root.path, "mod", 2, {.loss = 9.9, .status = "diverged", .routed = true});
+  Report const report = read_report({root.path});
+  REQUIRE(report.incomplete.size() == 2);
+  CHECK(report.incomplete[0] == "seed-2 of mod: diverged");
+  CHECK(report.incomplete[1] == "seed-3 of mod: not started");
+  CHECK(report.arm("mod")->runs.size() == 1);
+  CHECK(report.pair("mod", "dense", "flops")->difference.n == 1);
+  CHECK(contains(report.headline, "one seed has no interval"));
+  CHECK(contains(report_table(report), "incomplete: seed-2 of mod: diverged"));
+}
+
+TEST_CASE("report: unequal training FLOPs are no comparison at equal compute") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
+  write_run(root.path, "dense", 1, {});
+  SECTION("0.05 % is rounding") {
+    write_run(root.path, "mod", 1, {.train_flops = 1000500000000, .routed = true});
+    for (std::string const& warning : read_report({root.path}).warnings) CHECK_FALSE(contains(warning, "FLOPs differ"));
+  }
+  SECTION("0.2 % is not") {
+    write_run(root.path, "mod", 1, {.train_flops = 1002000000000, .routed = true});
+    Report const report = read_report({root.path});
+    CHECK(std::any_of(report.warnings.begin(), report.warnings.end(),
+                      [](std::string const& w) { return contains(w, "training FLOPs differ by 0.20 %"); }));
+  }
+}
+
+TEST_CASE("report: JSON carries every promised field") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0 + 0.01 * static_cast<double>(seed)});
+    write_run(root.path, "mod", seed, {.loss = 2.9 + 0.01 * static_cast<double>(seed), .routed = true});
+  }
+  write_file_atomic(root.path / "mod/seed-1/process.json", R"({"peak_memory_bytes": 123456789})");
+  fs::path const page = write_report(read_report({root.path}), root.path);
+  CHECK(page == root.path / "report.html");
+  json const report = json::parse(read_file(root.path / "report.json"));
+  REQUIRE(report["arms"].size() == 2);
+  for (json const& arm : report["arms"])
+    for (char const* key : {"name", "seeds", "params", "params_non_embedding", "forward_flops_per_token_topk",
+                            "forward_flops_per_token_causal", "train_flops", "tokens", "epochs", "loss_topk",
+                            "loss_causal", "step_time_s", "tokens_per_s", "peak_memory_bytes", "kv_bytes_per_token"}) {
+      CAPTURE(key);
+      CHECK(arm.contains(key));
+      CHECK_FALSE(arm[key].is_null());
+    }
+  json const& mod = report["arms"][1];
+  CHECK(mod["loss_causal"]["mean"].get<double>() == Approx(2.915));
+  CHECK(mod["loss_causal"]["std"].get<double>() == Approx(0.01 / std::sqrt(2.0)));
+  CHECK(mod["loss_topk"]["mean"].get<double>() == Approx(2.905));
+  CHECK(mod["peak_memory_bytes"] == 123456789);  // the process's, not what the trainer thought
+  CHECK(mod["seeds"] == json{1, 2});
+  CHECK(mod["runs"][0]["curve"].size() == 4);
+  CHECK(mod["runs"][0]["router_precision"] == json{0.9, nullptr});
+  json const& pair = report["pairs"][0];
+  CHECK(pair["arm"] == "mod");
+  CHECK(pair["baseline"] == "dense");
+  CHECK(pair["n_seeds"] == 2);
+  CHECK(pair["ci95"][0].get<double>() < pair["delta_percent"].get<double>());
+  CHECK(pair["ci95"][1].get<double>() > pair["delta_percent"].get<double>());
+  CHECK(pair["verdict"].get<std::string>().starts_with("better by"));
+}
+
+TEST_CASE("report: the page is self-contained and escapes what it shows") {
+  Folder const root;
+  fs::path const folder = root.path / "a<script>&b";
+  fs::create_directories(folder);
+  write_experiment(folder, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(folder, "dense", seed, {});
+    write_run(folder, "mod", seed, {.loss = 2.9, .routed = true});
+  }
+  std::string const html = report_html(read_report({folder}));
+  CHECK(contains(html, "a&lt;script&gt;&amp;b"));
+  CHECK_FALSE(contains(html, "<script"));
+  CHECK_FALSE(contains(html, "http"));  // nothing is fetched
+  CHECK(contains(html, "prefers-color-scheme: dark"));
+  CHECK(contains(html, "<svg"));
+  CHECK(contains(html, ">a&lt;b</span>"));
+  CHECK(contains(html, "title=\"3 of 4 blocks, loss 1.50\""));
+  CHECK(contains(html, "title=\"2 of 4 blocks\""));  // nothing to predict the first piece from
+  CHECK_FALSE(contains(html, "nan"));
+  CHECK_FALSE(contains(html, "inf"));
+}
+
+TEST_CASE("report: plain run folders compare too") {
+  Folder const root;
+  write_run(root.path, "dense", 1, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true});
+  Report const report = read_report({root.path / "dense/seed-1", root.path / "mod/seed-1"});
+  CHECK(report.arms.size() == 2);
+  CHECK(report.challenger == "mod");
+  Report const alone = read_report({root.path / "mod/seed-1"});
+  CHECK(contains(alone.headline, "nothing to compare"));
+  CHECK_NOTHROW(report_html(alone));
+  CHECK_NOTHROW(report_table(alone));
+}
+
+TEST_CASE("report: a folder that is no run is refused by name") {
+  Folder const root;
+  try {
+    read_report({root.path});
+    FAIL("accepted");
+  } catch (Error const& error) {
+    CHECK(error.code() == ExitCode::data);
+    CHECK(contains(error.what(), root.path.string()));
+  }
+}
+
+TEST_CASE("report: half-written metrics lines and resumed runs") {
+  Folder const root;
+  write_run(root.path, "dense", 1, {});
+  fs::path const folder = root.path / "dense/seed-1";
+  std::string const whole = read_file(folder / "metrics.jsonl");
+  std::ofstream(folder / "metrics.jsonl") << whole << "{\"kind\":\"run\",\"params\":1000}\n{\"kind\":\"valid";
+  RunResult const run = read_run(folder, "dense");
+  CHECK(run.curve.size() == 4);
+  CHECK_FALSE(run.finished());  // started again, not ended yet
+}
+
+TEST_CASE("report: text for HTML") {
+  CHECK(escape_html("<a href=\"x\">&'") == "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+  CHECK(escape_html("caf\xc3\xa9\n\t") == "caf\xc3\xa9\n\t");
+  CHECK(escape_html("\xff") == "\xef\xbf\xbd");
+  CHECK(escape_html("\xe2\x82") == "\xef\xbf\xbd\xef\xbf\xbd");                  // cut short
+  CHECK(escape_html("\xed\xa0\x80") == "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");  // a surrogate
+  CHECK(escape_html(std::string_view("\0", 1)) == "\xe2\x90\x80");
+  CHECK(prose("better by 1.2 % +- 0.3 (-1.0)") == "better by 1.2\u00a0% \u00b1 0.3 (\u22121.0)");
+  CHECK(prose("top-k, seed-2") == "top-k, seed-2");
+  CHECK(scientific(1.2e13) == "1.200 \u00d7 10\u00b9\u00b3");
+}
+
+TEST_CASE("report: ticks are round numbers inside the range") {
+  CHECK(nice_ticks(0, 12, 6) == std::vector<double>{0, 2, 4, 6, 8, 10, 12});
+  CHECK(nice_ticks(0, 1, 4) == std::vector<double>{0, 0.5, 1});
+  for (double tick : nice_ticks(3.41, 3.87, 6)) {
+    CHECK(tick >= 3.41);
+    CHECK(tick <= 3.87 + 1e-9);
+  }
+  CHECK(nice_ticks(1, 1, 5).empty());
+}
