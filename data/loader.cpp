@@ -31,6 +31,9 @@ int64_t Loader::samples_per_epoch() const {
 
 Batch Loader::at(int64_t first_sample, int64_t sequences) const {
   int64_t const samples = samples_per_epoch();
+  if (first_sample < 0 || sequences < 0) {
+    throw Error(ExitCode::other, "no batch of " + std::to_string(sequences) + " sequences from sample " + std::to_string(first_sample));
+  }
   Batch batch;
   batch.first_sample = first_sample;
   batch.length = length_;

@@ -1,9 +1,10 @@
 #include <sentencepiece_trainer.h>
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "core/error.h"
 #include "data/bpe_tokenizer.h"
@@ -22,9 +23,14 @@ constexpr double wanted_coverage = 0.9995;
 // has no answer: at tabs (its own separator), NUL, malformed UTF-8, U+2581 (its mark for a space) and U+2585 (its mark for unknown).
 class Words : public sentencepiece::SentenceIterator {
  public:
-  explicit Words(std::vector<std::string> const& texts) {
-    for (std::string const& text : texts) count(text);
-    words_.assign(counts_.begin(), counts_.end());
+  // At most `most` different characters stay; words are cut at the rarer ones, which will be spelled in bytes.
+  Words(std::vector<std::string> const& texts, size_t most) {
+    Counts all;
+    for (std::string const& text : texts) count(text, all);
+    std::unordered_set<std::string_view> const common = common_characters(all, most);
+    Counts kept;
+    for (auto const& [word, number] : all) keep(word, number, common, kept);
+    words_.assign(kept.begin(), kept.end());
     std::sort(words_.begin(), words_.end());
     render();
   }
@@ -37,31 +43,15 @@ class Words : public sentencepiece::SentenceIterator {
   sentencepiece::util::Status status() const override { return {}; }
 
   int64_t characters() const { return characters_; }
-  // Share of the text that its `most` commonest characters make up, at most wanted_coverage.
-  double coverage(size_t most) const {
-    std::unordered_map<uint32_t, int64_t> by_character;
-    for (auto const& [word, number] : words_) {
-      for (size_t i = 0, length = 0; i < word.size(); i += length) {
-        length = utf8_length(std::string_view(word).substr(i));
-        uint32_t key = 0;
-        for (size_t j = i; j < i + length; ++j) key = key << 8 | static_cast<unsigned char>(word[j]);
-        if (key != ' ') by_character[key] += number;
-      }
-    }
-    if (by_character.size() <= most) return wanted_coverage;
-    std::vector<int64_t> numbers;
-    for (auto const& [character, number] : by_character) numbers.push_back(number);
-    std::sort(numbers.rbegin(), numbers.rend());
-    int64_t const covered = std::accumulate(numbers.begin(), numbers.begin() + static_cast<int64_t>(most), int64_t{0});
-    return std::min(wanted_coverage, static_cast<double>(covered) / static_cast<double>(characters_));
-  }
 
  private:
-  void count(std::string_view text) {
+  using Counts = std::unordered_map<std::string, int64_t>;
+
+  void count(std::string_view text, Counts& counts) {
     WordBorders const borders;
     size_t begin = 0;
     auto const cut = [&](size_t end) {
-      if (end > begin) ++counts_[std::string(text.substr(begin, end - begin))];
+      if (end > begin) ++counts[std::string(text.substr(begin, end - begin))];
       begin = end;
     };
     for (size_t i = 0, length = 0; i < text.size(); i += std::max<size_t>(length, 1)) {
@@ -78,11 +68,48 @@ class Words : public sentencepiece::SentenceIterator {
     cut(text.size());
   }
 
+  // The commonest characters, until they make up wanted_coverage of the text; views into `counts`.
+  std::unordered_set<std::string_view> common_characters(Counts const& counts, size_t most) const {
+    std::unordered_map<std::string_view, int64_t> numbers;
+    for (auto const& [word, number] : counts) {
+      for_characters(word, [&, n = number](std::string_view character) { numbers[character] += n; });
+    }
+    numbers.erase(" ");
+    std::vector<std::pair<int64_t, std::string_view>> order;
+    for (auto const& [character, number] : numbers) order.emplace_back(-number, character);
+    std::sort(order.begin(), order.end());
+    std::unordered_set<std::string_view> common{" "};
+    double const wanted = wanted_coverage * static_cast<double>(characters_);
+    double covered = 0;
+    for (auto const& [minus, character] : order) {
+      if (covered >= wanted || common.size() > most) break;
+      common.insert(character);
+      covered -= static_cast<double>(minus);
+    }
+    return common;
+  }
+
+  static void keep(std::string const& word, int64_t number, std::unordered_set<std::string_view> const& common, Counts& kept) {
+    std::string part;
+    for_characters(word, [&](std::string_view character) {
+      if (common.contains(character)) {
+        part += character;
+      } else if (!part.empty()) {
+        kept[std::exchange(part, {})] += number;
+      }
+    });
+    if (!part.empty()) kept[part] += number;
+  }
+
+  template <typename Use>
+  static void for_characters(std::string_view word, Use const& use) {
+    for (size_t length = 0; !word.empty(); word.remove_prefix(length)) use(word.substr(0, length = utf8_length(word)));
+  }
+
   void render() {
     if (!done()) row_ = words_[next_].first + '\t' + std::to_string(words_[next_].second);
   }
 
-  std::unordered_map<std::string, int64_t> counts_;
   std::vector<std::pair<std::string, int64_t>> words_;
   int64_t characters_ = 0;
   size_t next_ = 0;
@@ -99,14 +126,12 @@ class Words : public sentencepiece::SentenceIterator {
 std::unique_ptr<Tokenizer> train_bpe(std::vector<std::string> const& texts, int64_t vocab_size) {
   int64_t const room = vocab_size - fixed_pieces;
   if (room < 8) refuse(vocab_size, "bytes and control pieces alone take " + std::to_string(fixed_pieces) + "; choose at least 266");
-  Words words(texts);
+  Words words(texts, static_cast<size_t>(room / 2));
   if (words.characters() == 0) refuse(vocab_size, "there is no text to train it on");
-  // At most half of the room for single characters; rarer ones are spelled in bytes.
-  double const coverage = words.coverage(static_cast<size_t>(room / 2));
   std::unordered_map<std::string, std::string> const settings{
       {"model_type", "bpe"},
       {"vocab_size", std::to_string(vocab_size)},
-      {"character_coverage", std::to_string(coverage)},
+      {"character_coverage", "1.0"},
       {"byte_fallback", "true"},
       {"normalization_rule_name", "identity"},
       {"add_dummy_prefix", "false"},
