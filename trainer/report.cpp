@@ -42,13 +42,13 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   std::sort(runs.begin(), runs.end(),
             [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
   arm.runs = std::move(runs);
-  arm.loss_topk = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().loss_topk; });
-  arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().loss_causal; });
-  arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().bits_per_byte_topk; });
+  arm.loss_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_topk; });
+  arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_causal; });
+  arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_topk; });
   arm.bits_per_byte_causal =
-      spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().bits_per_byte_causal; });
+      spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
   arm.forward_flops_causal =
-      spread_of(arm.runs, [](RunResult const& r) { return r.curve.back().forward_flops_causal; }).mean;
+      spread_of(arm.runs, [](RunResult const& r) { return r.result.forward_flops_causal; }).mean;
   arm.step_time_s = median_of(arm.runs, [](RunResult const& r) { return r.step_time_s; });
   arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
   arm.time_s = spread_of(arm.runs, [](RunResult const& r) { return r.time_s; }).mean;
@@ -89,8 +89,8 @@ Pair equal_flops_pair(Report const& report, ArmResult const& arm, ArmResult cons
   std::vector<double> ours, theirs;
   for (RunResult const& run : arm.runs)
     if (RunResult const* other = baseline.run(run.config.seed)) {
-      ours.push_back(run.curve.back().loss_causal);
-      theirs.push_back(other->curve.back().loss_causal);
+      ours.push_back(run.result.loss_causal);
+      theirs.push_back(other->result.loss_causal);
     }
   Pair pair = make_pair(report, arm, baseline, "flops", ours, theirs);
   return pair;
@@ -134,11 +134,12 @@ void check_equal_flops(Report& report) {
       [](ArmResult const& a, ArmResult const& b) { return a.runs.front().train_flops < b.runs.front().train_flops; });
   auto const least = static_cast<double>(low->runs.front().train_flops),
              most = static_cast<double>(high->runs.front().train_flops);
-  if (most > least * (1 + equal_flops))
-    report.warnings.push_back(
-        fmt::format("training FLOPs differ by {:.2f} % ({} spent {}, {} spent {}): not a comparison at equal compute; "
-                    "give train.budget in flop",
-                    100 * (most / least - 1), low->name, format_si(least), high->name, format_si(most)));
+  if (most <= least * (1 + equal_flops)) return;
+  bool const in_flops = low->config().train.budget.unit == Unit::flop && high->config().train.budget.unit == Unit::flop;
+  report.warnings.push_back(fmt::format("training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}): {}",
+                                        100 * (most / least - 1), low->name, least, high->name, most,
+                                        in_flops ? "so few steps cannot hit the budget nearer"
+                                                 : "not a comparison at equal compute; give train.budget in flop"));
 }
 
 void check_runs(Report& report) {
@@ -192,7 +193,7 @@ void judge(Report& report) {
   ArmResult const* baseline = report.arm(report.experiment.compare.baseline);
   if (baseline && baseline != best)
     for (ArmResult const& arm : report.arms)
-      if (&arm != baseline) report.pairs.push_back(equal_flops_pair(report, arm, *baseline));
+      if (&arm != baseline && &arm != best) report.pairs.push_back(equal_flops_pair(report, arm, *baseline));
 
   auto const routed =
       std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });

@@ -42,7 +42,7 @@ class ArmTable {
 std::vector<double> layer_means(ArmResult const& arm, std::vector<double> ValidationPoint::*list) {
   std::vector<double> sums;
   for (RunResult const& run : arm.runs) {
-    std::vector<double> const& values = run.curve.back().*list;
+    std::vector<double> const& values = run.result.*list;
     if (sums.empty()) sums.resize(values.size(), 0);
     for (size_t i = 0; i < std::min(sums.size(), values.size()); ++i) sums[i] += values[i];
   }

@@ -38,7 +38,7 @@ ordered_json point_json(ValidationPoint const& p) {
 ordered_json run_json(RunResult const& run) {
   ordered_json curve = ordered_json::array();
   for (ValidationPoint const& point : run.curve) curve.push_back(point_json(point));
-  ValidationPoint const& last = run.curve.back();
+  ValidationPoint const& last = run.result;
   return {{"seed", run.config.seed},
           {"folder", run.folder.string()},
           {"steps", run.step},

@@ -68,9 +68,9 @@ void take(json const& record, RunResult& run) {
     run.status.clear();  // a resumed run has not ended yet
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);
-    // The final evaluation may fall on the step of a scheduled one: it replaces it.
-    if (!run.curve.empty() && run.curve.back().step >= point.step) run.curve.pop_back();
-    run.curve.push_back(point);
+    // The last step is evaluated twice: on the curve's text, and on all the text that the result stands on.
+    if (record.value("final", false)) run.result = point;
+    if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
   } else if (kind == "end") {
     run.status = text(record, "status");
     run.step = integer(record, "step");
@@ -131,12 +131,15 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   json const process = parse_or_null(folder / "process.json");
   if (process.is_object()) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");
-  if (run.config.depth.kind == "dense")  // both routings are the same thing
-    for (ValidationPoint& point : run.curve) {
-      if (std::isnan(point.loss_causal)) point.loss_causal = point.loss_topk;
-      if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
-      if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
-    }
+  auto const fill = [&](ValidationPoint& point) {
+    if (std::isnan(point.loss_causal)) point.loss_causal = point.loss_topk;
+    if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
+    if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
+  };
+  if (run.config.depth.kind == "dense") {  // both routings are the same thing
+    std::for_each(run.curve.begin(), run.curve.end(), fill);
+    fill(run.result);
+  }
   return run;
 }
 

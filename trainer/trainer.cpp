@@ -67,7 +67,7 @@ class Trainer {
   void write_run_record();
   void one_step();
   void log_window(double learning_rate);
-  bool validate(bool final);  // whether it is the best so far
+  bool validate(bool final);  // false when a signal broke it off
   void save(std::string const& reason);
   void finish(std::string const& status);
   bool finished() const { return schedule_.finished(state_.step, state_.train_flops); }
@@ -226,9 +226,11 @@ int Trainer::loop() {
     // Due at this step and not done yet: after a step, or before it in the process that stopped.
     std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
     if (stop_requested() == 0 && state_.validated_step != step && (last || schedule_.due(step, config_.eval.every))) {
-      if (validate(last) && reason.empty()) reason = "best";
+      if (validate(/*final=*/false) && state_.best_step == step && reason.empty()) reason = "best";
     }
-    if (int const signal = stop_requested(); signal != 0 && !(last && state_.validated_step == step)) {
+    // The curve above is measured on the same text at every step; the result is measured on eval.final_tokens.
+    bool const measured = last && stop_requested() == 0 && validate(/*final=*/true);
+    if (int const signal = stop_requested(); signal != 0 && !measured) {
       save("stopped");
       finish("stopped");
       return signal;
@@ -317,19 +319,22 @@ bool Trainer::validate(bool final) {
 
   double const seconds = seconds_since(start);
   std::string sample;
-  if (config_.eval.sample_tokens > 0) {
+  if (!final && config_.eval.sample_tokens > 0) {
     SampleSettings const sampling{config_.eval.sample_tokens, 0.8, static_cast<uint64_t>(config_.seed), data_.tokenizer->document_end()};
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   metrics_->write(validation_record(state_, *evaluation, final, seconds, sample));
   log_info(validation_line(state_, *evaluation));
-  if (!sample.empty()) log_info("sample: " + sample);
+  // As JSON: a young model writes control characters and broken UTF-8.
+  if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 
+  if (final) return true;
   state_.validated_step = state_.step;
   double const loss = evaluation->causal ? evaluation->causal->loss : evaluation->topk->loss;
-  if (!(loss < state_.best_loss)) return false;
-  state_.best_loss = loss;
-  state_.best_step = state_.step;
+  if (loss < state_.best_loss) {
+    state_.best_loss = loss;
+    state_.best_step = state_.step;
+  }
   return true;
 }
 

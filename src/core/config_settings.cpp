@@ -224,11 +224,11 @@ void SettingsReader::read_arm(std::string const& name, Place const& key, Tree co
     problems_.add(key, "arm name '" + name + "': letters, digits, '_' and '-' are allowed");
     return;
   }
+  if (find_arm(name) == nullptr) settings_.arms.push_back({name, key, {}, {}});
   if (value.kind != Tree::Kind::map && value.kind != Tree::Kind::null) {
     problems_.add(value.place, "an arm is {set: {key: value}, match: {...}}, or {} for the experiment as it stands");
     return;
   }
-  if (find_arm(name) == nullptr) settings_.arms.push_back({name, key, {}, {}});
   for (auto const& [part, content] : value.entries) read_arm_part(name, part.text, part.place, content, seen);
 }
 
@@ -259,7 +259,7 @@ void SettingsReader::read_arm_part(std::string const& arm, std::string const& pa
     problems_.add(key, "unknown key '" + full + "'" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
     return;
   }
-  std::string const near = nearest(path, {"set", "match"});
+  std::string const near = nearest(path.substr(0, path.find('.')), {"set", "match"});
   problems_.add(key, "unknown key '" + full + "' (an arm has set and match)" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
 }
 

@@ -60,7 +60,9 @@ class Builder : public YAML::EventHandler {
   }
   void OnAlias(YAML::Mark const& mark, YAML::anchor_t) override {
     problems_.add(place(mark), "YAML aliases (*name) are not supported; use include: for what files share");
-    add(make(Tree::Kind::null, mark, "", YAML::NullAnchor));
+    Tree nothing = make(Tree::Kind::null, mark, "", YAML::NullAnchor);
+    nothing.refused = true;
+    add(std::move(nothing));
   }
   void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
     Tree tree = make(Tree::Kind::scalar, mark, tag, anchor);
@@ -148,7 +150,7 @@ class Builder : public YAML::EventHandler {
       problems_.add(level.key.place, "a key must be a word");
     } else if (level.key.text == "<<" && !level.key.quoted) {
       problems_.add(level.key.place, "YAML merge keys (<<) are not supported; use include: for what files share");
-    } else {
+    } else if (!value.refused) {
       // Without a value there is no mark worth showing.
       if (value.kind == Tree::Kind::null) value.place = level.key.place;
       level.tree.entries.emplace_back(std::move(level.key), std::move(value));
@@ -210,6 +212,10 @@ std::string Place::text() const {
 }
 
 void Problems::add(Place const& place, std::string const& message) {
+  if (is_plenty()) {
+    ++not_kept_;
+    return;
+  }
   std::string text = place.source ? place.text() + ": error: " + message : message;
   auto const row = static_cast<size_t>(place.line - 1);
   if (place.source && row < place.source->lines.size()) {
@@ -246,7 +252,7 @@ std::vector<std::string> Problems::sorted() const {
   });
   std::vector<std::string> texts;
   for (size_t i = 0; i < std::min(ordered.size(), most_shown); ++i) texts.push_back(std::move(ordered[i].text));
-  if (ordered.size() > most_shown) texts.push_back("and " + std::to_string(ordered.size() - most_shown) + " more problems");
+  if (is_plenty()) texts.push_back("and " + std::to_string(ordered.size() - most_shown + not_kept_) + " more problems");
   return texts;
 }
 

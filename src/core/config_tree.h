@@ -40,6 +40,7 @@ class Problems {
   };
   std::vector<Found> found_;
   std::set<std::string> known_;  // the same thing is said once
+  size_t not_kept_ = 0;
 };
 
 struct Tree {
@@ -48,6 +49,7 @@ struct Tree {
   Place place;
   std::string text;  // of a scalar
   bool quoted = false;
+  bool refused = false;  // an alias: reported already, nothing more to say about its key
   std::vector<Tree> items;                     // of a list
   std::vector<std::pair<Tree, Tree>> entries;  // of a map, duplicates included; keys are scalars
 };

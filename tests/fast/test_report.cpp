@@ -6,6 +6,7 @@
 
 #include "core/config_io.h"
 #include "core/error.h"
+#include "scratch.h"
 #include "trainer/report.h"
 #include "trainer/report_markup.h"
 #include "trainer/report_svg.h"
@@ -17,17 +18,8 @@ using nlohmann::json;
 namespace {
 
 struct Folder {
-  Folder()
-      : path(fs::temp_directory_path() /
-             ("isobath-report-" + std::to_string(counter()++) + "-" + std::to_string(getpid()))) {
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-  static int& counter() {
-    static int n = 0;
-    return n;
-  }
-  fs::path path;
+  Scratch scratch;
+  fs::path const path = scratch.path();
 };
 
 struct FakeRun {
@@ -119,13 +111,14 @@ TEST_CASE("report: the verdict is against the best dense arm, whatever the basel
   Pair const* verdict = report.pair("mod", "shallow", "flops");
   REQUIRE(verdict);
   CHECK(verdict->difference.percent > 0);
-  CHECK(verdict->verdict.starts_with("worse by 1.0 %"));
+  CHECK(verdict->verdict.starts_with("worse by 0.9"));
   CHECK(report.headline.starts_with("mod against shallow, the best dense arm: worse by"));
   // Better than the baseline, which says nothing about the best dense arm.
   Pair const* against_baseline = report.pair("mod", "dense", "flops");
   REQUIRE(against_baseline);
   CHECK(against_baseline->verdict.starts_with("better by"));
-  REQUIRE(report.pair("shallow", "dense", "flops"));
+  CHECK(report.pair("dense", "shallow", "flops"));
+  CHECK_FALSE(report.pair("shallow", "dense", "flops"));  // the same said twice
   CHECK(report.incomplete.empty());
 }
 

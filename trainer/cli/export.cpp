@@ -49,7 +49,6 @@ void run_export(std::string const& path, fs::path const& output, std::string con
 
 void add_export(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Weights as one safetensors file under Hugging Face Llama's names");
-  command->group("Use");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const output = std::make_shared<std::string>();
   auto const dtype = std::make_shared<std::string>("f32");

@@ -45,7 +45,6 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
 
 void add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Text from prompts, under causal routing");
-  command->group("Use");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<GenerateOptions>();
   options->sampling.max_tokens = 128;

@@ -132,7 +132,6 @@ void run_inspect(fs::path const& path) {
 
 void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "What a checkpoint, run folder, shard, tokenizer or safetensors file holds, and whether it is whole");
-  command->group("Inspect");
   auto const path = std::make_shared<std::string>();
   command->add_option("PATH", *path, "Checkpoint or run folder; .safetensors, .shard or tokenizer.model file")->required();
   command->callback([path] { run_inspect(*path); });

@@ -12,7 +12,6 @@ namespace isobath {
 
 void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train one run; goes on by itself where an interrupted one stopped");
-  command->group("Train");
   auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
   command->callback([target] {
     LoadedConfig const loaded = load_config(target->path, target->overrides);
