@@ -43,7 +43,8 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
     return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens;
   };
   double const period = schedule.steps_of(eval.every);
-  double const due = period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0;
+  // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
+  double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
   double const passes = !plan.routed.empty() && eval.routing == "both" ? 2 : 1;
   return passes * plan.forward() * (due * tokens(eval.tokens) + tokens(eval.final_tokens));
 }

@@ -131,6 +131,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   json const process = parse_or_null(folder / "process.json");
   if (process.is_object()) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");
+  if (run.result.step == 0 && !run.curve.empty()) run.result = run.curve.back();  // ended without a final evaluation
   auto const fill = [&](ValidationPoint& point) {
     if (std::isnan(point.loss_causal)) point.loss_causal = point.loss_topk;
     if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;

@@ -29,9 +29,10 @@ struct FakeRun {
   std::string status = "finished";
   bool routed = false;
   int64_t layers = 4;
+  double curve_offset = 0;  // how much harder the curve's text is than the result's
 };
 
-// A run folder as the trainer leaves it: four validations, the loss falling by 1/step.
+// A run folder as the trainer leaves it: four validations on the curve's text, the last repeated on all of it.
 void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeRun const& fake) {
   fs::path const folder = root / arm / ("seed-" + std::to_string(seed));
   fs::create_directories(folder);
@@ -46,14 +47,16 @@ void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeR
       << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
               {"threads", 2},  {"epochs", 0.5}}
       << "\n";
-  for (int i = 1; i <= 4; ++i) {
+  auto const validate = [&](int i, bool final) {
+    double const loss = fake.loss + 1.0 / i - 0.25 + (final ? 0 : fake.curve_offset);
     json record = {{"kind", "validation"},
+                   {"final", final},
                    {"step", 250 * i},
                    {"tokens", 256000 * i},
                    {"train_flops_total", fake.train_flops / 4 * i},
                    {"time_s", fake.time_s / 4 * i},
-                   {"loss_topk", fake.loss + 1.0 / i - 0.25 - 0.01},
-                   {"loss_causal", fake.loss + 1.0 / i - 0.25},
+                   {"loss_topk", loss - 0.01},
+                   {"loss_causal", loss},
                    {"bits_per_byte_topk", 2.0},
                    {"bits_per_byte_causal", 2.01},
                    {"forward_flops_per_token_causal", 5.05e5}};
@@ -63,7 +66,9 @@ void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeR
       record["router_recall"] = {0.8, 0.7};
     }
     metrics << record << "\n";
-  }
+  };
+  for (int i = 1; i <= 4; ++i) validate(i, false);
+  validate(4, true);
   metrics << json{{"kind", "end"},
                   {"step", 1000},
                   {"tokens", 1024000},
@@ -139,6 +144,19 @@ TEST_CASE("report: equal time reads the longer run off its curve and says so") {
   CHECK(report.pair("mod", "dense", "flops")->difference.percent < 0);
   CHECK(contains(time->note, "dense took 1m15s of training, mod took 1m40s and is read off its curve at 1m15s"));
   CHECK(contains(time->note, "a run of mod planned for that time would do better"));
+}
+
+TEST_CASE("report: the verdict stands on the final evaluation, equal time on the curves") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0, .curve_offset = 0.5});
+    write_run(root.path, "mod", seed, {.loss = 2.9, .routed = true, .curve_offset = 0.5});
+  }
+  Report const report = read_report({root.path});
+  CHECK(report.pair("mod", "dense", "flops")->arm_loss == Approx(2.9));
+  CHECK(report.pair("mod", "dense", "time")->arm_loss == Approx(3.4));
+  CHECK(report.arm("mod")->runs[0].curve.size() == 4);
 }
 
 TEST_CASE("report: loss at a time lies on the curve and between its points") {
