@@ -1,0 +1,94 @@
+"""Using what was trained - eval, generate, export, inspect - and the exit codes of what goes wrong."""
+
+import json
+import os
+import struct
+
+from common import Workspace, check
+
+
+def read_safetensors(path):
+    """Names, types, shapes and metadata, by the format's own description."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    metadata = header.pop("__metadata__", {})
+    end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+    check(os.path.getsize(path) == end, "%s has %d bytes, its header describes %d" % (path, os.path.getsize(path), end))
+    return header, metadata
+
+
+with Workspace() as space:
+    space.train()
+    run = space.path("runs/tiny")
+    final = space.metrics("tiny")[-3]
+    check(final["kind"] == "validation" and final["final"], "records: %s" % final)
+
+    # eval repeats the final validation exactly, on another path through the code.
+    out, _ = space.run("eval", run)
+    result = json.loads(out)
+    for key in ("loss_topk", "loss_causal", "bits_per_byte_causal", "capacity_causal", "router_precision", "eval_tokens"):
+        check(result[key] == final[key], "eval %s = %s, training said %s" % (key, result[key], final[key]))
+    out, _ = space.run("eval", run, "eval.routing=topk", "data.valid_sources=[%s]" % space.path("text", "1.txt"))
+    check("loss_causal" not in out and json.loads(out)["loss_topk"] != final["loss_topk"], out)
+    _, err = space.run("eval", run, "model.layers=2", expect=2)
+    check("model.layers" in err, err)
+
+    # Equal seeds, equal text; greedy needs none.
+    once, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")
+    again, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")
+    other, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "4", "--threads", "1")
+    check(once == again and once != other and once.startswith("the cat"), "%r %r %r" % (once, again, other))
+    greedy = {space.run("generate", run, "-p", "the", "-n", "8", "-t", "0", "--seed", seed, "--threads", "1")[0] for seed in "12"}
+    check(len(greedy) == 1, "%s" % greedy)
+
+    # export
+    for dtype, name in (("f32", "F32"), ("f64", "F64")):
+        path = space.path(dtype + ".safetensors")
+        space.run("export", run, "-o", path, "--dtype", dtype)
+        tensors, metadata = read_safetensors(path)
+        check(tensors["model.embed_tokens.weight"] == dict(tensors["model.embed_tokens.weight"], dtype=name, shape=[257, 32]), "%s" % tensors)
+        check(tensors["model.layers.3.self_attn.q_proj.weight"]["shape"] == [32, 32], "%s" % tensors)
+        check("model.layers.1.router.weight" in tensors and "model.layers.0.router.weight" not in tensors, "%s" % list(tensors))
+        check(metadata["model.layers"] == "4" and metadata["depth.capacity"] == "0.25" and metadata["vocab_size"] == "257", "%s" % metadata)
+        out, _ = space.run("inspect", path)
+        check("whole" in out and "model.norm.weight" in out, out)
+        try:
+            from safetensors import safe_open
+        except ImportError:
+            print("the safetensors package is not installed: its own reader was not tried")
+        else:
+            with safe_open(path, "np") as file:
+                check(set(file.keys()) == set(tensors), "safetensors reads other names")
+                check(abs(file.get_tensor("model.norm.weight")).sum() > 0, "safetensors reads no values")
+    os.truncate(path, 1000)
+    space.run("inspect", path, expect=4)
+
+    # inspect, of everything the run made
+    for path, word in ((run, "finished"), (run + "/best", "best loss"), (run + "/latest/tokenizer.model", "byte")):
+        out, _ = space.run("inspect", path)
+        check(word in out, out)
+    shards = [os.path.join(folder, name) for folder, _, names in os.walk(space.path("cache")) for name in names if name.endswith(".shard")]
+    out, _ = space.run("inspect", shards[0])
+    check("tokens" in out and "whole" in out, out)
+    with open(shards[0], "r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"\xff\xff\xff")
+    space.run("inspect", shards[0], expect=3)
+
+    # exit codes
+    space.run("inspect", space.path("nothing"), expect=2)
+    space.run("generate", space.path("nothing"), expect=4)
+    space.run("generate", space.path("text"), expect=4)
+    space.train("name=x", "train.lr=fast", expect=2)
+    space.train("name=x", "train.batch_tokens=100", expect=2)
+    space.train("name=x", "data.sources=[%s]" % space.path("nowhere"), expect=3)
+    space.run("train", space.path("nowhere.yaml"), expect=2)
+    space.run("nonsense", expect=2)
+
+    # Divergence ends the run, says where, and keeps what was good.
+    _, err = space.train("name=wild", "train.lr=100", "train.clip_norm=off", "train.warmup=0step", "depth.kind=dense", "model.init_std=9",
+                         "train.budget=300step", expect=5)
+    check("diverged" in err and "step" in err, err)
+    check(space.metrics("wild")[-1]["status"] == "diverged", "%s" % space.metrics("wild")[-1])
+print("ok")

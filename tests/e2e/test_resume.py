@@ -1,0 +1,64 @@
+"""Stopped anywhere and started again, a run ends with the bytes of one that was never stopped."""
+
+import json
+import os
+
+from common import INTERRUPT, KILL, STOP, Workspace, check, check_same_run
+
+with Workspace() as space:
+    space.train("name=reference")
+    records = space.metrics("reference")
+    kinds = [record["kind"] for record in records]
+    check(kinds[0] == "run" and kinds[-1] == "end" and records[-1]["status"] == "finished", "records: %s" % kinds)
+    check([r["step"] for r in records if r["kind"] == "train"] == [7, 14, 21, 28, 35, 42, 49, 56, 60], "train records")
+    check([(r["step"], r["final"]) for r in records if r["kind"] == "validation"] == [(20, False), (40, False), (60, True)], "validations")
+    check(records[-1]["train_flops_total"] == records[0]["train_flops_planned"], "realised FLOPs are not the planned ones")
+    for file in ("config.yaml", "command.txt", "environment.json", "train.log", "depth_text.json", "latest", "best"):
+        check(os.path.exists(space.path("runs/reference", file)), "no " + file)
+    text = json.loads(space.content("runs/reference/depth_text.json"))
+    check(len(text["pieces"]) == len(text["depth"]) == len(text["loss"]) == 64 and text["layers"] == 4, "depth_text.json")
+    check(all(2 <= depth <= 4 for depth in text["depth"]), "depths %s" % text["depth"])
+
+    # A run is a function of its configuration.
+    space.train("name=again")
+    check_same_run(space, "again")
+
+    # Stopped by a signal between two records, before the first checkpoint, and again later.
+    code, err = space.train_until("stopped", 7, STOP)
+    check(code == 143 and "saved" in err, "SIGTERM ended with %s:\n%s" % (code, err))
+    check(space.metrics("stopped")[-1]["status"] == "stopped", "no end record of the stop")
+    code, err = space.train_until("stopped", 28, INTERRUPT)
+    check(code == 130 and "resuming" in err, "SIGINT ended with %s:\n%s" % (code, err))
+    _, err = space.train("name=stopped")
+    check("resuming" in err and "bit-exact" not in err, err)
+    check_same_run(space, "stopped")
+
+    # Killed: what came after the last checkpoint is done again.
+    code, _ = space.train_until("killed", 35, KILL)
+    check(code == -9, "SIGKILL ended with %s" % code)
+    with open(space.path("runs/killed/metrics.jsonl"), "a") as file:
+        file.write('{"kind":"train","step":36,"to')  # as if it had died while writing
+    space.train("name=killed")
+    check_same_run(space, "killed")
+
+    # A finished run stays as it is.
+    before = space.content("runs/stopped/metrics.jsonl")
+    _, err = space.train("name=stopped")
+    check("is finished" in err and space.content("runs/stopped/metrics.jsonl") == before, err)
+
+    # Other threads or micro-batches are allowed and said.
+    space.train_until("other", 14, STOP)
+    _, err = space.train("name=other", "train.micro_batch_tokens=512")
+    check("not be bit-exact" in err and "256 before, 512 now" in err, err)
+
+    # Another model or seed is another run; another schedule is a new segment.
+    for key in ("seed=2", "model.layers=5", "depth.capacity=0.5"):
+        _, err = space.train("name=stopped", key, expect=2)
+        check(key.split("=")[0] in err and "name=" in err, err)
+    space.train("name=stopped", "train.budget=70step", "train.lr=1e-3")
+    state = json.loads(space.content("runs/stopped/latest/state.json"))
+    check(state["step"] == 70 and state["finished"], "state %s" % state)
+    check([s["from_step"] for s in state["segments"]] == [0, 60], "segments %s" % state["segments"])
+    check(any("train.lr" in change for change in state["segments"][1]["changes"]), "segments %s" % state["segments"])
+    check(space.metrics("stopped")[-1]["status"] == "finished", "no end record of the longer run")
+print("ok")
