@@ -180,7 +180,7 @@ std::string html_depth_text(Report const& report) {
   }
   return fmt::format(
       "<h2>Where the compute goes</h2><p class=\"note\">A validation text under causal routing in {}, seed {}: the "
-      "darker, the more of the {} blocks a token went through. "
+      "stronger the shade, the more of the {} blocks a token went through. "
       "Hold the pointer over a token for its loss.</p><ul class=\"legend\">{}</ul><div class=\"text-box\">{}</div>",
       escape_html(run->arm), run->config.seed, text.layers, legend, spans);
 }
