@@ -57,8 +57,8 @@ struct Row : FieldOf<Owner> {
 };
 
 // The path of a key is the name of its member.
-#define KEY(member) #member, [](Config& config) -> FieldRef { return &config.member; }
-#define MATCH_KEY(member) #member, [](MatchConfig& match) -> FieldRef { return &match.member; }
+#define KEY(member) #member, [](Config & config) -> FieldRef { return &config.member; }
+#define MATCH_KEY(member) #member, [](MatchConfig & match) -> FieldRef { return &match.member; }
 
 std::vector<ConfigField> make_fields() {
   using enum Kind;
@@ -71,8 +71,7 @@ std::vector<ConfigField> make_fields() {
   return {
       R(KEY(name), text, free, "Names the run; its folder is run_dir/name."),
       R(KEY(run_dir), text, free, "Folder that holds the run folders."),
-      R(KEY(seed), integer, identity,
-        "Initial values and data order; the split and the tokenizer never depend on it.")
+      R(KEY(seed), integer, identity, "Initial values and data order; the split and the tokenizer never depend on it.")
           .between(0, largest_count),
       R(KEY(device), choice, free, "Where the model runs.").one_of({"auto", "cpu"}),
       R(KEY(precision), choice, identity, "Number format of the computation; weights are always kept in fp32.")
@@ -80,8 +79,7 @@ std::vector<ConfigField> make_fields() {
 
       R(KEY(data.sources), text_list, identity,
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),
-      R(KEY(data.valid_sources), text_list, identity,
-        "Validation text of its own; empty: split from data.sources.")
+      R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.")
           .may_be_empty_too(),
       R(KEY(data.split), choice, identity,
         "How validation text is taken: whole documents by their content, or the tail of the text.")
@@ -153,8 +151,7 @@ std::vector<ConfigField> make_fields() {
       R(KEY(train.schedule), choice, schedule, "Shape of the learning rate after warm-up.").one_of({"cosine", "wsd"}),
       R(KEY(train.warmup), duration, schedule, "Linear warm-up.").at_least(0).in(cadence),
       R(KEY(train.decay), duration, schedule, "Final decay of the wsd schedule.").at_least(0).in(cadence),
-      R(KEY(train.weight_decay), real, schedule, "AdamW's decay of matrices; vectors are not decayed.")
-          .between(0, 100),
+      R(KEY(train.weight_decay), real, schedule, "AdamW's decay of matrices; vectors are not decayed.").between(0, 100),
       R(KEY(train.betas), real_list, schedule, "AdamW's two decay rates.").between(0, 1).below(1),
       R(KEY(train.eps), real, schedule, "AdamW's epsilon.").above(0).below(1),
       R(KEY(train.clip_norm), real, schedule, "Gradients are scaled down to this norm.").above(0).zero_is("off"),
@@ -211,7 +208,8 @@ std::string range(Field const& field) {
   std::string text;
   if (low) text = above + number(field, field.min);
   if (high && field.max <= 1e15) {
-    text += (text.empty() ? "" : ", ") + std::string(field.below_max ? "below " : "at most ") + number(field, field.max);
+    text +=
+        (text.empty() ? "" : ", ") + std::string(field.below_max ? "below " : "at most ") + number(field, field.max);
   }
   return text;
 }
@@ -259,22 +257,40 @@ bool arm_may_set(std::string_view path) {
 std::string describe_values(Field const& field) {
   std::string text;
   switch (field.kind) {
-    case Kind::boolean: return "true or false";
-    case Kind::integer: text = "integer"; break;
-    case Kind::count: text = "count (64Ki, 2M)"; break;
-    case Kind::real: text = "number"; break;
-    case Kind::fraction: text = "share (0.1 or 10%)"; break;
-    case Kind::percent: text = "percentage (10%)"; break;
+    case Kind::boolean:
+      return "true or false";
+    case Kind::integer:
+      text = "integer";
+      break;
+    case Kind::count:
+      text = "count (64Ki, 2M)";
+      break;
+    case Kind::real:
+      text = "number";
+      break;
+    case Kind::fraction:
+      text = "share (0.1 or 10%)";
+      break;
+    case Kind::percent:
+      text = "percentage (10%)";
+      break;
     case Kind::duration: {
       std::vector<std::string> units;
       for (Unit const unit : field.units) units.push_back(unit_example(unit));
       return "duration (" + joined(units) + ")";
     }
-    case Kind::text: return field.may_be_empty ? "text, may be empty" : "text";
-    case Kind::choice: return (field.choices.size() > 1 ? "one of " : "") + joined(field.choices);
-    case Kind::text_list: return field.may_be_empty ? "list of texts, may be empty" : "list of texts";
-    case Kind::integer_list: text = "list of integers"; break;
-    case Kind::real_list: text = "list of numbers"; break;
+    case Kind::text:
+      return field.may_be_empty ? "text, may be empty" : "text";
+    case Kind::choice:
+      return (field.choices.size() > 1 ? "one of " : "") + joined(field.choices);
+    case Kind::text_list:
+      return field.may_be_empty ? "list of texts, may be empty" : "list of texts";
+    case Kind::integer_list:
+      text = "list of integers";
+      break;
+    case Kind::real_list:
+      text = "list of numbers";
+      break;
   }
   std::string const limits = range(field);
   if (!limits.empty()) text += ", " + limits;

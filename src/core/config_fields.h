@@ -15,7 +15,7 @@ namespace isobath {
 enum class Kind {
   boolean,
   integer,
-  count,     // an integer that may carry Ki, M, ...
+  count,  // an integer that may carry Ki, M, ...
   real,
   fraction,  // a share, 0.1 or 10%
   percent,   // a share that must be written with its %
@@ -56,9 +56,10 @@ std::vector<ConfigField> const& config_fields();
 std::vector<MatchField> const& match_fields();  // paths below compare.arms.NAME.match
 
 ConfigField const* find_field(std::string_view path);
-bool is_section(std::string_view path);    // "model", "compare"
+bool is_section(std::string_view path);              // "model", "compare"
 std::string_view section_of(std::string_view path);  // "model" of "model.layers"; "" at the top
-// Arms are compared with each other: what decides the loss's meaning (data, tokenizer, evaluation, budget) is common to all.
+// Arms are compared with each other: what decides the loss's meaning (data, tokenizer, evaluation, budget) is common to
+// all.
 bool arm_may_set(std::string_view path);
 
 // "integer, 1 to 4096", "one of cosine, wsd": for people.

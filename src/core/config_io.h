@@ -12,7 +12,8 @@ namespace isobath {
 
 struct LoadedConfig {
   Config config;
-  // Where each value that is not a default came from: "quickstart.yaml:8:12", "command line", "arm mod (quickstart.yaml:31:14)".
+  // Where each value that is not a default came from: "quickstart.yaml:8:12", "command line", "arm mod
+  // (quickstart.yaml:31:14)".
   std::map<std::string, std::string> origins;
 };
 
@@ -28,11 +29,11 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
 // Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.
 void check_config(Config const& config);
 
-std::string to_yaml(Config const& config);                       // every key, loads back to the same Config
-std::string show_config(LoadedConfig const& loaded);             // to_yaml with `# origin` behind each value
-std::string config_json_schema();                                // JSON Schema draft-07
-std::string config_key_table();                                  // Markdown for configs/README.md
-std::string config_help(std::string const& prefix);              // one line a key, for --help
+std::string to_yaml(Config const& config);            // every key, loads back to the same Config
+std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
+std::string config_json_schema();                     // JSON Schema draft-07
+std::string config_key_table();                       // Markdown for configs/README.md
+std::string config_help(std::string const& prefix);   // one line a key, for --help
 
 enum class ResumeClass { identity, schedule, free };
 struct ConfigDifference {

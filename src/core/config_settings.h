@@ -19,8 +19,8 @@ struct Setting {
 struct ArmSettings {
   std::string name;
   Place place;
-  std::vector<Setting> set;                // in order of appearance
-  std::map<std::string, Setting> match;    // "forward_flops_of" -> ...
+  std::vector<Setting> set;              // in order of appearance
+  std::map<std::string, Setting> match;  // "forward_flops_of" -> ...
 };
 
 struct Settings {

@@ -7,9 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <sstream>
-#include <tuple>
-
-#include "core/error.h"
 
 namespace isobath {
 namespace {
@@ -19,17 +16,18 @@ constexpr int deepest_nesting = 32;
 
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
-size_t characters(std::string_view bytes) {
-  return static_cast<size_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) { return !continues_character(c); }));
-}
-
 // Offset of the first byte that is not part of well-formed UTF-8, or npos.
 size_t first_bad_byte(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {
     auto const byte = static_cast<unsigned char>(text[i]);
-    size_t const length = byte < 0x80 ? 1 : byte >= 0xc2 && byte < 0xe0 ? 2 : (byte & 0xf0) == 0xe0 ? 3 : byte >= 0xf0 && byte < 0xf5 ? 4 : 0;
-    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t')) return i;
+    size_t const length = byte < 0x80                   ? 1
+                          : byte >= 0xc2 && byte < 0xe0 ? 2
+                          : (byte & 0xf0) == 0xe0       ? 3
+                          : byte >= 0xf0 && byte < 0xf5 ? 4
+                                                        : 0;
+    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t'))
+      return i;
     for (size_t k = 1; k < length; ++k) {
       if (!continues_character(text[i + k])) return i;
     }
@@ -64,7 +62,8 @@ class Builder : public YAML::EventHandler {
     nothing.refused = true;
     add(std::move(nothing));
   }
-  void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
+  void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
+                std::string const& value) override {
     Tree tree = make(Tree::Kind::scalar, mark, tag, anchor);
     tree.quoted = tag == "!";
     if (!is_closed(mark)) problems_.add(tree.place, "this quote is not closed");
@@ -94,7 +93,8 @@ class Builder : public YAML::EventHandler {
     Tree tree;
     tree.kind = kind;
     tree.place = place(mark);
-    if (anchor != YAML::NullAnchor) problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
+    if (anchor != YAML::NullAnchor)
+      problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
     if (!tag.empty() && tag != "?" && tag != "!") problems_.add(tree.place, "YAML tags are not supported: " + tag);
     return tree;
   }
@@ -117,7 +117,8 @@ class Builder : public YAML::EventHandler {
 
   void open(Tree tree) {
     if (stack_.size() >= deepest_nesting) {
-      throw YAML::ParserException(YAML::Mark::null_mark(), "nested too deeply (" + std::to_string(deepest_nesting) + " levels are allowed)");
+      throw YAML::ParserException(YAML::Mark::null_mark(),
+                                  "nested too deeply (" + std::to_string(deepest_nesting) + " levels are allowed)");
     }
     stack_.push_back({std::move(tree), {}, false});
   }
@@ -173,7 +174,8 @@ std::string explain(std::string const& message) {
       {YAML::ErrorMsg::CHAR_IN_ALIAS, "text that starts with * must be quoted (YAML reads it as an alias)"},
       {YAML::ErrorMsg::END_OF_MAP_FLOW, "a '{' is not closed, or a ',' is missing"},
       {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a '[' is not closed, or a ',' is missing"},
-      {YAML::ErrorMsg::END_OF_MAP, "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
+      {YAML::ErrorMsg::END_OF_MAP,
+       "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
       {YAML::ErrorMsg::MAP_VALUE, "a ':' that makes no sense here: look at the indentation, or quote the text"},
       {YAML::ErrorMsg::FLOW_END, "a '[' or '{' is closed by the wrong bracket"},
       {YAML::ErrorMsg::EOF_IN_SCALAR, "a quote is not closed"},
@@ -192,7 +194,8 @@ bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::str
     size_t const text = lines[i].find_first_not_of(" \t");
     size_t const tab = lines[i].find('\t');
     if (text == std::string::npos || tab >= text || lines[i][text] == '#') continue;
-    problems.add({source, static_cast<int>(i) + 1, static_cast<int>(tab) + 1}, "a tab in the indentation; YAML wants spaces");
+    problems.add({source, static_cast<int>(i) + 1, static_cast<int>(tab) + 1},
+                 "a tab in the indentation; YAML wants spaces");
     found = true;
   }
   return found;
@@ -200,84 +203,13 @@ bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::str
 
 }  // namespace
 
-std::string Place::text() const {
-  if (!source) return "config";
-  if (!source->numbered) return source->label;
-  auto const row = static_cast<size_t>(line - 1);
-  std::string_view const before = row < source->lines.size() ? std::string_view(source->lines[row]) : std::string_view();
-  size_t const shown = characters(before.substr(0, static_cast<size_t>(column - 1)));
-  // Past the end of the line there is nothing to count.
-  size_t const beyond = static_cast<size_t>(column - 1) > before.size() ? static_cast<size_t>(column - 1) - before.size() : 0;
-  return source->label + ":" + std::to_string(line) + ":" + std::to_string(shown + beyond + 1);
-}
-
-void Problems::add(Place const& place, std::string const& message) {
-  if (is_plenty()) {
-    ++not_kept_;
-    return;
-  }
-  std::string text = place.source ? place.text() + ": error: " + message : message;
-  auto const row = static_cast<size_t>(place.line - 1);
-  if (place.source && row < place.source->lines.size()) {
-    constexpr size_t shown_bytes = 160;  // a file of one endless line must not fill the screen
-    std::string line = place.source->lines[row];
-    size_t column = std::min(static_cast<size_t>(place.column - 1), line.size());
-    if (line.size() > shown_bytes) {
-      size_t from = column > shown_bytes / 2 ? column - shown_bytes / 2 : 0;
-      while (from > 0 && continues_character(line[from])) --from;
-      size_t to = std::min(from + shown_bytes, line.size());
-      while (to < line.size() && continues_character(line[to])) ++to;
-      line = line.substr(from, to - from);
-      column -= from;
-    }
-    std::replace(line.begin(), line.end(), '\t', ' ');
-    text += "\n  " + line + "\n  " + std::string(characters(std::string_view(line).substr(0, column)), ' ') + "^";
-  }
-  if (known_.insert(text).second) found_.push_back({place, std::move(text)});
-}
-
-std::vector<std::string> Problems::sorted() const {
-  // Files in the order they were read, and inside a file from top to bottom.
-  std::vector<Source const*> sources;
-  auto const rank = [&](Found const& found) {
-    auto const at = std::find(sources.begin(), sources.end(), found.place.source.get());
-    return at - sources.begin();
-  };
-  for (Found const& found : found_) {
-    if (rank(found) == static_cast<std::ptrdiff_t>(sources.size())) sources.push_back(found.place.source.get());
-  }
-  std::vector<Found> ordered = found_;
-  std::stable_sort(ordered.begin(), ordered.end(), [&](Found const& a, Found const& b) {
-    return std::tuple(rank(a), a.place.line, a.place.column) < std::tuple(rank(b), b.place.line, b.place.column);
-  });
-  std::vector<std::string> texts;
-  for (size_t i = 0; i < std::min(ordered.size(), most_shown); ++i) texts.push_back(std::move(ordered[i].text));
-  if (is_plenty()) texts.push_back("and " + std::to_string(ordered.size() - most_shown + not_kept_) + " more problems");
-  return texts;
-}
-
-void Problems::throw_if_any() const {
-  if (!empty()) throw ConfigError(sorted());
-}
-
-std::vector<std::string> split_lines(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    size_t const end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    lines.emplace_back(line);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
-
 Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column) {
   Builder builder(text, source, problems, first_column);
   // What is no text cannot be shown.
   auto const blind = source ? std::make_shared<Source const>(Source{source->label, {}, source->numbered}) : source;
   if (text.size() > largest_file) {
-    problems.add({blind, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
+    problems.add({blind, 1, 1},
+                 "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
     return {};
   }
   if (size_t const bad = first_bad_byte(text); bad != std::string::npos) {
@@ -310,11 +242,21 @@ std::string quoted_text(std::string_view text) {
   std::string out = "\"";
   for (char const c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
           constexpr char const* digits = "0123456789abcdef";
@@ -329,18 +271,21 @@ std::string quoted_text(std::string_view text) {
 
 std::string yaml_text(std::string_view text) {
   auto const is_safe = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("_./~+-%").find(c) != std::string_view::npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_./~+-%").find(c) != std::string_view::npos;
   };
-  bool const plain = !text.empty() && std::all_of(text.begin(), text.end(), is_safe) && text[0] != '-' && text[0] != '%' &&
-                     text[0] != '+' && !text.starts_with("...") && !is_null_word(text);
+  bool const plain = !text.empty() && std::all_of(text.begin(), text.end(), is_safe) && text[0] != '-' &&
+                     text[0] != '%' && text[0] != '+' && !text.starts_with("...") && !is_null_word(text);
   return plain ? std::string(text) : quoted_text(text);
 }
 
 std::string yaml_flow(Tree const& tree) {
   std::string text;
   switch (tree.kind) {
-    case Tree::Kind::null: return "null";
-    case Tree::Kind::scalar: return yaml_text(tree.text);
+    case Tree::Kind::null:
+      return "null";
+    case Tree::Kind::scalar:
+      return yaml_text(tree.text);
     case Tree::Kind::list:
       for (Tree const& item : tree.items) text += (text.empty() ? "" : ", ") + yaml_flow(item);
       return "[" + text + "]";

@@ -10,7 +10,7 @@ namespace {
 
 volatile std::sig_atomic_t received = 0;
 
-volatile double received_at = 0;
+double volatile received_at = 0;
 
 double now() {
   timespec time;

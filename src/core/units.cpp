@@ -31,15 +31,13 @@ struct UnitName {
   Unit unit;
 };
 
-constexpr std::array<UnitName, 5> unit_names{{{"step", Unit::step},
-                                              {"tok", Unit::token},
-                                              {"flop", Unit::flop},
-                                              {"epoch", Unit::epoch},
-                                              {"%", Unit::percent}}};
+constexpr std::array<UnitName, 5> unit_names{
+    {{"step", Unit::step}, {"tok", Unit::token}, {"flop", Unit::flop}, {"epoch", Unit::epoch}, {"%", Unit::percent}}};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// A plain decimal number at the front of `text`, which is advanced past it. No sign, no hex, no octal look (010), no inf or nan.
+// A plain decimal number at the front of `text`, which is advanced past it. No sign, no hex, no octal look (010), no
+// inf or nan.
 std::optional<double> take_number(std::string_view& text) {
   if (text.empty() || !(is_digit(text[0]) || (text[0] == '.' && text.size() > 1 && is_digit(text[1])))) return {};
   if (text.size() > 1 && text[0] == '0' && is_digit(text[1])) return {};
@@ -109,7 +107,8 @@ std::string format_real(double value) {
 
 std::string format_count(int64_t value) {
   if (value != 0) {
-    for (auto const& [suffix, shift] : {std::pair{"Ti", 40}, std::pair{"Gi", 30}, std::pair{"Mi", 20}, std::pair{"Ki", 10}}) {
+    for (auto const& [suffix, shift] :
+         {std::pair{"Ti", 40}, std::pair{"Gi", 30}, std::pair{"Mi", 20}, std::pair{"Ki", 10}}) {
       int64_t const unit = int64_t{1} << shift;
       // A round decimal (2000000) stays as it is; 64Ki is shorter than 65536.
       if (value % unit == 0) return std::to_string(value / unit) + suffix;
@@ -122,9 +121,10 @@ std::string format_duration(Duration const& duration) {
   for (UnitName const& name : unit_names) {
     if (name.unit == duration.unit) {
       // Whole amounts of steps and tokens read better in digits: 100000step, not 1e5step.
-      bool const digits = duration.unit != Unit::flop && duration.amount < 1e15 &&
-                          duration.amount == std::floor(duration.amount);
-      std::string const amount = digits ? std::to_string(static_cast<int64_t>(duration.amount)) : format_real(duration.amount);
+      bool const digits =
+          duration.unit != Unit::flop && duration.amount < 1e15 && duration.amount == std::floor(duration.amount);
+      std::string const amount =
+          digits ? std::to_string(static_cast<int64_t>(duration.amount)) : format_real(duration.amount);
       return amount + std::string(name.text);
     }
   }

@@ -26,7 +26,8 @@ class ConfigFolder {
   std::vector<std::string> problems(std::string const& text, std::vector<std::string> const& overrides = {}) const {
     return problems_of(file("x.yaml", text), overrides);
   }
-  std::vector<std::string> problems_of(std::filesystem::path const& file, std::vector<std::string> const& overrides = {}) const {
+  std::vector<std::string> problems_of(std::filesystem::path const& file,
+                                       std::vector<std::string> const& overrides = {}) const {
     try {
       load_config(file, overrides);
     } catch (ConfigError const& error) {

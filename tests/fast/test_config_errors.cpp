@@ -51,7 +51,8 @@ TEST_CASE("all problems at once, in order, with line, caret and nearest name") {
         "    capcity: 0.5\n"
         "    ^");
   CHECK(found[1] ==
-        "x.yaml:5:17: error: model.layers: '010' has a leading zero, which YAML readers take for octal (integer, 1 to 4096)\n"
+        "x.yaml:5:17: error: model.layers: '010' has a leading zero, which YAML readers take for octal (integer, 1 to "
+        "4096)\n"
         "  model: {layers: 010, heads: 0}\n"
         "                  ^");
   CHECK(found[2].starts_with("x.yaml:5:29: error: model.heads: '0' is too small"));
@@ -65,7 +66,8 @@ TEST_CASE("names that are not known") {
   check({
       {"modle: {layers: 3}\n", {"x.yaml:1:1: error: unknown key 'modle' (did you mean 'model'?)"}},
       {"layers: 3\n", {"x.yaml:1:1: error: unknown key 'layers' (did you mean 'model.layers'?)"}},
-      {"model:\n  capacity: 0.5\n", {"x.yaml:2:3: error: unknown key 'model.capacity' (did you mean 'depth.capacity'?)"}},
+      {"model:\n  capacity: 0.5\n",
+       {"x.yaml:2:3: error: unknown key 'model.capacity' (did you mean 'depth.capacity'?)"}},
       {"inclde: y.yaml\n", {"x.yaml:1:1: error: unknown key 'inclde' (did you mean 'include'?)"}},
       {"compare: {arm: {}}\n", {"x.yaml:1:11: error: unknown key 'compare.arm' (did you mean 'arms'?)"}},
       {"model: {qqqqqqqqqqq: 1}\n", {"x.yaml:1:9: error: unknown key 'model.qqqqqqqqqqq'\n"}},
@@ -78,9 +80,11 @@ TEST_CASE("keys that stand twice") {
   check({
       {"name: a\nname: b\n", {"x.yaml:2:1: error: duplicate key 'name' (first on line 1)"}},
       {"model: {layers: 3, layers: 3}\n", {"x.yaml:1:20: error: duplicate key 'model.layers' (first on line 1)"}},
-      {"model: {layers: 3}\nseed: 1\nmodel: {width: 8}\n", {"x.yaml:3:1: error: duplicate key 'model' (first on line 1)"}},
+      {"model: {layers: 3}\nseed: 1\nmodel: {width: 8}\n",
+       {"x.yaml:3:1: error: duplicate key 'model' (first on line 1)"}},
       {"model.layers: 3\nmodel: {layers: 4}\n", {"x.yaml:2:9: error: duplicate key 'model.layers' (first on line 1)"}},
-      {"compare:\n  baseline: a\n  arms:\n    a: {}\n    a: {}\n", {"x.yaml:5:5: error: duplicate key 'compare.arms.a' (first on line 4)"}},
+      {"compare:\n  baseline: a\n  arms:\n    a: {}\n    a: {}\n",
+       {"x.yaml:5:5: error: duplicate key 'compare.arms.a' (first on line 4)"}},
       {"compare:\n  baseline: a\n  arms:\n    a: {set: {model.layers: 1, model: {layers: 2}}}\n",
        {"x.yaml:4:40: error: duplicate key 'compare.arms.a.set.model.layers' (first on line 4)"}},
   });
@@ -101,21 +105,25 @@ TEST_CASE("values of the wrong type or out of range") {
       {"name: \"\"\n", {"x.yaml:1:7: error: name: an empty text"}},
       {"model: {layers: 64Ki}\n", {"x.yaml:1:17: error: model.layers: '64Ki' is not"}},
       {"model: {layers: auto}\n", {"x.yaml:1:17: error: model.layers: 'auto' is not"}},
-      {"model: {mlp_width: 0}\n", {"x.yaml:1:20: error: model.mlp_width: '0' is too small (integer, 1 to 4194304, or auto)"}},
-      {"model: {tie_embeddings: yes}\n", {"x.yaml:1:25: error: model.tie_embeddings: 'yes' is not what belongs here (true or false)"}},
+      {"model: {mlp_width: 0}\n",
+       {"x.yaml:1:20: error: model.mlp_width: '0' is too small (integer, 1 to 4194304, or auto)"}},
+      {"model: {tie_embeddings: yes}\n",
+       {"x.yaml:1:25: error: model.tie_embeddings: 'yes' is not what belongs here (true or false)"}},
       {"model: {rope_theta: .inf}\n", {"x.yaml:1:21: error: model.rope_theta: '.inf' is not a finite number"}},
       {"model: {rope_theta: -.INF}\n", {"x.yaml:1:21: error: model.rope_theta: '-.INF' is not a finite number"}},
       {"model: {rope_theta: .nan}\n", {"x.yaml:1:21: error: model.rope_theta: '.nan' is not a finite number"}},
       {"model: {rope_theta: 1e999}\n", {"x.yaml:1:21: error: model.rope_theta: '1e999' is not"}},
       {"model: {rope_theta: 0}\n", {"x.yaml:1:21: error: model.rope_theta: '0' is too small (number, above 0)"}},
       {"model: {context: 0.3Ki}\n", {"x.yaml:1:18: error: model.context: '0.3Ki' is not"}},
-      {"model: {mlp: swiglo}\n", {"x.yaml:1:14: error: model.mlp: 'swiglo' is not one of swiglu, gelu (did you mean 'swiglu'?)"}},
+      {"model: {mlp: swiglo}\n",
+       {"x.yaml:1:14: error: model.mlp: 'swiglo' is not one of swiglu, gelu (did you mean 'swiglu'?)"}},
       {"depth: {capacity: 0}\n", {"x.yaml:1:19: error: depth.capacity: '0' is too small"}},
       {"depth: {capacity: 101%}\n", {"x.yaml:1:19: error: depth.capacity: '101%' is too large"}},
       {"depth: {capacity: 1.01}\n", {"x.yaml:1:19: error: depth.capacity: '1.01' is too large"}},
       {"train: {min_lr: 0.1}\n", {"x.yaml:1:17: error: train.min_lr: '0.1' needs its % sign: 10%, or 0.1%"}},
       {"train: {min_lr: 110%}\n", {"x.yaml:1:17: error: train.min_lr: '110%' is too large"}},
-      {"train: {budget: 500}\n", {"x.yaml:1:17: error: train.budget: '500' needs a unit (duration (500step, 2Mtok, 2e12flop, 3epoch))"}},
+      {"train: {budget: 500}\n",
+       {"x.yaml:1:17: error: train.budget: '500' needs a unit (duration (500step, 2Mtok, 2e12flop, 3epoch))"}},
       {"train: {budget: 5%}\n", {"x.yaml:1:17: error: train.budget: '5%' is not"}},
       {"train: {budget: 0step}\n", {"x.yaml:1:17: error: train.budget: '0step' is too small"}},
       {"train: {budget: 5hours}\n", {"x.yaml:1:17: error: train.budget: '5hours' is not"}},
@@ -124,37 +132,51 @@ TEST_CASE("values of the wrong type or out of range") {
       {"train: {betas: [0.9, [1]]}\n", {"x.yaml:1:22: error: train.betas: a list is not"}},
       {"train: {betas: []}\n", {"x.yaml:1:16: error: train.betas: an empty list"}},
       {"train: {betas: [0.9]}\n", {"x.yaml:1:16: error: train.betas has 1 values; AdamW takes two"}},
-      {"eval: {tokens: 0}\n", {"x.yaml:1:16: error: eval.tokens: '0' is too small (count (64Ki, 2M), at least 1, or all)"}},
+      {"eval: {tokens: 0}\n",
+       {"x.yaml:1:16: error: eval.tokens: '0' is too small (count (64Ki, 2M), at least 1, or all)"}},
       {"data: {sources: []}\n", {"x.yaml:1:17: error: data.sources: an empty list"}},
       {"data: {sources: [a, ~]}\n", {"x.yaml:1:21: error: data.sources: no value"}},
       {"model: 3\n", {"x.yaml:1:8: error: 'model' holds keys (model: {...}), not '3'"}},
       {"depth: mod\n", {"x.yaml:1:8: error: 'depth' holds keys (depth: {kind: mod}), not 'mod'"}},
       {"model: [1]\n", {"x.yaml:1:8: error: 'model' holds keys (model: {...}), not a list"}},
-      {"tokenizer: {kind: bpee}\n", {"x.yaml:1:19: error: tokenizer.kind: 'bpee' is not bpe, byte or the path of a tokenizer.model (did you mean 'bpe'?)"}},
-      {"tokenizer: {kind: no/tokenizer.model}\n", {"x.yaml:1:19: error: tokenizer.kind: no such file: no/tokenizer.model"}},
+      {"tokenizer: {kind: bpee}\n",
+       {"x.yaml:1:19: error: tokenizer.kind: 'bpee' is not bpe, byte or the path of a tokenizer.model (did you mean "
+        "'bpe'?)"}},
+      {"tokenizer: {kind: no/tokenizer.model}\n",
+       {"x.yaml:1:19: error: tokenizer.kind: no such file: no/tokenizer.model"}},
   });
 }
 
 TEST_CASE("keys that contradict each other") {
   check({
       {"model: {width: 66}\n", {"x.yaml:1:16: error: model.heads (4) does not divide model.width (66)"}},
-      {"model: {width: 12}\n", {"x.yaml:1:16: error: model.width / model.heads is 3; rotary embeddings need an even head size"}},
+      {"model: {width: 12}\n",
+       {"x.yaml:1:16: error: model.width / model.heads is 3; rotary embeddings need an even head size"}},
       {"model:\n  width: 96\n  heads: 6\n", {"x.yaml:3:10: error: model.kv_heads (4) does not divide model.heads (6)"}},
-      {"model: {heads: x, width: 66}\n", {"x.yaml:1:16: error: model.heads: 'x' is not"}},  // what follows from it is not said
+      {"model: {heads: x, width: 66}\n",
+       {"x.yaml:1:16: error: model.heads: 'x' is not"}},  // what follows from it is not said
       {"depth: {kind: mod, offset: 4}\n", {"x.yaml:1:28: error: depth.offset (4) is past the last of 4 layers"}},
       {"depth: {kind: dense, offset: 4}\n", {}},
-      {"depth: {kind: mod, gate: none}\n", {"x.yaml:1:26: error: with gate none, only `causal: bce` gives the linear router a gradient"}},
+      {"depth: {kind: mod, gate: none}\n",
+       {"x.yaml:1:26: error: with gate none, only `causal: bce` gives the linear router a gradient"}},
       {"depth: {kind: mod, gate: none, causal: bce}\n", {}},
       {"depth: {kind: mod, router: random}\n", {"x.yaml:1:28: error: a random router leaves nothing to learn"}},
-      {"depth: {kind: mod, router: random, causal: bce}\n", {"x.yaml:1:44: error: a random router leaves nothing to learn"}},
+      {"depth: {kind: mod, router: random, causal: bce}\n",
+       {"x.yaml:1:44: error: a random router leaves nothing to learn"}},
       {"depth: {kind: mod, router: random, causal: none, gate: none}\n", {}},
-      {"depth: {kind: mod}\ndata: {isolate_documents: true}\n", {"x.yaml:2:27: error: data.isolate_documents cannot go with `depth.kind: mod`"}},
-      {"train: {batch_tokens: 1000}\n", {"x.yaml:1:23: error: train.batch_tokens (1000) is no multiple of model.context (128)"}},
-      {"train: {micro_batch_tokens: 384}\n", {"x.yaml:1:29: error: train.micro_batch_tokens (384) does not divide train.batch_tokens (1024)"}},
-      {"train: {micro_batch_tokens: 64}\n", {"x.yaml:1:29: error: train.micro_batch_tokens (64) is no multiple of model.context (128)"}},
-      {"train: {schedule: wsd, warmup: 50%, decay: 51%}\n", {"x.yaml:1:32: error: train.warmup (50%) and train.decay (51%) are longer than the run"}},
+      {"depth: {kind: mod}\ndata: {isolate_documents: true}\n",
+       {"x.yaml:2:27: error: data.isolate_documents cannot go with `depth.kind: mod`"}},
+      {"train: {batch_tokens: 1000}\n",
+       {"x.yaml:1:23: error: train.batch_tokens (1000) is no multiple of model.context (128)"}},
+      {"train: {micro_batch_tokens: 384}\n",
+       {"x.yaml:1:29: error: train.micro_batch_tokens (384) does not divide train.batch_tokens (1024)"}},
+      {"train: {micro_batch_tokens: 64}\n",
+       {"x.yaml:1:29: error: train.micro_batch_tokens (64) is no multiple of model.context (128)"}},
+      {"train: {schedule: wsd, warmup: 50%, decay: 51%}\n",
+       {"x.yaml:1:32: error: train.warmup (50%) and train.decay (51%) are longer than the run"}},
       {"train: {schedule: cosine, warmup: 50%, decay: 51%}\n", {}},
-      {"train: {budget: 100step, warmup: 101step}\n", {"x.yaml:1:34: error: train.warmup (101step) is longer than the run (100step)"}},
+      {"train: {budget: 100step, warmup: 101step}\n",
+       {"x.yaml:1:34: error: train.warmup (101step) is longer than the run (100step)"}},
       {"name: ../x\n", {"x.yaml:1:7: error: name '../x' is no folder below run_dir"}},
       {"name: /x\n", {"x.yaml:1:7: error: name '/x' is no folder"}},
       {"name: a//b\n", {"x.yaml:1:7: error: name 'a//b' is no folder"}},
@@ -172,23 +194,32 @@ TEST_CASE("experiments that make no sense") {
       {"compare: {baseline: a, arms: {a: {}, \"b c\": {}}}\n", {"x.yaml:1:38: error: arm name 'b c': letters, digits"}},
       {"compare: {baseline: a, arms: {a: {}, ../b: {}}}\n", {"x.yaml:1:38: error: arm name '../b'"}},
       {"compare: {baseline: a, arms: {a: 3}}\n", {"x.yaml:1:34: error: an arm is {set:"}},
-      {"compare: {baseline: a, arms: [a]}\n", {"x.yaml:1:21: error: compare.baseline", "x.yaml:1:30: error: 'compare.arms' holds keys"}},
+      {"compare: {baseline: a, arms: [a]}\n",
+       {"x.yaml:1:21: error: compare.baseline", "x.yaml:1:30: error: 'compare.arms' holds keys"}},
       {"compare: {baseline: a, arms: {a: {sets: {}}}}\n",
        {"x.yaml:1:35: error: unknown key 'compare.arms.a.sets' (an arm has set and match) (did you mean 'set'?)"}},
       {"compare: {baseline: a, arms: {a: {set: {depth: {capcity: 1}}}}}\n",
        {"x.yaml:1:49: error: unknown key 'depth.capcity' (did you mean 'capacity'?)"}},
-      {"compare: {baseline: a, arms: {a: {set: {model.layers: 0}}}}\n", {"x.yaml:1:55: error: model.layers: '0' is too small"}},
+      {"compare: {baseline: a, arms: {a: {set: {model.layers: 0}}}}\n",
+       {"x.yaml:1:55: error: model.layers: '0' is too small"}},
       {"compare: {baseline: a, arms: {a: {set: {seed: 1}}}}\n", {"x.yaml:1:41: error: an arm cannot set 'seed'"}},
-      {"compare: {baseline: a, arms: {a: {set: {train: {budget: 1step}}}}}\n", {"x.yaml:1:49: error: an arm cannot set 'train.budget'"}},
-      {"compare: {baseline: a, arms: {a: {set: {data.max_bytes: 1}}}}\n", {"x.yaml:1:41: error: an arm cannot set 'data.max_bytes'"}},
-      {"compare: {baseline: a, arms: {a: {set: {depth: mod}}}}\n", {"x.yaml:1:41: error: 'depth' holds keys: depth: {kind: mod}"}},
+      {"compare: {baseline: a, arms: {a: {set: {train: {budget: 1step}}}}}\n",
+       {"x.yaml:1:49: error: an arm cannot set 'train.budget'"}},
+      {"compare: {baseline: a, arms: {a: {set: {data.max_bytes: 1}}}}\n",
+       {"x.yaml:1:41: error: an arm cannot set 'data.max_bytes'"}},
+      {"compare: {baseline: a, arms: {a: {set: {depth: mod}}}}\n",
+       {"x.yaml:1:41: error: 'depth' holds keys: depth: {kind: mod}"}},
       {"compare: {baseline: a, arms: {a: {set: {model.heads: 3}}}}\n",
-       {"x.yaml:1:54: error: arm 'a': model.heads (3) does not divide", "x.yaml:1:54: error: arm 'a': model.kv_heads (4) does not divide"}},
-      {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: c}}}}\n", {"x.yaml:1:68: error: forward_flops_of 'c' is none of the arms"}},
-      {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: b}}}}\n", {"x.yaml:1:68: error: forward_flops_of 'b' is the arm itself"}},
+       {"x.yaml:1:54: error: arm 'a': model.heads (3) does not divide",
+        "x.yaml:1:54: error: arm 'a': model.kv_heads (4) does not divide"}},
+      {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: c}}}}\n",
+       {"x.yaml:1:68: error: forward_flops_of 'c' is none of the arms"}},
+      {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: b}}}}\n",
+       {"x.yaml:1:68: error: forward_flops_of 'b' is the arm itself"}},
       {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: a}}, c: {match: {forward_flops_of: b}}}}\n",
        {"x.yaml:1:103: error: forward_flops_of 'b' has a match of its own"}},
-      {"compare: {baseline: a, arms: {a: {}, b: {match: {adjust: layers}}}}\n", {"x.yaml:1:50: error: match: needs forward_flops_of:"}},
+      {"compare: {baseline: a, arms: {a: {}, b: {match: {adjust: layers}}}}\n",
+       {"x.yaml:1:50: error: match: needs forward_flops_of:"}},
       {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: a, ajust: layers}}}}\n",
        {"x.yaml:1:71: error: unknown key 'compare.arms.b.match.ajust' (did you mean 'adjust'?)"}},
       {"compare: {baseline: a, arms: {a: {}, b: {match: {forward_flops_of: a, adjust: width}}}}\n",
@@ -200,7 +231,8 @@ TEST_CASE("YAML that other readers would take for something else") {
   check({
       {"name: a\n---\nname: b\n", {"x.yaml:3:1: error: a second YAML document"}},
       {"name: a\n---\n", {"x.yaml:*a second YAML document"}},
-      {"data:\n\tmax_bytes: 1\n", {"x.yaml:2:1: error: a tab in the indentation; YAML wants spaces\n   max_bytes: 1\n  ^"}},
+      {"data:\n\tmax_bytes: 1\n",
+       {"x.yaml:2:1: error: a tab in the indentation; YAML wants spaces\n   max_bytes: 1\n  ^"}},
       {"data:\n \tmax_bytes: 1\n\tsplit: tail\n", {"x.yaml:2:2: error: a tab", "x.yaml:3:1: error: a tab"}},
       {"name: a\t# fine\n\t# fine as well\n", {}},
       {"model: &m {layers: 3}\n", {"x.yaml:1:8: error: YAML anchors (&name) are not supported"}},
@@ -238,7 +270,8 @@ TEST_CASE("YAML that does not parse") {
 
 TEST_CASE("columns count characters, not bytes; carets stand below them") {
   ConfigFolder const folder;
-  auto const found = folder.problems("\xef\xbb\xbfname: \"\xc3\xbc\xe2\x82\xac\"\r\nmodel: {\"\xc3\xbc\xc3\xbc\": 1, layers: x}\r\n");
+  auto const found =
+      folder.problems("\xef\xbb\xbfname: \"\xc3\xbc\xe2\x82\xac\"\r\nmodel: {\"\xc3\xbc\xc3\xbc\": 1, layers: x}\r\n");
   REQUIRE(found.size() == 2);
   CHECK(found[0].starts_with("x.yaml:2:9: error: unknown key 'model.\xc3\xbc\xc3\xbc'"));
   CHECK(found[1].starts_with("x.yaml:2:26: error: model.layers"));

@@ -18,6 +18,8 @@ struct Target {
   std::vector<std::string> overrides;  // each holds a '='
 };
 
+constexpr char const* key_value_text = "[key.path=value ...]";
+
 // Adds both positionals to `command`. `name` is what the help calls the first one ("CONFIG", "CHECKPOINT"). The returned
 // value is filled when the command's callback runs; capture it by value.
 std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help,

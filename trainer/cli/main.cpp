@@ -66,10 +66,11 @@ class Help : public CLI::Formatter {
     if (app->get_parent() == nullptr) return "Usage: isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]\n";
     std::string usage = CLI::Formatter::make_usage(app, name);
     // The library's "CONFIG..." hides what may follow (add_target).
+    auto const takes_keys = [](CLI::Option const* option) { return option->get_option_text() == key_value_text; };
     size_t const dots = usage.rfind("...");
-    if (dots == std::string::npos) return usage;
+    if (app->get_options(takes_keys).empty() || dots == std::string::npos) return usage;
     bool const optional = usage.compare(dots, 4, "...]") == 0;
-    return usage.replace(dots, optional ? 4 : 3, std::string(optional ? "]" : "") + " [key.path=value ...]");
+    return usage.replace(dots, optional ? 4 : 3, std::string(optional ? "] " : " ") + key_value_text);
   }
 };
 

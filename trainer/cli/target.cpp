@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include "core/config_io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
 
@@ -9,9 +10,12 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
   auto words = std::make_shared<std::vector<std::string>>();
   auto target = std::make_shared<Target>();
   command.add_option(name, *words, help + ", then any number of key.path=value")
-      ->option_text("[key.path=value ...]")
+      ->option_text(key_value_text)
       ->required(required)
       ->expected(required ? 1 : 0, -1);
+  if (name == "CONFIG") {
+    command.footer([] { return "Keys of CONFIG, with their defaults:\n" + config_help(""); });
+  }
   // Runs before the command's own callback. Which word is which shows by its '=', so their order is free.
   command.parse_complete_callback([words, target, name, required] {
     for (std::string const& word : *words) {
