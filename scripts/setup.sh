@@ -91,8 +91,9 @@ if [[ ${#missing[@]} -gt 0 || $need_catch2 == yes ]]; then
     . /etc/os-release
     candidate=$(apt-cache policy catch2 2>/dev/null | sed -n 's/ *Candidate: //p')
     if [[ ${VERSION_CODENAME:-} == bookworm && $candidate != [3-9]* ]]; then
-      mirror=$(apt-cache policy 2>/dev/null | grep -oE 'https?://[^ ]+/debian/? ' | grep -v security | head -n 1 | tr -d ' ' || true)
-      backports="deb ${mirror:-MIRROR} bookworm-backports main"
+      mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m 1 '/debian/\?$' || true)
+      [[ -n $mirror ]] || die "found no Debian mirror in apt's sources; add bookworm-backports there, then start again"
+      backports="deb $mirror bookworm-backports main"
     fi
   fi
   backports_file=/etc/apt/sources.list.d/bookworm-backports.list

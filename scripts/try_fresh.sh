@@ -21,8 +21,7 @@ done
 [[ $(id -u) == 0 ]] || { echo "try_fresh.sh: needs root (debootstrap and chroot)" >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "try_fresh.sh: install debootstrap first" >&2; exit 1; }
 
-mirror=$(apt-cache policy 2>/dev/null | grep -oE 'https?://[^ ]+/debian/? ' | grep -v security | head -n 1 | tr -d ' ' || true)
-mirror=${mirror:-MIRROR}
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 '/debian/\?$' || true)
 bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 
 log=$(mktemp)
@@ -43,8 +42,8 @@ megabytes() { du -sm --one-file-system "$fresh" | cut -f1; }
 # By all interfaces of this machine, in MB; the loopback left out.
 received() { tail -n +3 /proc/net/dev | tr ':' ' ' | awk '$1 != "lo" {sum += $2} END {print int(sum / 1e6)}'; }
 
-echo "debootstrap bookworm from $mirror into $fresh"
-debootstrap --variant=minbase bookworm "$fresh" "$mirror" >"$log" 2>&1 || { tail "$log"; exit 1; }
+echo "debootstrap bookworm from ${mirror:-the default mirror} into $fresh"
+debootstrap --variant=minbase bookworm "$fresh" ${mirror:+"$mirror"} >"$log" 2>&1 || { tail "$log"; exit 1; }
 git clone --quiet --no-local "$root" "$fresh/root/isobath"
 cp "$bundle" "$fresh/root/certificates.crt"
 cp /etc/resolv.conf "$fresh/etc/resolv.conf"
