@@ -24,7 +24,7 @@ bool stays_after_resume(nlohmann::json const& record, TrainState const& state) {
   if (kind == "end" || step > state.step) return false;
   if (kind == "checkpoint" && record.value("reason", "") == "stopped") return false;
   if (kind == "checkpoint" && step == state.step) return state.checkpointed_step == step;
-  if (kind == "validation" && step == state.step) return state.validated_step == step;
+  if (kind == "validation" && step == state.step) return state.validated_step == step && !record.value("final", false);
   return true;
 }
 
