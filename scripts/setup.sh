@@ -23,7 +23,7 @@ die() { echo "setup.sh: $*" >&2; exit 1; }
 has_catch2() { [[ -e /usr/include/catch2/catch_test_macros.hpp || -e /usr/local/include/catch2/catch_test_macros.hpp ]]; }
 has_package() { [[ $(dpkg-query -W -f='${Status}' "$1" 2>/dev/null) == "install ok installed" ]]; }
 # The LibTorch that CMake would take; asked from CMake itself, so that the two never disagree.
-has_torch() { command -v cmake >/dev/null && cmake -P scripts/cmake/LibTorch.cmake >/dev/null 2>&1; }
+torch_root() { command -v cmake >/dev/null && cmake -P scripts/cmake/LibTorch.cmake 2>&1; }
 # An interrupted pip leaves a package without its list of files.
 venv_has() {
   [[ -x .venv/bin/python ]] && .venv/bin/python - "$@" >/dev/null 2>&1 <<'PYTHON'
@@ -39,14 +39,10 @@ if command -v apt-get >/dev/null; then
 fi
 need_catch2=no
 has_catch2 || need_catch2=yes
-if venv_has torch; then
-  need_torch=no
-elif [[ -d .venv ]]; then
-  need_torch=yes  # begun and not finished
-elif has_torch; then
-  need_torch=no
-else
-  need_torch=yes
+need_torch=yes
+if found=$(torch_root); then
+  # One in .venv may be the rest of an interrupted installation.
+  [[ $found == "$(readlink -f .venv)"/* ]] && ! venv_has torch || need_torch=no
 fi
 need_python=no
 venv_has numpy safetensors || need_python=yes
@@ -131,6 +127,6 @@ if [[ $need_torch == yes || $need_python == yes ]]; then
     "${pip[@]}" --no-deps "torch==$torch_version" "${runtime[@]}"
   fi
   [[ $need_python == yes ]] && "${pip[@]}" numpy safetensors
-  has_torch || die "LibTorch was installed, but CMake does not find it: $(cmake -P scripts/cmake/LibTorch.cmake 2>&1 | head -n 3)"
+  found=$(torch_root) || die "LibTorch was installed, but CMake does not find it: $found"
 fi
 bold "setup: done"
