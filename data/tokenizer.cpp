@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "data/bpe_tokenizer.h"
 #include "data/utf8.h"
+#include "data/word_borders.h"
 
 namespace isobath {
 namespace {
@@ -43,17 +44,11 @@ std::string Tokenizer::decode(std::span<int32_t const> ids) const {
 }
 
 std::vector<std::string_view> split_for_encoding(std::string_view text) {
+  WordBorders const borders;
   std::vector<std::string_view> parts;
   while (text.size() > largest_part) {
-    // After the last newline, or else before the last space, of the first `largest_part` bytes: no piece of ours crosses these. The cut looks
-    // at nothing behind it but the one byte that may continue a run of newlines.
-    size_t cut = text.rfind('\n', largest_part - 1);
-    cut = cut == std::string_view::npos ? 0 : cut + 1;
-    if (cut == 0 || text[cut] == '\n') {
-      size_t const space = text.rfind(' ', largest_part);
-      cut = space == std::string_view::npos ? 0 : space;
-      while (cut > 0 && text[cut - 1] == ' ') --cut;
-    }
+    size_t cut = largest_part;
+    while (cut > 0 && !borders.between(text[cut - 1], text[cut])) --cut;
     if (cut == 0) cut = utf8_cut(text, largest_part);
     parts.push_back(text.substr(0, cut));
     text.remove_prefix(cut);

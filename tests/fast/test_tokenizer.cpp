@@ -1,9 +1,11 @@
 #include <sentencepiece_processor.h>
+#include <sentencepiece_trainer.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <chrono>
 #include <thread>
+#include <unordered_map>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -100,13 +102,15 @@ TEST_CASE("tokenizer: bpe has exactly the pieces asked for and its own document 
   // It compresses, and a piece may hold spaces and newlines.
   std::string const text = sample_text();
   CHECK(trained().encode(text).size() * 3 < text.size() * 2);
-  bool newline = false, space = false;
+  bool newline = false, space = false, indent = false;
   for (int32_t id = 0; id < 400; ++id) {
     newline |= trained().piece(id).size() > 1 && trained().piece(id).find('\n') != std::string::npos;
     space |= trained().piece(id).size() > 2 && trained().piece(id)[0] == ' ';
+    indent |= trained().piece(id) == std::string(4, ' ');
   }
   CHECK(newline);
   CHECK(space);
+  CHECK(indent);
 }
 
 TEST_CASE("tokenizer: bpe finds the ids sentencepiece itself finds, where that is lossless") {
@@ -120,6 +124,48 @@ TEST_CASE("tokenizer: bpe finds the ids sentencepiece itself finds, where that i
   same(sample_text());
   same("unseen words, 12345 numbers; x\n\n\n  y\n z  \n   the-end_of it\xc3\xa9" "a \xc3\xa9 b\xe6\x97\xa5 1a2b");
   same("a" + std::string(70, ' ') + "longer" + std::string(100, 'x') + " than a cached word");
+}
+
+TEST_CASE("tokenizer: a model made elsewhere, whose pieces reach over words, keeps its ids") {
+  struct Lines : sentencepiece::SentenceIterator {
+    std::vector<std::string> lines;
+    size_t next = 0;
+    bool done() const override { return next == lines.size(); }
+    void Next() override { ++next; }
+    std::string const& value() const override { return lines[next]; }
+    sentencepiece::util::Status status() const override { return {}; }
+  } lines;
+  for (int i = 0; i < 50; ++i) lines.lines.push_back("one two\nthree4x(five) one two\nthree4x");
+  std::unordered_map<std::string, std::string> settings{{"model_type", "bpe"}, {"vocab_size", "300"}, {"byte_fallback", "true"},
+                                                        {"normalization_rule_name", "identity"}, {"add_dummy_prefix", "false"},
+                                                        {"remove_extra_whitespaces", "false"}, {"split_by_whitespace", "false"},
+                                                        {"split_by_unicode_script", "false"}, {"split_by_number", "false"},
+                                                        {"minloglevel", "2"}};
+  std::string model;
+  REQUIRE(sentencepiece::SentencePieceTrainer::Train(settings, &lines, &model).ok());
+  auto const tokenizer = parse_tokenizer(model);
+  sentencepiece::SentencePieceProcessor processor;
+  REQUIRE(processor.LoadFromSerializedProto(model).ok());
+  bool crosses = false;
+  for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) crosses |= tokenizer->piece(id).find("e t") != std::string::npos;
+  REQUIRE(crosses);
+  for (std::string const& text : {lines.lines[0], std::string("five one two two\n\nthree4x( one two")}) {
+    std::vector<int> ids;
+    REQUIRE(processor.Encode(text, &ids).ok());
+    CHECK(tokenizer->encode(text) == std::vector<int32_t>(ids.begin(), ids.end()));
+  }
+  expect_lossless(*tokenizer, mixture(8));
+
+  settings["add_dummy_prefix"] = "true";
+  lines.next = 0;
+  REQUIRE(sentencepiece::SentencePieceTrainer::Train(settings, &lines, &model).ok());
+  CHECK_THROWS_WITH(parse_tokenizer(model), ContainsSubstring("add_dummy_prefix"));
+  settings["add_dummy_prefix"] = "false";
+  settings["byte_fallback"] = "false";
+  settings["vocab_size"] = "40";
+  lines.next = 0;
+  REQUIRE(sentencepiece::SentencePieceTrainer::Train(settings, &lines, &model).ok());
+  CHECK_THROWS_WITH(parse_tokenizer(model), ContainsSubstring("byte_fallback"));
 }
 
 TEST_CASE("tokenizer: bytes no character has go as byte pieces") {
@@ -197,10 +243,16 @@ TEST_CASE("tokenizer: a text's parts encode to the text's ids") {
     CHECK(joined == each);
     CHECK(ids == trained().encode(each));
   }
-  // Lines without spaces at the border of a part are not cut inside.
-  std::string lines;
-  while (lines.size() < 300'000) lines += "0123456789abcdef\n";
-  CHECK(split_for_encoding(lines).front().back() == '\n');
+  // Parts end neither inside a run of spaces nor inside a run of newlines.
+  for (char const blank : {' ', '\n'}) {
+    for (size_t shift = 0; shift < 12; ++shift) {
+      std::string runs(shift, 'y');
+      while (runs.size() < 300'000) runs += "word" + std::string(8, blank);
+      auto const parts = split_for_encoding(runs);
+      REQUIRE(parts.size() == 2);
+      CHECK((parts[0].back() != blank || parts[1].front() != blank));
+    }
+  }
 }
 
 TEST_CASE("tokenizer: encoding time is linear in the length of one word") {
@@ -263,6 +315,22 @@ TEST_CASE("tokenizer: parallel encoding keeps order, groups and ids") {
   }
   ParallelEncoder abandoned(trained(), 2, [](int, std::vector<int32_t>&&, int64_t) {});
   for (auto const& document : documents) abandoned.submit(0, document);
+}
+
+TEST_CASE("tokenizer: what a tokenizer throws on its thread reaches the one who submits") {
+  struct Failing : Tokenizer {
+    std::string const nothing;
+    std::vector<int32_t> encode(std::string_view) const override { throw Error(ExitCode::data, "cannot"); }
+    std::string const& piece(int32_t) const override { return nothing; }
+    int64_t vocab_size() const override { return 1; }
+    int32_t document_end() const override { return 0; }
+    std::string fingerprint() const override { return ""; }
+    std::string kind() const override { return ""; }
+    std::string serialized() const override { return ""; }
+  } const failing;
+  ParallelEncoder encoder(failing, 2, [](int, std::vector<int32_t>&&, int64_t) {});
+  encoder.submit(0, "text");
+  CHECK_THROWS_WITH(encoder.finish(), "cannot");
 }
 
 TEST_CASE("tokenizer: what a sink throws reaches the one who submits") {
