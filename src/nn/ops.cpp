@@ -9,7 +9,6 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
@@ -23,6 +22,7 @@
 #include <optional>
 
 #include "nn/kernels_cpu.h"
+#include "nn/gemm.h"
 
 namespace isobath::ops {
 
@@ -71,6 +71,19 @@ struct RmsNorm : Function<RmsNorm> {
       }
     });
     return {dx, dweight_parts.sum(0), Tensor()};
+  }
+};
+
+struct Linear : Function<Linear> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& weight) {
+    ctx->save_for_backward({x, weight});
+    return gemm(x, weight.t());
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto const saved = ctx->get_saved_variables();
+    Tensor const &x = saved[0], &weight = saved[1], &dy = grads[0];
+    return {ctx->needs_input_grad(0) ? gemm(dy, weight) : Tensor(), ctx->needs_input_grad(1) ? gemm(dy.t(), x) : Tensor()};
   }
 };
 
@@ -222,11 +235,10 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     for (int64_t first = 0; first < rows; first += step) {
       int64_t const n = std::min(step, rows - first);
       Tensor const x_chunk = x.narrow(0, first, n);
-      Tensor logits = x_chunk.mm(weight.t());
+      Tensor logits = gemm(x_chunk, weight.t());
       loss += chunk_cross_entropy(logits, targets.narrow(0, first, n), true).sum();
-      Tensor dx_chunk = dx.narrow(0, first, n);
-      at::mm_out(dx_chunk, logits, weight);
-      dweight.addmm_(logits.t(), x_chunk);
+      gemm_into(dx.narrow(0, first, n), logits, weight);
+      gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
     }
     ctx->save_for_backward({dx, dweight});
     return loss;
@@ -245,7 +257,7 @@ Tensor rms_norm(Tensor const& x_RD, Tensor const& weight_D, double eps) {
   return x_RD * (x_RD.square().mean(-1, true) + eps).rsqrt() * weight_D;
 }
 
-Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) { return at::linear(x_RI, weight_OI); }
+Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) { return is_fused(x_RI) ? Linear::apply(x_RI, weight_OI) : at::linear(x_RI, weight_OI); }
 
 Tensor swiglu(Tensor const& gate_up_RX) {
   if (is_fused(gate_up_RX)) return SwiGlu::apply(gate_up_RX);
@@ -332,7 +344,7 @@ Tensor token_losses(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& t
   Tensor losses_N = at::empty({rows}, x_ND.options());
   for (int64_t first = 0; first < rows; first += step) {
     int64_t const n = std::min(step, rows - first);
-    Tensor logits = x_ND.narrow(0, first, n).mm(weight_VD.t());
+    Tensor logits = gemm(x_ND.narrow(0, first, n), weight_VD.t());
     losses_N.narrow(0, first, n).copy_(chunk_cross_entropy(logits, targets_N.narrow(0, first, n), false));
   }
   return losses_N;

@@ -1,0 +1,65 @@
+#include "nn/gemm.h"
+
+#include <ATen/Context.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include <cstring>
+#endif
+
+// LibTorch exports this function, but its headers leave it out; one that was built without it links all the same. Strides of the
+// operands are taken as they are; result = alpha mat1 mat2 + beta result.
+namespace at::native {
+__attribute__((weak)) void mkldnn_matmul(Tensor const& mat1, Tensor const& mat2, Tensor const& result, float beta, float alpha);
+}
+
+namespace isobath {
+
+namespace {
+
+bool is_intel() {
+#if defined(__x86_64__)
+  unsigned level = 0, vendor[3] = {};
+  return __get_cpuid(0, &level, &vendor[0], &vendor[2], &vendor[1]) && std::memcmp(vendor, "GenuineIntel", 12) == 0;
+#else
+  return false;
+#endif
+}
+
+bool prefers_onednn() {
+#if defined(__x86_64__)
+  static bool const answer = at::native::mkldnn_matmul != nullptr && at::globalContext().hasMKLDNN() && !is_intel();
+  return answer;
+#else
+  return false;  // not measured
+#endif
+}
+
+bool takes_onednn(at::Tensor const& a) { return a.device().is_cpu() && a.scalar_type() == at::kFloat && a.numel() > 0 && prefers_onednn(); }
+
+}  // namespace
+
+at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN) {
+  at::Tensor const out_MN = at::empty({a_MK.size(0), b_KN.size(1)}, a_MK.options());
+  gemm_into(out_MN, a_MK, b_KN);
+  return out_MN;
+}
+
+void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate) {
+  at::Tensor out = out_MN;
+  if (takes_onednn(a_MK)) {
+    at::native::mkldnn_matmul(a_MK, b_KN, out, accumulate ? 1.0f : 0.0f, 1.0f);
+  } else if (accumulate) {
+    out.addmm_(a_MK, b_KN);
+  } else {
+    at::mm_out(out, a_MK, b_KN);
+  }
+}
+
+std::string gemm_library() { return prefers_onednn() ? "oneDNN" : "BLAS"; }
+
+}  // namespace isobath

@@ -1,0 +1,20 @@
+#pragma once
+// Matrix products of ops.h, and who computes them.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace isobath {
+
+// a_MK b_KN, either of them possibly a transposed view. Without autograd.
+at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN);
+// out_MN = a_MK b_KN, or out_MN += a_MK b_KN. out_MN has rows of its own or is a range of rows of a larger tensor.
+void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate = false);
+
+// The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". LibTorch's BLAS is MKL, whose fast kernels look for the
+// maker of the CPU rather than for its instructions; oneDNN, which LibTorch contains as well, looks for instructions. So Intel's CPUs
+// use MKL and all others oneDNN, where LibTorch has it.
+std::string gemm_library();
+
+}  // namespace isobath
