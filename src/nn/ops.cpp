@@ -10,7 +10,6 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sort.h>
 #include <ATen/ops/zeros.h>
@@ -291,31 +290,6 @@ std::tuple<Tensor, Tensor, Tensor> split_rotary(Tensor const& qkv_RX, int64_t he
   return {rotary(parts[0].unflatten(1, {heads, head_dim}), positions_R, cos_TE, sin_TE),
           rotary(parts[1].unflatten(1, {kv_heads, head_dim}), positions_R, cos_TE, sin_TE),
           parts[2].unflatten(1, {kv_heads, head_dim})};
-}
-
-Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
-  int64_t const B = rows.sequences, K = rows.longest, heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
-  // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
-  auto const to_cells = [&](Tensor const& x_R) {
-    if (rows.dense()) return x_R;
-    auto shape = x_R.sizes().vec();
-    shape[0] = B * K;
-    return at::zeros(shape, x_R.options()).index_copy(0, rows.cells_R, x_R);
-  };
-  auto const by_head = [&](Tensor const& x_RXE) { return to_cells(x_RXE).view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
-  auto const repeat = [&](Tensor const& x_BGKE) { return kv_heads == heads ? x_BGKE : x_BGKE.repeat_interleave(heads / kv_heads, 1); };
-
-  Tensor mask_B1KK;
-  if (rows.segments_R.defined()) {
-    Tensor const segments_BK = to_cells(rows.segments_R).view({B, K});
-    mask_B1KK = segments_BK.unsqueeze(2).eq(segments_BK.unsqueeze(1)).tril().unsqueeze(1);
-  }
-  Tensor const out_BHKE = mask_B1KK.defined()
-                              ? at::scaled_dot_product_attention(by_head(q_RHE), repeat(by_head(k_RGE)), repeat(by_head(v_RGE)), mask_B1KK)
-                              : at::scaled_dot_product_attention(by_head(q_RHE), repeat(by_head(k_RGE)), repeat(by_head(v_RGE)), {}, 0.0,
-                                                                 /*is_causal=*/true);
-  Tensor const out_RX = out_BHKE.transpose(1, 2).reshape({B * K, heads * head_dim});
-  return rows.dense() ? out_RX : out_RX.index_select(0, rows.cells_R);
 }
 
 Tensor top_k(Tensor const& scores_BT, int64_t K) {

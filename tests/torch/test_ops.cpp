@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "nn/gemm.h"
 #include "nn/ops.h"
 #include "reference.h"
 
@@ -44,6 +45,40 @@ TEST_CASE("rms_norm kernel", "[ops]") {
   auto const width = GENERATE(1, 7, 64, 513);
   auto const rows = GENERATE(1, 5, 300);
   compare({wave({rows, width}, 3, 0), wave({width}, 1, 1)}, [](auto const& in) { return ops::rms_norm(in[0], in[1], 1e-5); }, 1e-5);
+}
+
+TEST_CASE("linear, whoever multiplies", "[ops]") {
+  auto const [rows, in_width, out_width] = GENERATE(std::tuple(1, 1, 1), std::tuple(1, 64, 352), std::tuple(37, 48, 5), std::tuple(300, 65, 130));
+  INFO(gemm_library());
+  compare({wave({rows, in_width}, 1, 0), wave({out_width, in_width}, 1, 1)}, [](auto const& in) { return ops::linear(in[0], in[1]); }, 1e-5);
+}
+
+TEST_CASE("gemm takes views and adds where asked", "[ops]") {
+  at::Tensor const a = wave({40, 31}, 1, 0).to(at::kFloat), b = wave({20, 31}, 1, 1).to(at::kFloat), all = at::full({50, 20}, 7, at::kFloat);
+  gemm_into(all.narrow(0, 5, 40), a, b.t());
+  gemm_into(all.narrow(0, 5, 40), a.t().contiguous().t(), b.t(), /*accumulate=*/true);
+  CHECK(largest_relative_difference(all.narrow(0, 5, 40), 2 * a.to(at::kDouble).mm(b.to(at::kDouble).t())) < 1e-5);
+  CHECK(all.narrow(0, 0, 5).eq(7).all().item<bool>());
+  CHECK(all.narrow(0, 45, 5).eq(7).all().item<bool>());
+}
+
+TEST_CASE("attention kernel", "[ops]") {
+  auto const length = GENERATE(2, 5, 16, 17, 40, 131);
+  auto const [heads, kv_heads] = GENERATE(std::pair(1, 1), std::pair(4, 4), std::pair(6, 2));
+  auto const head_dim = GENERATE(16, 48, 64, 80);
+  int64_t const B = 3, R = B * length;
+  Rows const rows = all_rows(B, length, {}, {}, at::kCPU);
+  auto const q = wave({R, heads, head_dim}, 1, 0), k = wave({R, kv_heads, head_dim}, 1, 1), v = wave({R, kv_heads, head_dim}, 1, 2);
+  compare({q, k, v}, [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
+  // Scores of some hundreds: a softmax without its largest score subtracted would overflow.
+  at::Tensor const far = ops::attend(30 * q.to(at::kFloat), 30 * k.to(at::kFloat), v.to(at::kFloat), rows);
+  CHECK(largest_relative_difference(far, ops::attend(30 * q, 30 * k, v, rows)) < 2e-3);
+}
+
+TEST_CASE("a row that sees itself alone gets its own value", "[ops]") {
+  at::Tensor const q = wave({3, 2, 16}, 3, 0).to(at::kFloat), v = wave({3, 1, 16}, 1, 2).to(at::kFloat);
+  at::Tensor const out = ops::attend(q, q.narrow(1, 0, 1), v, all_rows(3, 1, {}, {}, at::kCPU));
+  CHECK(out.equal(v.expand({3, 2, 16}).flatten(1)));
 }
 
 TEST_CASE("swiglu kernel, also far from zero", "[ops]") {

@@ -1,0 +1,91 @@
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "nn/kernels_cpu_attention.h"
+#include "nn/ops.h"
+
+namespace isobath::ops {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+namespace {
+
+float const* floats(Tensor const& x) { return x.const_data_ptr<float>(); }
+
+// Causal attention within sequences of equal length, on the CPU kernel.
+struct CausalAttention : Function<CausalAttention> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, int64_t sequences) {
+    Tensor const q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
+    auto const shape = shape_of(q, k, sequences);
+    Tensor out = at::empty_like(q), log_sums = at::empty({q.size(0), shape.heads}, q.options());
+    auto *to = out.mutable_data_ptr<float>(), *sums = log_sums.mutable_data_ptr<float>();
+    at::parallel_for(0, sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+      kernels::attention(shape, floats(q), floats(k), floats(v), to, sums, first, last);
+    });
+    ctx->save_for_backward({q, k, v, out, log_sums});
+    ctx->saved_data["sequences"] = sequences;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto const saved = ctx->get_saved_variables();
+    Tensor const &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sums = saved[4], dout = grads[0].contiguous();
+    int64_t const sequences = ctx->saved_data["sequences"].toInt();
+    auto const shape = shape_of(q, k, sequences);
+    Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+    auto *to_q = dq.mutable_data_ptr<float>(), *to_k = dk.mutable_data_ptr<float>(), *to_v = dv.mutable_data_ptr<float>();
+    at::parallel_for(0, sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+      kernels::attention_backward(shape, floats(q), floats(k), floats(v), floats(out), floats(log_sums), floats(dout), to_q, to_k, to_v, first, last);
+    });
+    return {dq, dk, dv, Tensor()};
+  }
+
+  static kernels::AttentionShape shape_of(Tensor const& q_RHE, Tensor const& k_RGE, int64_t sequences) {
+    return {q_RHE.size(0) / sequences, q_RHE.size(1), k_RGE.size(1), q_RHE.size(2)};
+  }
+};
+
+bool has_kernel(Tensor const& q_RHE) {
+  return q_RHE.device().is_cpu() && q_RHE.scalar_type() == at::kFloat && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
+}
+
+// The same, and with documents kept apart where segments_BK is defined, by LibTorch's operator.
+Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK) {
+  int64_t const heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
+  auto const by_head = [&](Tensor const& x_RXE) { return x_RXE.view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
+  auto const repeat = [&](Tensor const& x_BGKE) { return kv_heads == heads ? x_BGKE : x_BGKE.repeat_interleave(heads / kv_heads, 1); };
+  Tensor const q_BHKE = by_head(q_RHE), k_BHKE = repeat(by_head(k_RGE)), v_BHKE = repeat(by_head(v_RGE));
+  Tensor const out_BHKE = segments_BK.defined()
+                              ? at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE,
+                                                                 segments_BK.unsqueeze(2).eq(segments_BK.unsqueeze(1)).tril().unsqueeze(1))
+                              : at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
+  return out_BHKE.transpose(1, 2).reshape({B * K, heads, head_dim});
+}
+
+}  // namespace
+
+Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
+  int64_t const B = rows.sequences, K = rows.longest;
+  // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
+  auto const to_cells = [&](Tensor const& x_R) {
+    if (rows.dense()) return x_R;
+    auto shape = x_R.sizes().vec();
+    shape[0] = B * K;
+    return at::zeros(shape, x_R.options()).index_copy(0, rows.cells_R, x_R);
+  };
+  Tensor const q = to_cells(q_RHE), k = to_cells(k_RGE), v = to_cells(v_RGE);
+  Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R).view({B, K}) : Tensor();
+  Tensor const out = has_kernel(q) && !segments_BK.defined() ? CausalAttention::apply(q, k, v, B) : composed_attention(q, k, v, B, K, segments_BK);
+  Tensor const out_RX = out.flatten(1);
+  return rows.dense() ? out_RX : out_RX.index_select(0, rows.cells_R);
+}
+
+}  // namespace isobath::ops

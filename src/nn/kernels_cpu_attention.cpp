@@ -1,0 +1,271 @@
+#include "nn/kernels_cpu_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "nn/kernels_cpu_math.h"
+
+namespace isobath::kernels {
+
+namespace {
+
+// Queries are taken in blocks; a block meets all keys up to its last query, whose scores stay in the first-level cache.
+constexpr int64_t block = 16;
+
+// The registers of an instruction set: `lanes` floats a vector; products are built from tiles of rows x vectors.
+template <int Lanes, int MostVectors>
+struct Registers {
+  static constexpr int lanes = Lanes, most_vectors = MostVectors;
+  typedef float Vector __attribute__((vector_size(Lanes * sizeof(float))));
+};
+
+// A matrix whose element (m, k) lies at data[m * row + k * step].
+struct Strided {
+  float const* data;
+  int64_t row, step;
+};
+
+// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes], in registers.
+template <typename R, int rows, int vectors>
+ISOBATH_INLINE void tile(int64_t depth, Strided a, float const* b, int64_t b_row, float* c, int64_t c_row, bool add) {
+  using Vector = typename R::Vector;
+  Vector sum[rows][vectors] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    Vector right[vectors];
+#pragma GCC unroll 8
+    for (int n = 0; n < vectors; ++n) __builtin_memcpy(&right[n], b + k * b_row + n * R::lanes, sizeof(Vector));
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; ++m) {
+      float const left = a.data[m * a.row + k * a.step];
+#pragma GCC unroll 8
+      for (int n = 0; n < vectors; ++n) sum[m][n] += left * right[n];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < vectors; ++n) {
+      float* const to = c + m * c_row + n * R::lanes;
+      if (add) {
+        Vector before;
+        __builtin_memcpy(&before, to, sizeof(Vector));
+        sum[m][n] += before;
+      }
+      __builtin_memcpy(to, &sum[m][n], sizeof(Vector));
+    }
+  }
+}
+
+template <typename R, int vectors>
+ISOBATH_INLINE void strip(int64_t rows, int64_t depth, Strided a, float const* b, int64_t b_row, float* c, int64_t c_row, bool add) {
+  constexpr int tall = vectors * 2 > R::most_vectors ? 4 : 8;  // few columns: more rows keep as many sums in flight
+  int64_t m = 0;
+  for (; m + tall <= rows; m += tall) tile<R, tall, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);
+  for (; m < rows; ++m) tile<R, 1, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);
+}
+
+// c[rows, columns] (+)= a[rows, depth] b[depth, columns]; columns: a multiple of 16.
+template <typename R>
+ISOBATH_INLINE void product(int64_t rows, int64_t columns, int64_t depth, Strided a, float const* b, int64_t b_row, float* c, int64_t c_row,
+                            bool add) {
+  constexpr int wide = R::most_vectors;
+  int64_t n = 0;
+  for (; n + wide * R::lanes <= columns; n += wide * R::lanes) strip<R, wide>(rows, depth, a, b + n, b_row, c + n, c_row, add);
+  for (; n < columns; n += R::lanes) strip<R, 1>(rows, depth, a, b + n, b_row, c + n, c_row, add);
+}
+
+ISOBATH_INLINE int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
+
+// to[width, padded(rows)] = from[rows, width]^T, zeros behind.
+ISOBATH_INLINE void transpose(float const* from, int64_t from_row, int64_t rows, int64_t width, std::vector<float>& to) {
+  int64_t const to_row = padded(rows);
+  to.assign(static_cast<size_t>(width * to_row), 0.0f);
+  for (int64_t first = 0; first < rows; first += 16) {  // sixteen rows at a time: whole cache lines are written
+    int64_t const last = std::min(first + 16, rows);
+    for (int64_t i = 0; i < width; ++i) {
+      float* line = to.data() + i * to_row;
+      for (int64_t r = first; r < last; ++r) line[r] = from[r * from_row + i];
+    }
+  }
+}
+
+// One head of one sequence: where its rows lie.
+struct Head {
+  int64_t length, width, q_row, k_row;
+  double scale;
+};
+
+// Scores of queries [first, first + rows) with keys [0, columns), not scaled.
+template <typename R>
+ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows, int64_t columns,
+                              float* scores) {
+  product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.length), scores,
+             padded(head.length), false);
+}
+
+template <typename R>
+ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<float> const& k_transposed, float const* v, float* out, float* log_sums,
+                                 int64_t log_row, std::vector<float>& scores) {
+  auto const scale = static_cast<float>(head.scale);
+  int64_t const score_row = padded(head.length);
+  for (int64_t first = 0; first < head.length; first += block) {
+    int64_t const rows = std::min(block, head.length - first), keys = first + rows, columns = padded(keys);
+    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
+    float inverse[block];
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict row = scores.data() + i * score_row;
+      int64_t const seen = first + i + 1;
+      float largest = row[0];
+#pragma omp simd reduction(max : largest)
+      for (int64_t j = 0; j < seen; ++j) largest = row[j] > largest ? row[j] : largest;
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t j = 0; j < seen; ++j) {
+        row[j] = exp_fast(scale * (row[j] - largest));
+        sum += row[j];
+      }
+      for (int64_t j = seen; j < keys; ++j) row[j] = 0;
+      inverse[i] = 1.0f / sum;
+      log_sums[(first + i) * log_row] = scale * largest + std::log(sum);
+    }
+    float* const to = out + first * head.q_row;
+    product<R>(rows, head.width, keys, {scores.data(), score_row, 1}, v, head.k_row, to, head.q_row, false);
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict row = to + i * head.q_row;
+#pragma omp simd
+      for (int64_t e = 0; e < head.width; ++e) row[e] *= inverse[i];
+    }
+  }
+}
+
+struct HeadGradients {
+  float const *out, *log_sums, *dout;
+  int64_t log_row;
+  float *dq, *dk, *dv;
+};
+
+// Adds to dk and dv.
+template <typename R>
+ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const* k, std::vector<float> const& k_transposed,
+                                  std::vector<float> const& v_transposed, HeadGradients const& g, std::vector<float>& scores,
+                                  std::vector<float>& dscores) {
+  auto const scale = static_cast<float>(head.scale);
+  int64_t const score_row = padded(head.length);
+  for (int64_t first = 0; first < head.length; first += block) {
+    int64_t const rows = std::min(block, head.length - first), keys = first + rows, columns = padded(keys);
+    float const* const dout = g.dout + first * head.q_row;
+    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
+    scores_of<R>(head, g.dout, v_transposed, first, rows, columns, dscores.data());
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict p = scores.data() + i * score_row;
+      float* __restrict ds = dscores.data() + i * score_row;
+      float const* __restrict o = g.out + (first + i) * head.q_row;
+      float const* __restrict d = dout + i * head.q_row;
+      int64_t const seen = first + i + 1;
+      float const log_sum = g.log_sums[(first + i) * g.log_row];
+      float dot = 0;
+#pragma omp simd reduction(+ : dot)
+      for (int64_t e = 0; e < head.width; ++e) dot += o[e] * d[e];
+#pragma omp simd
+      for (int64_t j = 0; j < seen; ++j) {
+        p[j] = exp_fast(scale * p[j] - log_sum);
+        ds[j] = p[j] * (ds[j] - dot) * scale;
+      }
+      for (int64_t j = seen; j < keys; ++j) p[j] = ds[j] = 0;
+    }
+    product<R>(rows, head.width, keys, {dscores.data(), score_row, 1}, k, head.k_row, g.dq + first * head.q_row, head.q_row, false);
+    product<R>(keys, head.width, rows, {dscores.data(), 1, score_row}, q + first * head.q_row, head.q_row, g.dk, head.k_row, true);
+    product<R>(keys, head.width, rows, {scores.data(), 1, score_row}, dout, head.q_row, g.dv, head.k_row, true);
+  }
+}
+
+// Offsets of a work item: its key-value head, and the first query head of its group.
+struct Item {
+  Item(AttentionShape const& s, int64_t item)
+      : sequence(item / s.kv_heads), group(s.heads / s.kv_heads), first_head(item % s.kv_heads * group),
+        k(sequence * s.length * s.kv_heads * s.head_dim + item % s.kv_heads * s.head_dim) {}
+  int64_t q(AttentionShape const& s, int64_t head) const { return (sequence * s.length * s.heads + head) * s.head_dim; }
+  int64_t log(AttentionShape const& s, int64_t head) const { return sequence * s.length * s.heads + head; }
+
+  int64_t sequence, group, first_head, k;
+};
+
+ISOBATH_INLINE Head head_of(AttentionShape const& s) {
+  return {s.length, s.head_dim, s.heads * s.head_dim, s.kv_heads * s.head_dim, 1.0 / std::sqrt(static_cast<double>(s.head_dim))};
+}
+
+template <typename R>
+ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first,
+                                  int64_t last) {
+  Head const head = head_of(s);
+  std::vector<float> k_transposed, scores(static_cast<size_t>(block * padded(s.length)));
+  for (int64_t index = first; index < last; ++index) {
+    Item const item(s, index);
+    transpose(k + item.k, head.k_row, s.length, s.head_dim, k_transposed);
+    for (int64_t h = item.first_head; h < item.first_head + item.group; ++h)
+      head_forward<R>(head, q + item.q(s, h), k_transposed, v + item.k, out + item.q(s, h), log_sums + item.log(s, h), s.heads, scores);
+  }
+}
+
+template <typename R>
+ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
+                                   float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last) {
+  Head const head = head_of(s);
+  auto const size = static_cast<size_t>(block * padded(s.length));
+  std::vector<float> k_transposed, v_transposed, scores(size), dscores(size);
+  for (int64_t index = first; index < last; ++index) {
+    Item const item(s, index);
+    transpose(k + item.k, head.k_row, s.length, s.head_dim, k_transposed);
+    transpose(v + item.k, head.k_row, s.length, s.head_dim, v_transposed);
+    for (int64_t r = 0; r < s.length; ++r) {
+      std::fill_n(dk + item.k + r * head.k_row, s.head_dim, 0.0f);
+      std::fill_n(dv + item.k + r * head.k_row, s.head_dim, 0.0f);
+    }
+    for (int64_t h = item.first_head; h < item.first_head + item.group; ++h)
+      head_backward<R>(head, q + item.q(s, h), k + item.k, k_transposed, v_transposed,
+                       {out + item.q(s, h), log_sums + item.log(s, h), dout + item.q(s, h), s.heads, dq + item.q(s, h), dk + item.k, dv + item.k},
+                       scores, dscores);
+  }
+}
+
+// One instance an instruction set, each compiled for it; the processor is asked at run time.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+using Baseline = Registers<4, 2>;
+using Avx2 = Registers<8, 2>;
+using Avx512 = Registers<16, 4>;
+#define ISOBATH_DISPATCH(name, parameters, arguments)                                                 \
+  __attribute__((target("arch=x86-64-v4"))) void name##_v4 parameters { name<Avx512> arguments; }     \
+  __attribute__((target("arch=x86-64-v3"))) void name##_v3 parameters { name<Avx2> arguments; }       \
+  void name##_any parameters {                                                                        \
+    if (__builtin_cpu_supports("x86-64-v4")) return name##_v4 arguments;                              \
+    if (__builtin_cpu_supports("x86-64-v3")) return name##_v3 arguments;                              \
+    name<Baseline> arguments;                                                                         \
+  }
+#else
+using Baseline = Registers<4, 4>;
+#define ISOBATH_DISPATCH(name, parameters, arguments) \
+  void name##_any parameters { name<Baseline> arguments; }
+#endif
+
+ISOBATH_DISPATCH(forward_items,
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first, int64_t last),
+                 (s, q, k, v, out, log_sums, first, last))
+ISOBATH_DISPATCH(backward_items,
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums, float const* dout,
+                  float* dq, float* dk, float* dv, int64_t first, int64_t last),
+                 (s, q, k, v, out, log_sums, dout, dq, dk, dv, first, last))
+
+}  // namespace
+
+void attention(AttentionShape const& shape, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first_item,
+               int64_t last_item) {
+  forward_items_any(shape, q, k, v, out, log_sums, first_item, last_item);
+}
+
+void attention_backward(AttentionShape const& shape, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
+                        float const* dout, float* dq, float* dk, float* dv, int64_t first_item, int64_t last_item) {
+  backward_items_any(shape, q, k, v, out, log_sums, dout, dq, dk, dv, first_item, last_item);
+}
+
+}  // namespace isobath::kernels
