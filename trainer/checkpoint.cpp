@@ -17,9 +17,11 @@ namespace {
 constexpr char const* temporary_prefix = ".tmp-";
 constexpr char const* trash_prefix = ".old-";
 
-[[noreturn]] void damaged_checkpoint(fs::path const& folder, std::string const& what) {
-  throw Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " is damaged: " + what);
-}
+// Told apart from a checkpoint of a newer program, which is whole and must be left alone.
+struct DamagedCheckpoint : Error {
+  DamagedCheckpoint(fs::path const& folder, std::string const& what)
+      : Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " is damaged: " + what) {}
+};
 
 void rename_folder(fs::path const& from, fs::path const& to) {
   std::error_code error;
@@ -76,7 +78,7 @@ void write_checkpoint_folder(fs::path const& folder, std::function<void(fs::path
 
 std::vector<ManifestFile> verify_checkpoint(fs::path const& folder) {
   fs::path const manifest_path = folder / "manifest.json";
-  if (!fs::exists(manifest_path)) damaged_checkpoint(folder, "manifest.json is missing");
+  if (!fs::exists(manifest_path)) throw DamagedCheckpoint(folder, "manifest.json is missing");
   std::vector<ManifestFile> files;
   try {
     nlohmann::json const manifest = nlohmann::json::parse(read_file(manifest_path));
@@ -89,16 +91,16 @@ std::vector<ManifestFile> verify_checkpoint(fs::path const& folder) {
       files.push_back({item.at("name").get<std::string>(), item.at("size").get<int64_t>(), item.at("xxh3_64").get<std::string>()});
     }
   } catch (nlohmann::json::exception const& problem) {
-    damaged_checkpoint(folder, std::string("manifest.json cannot be read: ") + problem.what());
+    throw DamagedCheckpoint(folder, std::string("manifest.json cannot be read: ") + problem.what());
   }
   for (ManifestFile const& file : files) {
     fs::path const path = folder / file.name;
-    if (!fs::is_regular_file(path)) damaged_checkpoint(folder, file.name + " is missing");
+    if (!fs::is_regular_file(path)) throw DamagedCheckpoint(folder, file.name + " is missing");
     auto const size = static_cast<int64_t>(fs::file_size(path));
     if (size != file.size) {
-      damaged_checkpoint(folder, file.name + " has " + std::to_string(size) + " bytes, its manifest says " + std::to_string(file.size));
+      throw DamagedCheckpoint(folder, file.name + " has " + std::to_string(size) + " bytes, its manifest says " + std::to_string(file.size));
     }
-    if (hex(checksum_file(path)) != file.checksum) damaged_checkpoint(folder, "the content of " + file.name + " does not match its checksum");
+    if (hex(checksum_file(path)) != file.checksum) throw DamagedCheckpoint(folder, "the content of " + file.name + " does not match its checksum");
   }
   return files;
 }
@@ -133,7 +135,7 @@ std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints) {
   for (auto folder = found.rbegin(); folder != found.rend(); ++folder) {
     try {
       verify_checkpoint(*folder);
-    } catch (Error const& problem) {
+    } catch (DamagedCheckpoint const& problem) {
       reasons += std::string("\n  ") + problem.what();
       damaged.push_back(*folder);
       continue;

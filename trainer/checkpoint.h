@@ -31,7 +31,7 @@ std::optional<int64_t> checkpoint_step(fs::path const& folder);                 
 std::vector<fs::path> list_checkpoints(fs::path const& checkpoints);            // ascending by step, not verified
 
 // The newest whole checkpoint. A damaged newer one is reported and set aside as NAME.damaged, for a person to look at. nullopt when
-// there is none at all; throws Error(checkpoint) when there are some and none is whole.
+// there is none at all; throws Error(checkpoint) when there are some and none is whole, or when one is of a newer format.
 std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints);
 
 // Deletes all but the newest `keep` and those of `protected_steps`, and what crashes left behind.

@@ -3,8 +3,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -16,6 +16,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
+
+#include "nn/gemm.h"
 
 namespace isobath {
 
@@ -41,9 +43,15 @@ std::string utc_now() {
 void set_threads(int64_t threads) {
   int64_t const cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : cores));
+#if defined(__GLIBC__)
+  // Every step allocates the same tensors: memory given back to the system would be fetched and zeroed again, page by page.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }
 
-Machine this_machine(std::string const& version) { return {version, at::get_cpu_capability(), at::get_num_threads()}; }
+Machine this_machine(std::string const& version) { return {version, at::get_cpu_capability(), gemm_library(), at::get_num_threads()}; }
 
 nlohmann::ordered_json environment_json(Machine const& machine) {
   utsname system = {};
@@ -57,6 +65,7 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
       {"cpu", cpu_name()},
       {"cpu_capability", machine.cpu_capability},
+      {"gemm", machine.gemm},
       {"cores", std::thread::hardware_concurrency()},
       {"threads", machine.threads},
       {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
@@ -74,11 +83,11 @@ double measure_peak_flops() {
   at::NoGradGuard const no_grad;
   constexpr int64_t n = 768;
   at::Tensor const a = at::ones({n, n}), b = at::ones({n, n});
-  at::mm(a, b);  // starts the threads
+  gemm(a, b);  // starts the threads
   double best = 1e9;
   for (int repeat = 0; repeat < 4; ++repeat) {
     auto const start = std::chrono::steady_clock::now();
-    at::mm(a, b);
+    gemm(a, b);
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return 2.0 * n * n * n / best;

@@ -8,7 +8,7 @@
 
 namespace isobath {
 
-// 0: all the cores this process may use. Call before any work.
+// Threads (0: all the cores this process may use) and, with glibc, an allocator that keeps what was freed. Call before any work.
 void set_threads(int64_t threads);
 Machine this_machine(std::string const& version);
 nlohmann::ordered_json environment_json(Machine const& machine);

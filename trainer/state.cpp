@@ -47,6 +47,7 @@ Json to_json(TrainState const& state) {
       {"machine",
        {{"version", state.machine.version},
         {"cpu_capability", state.machine.cpu_capability},
+        {"gemm", state.machine.gemm},
         {"threads", state.machine.threads}}},
       {"segments", std::move(segments)},
   };
@@ -77,6 +78,7 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     Json const& machine = object.at("machine");
     machine.at("version").get_to(state.machine.version);
     machine.at("cpu_capability").get_to(state.machine.cpu_capability);
+    machine.at("gemm").get_to(state.machine.gemm);
     machine.at("threads").get_to(state.machine.threads);
     for (Json const& item : object.at("segments")) {
       Segment& segment = state.segments.emplace_back();

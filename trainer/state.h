@@ -13,6 +13,7 @@ namespace isobath {
 struct Machine {
   std::string version;         // of isobath
   std::string cpu_capability;  // the vector instructions LibTorch's kernels use
+  std::string gemm;            // the library that multiplies matrices
   int64_t threads = 0;
   bool operator==(Machine const&) const = default;
 };

@@ -167,6 +167,7 @@ void Trainer::resume(Found const& found) {
   };
   compare("version", state_.machine.version, machine_.version);
   compare("CPU capability", state_.machine.cpu_capability, machine_.cpu_capability);
+  compare("matrix products by", state_.machine.gemm, machine_.gemm);
   compare("threads", std::to_string(state_.machine.threads), std::to_string(machine_.threads));
   compare("micro-batch tokens", std::to_string(state_.micro_batch_tokens), std::to_string(micro_batch_tokens));
   if (!differences.empty()) log_warning("the continuation will not be bit-exact: " + differences);
@@ -216,6 +217,7 @@ void Trainer::write_run_record() {
       {"tokenizer", data_.tokenizer->fingerprint()},
       {"threads", machine_.threads},
       {"cpu_capability", machine_.cpu_capability},
+      {"gemm", machine_.gemm},
   });
 }
 

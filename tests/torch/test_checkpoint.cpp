@@ -1,6 +1,7 @@
 #include "trainer/checkpoint.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -108,6 +109,17 @@ TEST_CASE("recovery goes back to the newest whole checkpoint and sets damaged on
   CHECK(list_checkpoints(scratch.path()).size() == 2);  // nothing is touched when nothing can be saved
 }
 
+TEST_CASE("a checkpoint of a newer format is left alone, and nothing older is taken instead") {
+  Scratch const scratch;
+  for (int64_t step : {5, 10}) make_checkpoint(scratch.path(), step);
+  fs::path const manifest = scratch / "step-00000010" / "manifest.json";
+  std::string text = read_file(manifest);
+  text.replace(text.find("\"version\": 1"), 12, "\"version\": 2");
+  write_file_atomic(manifest, text);
+  CHECK_THROWS_WITH(recover_newest_checkpoint(scratch.path()), Catch::Matchers::ContainsSubstring("format version 2"));
+  CHECK(list_checkpoints(scratch.path()).size() == 2);
+}
+
 TEST_CASE("pruning keeps the newest and the protected") {
   Scratch const scratch;
   for (int64_t step = 1; step <= 6; ++step) make_checkpoint(scratch.path(), step);
@@ -151,7 +163,7 @@ TEST_CASE("a training state survives JSON exactly") {
   state.train_seconds = 0.1 + 0.2;
   state.best_loss = 2.345678901234567;
   state.finished = true;
-  state.machine = {"1.2.3", "AVX2", 3};
+  state.machine = {"1.2.3", "AVX2", "BLAS", 3};
   state.segments = {{0, 10, {}}, {5, 20, {"train.lr: 1 -> 2"}}};
   std::string const text = to_json(state).dump();
   TrainState const back = state_from_json(text, "here");

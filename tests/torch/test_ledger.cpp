@@ -1,0 +1,82 @@
+// The ledger against the matrix products that really happen, as LibTorch's own profiler hook sees them.
+
+#include <ATen/ATen.h>
+#include <ATen/record_function.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <string>
+
+#include "model/plan.h"
+#include "reference.h"
+
+using namespace isobath;
+using namespace isobath::test;
+
+namespace {
+
+int64_t counted_flops = 0;
+
+// 2 M N K of every product between a weight and rows. fp64 models multiply through these operators alone, and attention through
+// another one, which does not count here.
+std::unique_ptr<at::ObserverContext> count(at::RecordFunction const& function) {
+  std::string const name = function.name();
+  bool const adds = name == "aten::addmm" || name == "aten::addmm_";
+  if (!adds && name != "aten::mm" && name != "aten::mv" && name != "aten::ger") return nullptr;
+  at::Tensor const a = function.inputs()[adds ? 1 : 0].toTensor(), b = function.inputs()[adds ? 2 : 1].toTensor();
+  counted_flops += 2 * a.numel() * (name == "aten::mv" ? 1 : b.size(-1));  // ger: a router's score, backwards
+  return nullptr;
+}
+
+class Counter {
+ public:
+  Counter() : handle_(at::addThreadLocalCallback(at::RecordFunctionCallback(count).needsInputs(true).scopes({at::RecordScope::FUNCTION}))) {
+    counted_flops = 0;
+  }
+  ~Counter() { at::removeCallback(handle_); }
+  int64_t flops() const { return counted_flops; }
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+// The ledger without attention's part.
+int64_t linear_flops(Shape const& shape, int64_t B, int64_t T) {
+  Ledger ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+  ledger.pair = 0;
+  return ledger.forward(B, T, planned_work(shape.model, shape.depth, B, T));
+}
+
+}  // namespace
+
+TEST_CASE("the ledger's linear FLOPs are the matrix products of a forward pass, exactly", "[ledger]") {
+  auto const kind = GENERATE("dense", "mod");
+  auto const causal = GENERATE("none", "bce", "predictor");
+  auto const mlp = GENERATE("swiglu", "gelu");
+  auto const kv_heads = GENERATE(1, 2);
+  Shape shape = small_shape(kind);
+  shape.depth.causal = causal;
+  shape.model.mlp = mlp;
+  shape.model.heads = 2;
+  shape.model.kv_heads = kv_heads;
+  INFO(kind << ' ' << causal << ' ' << mlp << ' ' << kv_heads);
+  auto model = make_model(shape);
+  at::NoGradGuard const no_grad;
+  at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
+  Counter const counter;
+  model->loss_sum(model->forward({tokens, {}, {}}, Routing::topk, {}), tokens);
+  CHECK(counter.flops() == linear_flops(shape, 3, 24));
+}
+
+TEST_CASE("a training step multiplies three times what a forward pass does, exactly", "[ledger]") {
+  // `none`: a predictor's input is detached, so that its backward pass is cheaper than the convention says.
+  auto const kind = GENERATE("dense", "mod");
+  Shape shape = small_shape(kind);
+  shape.depth.causal = "none";
+  auto model = make_model(shape);
+  at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
+  Counter const counter;
+  model->loss_sum(model->forward({tokens, {}, {}}, Routing::topk, {}), tokens).backward();
+  INFO(kind);
+  CHECK(counter.flops() == 3 * linear_flops(shape, 3, 24));
+}
