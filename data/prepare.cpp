@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/units.h"
 #include "data/bpe_tokenizer.h"
+#include "data/byte_reader.h"
 #include "data/cache.h"
 #include "data/corpus.h"
 #include "data/parallel_encoder.h"
@@ -209,11 +210,14 @@ std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const& config, TokenizerCon
 SourceSummary summarize_sources(DataConfig const& config) {
   Corpus const corpus(config);
   SourceSummary summary;
-  for (auto const* files : {&corpus.files(), &corpus.valid_files()}) {
-    ReadCounts const counts = count_files(*files);
+  auto const add = [&](std::vector<SourceFile> const& files, int64_t& bytes) {
+    ReadCounts const counts = count_files(files);
     summary.files += counts.files;
-    summary.bytes += counts.bytes;
-  }
+    bytes += counts.bytes;
+    summary.compressed_files += std::count_if(files.begin(), files.end(), [](SourceFile const& file) { return without_compression(file.path) != file.path; });
+  };
+  add(corpus.files(), summary.bytes);
+  add(corpus.valid_files(), summary.valid_bytes);
   return summary;
 }
 

@@ -28,7 +28,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const&, TokenizerConfig con
 
 // What prepare_data would read: files after globbing, and their bytes on disk. For `plan`.
 struct SourceSummary {
-  int64_t files = 0, bytes = 0;
+  int64_t files = 0, compressed_files = 0;
+  int64_t bytes = 0, valid_bytes = 0;  // of data.sources, of data.valid_sources
 };
 SourceSummary summarize_sources(DataConfig const&);
 

@@ -49,9 +49,11 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
   return passes * plan.forward() * (due * tokens(eval.tokens) + tokens(eval.final_tokens));
 }
 
-void warn(ArmPlan& plan, DataSize const& data) {
+void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
   if (plan.steps < 500)
     plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
+  if (schedule.warmup() > 0.5)
+    plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
   if (plan.epochs > 1)
     plan.warnings.push_back(
         fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
@@ -76,17 +78,23 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   SourceSummary const summary = summarize_sources(data);
   auto bytes = static_cast<double>(summary.bytes);
   if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
+  double const valid_bytes =
+      data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
+  double const train_bytes = data.valid_sources.empty() ? bytes - valid_bytes : bytes;
+  std::string const text = fmt::format("{} files, {}", summary.files, format_bytes(train_bytes + valid_bytes));
   DataSize size;
   double per_token = 1;
   if (tokenizer.kind == "byte") {
-    size.note = fmt::format("{} files, {}, one token a byte", summary.files, format_bytes(bytes));
+    size.note = text + ", one token a byte";
   } else {
     per_token = guessed_bytes_per_token(planned_vocab_size(tokenizer));
-    size.note = fmt::format("{} files, {}, at a guessed {:.1f} bytes a token (--data prepares the text and counts)",
-                            summary.files, format_bytes(bytes), per_token);
+    size.note = text + fmt::format(", at a guessed {:.1f} bytes a token (--data prepares the text and counts)", per_token);
   }
-  size.valid_tokens = bytes / per_token * (data.valid_sources.empty() ? data.valid_fraction : 0);
-  size.train_tokens = bytes / per_token - size.valid_tokens;
+  if (summary.compressed_files > 0)
+    size.note += fmt::format("; {} of the files are compressed and counted as they lie on disk: there is more text than "
+                             "this (--data counts it)", summary.compressed_files);
+  size.valid_tokens = valid_bytes / per_token;
+  size.train_tokens = train_bytes / per_token;
   return size;
 }
 
@@ -135,7 +143,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth);
-  warn(plan, data);
+  warn(plan, schedule, data);
   return plan;
 }
 

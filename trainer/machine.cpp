@@ -43,15 +43,17 @@ std::string utc_now() {
 void set_threads(int64_t threads) {
   int64_t const cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : cores));
+}
+
+void keep_freed_memory() {
 #if defined(__GLIBC__)
-  // Every step allocates the same tensors: memory given back to the system would be fetched and zeroed again, page by page.
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
   mallopt(M_TOP_PAD, 64 << 20);
 #endif
 }
 
-Machine this_machine(std::string const& version) { return {version, at::get_cpu_capability(), gemm_library(), at::get_num_threads()}; }
+Machine this_machine(std::string const& version) { return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads()}; }
 
 nlohmann::ordered_json environment_json(Machine const& machine) {
   utsname system = {};
@@ -60,7 +62,7 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
   ::sysinfo(&memory);
   return {
       {"isobath", machine.version},
-      {"libtorch", TORCH_VERSION},
+      {"libtorch", machine.libtorch},
       {"compiler", __VERSION__},
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
       {"cpu", cpu_name()},

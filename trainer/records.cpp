@@ -68,6 +68,7 @@ Json train_record(TrainState const& state, WindowReading const& reading, double 
   record["data_wait_s"] = state.data_wait_seconds;
   record["tokens_per_s"] = finite_or_null(speed.tokens_per_s);
   record["mfu"] = finite_or_null(speed.mfu);
+  record["mfu_6n"] = finite_or_null(speed.mfu_6n);
   record["memory_bytes"] = peak_memory_bytes();
   record["skipped_steps"] = reading.skipped;
   if (!reading.routing.capacity.empty()) {

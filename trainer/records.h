@@ -21,7 +21,8 @@ WindowReading read_window(Window const& window, int64_t tokens);
 
 struct Speed {
   double tokens_per_s = 0;
-  double mfu = 0;  // share of the machine's measured matrix-product speed
+  double mfu = 0;     // share of the machine's measured matrix-product speed, by the ledger
+  double mfu_6n = 0;  // the same by the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
 };
 
 nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed);

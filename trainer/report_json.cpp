@@ -40,11 +40,10 @@ ordered_json run_json(RunResult const& run) {
   for (ValidationPoint const& point : run.curve) curve.push_back(point_json(point));
   ValidationPoint const& last = run.result;
   return {{"seed", run.config.seed},
-          {"folder", run.folder.string()},
           {"steps", run.step},
           {"train_flops", run.train_flops},
           {"time_s", run.time_s},
-          {"step_time_s", run.step_time_s},
+          {"step_time_s", finite(run.step_time_s)},
           {"peak_memory_bytes", run.memory_bytes},
           {"capacity_causal", list(last.capacity)},
           {"router_precision", list(last.precision)},
@@ -76,8 +75,8 @@ ordered_json arm_json(ArmResult const& arm) {
           {"loss_causal", spread_json(arm.loss_causal)},
           {"bits_per_byte_topk", spread_json(arm.bits_per_byte_topk)},
           {"bits_per_byte_causal", spread_json(arm.bits_per_byte_causal)},
-          {"step_time_s", {{"median", arm.step_time_s}}},
-          {"tokens_per_s", arm.tokens_per_s},
+          {"step_time_s", {{"median", finite(arm.step_time_s)}}},
+          {"tokens_per_s", finite(arm.tokens_per_s)},
           {"time_s", arm.time_s},
           {"peak_memory_bytes", arm.peak_memory_bytes},
           {"kv_bytes_per_token", arm.kv_bytes_per_token},
@@ -100,8 +99,12 @@ ordered_json report_json(Report const& report) {
   ordered_json arms = ordered_json::array(), pairs = ordered_json::array();
   for (ArmResult const& arm : report.arms) arms.push_back(arm_json(arm));
   for (Pair const& pair : report.pairs) pairs.push_back(pair_json(pair));
+  ordered_json environment = ordered_json::object();
+  if (!report.arms.empty()) environment = report.arms.front().runs.front().environment;
   return {{"format", 1},
           {"name", report.name},
+          {"command", report.command},
+          {"environment", std::move(environment)},
           {"headline", report.headline},
           {"best_dense", report.best_dense},
           {"challenger", report.challenger},

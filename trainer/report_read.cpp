@@ -77,8 +77,8 @@ void take(json const& record, RunResult& run) {
     run.tokens = integer(record, "tokens");
     run.train_flops = integer(record, "train_flops_total");
     run.time_s = number(record, "time_s", 0);
-    run.step_time_s = number(record, "step_time_s_median", 0);
-    run.tokens_per_s = number(record, "tokens_per_s", 0);
+    run.step_time_s = number(record, "step_time_s_median");
+    run.tokens_per_s = number(record, "tokens_per_s");
     run.memory_bytes = integer(record, "memory_bytes");
   }
 }

@@ -4,11 +4,21 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/error.h"
+#include "core/units.h"
+
 namespace isobath {
 
 Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch)
     : train_(train), step_flops_(step_flops), steps_per_epoch_(steps_per_epoch) {
-  total_steps_ = std::max<int64_t>(1, std::llround(steps_of(train.budget)));
+  constexpr double most_flops = int64_t{1} << 62;  // counted exactly, as an integer
+  double const steps = steps_of(train.budget), most_steps = most_flops / static_cast<double>(std::max<int64_t>(1, step_flops));
+  if (!(steps <= most_steps)) {
+    throw Error(ExitCode::config, "train.budget = " + format_duration(train.budget) + " is " + format_si(steps) + " steps of " +
+                                      format_si(static_cast<double>(step_flops)) + " FLOPs; at most " + format_si(most_flops) +
+                                      " FLOPs can be counted");
+  }
+  total_steps_ = std::max<int64_t>(1, std::llround(steps));
   double const total = static_cast<double>(total_steps_);
   warmup_ = std::clamp(steps_of(train.warmup) / total, 0.0, 1.0);
   decay_ = std::clamp(steps_of(train.decay) / total, 0.0, 1.0 - warmup_);

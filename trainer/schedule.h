@@ -9,12 +9,13 @@ namespace isobath {
 
 class Schedule {
  public:
-  // step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
+  // Throws Error(config) when the budget is more than can be counted. step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
   Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
 
   int64_t total_steps() const { return total_steps_; }  // at least 1
   int64_t total_flops() const { return total_steps_ * step_flops_; }
   int64_t step_flops() const { return step_flops_; }
+  double warmup() const { return warmup_; }  // share of the run
 
   // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
   double progress(int64_t step, int64_t realised_flops) const;

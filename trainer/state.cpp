@@ -34,7 +34,6 @@ Json to_json(TrainState const& state) {
       {"window_seconds", state.window_seconds},
       {"train_seconds", state.train_seconds},
       {"data_wait_seconds", state.data_wait_seconds},
-      {"last_loss", number(state.last_loss)},
       {"best_loss", number(state.best_loss)},
       {"best_step", state.best_step},
       {"validated_step", state.validated_step},
@@ -42,10 +41,11 @@ Json to_json(TrainState const& state) {
       {"finished", state.finished},
       {"seed", state.seed},
       {"micro_batch_tokens", state.micro_batch_tokens},
-      {"data_tokens", state.data_tokens},
+      {"data_key", state.data_key},
       {"tokenizer_fingerprint", state.tokenizer_fingerprint},
       {"machine",
        {{"version", state.machine.version},
+        {"libtorch", state.machine.libtorch},
         {"cpu_capability", state.machine.cpu_capability},
         {"gemm", state.machine.gemm},
         {"threads", state.machine.threads}}},
@@ -65,7 +65,6 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);
     object.at("data_wait_seconds").get_to(state.data_wait_seconds);
-    state.last_loss = number_or(object, "last_loss", state.last_loss);
     state.best_loss = number_or(object, "best_loss", state.best_loss);
     object.at("best_step").get_to(state.best_step);
     object.at("validated_step").get_to(state.validated_step);
@@ -73,10 +72,11 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     object.at("finished").get_to(state.finished);
     object.at("seed").get_to(state.seed);
     object.at("micro_batch_tokens").get_to(state.micro_batch_tokens);
-    object.at("data_tokens").get_to(state.data_tokens);
+    object.at("data_key").get_to(state.data_key);
     object.at("tokenizer_fingerprint").get_to(state.tokenizer_fingerprint);
     Json const& machine = object.at("machine");
     machine.at("version").get_to(state.machine.version);
+    machine.at("libtorch").get_to(state.machine.libtorch);
     machine.at("cpu_capability").get_to(state.machine.cpu_capability);
     machine.at("gemm").get_to(state.machine.gemm);
     machine.at("threads").get_to(state.machine.threads);

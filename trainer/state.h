@@ -12,6 +12,7 @@ namespace isobath {
 // What bit-exact resume depends on besides the program and its input.
 struct Machine {
   std::string version;         // of isobath
+  std::string libtorch;
   std::string cpu_capability;  // the vector instructions LibTorch's kernels use
   std::string gemm;            // the library that multiplies matrices
   int64_t threads = 0;
@@ -34,7 +35,6 @@ struct TrainState {
   double window_seconds = 0;
   double train_seconds = 0;     // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;
-  double last_loss = std::numeric_limits<double>::quiet_NaN();
   double best_loss = std::numeric_limits<double>::infinity();
   int64_t best_step = -1;
   int64_t validated_step = -1;     // last step whose due validation was done
@@ -42,7 +42,7 @@ struct TrainState {
   bool finished = false;
   int64_t seed = 0;                // all randomness is keyed by it and by counters above: there is no generator state
   int64_t micro_batch_tokens = 0;
-  int64_t data_tokens = 0;         // size of the training stream: the data order is a function of it
+  std::string data_key;            // of the prepared text: a hash of its content
   std::string tokenizer_fingerprint;
   Machine machine;
   std::vector<Segment> segments;

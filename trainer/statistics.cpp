@@ -54,7 +54,7 @@ Spread spread(std::vector<double> const& values) {
 }
 
 double median(std::vector<double> values) {
-  if (values.empty()) return 0;
+  if (values.empty()) return std::nan("");
   std::sort(values.begin(), values.end());
   size_t const half = values.size() / 2;
   return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;

@@ -14,7 +14,7 @@ struct Spread {
   int64_t n = 0;
 };
 Spread spread(std::vector<double> const& values);
-double median(std::vector<double> values);  // 0 when empty
+double median(std::vector<double> values);  // NaN when empty
 
 double student_t_cdf(double t, double degrees);
 double student_t_quantile(double p, double degrees);  // the t below which a share p lies

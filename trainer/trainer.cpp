@@ -120,6 +120,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
     throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) + " tokens: not one window of model.context = " +
                                     std::to_string(config.model.context) + "; give more data.sources");
   }
+  keep_freed_memory();
   model_.train();
   peak_flops_ = measure_peak_flops();
   if (found) {
@@ -136,7 +137,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
 void Trainer::start() {
   state_.seed = config_.seed;
   state_.micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
-  state_.data_tokens = train_stream_.size();
+  state_.data_key = data_.folder.filename().string();
   state_.tokenizer_fingerprint = data_.tokenizer->fingerprint();
   state_.machine = machine_;
   state_.segments = {{0, schedule_.total_steps(), {}}};
@@ -153,9 +154,10 @@ void Trainer::start() {
 void Trainer::resume(Found const& found) {
   state_ = found.state;
   std::string const where = found.folder.string();
-  if (state_.data_tokens != train_stream_.size() || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
-    throw Error(ExitCode::data, "the training text is not what " + where + " was trained on (" + std::to_string(train_stream_.size()) +
-                                    " tokens now, " + std::to_string(state_.data_tokens) + " then): restore it, or give this run another name=");
+  std::string const data_key = data_.folder.filename().string();
+  if (state_.data_key != data_key || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
+    throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " + state_.data_key +
+                                    " then): restore it, or give this run another name=");
   }
   restore_training(found.folder, model_, optimizers_, window_);
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " + std::to_string(schedule_.total_steps()));
@@ -166,6 +168,7 @@ void Trainer::resume(Found const& found) {
     if (before != now) differences += std::string(differences.empty() ? "" : ", ") + what + " " + before + " before, " + now + " now";
   };
   compare("version", state_.machine.version, machine_.version);
+  compare("LibTorch", state_.machine.libtorch, machine_.libtorch);
   compare("CPU capability", state_.machine.cpu_capability, machine_.cpu_capability);
   compare("matrix products by", state_.machine.gemm, machine_.gemm);
   compare("threads", std::to_string(state_.machine.threads), std::to_string(machine_.threads));
@@ -228,8 +231,10 @@ int Trainer::loop() {
     // Due at this step and not done yet: after a step, or before it in the process that stopped.
     std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
     if (stop_requested() == 0 && state_.validated_step != step && (last || schedule_.due(step, config_.eval.every))) {
-      if (validate(/*final=*/false) && state_.best_step == step && reason.empty()) reason = "best";
+      validate(/*final=*/false);
     }
+    // Asked of the state, not of the validation above: a signal may have come between the two.
+    if (reason.empty() && state_.best_step == step && state_.checkpointed_step != step) reason = "best";
     // The curve above is measured on the same text at every step; the result is measured on eval.final_tokens.
     bool const measured = last && stop_requested() == 0 && validate(/*final=*/true);
     if (int const signal = stop_requested(); signal != 0 && !measured) {
@@ -239,8 +244,8 @@ int Trainer::loop() {
     }
     if (last) {
       state_.finished = true;
-      save("final");
       write_depth_text(run_.root() / "depth_text.json", model_, valid_stream_, *data_.tokenizer, config_.data.isolate_documents);
+      save("final");
       finish("finished");
       return 0;
     }
@@ -280,6 +285,9 @@ void Trainer::log_window(double learning_rate) {
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
   speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_;
+  ModelConfig const& model = config_.model;
+  auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
+  speed.mfu_6n = speed.tokens_per_s * static_cast<double>(6 * parameters + 12 * model.layers * model.width * model.context) / peak_flops_;
   metrics_->write(train_record(state_, reading, learning_rate, speed));
   last_reading_ = reading;
   last_speed_ = speed;
@@ -355,7 +363,8 @@ void Trainer::finish(std::string const& status) {
   metrics_->write(end_record(state_, status, median_of(step_times_), seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_)));
   metrics_->sync();
   if (status == "finished") {
-    log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training; final checkpoint " +
+    log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
+             format_seconds(state_.data_wait_seconds) + " of it waiting for data; final checkpoint " +
              run_.checkpoint(state_.step).string());
   }
 }

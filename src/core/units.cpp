@@ -83,6 +83,7 @@ std::optional<Duration> parse_duration(std::string_view text) {
   std::optional<double> number = take_number(text);
   if (!number) return {};
   double const amount = *number * take_prefix(text);
+  if (!std::isfinite(amount)) return {};
   for (UnitName const& name : unit_names) {
     bool const plural = text.size() == name.text.size() + 1 && text.back() == 's' && text.starts_with(name.text) &&
                         name.unit != Unit::percent;

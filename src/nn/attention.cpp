@@ -27,7 +27,7 @@ struct CausalAttention : Function<CausalAttention> {
     auto const shape = shape_of(q, k, sequences);
     Tensor out = at::empty_like(q), log_sums = at::empty({q.size(0), shape.heads}, q.options());
     auto *to = out.mutable_data_ptr<float>(), *sums = log_sums.mutable_data_ptr<float>();
-    at::parallel_for(0, sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+    at::parallel_for(0, sequences * shape.heads, 1, [&](int64_t first, int64_t last) {
       kernels::attention(shape, floats(q), floats(k), floats(v), to, sums, first, last);
     });
     ctx->save_for_backward({q, k, v, out, log_sums});

@@ -10,7 +10,8 @@ namespace isobath::kernels {
 
 namespace {
 
-// Queries are taken in blocks; a block meets all keys up to its last query, whose scores stay in the first-level cache.
+// Queries are taken in blocks; a block meets all keys up to its last query. Its scores stay in the first-level cache up to some 500 keys, and
+// in the second-level one far beyond.
 constexpr int64_t block = 16;
 
 // The registers of an instruction set: `lanes` floats a vector; products are built from tiles of rows x vectors.
@@ -180,16 +181,10 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
   }
 }
 
-// Offsets of a work item: its key-value head, and the first query head of its group.
-struct Item {
-  Item(AttentionShape const& s, int64_t item)
-      : sequence(item / s.kv_heads), group(s.heads / s.kv_heads), first_head(item % s.kv_heads * group),
-        k(sequence * s.length * s.kv_heads * s.head_dim + item % s.kv_heads * s.head_dim) {}
-  int64_t q(AttentionShape const& s, int64_t head) const { return (sequence * s.length * s.heads + head) * s.head_dim; }
-  int64_t log(AttentionShape const& s, int64_t head) const { return sequence * s.length * s.heads + head; }
-
-  int64_t sequence, group, first_head, k;
-};
+// Where the first row of a head of a sequence lies.
+int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return (sequence * s.length * s.heads + head) * s.head_dim; }
+int64_t key_offset(AttentionShape const& s, int64_t sequence, int64_t kv_head) { return (sequence * s.length * s.kv_heads + kv_head) * s.head_dim; }
+int64_t log_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return sequence * s.length * s.heads + head; }
 
 ISOBATH_INLINE Head head_of(AttentionShape const& s) {
   return {s.length, s.head_dim, s.heads * s.head_dim, s.kv_heads * s.head_dim, 1.0 / std::sqrt(static_cast<double>(s.head_dim))};
@@ -200,11 +195,11 @@ ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float
                                   int64_t last) {
   Head const head = head_of(s);
   std::vector<float> k_transposed, scores(static_cast<size_t>(block * padded(s.length)));
-  for (int64_t index = first; index < last; ++index) {
-    Item const item(s, index);
-    transpose(k + item.k, head.k_row, s.length, s.head_dim, k_transposed);
-    for (int64_t h = item.first_head; h < item.first_head + item.group; ++h)
-      head_forward<R>(head, q + item.q(s, h), k_transposed, v + item.k, out + item.q(s, h), log_sums + item.log(s, h), s.heads, scores);
+  for (int64_t item = first; item < last; ++item) {
+    int64_t const sequence = item / s.heads, h = item % s.heads;
+    int64_t const at_q = query_offset(s, sequence, h), at_k = key_offset(s, sequence, h / (s.heads / s.kv_heads));
+    transpose(k + at_k, head.k_row, s.length, s.head_dim, k_transposed);
+    head_forward<R>(head, q + at_q, k_transposed, v + at_k, out + at_q, log_sums + log_offset(s, sequence, h), s.heads, scores);
   }
 }
 
@@ -214,18 +209,20 @@ ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, floa
   Head const head = head_of(s);
   auto const size = static_cast<size_t>(block * padded(s.length));
   std::vector<float> k_transposed, v_transposed, scores(size), dscores(size);
-  for (int64_t index = first; index < last; ++index) {
-    Item const item(s, index);
-    transpose(k + item.k, head.k_row, s.length, s.head_dim, k_transposed);
-    transpose(v + item.k, head.k_row, s.length, s.head_dim, v_transposed);
+  int64_t const group = s.heads / s.kv_heads;
+  for (int64_t item = first; item < last; ++item) {
+    int64_t const sequence = item / s.kv_heads, kv_head = item % s.kv_heads, at_k = key_offset(s, sequence, kv_head);
+    transpose(k + at_k, head.k_row, s.length, s.head_dim, k_transposed);
+    transpose(v + at_k, head.k_row, s.length, s.head_dim, v_transposed);
     for (int64_t r = 0; r < s.length; ++r) {
-      std::fill_n(dk + item.k + r * head.k_row, s.head_dim, 0.0f);
-      std::fill_n(dv + item.k + r * head.k_row, s.head_dim, 0.0f);
+      std::fill_n(dk + at_k + r * head.k_row, s.head_dim, 0.0f);
+      std::fill_n(dv + at_k + r * head.k_row, s.head_dim, 0.0f);
     }
-    for (int64_t h = item.first_head; h < item.first_head + item.group; ++h)
-      head_backward<R>(head, q + item.q(s, h), k + item.k, k_transposed, v_transposed,
-                       {out + item.q(s, h), log_sums + item.log(s, h), dout + item.q(s, h), s.heads, dq + item.q(s, h), dk + item.k, dv + item.k},
-                       scores, dscores);
+    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      int64_t const at_q = query_offset(s, sequence, h);
+      head_backward<R>(head, q + at_q, k + at_k, k_transposed, v_transposed,
+                       {out + at_q, log_sums + log_offset(s, sequence, h), dout + at_q, s.heads, dq + at_q, dk + at_k, dv + at_k}, scores, dscores);
+    }
   }
 }
 

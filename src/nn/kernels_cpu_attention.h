@@ -1,5 +1,5 @@
 #pragma once
-// Causal attention in floats: no LibTorch, no threads (ops.cpp hands each thread a range of heads), one build with run-time dispatch to
+// Causal attention in floats: no LibTorch, no threads (attention.cpp hands each thread a range of heads), one build with run-time dispatch to
 // AVX-512, AVX2 or baseline. Tensors are contiguous: q, out and their gradients [sequences, length, heads, head_dim], k, v and theirs
 // [sequences, length, kv_heads, head_dim], so that neither transposing nor repeating of key-value heads is needed.
 
@@ -15,7 +15,8 @@ struct AttentionShape {
 };
 constexpr int64_t attention_head_dim_step = 16;
 
-// Work items are pairs (sequence, key-value head), numbered sequence * kv_heads + head; each writes its own part of the results.
+// Work items of the forward pass are pairs (sequence, head), of the backward pass pairs (sequence, key-value head), to whose gradients a group
+// of heads adds; numbered sequence * heads + head. Each writes its own part of the results.
 // log_sums [sequences, length, heads]: logarithm of the sum of exponentials of a row's scores, for the backward pass.
 void attention(AttentionShape const& shape, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first_item,
                int64_t last_item);

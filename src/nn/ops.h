@@ -1,6 +1,6 @@
 #pragma once
 // Every piece of arithmetic a model is made of, as free functions, so that a faster kernel can take a function's place without
-// touching a model. Float tensors on the CPU take the fused kernels of kernels_cpu.cpp; everything else (fp64, other devices) takes
+// touching a model. Float tensors on the CPU take the fused kernels of kernels_cpu*.cpp; everything else (fp64, other devices) takes
 // the plain composition of ATen operators, which is also the tests' reference.
 //
 // Shapes: B sequences, T time, K routed tokens, R packed rows, D width, H heads, G key-value heads, E head dim, F hidden, V vocabulary.

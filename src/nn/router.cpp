@@ -4,6 +4,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/clamp_min.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
@@ -87,10 +90,12 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
   at::Tensor const quantile = std::get<0>(score_BT.reshape({-1}).topk(score_BT.size(0) * K)).amin();
+  at::Tensor const finite = quantile.isfinite();  // a step that is not finite changes nothing, here as in the optimizer
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
-  threshold.select(0, 0).add_(rate * (quantile - threshold.select(0, 0)));
-  threshold.select(0, 1).add_(1);
+  at::Tensor const change = rate * (quantile - threshold.select(0, 0));
+  threshold.select(0, 0).add_(at::where(finite, change, at::zeros_like(change)));
+  threshold.select(0, 1).add_(finite);
 }
 
 }  // namespace isobath

@@ -167,6 +167,18 @@ TEST_CASE("prepare: compressed files and rows of .jsonl are read alike") {
   CHECK_THAT(error_of([&] { one("plain.zst", "not compressed at all"); }), ContainsSubstring("zstd"));
 }
 
+TEST_CASE("prepare: a summary keeps validation sources apart and says what is compressed") {
+  Scratch const scratch;
+  DataConfig config;
+  config.sources = {scratch.write("a.txt", std::string(1000, 'a')).string(), scratch.write("b.txt.zst", zstd(std::string(1000, 'b'))).string()};
+  config.valid_sources = {scratch.write("v.txt", std::string(70, 'v')).string()};
+  SourceSummary const summary = summarize_sources(config);
+  CHECK(summary.files == 3);
+  CHECK(summary.compressed_files == 1);
+  CHECK(summary.bytes == 1000 + static_cast<int64_t>(fs::file_size(scratch / "b.txt.zst")));
+  CHECK(summary.valid_bytes == 70);
+}
+
 TEST_CASE("prepare: a bad row names file and line") {
   Scratch const scratch;
   auto const complaint = [&](std::string const& second_row) {

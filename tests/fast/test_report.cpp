@@ -213,6 +213,8 @@ TEST_CASE("report: JSON carries every promised field") {
     write_run(root.path, "mod", seed, {.loss = 2.9 + 0.01 * static_cast<double>(seed), .routed = true});
   }
   write_file_atomic(root.path / "mod/seed-1/process.json", R"({"peak_memory_bytes": 123456789})");
+  write_file_atomic(root.path / "command.txt", "isobath compare e.yaml\n");
+  write_file_atomic(root.path / "dense/seed-1/environment.json", R"({"cpu": "slide rule", "threads": 2})");
   fs::path const page = write_report(read_report({root.path}), root.path);
   CHECK(page == root.path / "report.html");
   json const report = json::parse(read_file(root.path / "report.json"));
@@ -225,6 +227,8 @@ TEST_CASE("report: JSON carries every promised field") {
       CHECK(arm.contains(key));
       CHECK_FALSE(arm[key].is_null());
     }
+  CHECK(report["command"] == "isobath compare e.yaml");
+  CHECK(report["environment"]["cpu"] == "slide rule");
   json const& mod = report["arms"][1];
   CHECK(mod["loss_causal"]["mean"].get<double>() == Approx(2.915));
   CHECK(mod["loss_causal"]["std"].get<double>() == Approx(0.01 / std::sqrt(2.0)));

@@ -163,7 +163,7 @@ TEST_CASE("a training state survives JSON exactly") {
   state.train_seconds = 0.1 + 0.2;
   state.best_loss = 2.345678901234567;
   state.finished = true;
-  state.machine = {"1.2.3", "AVX2", "BLAS", 3};
+  state.machine = {"1.2.3", "2.11.0", "AVX2", "BLAS", 3};
   state.segments = {{0, 10, {}}, {5, 20, {"train.lr: 1 -> 2"}}};
   std::string const text = to_json(state).dump();
   TrainState const back = state_from_json(text, "here");

@@ -75,6 +75,18 @@ TEST_CASE("attention kernel", "[ops]") {
   CHECK(largest_relative_difference(far, ops::attend(30 * q, 30 * k, v, rows)) < 2e-3);
 }
 
+TEST_CASE("attention kernel on ragged rows", "[ops]") {
+  // 5, 0 and 17 rows of 20: packed to the left, padded on the right, the padding seen by nobody.
+  at::Tensor const mask = at::zeros({3, 20}, at::kBool);
+  for (int64_t t : {0, 2, 3, 8, 19}) mask[0][t] = true;
+  mask[2].narrow(0, 3, 17).fill_(true);
+  at::Tensor index;
+  Rows const rows = select_ragged(all_rows(3, 20, {}, {}, at::kCPU), mask, index);
+  REQUIRE(rows.count == 22);
+  compare({wave({22, 4, 16}, 1, 0), wave({22, 2, 16}, 1, 1), wave({22, 2, 16}, 1, 2)},
+          [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
+}
+
 TEST_CASE("a row that sees itself alone gets its own value", "[ops]") {
   at::Tensor const q = wave({3, 2, 16}, 3, 0).to(at::kFloat), v = wave({3, 1, 16}, 1, 2).to(at::kFloat);
   at::Tensor const out = ops::attend(q, q.narrow(1, 0, 1), v, all_rows(3, 1, {}, {}, at::kCPU));

@@ -4,9 +4,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cmath>
+#include <limits>
 
 #include "nn/layers.h"
 #include "nn/ops.h"
+#include "nn/router.h"
 #include "reference.h"
 
 using namespace isobath;
@@ -309,6 +312,19 @@ TEST_CASE("without a causal decision of its own a router learns a threshold that
     CHECK(capacity > 0.18);
     CHECK(capacity < 0.32);
   }
+}
+
+TEST_CASE("scores that are not finite leave the running threshold alone", "[routing]") {
+  Shape shape = small_shape();
+  shape.depth.causal = "none";
+  RouterImpl router(shape.model, shape.depth);
+  router.update_threshold(at::arange(8, at::kFloat).view({2, 4}), 1);
+  CHECK(router.threshold.equal(at::tensor({6.0f, 1.0f})));  // the two best of eight scores are 6 and 7
+  at::Tensor bad = at::zeros({2, 4});
+  bad[0][1] = std::nan("");
+  router.update_threshold(bad, 1);
+  router.update_threshold(at::full({2, 4}, std::numeric_limits<float>::infinity()), 1);
+  CHECK(router.threshold.equal(at::tensor({6.0f, 1.0f})));
 }
 
 TEST_CASE("isolated documents do not see each other", "[routing]") {

@@ -4,6 +4,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
+#include "core/error.h"
+
 using namespace isobath;
 
 namespace {
@@ -34,6 +36,16 @@ TEST_CASE("a budget in any unit becomes the nearest number of steps, at least on
   CHECK(steps(5'240, Unit::flop) == 10);
   CHECK(steps(5'260, Unit::flop) == 11);
   CHECK(steps(1, Unit::flop) == 1);
+}
+
+TEST_CASE("a budget that cannot be counted is refused, not wrapped around") {
+  TrainConfig train = hundred_steps();
+  for (Duration const budget : {Duration{1e30, Unit::flop}, Duration{1e19, Unit::flop}, Duration{1e18, Unit::step}, Duration{1e300, Unit::epoch}}) {
+    train.budget = budget;
+    CHECK_THROWS_AS(Schedule(train, 500, 12.5), Error);
+  }
+  train.budget = {4e18, Unit::flop};
+  CHECK(Schedule(train, 500, 12.5).total_flops() == 4'000'000'000'000'000'000);
 }
 
 TEST_CASE("warm-up rises linearly, cosine falls to min_lr and never rises") {

@@ -87,6 +87,7 @@ void add_bench(CLI::App& app) {
     LoadedConfig const loaded = load_config(target->path, target->overrides);
     settings->vocab_size = planned_vocab_size(loaded.config.tokenizer);
     set_threads(loaded.config.train.threads);
+    keep_freed_memory();
     std::vector<BenchResult> const results = bench_training(bench_arms(loaded, settings->vocab_size), *settings);
     if (*json) {
       std::printf("%s\n", to_json(results).dump(2).c_str());
