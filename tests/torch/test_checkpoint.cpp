@@ -163,6 +163,19 @@ TEST_CASE("a training state survives JSON exactly") {
   state.train_seconds = 0.1 + 0.2;
   state.best_loss = 2.345678901234567;
   state.finished = true;
+  // Every number differs, so that none can be lost or take another's place.
+  state.tokens = 8;
+  state.next_sample = 9;
+  state.window_steps = 10;
+  state.window_seconds = 11.5;
+  state.data_wait_seconds = 12.5;
+  state.best_step = 13;
+  state.validated_step = 14;
+  state.checkpointed_step = 15;
+  state.seed = 16;
+  state.micro_batch_tokens = 17;
+  state.data_key = "18";
+  state.tokenizer_fingerprint = "19";
   state.machine = {"1.2.3", "2.11.0", "AVX2", "BLAS", 3};
   state.segments = {{0, 10, {}}, {5, 20, {"train.lr: 1 -> 2"}}};
   std::string const text = to_json(state).dump();

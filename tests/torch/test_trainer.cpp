@@ -130,6 +130,22 @@ TEST_CASE("switching the predictor on leaves the language model's weights bit-id
   CHECK(shared > 20);
 }
 
+TEST_CASE("weight decay touches matrices, not norms, router vectors or biases") {
+  SmallText const text;
+  TrainConfig decay, none;
+  decay.weight_decay = 0.5;
+  none.weight_decay = 0;
+  SmallRun with(routed_depth("predictor"), decay), without(routed_depth("predictor"), none);
+  with.steps(text, 0, 1, {2, 0, 1});
+  without.steps(text, 0, 1, {2, 0, 1});
+  auto const a = weights_by_name(with.model), b = weights_by_name(without.model);
+  for (auto const& [name, tensor] : a) {
+    INFO(name);
+    bool const matrix = tensor.dim() == 2 && name.find("predictor") == std::string::npos;
+    CHECK(at::equal(tensor, b.at(name)) == !matrix);
+  }
+}
+
 TEST_CASE("gradients that are not finite are counted, in the window and in a row") {
   SmallText const text;
   SmallRun run(DepthConfig{});
