@@ -78,7 +78,7 @@ class BpeTokenizer : public Tokenizer {
   void read_piece(int id) {
     std::string const& piece = processor_.IdToPiece(id);
     if (processor_.IsControl(id) || processor_.IsUnknown(id)) return;  // they stand for no bytes
-    if (processor_.IsByte(id)) {  // "<0x41>"
+    if (processor_.IsByte(id)) {                                       // "<0x41>"
       unsigned byte = 0;
       if (piece.size() != 6 || std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16).ec != std::errc{}) {
         refuse("'" + piece + "' is no byte piece");

@@ -62,7 +62,8 @@ class GzipReader : public ByteReader {
 
 class ZstdReader : public ByteReader {
  public:
-  explicit ZstdReader(fs::path const& path) : path_(path), plain_(path), stream_(ZSTD_createDStream(), &ZSTD_freeDStream), buffer_(ZSTD_DStreamInSize()) {
+  explicit ZstdReader(fs::path const& path)
+      : path_(path), plain_(path), stream_(ZSTD_createDStream(), &ZSTD_freeDStream), buffer_(ZSTD_DStreamInSize()) {
     ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, 31);  // files made with `zstd --long=31` too
   }
   size_t read(char* out, size_t capacity) override {

@@ -127,17 +127,16 @@ std::optional<PreparedData> open_prepared(fs::path const& folder) {
 }
 
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config) {
-  Json const summary{{"format", prepared_format},
-                     {"sources", config.sources},
-                     {"valid_sources", config.valid_sources},
-                     {"documents", data.documents},
-                     {"duplicates_removed", data.duplicates_removed},
-                     {"tokenizer",
-                      {{"kind", data.tokenizer->kind()},
-                       {"vocab_size", data.tokenizer->vocab_size()},
-                       {"fingerprint", data.tokenizer->fingerprint()}}},
-                     {"train", describe(data.train, data.train_tokens, data.train_bytes)},
-                     {"valid", describe(data.valid, data.valid_tokens, data.valid_bytes)}};
+  Json const summary{
+      {"format", prepared_format},
+      {"sources", config.sources},
+      {"valid_sources", config.valid_sources},
+      {"documents", data.documents},
+      {"duplicates_removed", data.duplicates_removed},
+      {"tokenizer",
+       {{"kind", data.tokenizer->kind()}, {"vocab_size", data.tokenizer->vocab_size()}, {"fingerprint", data.tokenizer->fingerprint()}}},
+      {"train", describe(data.train, data.train_tokens, data.train_bytes)},
+      {"valid", describe(data.valid, data.valid_tokens, data.valid_bytes)}};
   write_file_atomic(folder / "data.json", summary.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -31,7 +31,8 @@ fs::path cache_root(DataConfig const& config);
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the file when `kind` is a path
 
 // Names, sizes and times of the files, and the settings.
-std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const&, TokenizerConfig const&);
+std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const&,
+                       TokenizerConfig const&);
 std::optional<std::string> read_index(fs::path const& root, std::string const& name);
 void write_index(fs::path const& root, std::string const& name, std::string const& key);
 

@@ -17,7 +17,8 @@ struct ReadCounts {
   int64_t generated_files = 0;  // of libtorch-headers: left out
 };
 
-// Calls `sink` for every document that is not empty, in order. Throws Error(data): unreadable file, or a .jsonl row without text (naming file:line).
+// Calls `sink` for every document that is not empty, in order. Throws Error(data): unreadable file, or a .jsonl row without text (naming
+// file:line).
 ReadCounts read_documents(std::vector<SourceFile> const& files, std::string const& text_key,
                           std::function<void(std::string_view text, SourceFile const& file)> const& sink);
 

@@ -18,9 +18,9 @@ Loader::Loader(TokenStream const& stream, int64_t length, uint64_t seed, bool or
     : stream_(stream), length_(length), seed_(seed), ordered_(ordered), isolate_(isolate_documents) {
   int64_t const needed = ordered ? 2 : length + 1;
   if (stream.size() < needed) {
-    throw Error(ExitCode::data, std::string(ordered ? "the validation text" : "the training text") + " has " + std::to_string(stream.size()) +
-                                    " tokens; model.context " + std::to_string(length) + " needs at least " + std::to_string(needed) +
-                                    " (more text or a shorter context)");
+    throw Error(ExitCode::data, std::string(ordered ? "the validation text" : "the training text") + " has " +
+                                    std::to_string(stream.size()) + " tokens; model.context " + std::to_string(length) +
+                                    " needs at least " + std::to_string(needed) + " (more text or a shorter context)");
   }
 }
 
@@ -86,10 +86,10 @@ struct Prefetcher::State {
   size_t depth;
   std::mutex mutex;
   std::condition_variable not_empty, not_full;
-  std::deque<Batch> ready;   // guarded, as are the next two
+  std::deque<Batch> ready;  // guarded, as are the next two
   std::exception_ptr error;
   bool stop = false;
-  double wait_seconds = 0;   // the consumer's
+  double wait_seconds = 0;  // the consumer's
   std::thread thread;
 
   State(Loader const& l, int64_t first, int64_t n, int d)

@@ -15,10 +15,10 @@ constexpr int64_t ignore_target = -100;
 struct Batch {
   int64_t sequences = 0, length = 0;
   std::vector<int64_t> tokens, targets, positions;
-  std::vector<int32_t> segments;   // document number inside the sequence, from 0
-  int64_t first_sample = 0;        // of the run: epoch * samples_per_epoch + index
-  int64_t target_count = 0;        // targets that are not ignore_target
-  bool isolated = false;           // positions restart and attention must stop at segment borders
+  std::vector<int32_t> segments;  // document number inside the sequence, from 0
+  int64_t first_sample = 0;       // of the run: epoch * samples_per_epoch + index
+  int64_t target_count = 0;       // targets that are not ignore_target
+  bool isolated = false;          // positions restart and attention must stop at segment borders
 };
 
 // Windows of `length` + 1 tokens over the concatenated token stream, `length` apart; the last, short window of the stream is dropped

@@ -11,8 +11,8 @@
 namespace isobath {
 namespace {
 
-constexpr size_t job_bytes = 256 << 10;   // enough that the lock is not noticed
-constexpr size_t most_bytes = 64 << 20;   // of text under way
+constexpr size_t job_bytes = 256 << 10;  // enough that the lock is not noticed
+constexpr size_t most_bytes = 64 << 20;  // of text under way
 
 // A stretch of one document.
 struct Item {
@@ -37,8 +37,8 @@ struct ParallelEncoder::State {
   Sink sink;
   std::mutex mutex;
   std::condition_variable work, done;
-  std::deque<std::shared_ptr<Job>> waiting;  // for a thread; guarded
-  bool stop = false;                         // guarded
+  std::deque<std::shared_ptr<Job>> waiting;    // for a thread; guarded
+  bool stop = false;                           // guarded
   std::deque<std::shared_ptr<Job>> under_way;  // in order; the submitting thread's
   size_t bytes_under_way = 0;
   std::shared_ptr<Job> open = std::make_shared<Job>();  // being filled

@@ -17,7 +17,7 @@ class ParallelEncoder {
   using Sink = std::function<void(int group, std::vector<int32_t>&& ids, int64_t bytes)>;
 
   ParallelEncoder(Tokenizer const& tokenizer, int threads, Sink sink);
-  ~ParallelEncoder();  // drops what was not handed over
+  ~ParallelEncoder();                            // drops what was not handed over
   void submit(int group, std::string document);  // waits while too much text is under way
   void finish();                                 // hands over the rest
 

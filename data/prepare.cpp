@@ -25,7 +25,8 @@ constexpr int64_t shard_tokens = int64_t{32} << 20;
 // Collects documents and writes a shard whenever enough have come together.
 class ShardSeries {
  public:
-  ShardSeries(fs::path folder, std::string name, Tokenizer const& tokenizer) : folder_(std::move(folder)), name_(std::move(name)), tokenizer_(tokenizer) {}
+  ShardSeries(fs::path folder, std::string name, Tokenizer const& tokenizer)
+      : folder_(std::move(folder)), name_(std::move(name)), tokenizer_(tokenizer) {}
 
   void add(std::vector<int32_t>&& ids, int64_t bytes) {
     auto const size = static_cast<int64_t>(ids.size()) + 1;
@@ -163,8 +164,7 @@ bool at_rest(Corpus const& corpus, int64_t now) {
 }
 
 PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer) {
-  int64_t const now =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  int64_t const now = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   fs::path const root = cache_root(config);
   Corpus corpus(config);
   std::string const name = index_name(corpus.files(), corpus.valid_files(), config, tokenizer);
@@ -214,7 +214,8 @@ SourceSummary summarize_sources(DataConfig const& config) {
     ReadCounts const counts = count_files(files);
     summary.files += counts.files;
     bytes += counts.bytes;
-    summary.compressed_files += std::count_if(files.begin(), files.end(), [](SourceFile const& file) { return without_compression(file.path) != file.path; });
+    summary.compressed_files +=
+        std::count_if(files.begin(), files.end(), [](SourceFile const& file) { return without_compression(file.path) != file.path; });
   };
   add(corpus.files(), summary.bytes);
   add(corpus.valid_files(), summary.valid_bytes);

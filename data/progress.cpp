@@ -38,7 +38,8 @@ void Progress::add(int64_t bytes) {
   std::string line = what_ + " " + format_bytes(static_cast<double>(bytes_));
   if (total_ > 0) {
     double const share = static_cast<double>(bytes_) / static_cast<double>(total_);
-    line += " of " + format_bytes(static_cast<double>(total_)) + " | eta " + format_seconds(seconds() * (1 - share) / std::max(share, 1e-9));
+    line +=
+        " of " + format_bytes(static_cast<double>(total_)) + " | eta " + format_seconds(seconds() * (1 - share) / std::max(share, 1e-9));
   }
   line += " | " + rate();
   terminal_is_live() ? live_line(line) : log_info(line);

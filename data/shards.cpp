@@ -139,8 +139,9 @@ TokenStream::TokenStream(std::vector<fs::path> const& shards) {
     shards_.emplace_back(path);
     auto const& [first, added] = std::pair(shards_.front().info(), shards_.back().info());
     if (first.tokenizer_fingerprint != added.tokenizer_fingerprint) {
-      throw Error(ExitCode::data, "token shards " + shards.front().string() + " and " + path.string() + " come from different tokenizers (" +
-                                      first.tokenizer_fingerprint + ", " + added.tokenizer_fingerprint + ")");
+      throw Error(ExitCode::data, "token shards " + shards.front().string() + " and " + path.string() +
+                                      " come from different tokenizers (" + first.tokenizer_fingerprint + ", " +
+                                      added.tokenizer_fingerprint + ")");
     }
     begins_.push_back(size_);
     size_ += added.tokens;

@@ -18,7 +18,8 @@ struct SourceFile {
 };
 
 // A source is a file, a folder (every file below it whose name does not start with '.'), a glob (*, ?, [], ** for any folders) or
-// "libtorch-headers". The order is that of the sources, sorted by relative path within one. Throws Error(data) naming a source without files.
+// "libtorch-headers". The order is that of the sources, sorted by relative path within one. Throws Error(data) naming a source without
+// files.
 std::vector<SourceFile> list_sources(std::vector<std::string> const& sources);
 
 }  // namespace isobath

@@ -14,9 +14,8 @@ namespace {
 using Indices = std::vector<size_t>;
 
 void sort_by_hash(Indices& indices, std::vector<DocumentUse> const& documents) {
-  std::sort(indices.begin(), indices.end(), [&](size_t a, size_t b) {
-    return documents[a].hash != documents[b].hash ? documents[a].hash < documents[b].hash : a < b;
-  });
+  std::sort(indices.begin(), indices.end(),
+            [&](size_t a, size_t b) { return documents[a].hash != documents[b].hash ? documents[a].hash < documents[b].hash : a < b; });
 }
 
 // Marks the first of identical documents as used (train_end = end = size); validation documents win over training ones.

@@ -15,12 +15,12 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   virtual std::vector<int32_t> encode(std::string_view bytes) const = 0;  // thread-safe
-  virtual std::string const& piece(int32_t id) const = 0;  // the bytes this id stands for; empty for document_end()
+  virtual std::string const& piece(int32_t id) const = 0;                 // the bytes this id stands for; empty for document_end()
   virtual int64_t vocab_size() const = 0;
-  virtual int32_t document_end() const = 0;                // closes every document in a token stream
-  virtual std::string fingerprint() const = 0;             // 16 hex digits: equal means same ids for same text
-  virtual std::string kind() const = 0;                    // "byte" | "bpe"
-  virtual std::string serialized() const = 0;              // content of a tokenizer.model file; load_tokenizer reads it back
+  virtual int32_t document_end() const = 0;     // closes every document in a token stream
+  virtual std::string fingerprint() const = 0;  // 16 hex digits: equal means same ids for same text
+  virtual std::string kind() const = 0;         // "byte" | "bpe"
+  virtual std::string serialized() const = 0;   // content of a tokenizer.model file; load_tokenizer reads it back
   std::string decode(std::span<int32_t const> ids) const;
 };
 

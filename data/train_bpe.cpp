@@ -152,11 +152,13 @@ std::unique_ptr<Tokenizer> train_bpe(std::vector<std::string> const& texts, int6
   if (!status.ok()) {
     std::string const why = status.ToString();
     bool const too_high = why.find("too high") != std::string::npos;
-    refuse(vocab_size, too_high ? "the " + std::to_string(words.characters()) + " characters of text hold too few different pieces; choose a smaller one"
+    refuse(vocab_size, too_high ? "the " + std::to_string(words.characters()) +
+                                      " characters of text hold too few different pieces; choose a smaller one"
                                 : "sentencepiece says: " + why);
   }
   auto tokenizer = bpe_tokenizer(model);
-  if (tokenizer->vocab_size() != vocab_size) refuse(vocab_size, "the text yields only " + std::to_string(tokenizer->vocab_size()) + " pieces");
+  if (tokenizer->vocab_size() != vocab_size)
+    refuse(vocab_size, "the text yields only " + std::to_string(tokenizer->vocab_size()) + " pieces");
   return tokenizer;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -66,13 +67,21 @@ class Peer {
  public:
   explicit Peer(std::string const& command) : command_(command) {
     int to_child[2], from_child[2];
-    if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0) throw Error(ExitCode::other, "cannot make a pipe for the peer");
+    if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0)
+      throw Error(ExitCode::other, "cannot make a pipe for the peer");
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, to_child[0], 0);
     posix_spawn_file_actions_adddup2(&actions, from_child[1], 1);
     char const* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
-    int const failed = posix_spawn(&pid_, "/bin/sh", &actions, nullptr, const_cast<char* const*>(arguments), environ);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    sigset_t none;  // this process blocks the stop signals
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    int const failed = posix_spawn(&pid_, "/bin/sh", &actions, &attributes, const_cast<char* const*>(arguments), environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     close(to_child[0]);
     close(from_child[1]);
@@ -100,7 +109,8 @@ class Peer {
     std::string line;
     for (int c; (c = std::fgetc(out_)) != EOF && c != '\n';) line += static_cast<char>(c);
     nlohmann::json const answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!answer.is_object()) throw Error(ExitCode::other, "the peer '" + command_ + "' ended or answered '" + line + "' (its own message is above)");
+    if (!answer.is_object())
+      throw Error(ExitCode::other, "the peer '" + command_ + "' ended or answered '" + line + "' (its own message is above)");
     return answer;
   }
 
@@ -118,14 +128,19 @@ std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, Bench
   for (BenchArm const& arm : arms) {
     Config const& c = arm.config;
     subjects.push_back(std::make_unique<Subject>(arm, settings.vocab_size));
-    results.push_back({arm.name, {}, planned_train_flops(c.model, c.depth, settings.vocab_size, c.train.batch_tokens / c.model.context, c.model.context), {}});
+    results.push_back({arm.name,
+                       {},
+                       planned_train_flops(c.model, c.depth, settings.vocab_size, c.train.batch_tokens / c.model.context, c.model.context),
+                       {}});
   }
   std::unique_ptr<Peer> peer;
   if (!settings.peer.empty()) {
     peer = std::make_unique<Peer>(settings.peer);
     results.push_back({"peer", {}, 0, {}});
   }
-  auto const run = [&](size_t i, int steps) { return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peer->seconds_per_step(steps); };
+  auto const run = [&](size_t i, int steps) {
+    return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peer->seconds_per_step(steps);
+  };
 
   for (size_t i = 0; i < results.size(); ++i) run(i, 1);
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {

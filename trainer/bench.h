@@ -16,9 +16,9 @@ struct BenchArm {
 
 struct BenchResult {
   std::string name;
-  std::vector<double> step_s;          // one per repeat
-  int64_t train_flops_per_step = 0;    // 0: not by this ledger (a peer)
-  std::vector<double> speedup;         // of the baseline's time over this arm's, one per repeat
+  std::vector<double> step_s;        // one per repeat
+  int64_t train_flops_per_step = 0;  // 0: not by this ledger (a peer)
+  std::vector<double> speedup;       // of the baseline's time over this arm's, one per repeat
 };
 
 struct BenchSettings {
@@ -28,7 +28,8 @@ struct BenchSettings {
   std::string peer;  // shell command of a child that answers "run N" with {"seconds_per_step": ...}; empty: none
 };
 
-// The first arm is the baseline of every speedup. Random tokens; one warm-up step each; a peer comes last. Throws Error(other) when the peer fails.
+// The first arm is the baseline of every speedup. Random tokens; one warm-up step each; a peer comes last. Throws Error(other) when the
+// peer fails.
 std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings);
 
 }  // namespace isobath

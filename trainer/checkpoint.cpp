@@ -98,9 +98,11 @@ std::vector<ManifestFile> verify_checkpoint(fs::path const& folder) {
     if (!fs::is_regular_file(path)) throw DamagedCheckpoint(folder, file.name + " is missing");
     auto const size = static_cast<int64_t>(fs::file_size(path));
     if (size != file.size) {
-      throw DamagedCheckpoint(folder, file.name + " has " + std::to_string(size) + " bytes, its manifest says " + std::to_string(file.size));
+      throw DamagedCheckpoint(folder,
+                              file.name + " has " + std::to_string(size) + " bytes, its manifest says " + std::to_string(file.size));
     }
-    if (hex(checksum_file(path)) != file.checksum) throw DamagedCheckpoint(folder, "the content of " + file.name + " does not match its checksum");
+    if (hex(checksum_file(path)) != file.checksum)
+      throw DamagedCheckpoint(folder, "the content of " + file.name + " does not match its checksum");
   }
   return files;
 }
@@ -147,7 +149,8 @@ std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints) {
       fs::remove_all(aside, ignored);
       rename_folder(bad, aside);
     }
-    if (!damaged.empty()) log_warning("going back to the older checkpoint " + folder->string() + ":" + reasons + "\n  (set aside as *.damaged)");
+    if (!damaged.empty())
+      log_warning("going back to the older checkpoint " + folder->string() + ":" + reasons + "\n  (set aside as *.damaged)");
     return *folder;
   }
   if (damaged.empty()) return std::nullopt;

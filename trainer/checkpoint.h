@@ -26,9 +26,9 @@ struct ManifestFile {
 // Compares every file with manifest.json. Throws Error(checkpoint) naming the first file that is missing, cut short or changed.
 std::vector<ManifestFile> verify_checkpoint(fs::path const& folder);
 
-std::string checkpoint_name(int64_t step);                                      // "step-00002000"
-std::optional<int64_t> checkpoint_step(fs::path const& folder);                 // nullopt when it is no such name
-std::vector<fs::path> list_checkpoints(fs::path const& checkpoints);            // ascending by step, not verified
+std::string checkpoint_name(int64_t step);                            // "step-00002000"
+std::optional<int64_t> checkpoint_step(fs::path const& folder);       // nullopt when it is no such name
+std::vector<fs::path> list_checkpoints(fs::path const& checkpoints);  // ascending by step, not verified
 
 // The newest whole checkpoint. A damaged newer one is reported and set aside as NAME.damaged, for a person to look at. nullopt when
 // there is none at all; throws Error(checkpoint) when there are some and none is whole, or when one is of a newer format.

@@ -83,7 +83,8 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
 
   std::vector<int64_t> piece_bytes(static_cast<size_t>(tokenizer.vocab_size()));
-  for (size_t id = 0; id < piece_bytes.size(); ++id) piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
+  for (size_t id = 0; id < piece_bytes.size(); ++id)
+    piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
 
   // A dense model has one routing only.
   bool const dense = make_ledger(model.model_config(), model.depth_config(), model.vocab_size()).routed_layers == 0;

@@ -17,14 +17,14 @@ struct EvalSettings {
   int64_t tokens = 0;            // 0: all
   int64_t micro_sequences = 8;
   bool isolate_documents = false;
-  uint64_t seed = 1;             // of random routers
+  uint64_t seed = 1;  // of random routers
 };
 
 struct RoutingResult {
-  double loss = 0;            // nats per token
+  double loss = 0;  // nats per token
   double bits_per_byte = 0;
-  double forward_flops_per_token = 0;  // of what ran
-  std::vector<double> capacity;        // per routed layer: share of the tokens that ran
+  double forward_flops_per_token = 0;     // of what ran
+  std::vector<double> capacity;           // per routed layer: share of the tokens that ran
   std::vector<double> precision, recall;  // of the causal decision against top-k; NaN where nothing was decided or picked
 };
 

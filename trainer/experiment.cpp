@@ -26,14 +26,13 @@ Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, 
                std::vector<std::string> path) {
   ArmConfig const& arm = find_arm(base.config, name, path.empty() ? "compare" : "match of arm '" + path.back() + "'");
   if (std::find(path.begin(), path.end(), name) != path.end())
-    throw Error(ExitCode::config, "compare.arms: '" + name + "' is matched to itself" +
-                                      (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
+    throw Error(ExitCode::config,
+                "compare.arms: '" + name + "' is matched to itself" + (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
   path.push_back(name);
   Config config = arm_config(base, name, seed).config;
   if (!arm.match.forward_flops_of.empty()) {
     Config const target = resolve(base, arm.match.forward_flops_of, seed, vocab_size, path);
-    int64_t const flops =
-        planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
+    int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
     config.model = match_forward_flops(config.model, config.depth, vocab_size(config), flops, arm.match);
     check_config(config);
   }
@@ -57,8 +56,7 @@ Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t see
 
 std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size) {
   CompareConfig const& compare = base.config.compare;
-  if (compare.arms.empty())
-    throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
+  if (compare.arms.empty()) throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
   if (!compare.baseline.empty()) find_arm(base.config, compare.baseline, "compare.baseline");
   std::vector<ExperimentRun> runs;
   auto const cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
@@ -69,8 +67,7 @@ std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize cons
         throw Error(ExitCode::config,
                     "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
                     "causal, both)");
-      if (compare.jobs > 1 && run.config.train.threads == 0)
-        run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
+      if (compare.jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
       run.folder = run_folder(run.config);
       runs.push_back(std::move(run));
     }
@@ -81,9 +78,8 @@ fs::path run_folder(Config const& config) { return expand_user(config.run_dir) /
 
 bool same_text(Config const& a, Config const& b) {
   auto const differ = diff_configs(a, b);
-  return std::none_of(differ.begin(), differ.end(), [](ConfigDifference const& d) {
-    return d.path.starts_with("data.") || d.path.starts_with("tokenizer.");
-  });
+  return std::none_of(differ.begin(), differ.end(),
+                      [](ConfigDifference const& d) { return d.path.starts_with("data.") || d.path.starts_with("tokenizer."); });
 }
 
 void check_run_folder(ExperimentRun const& run) {
@@ -99,9 +95,7 @@ void check_run_folder(ExperimentRun const& run) {
 fs::path pending_file(ExperimentRun const& run) { return run.folder / "pending"; }
 
 bool is_finished(ExperimentRun const& run) {
-  if (fs::exists(pending_file(run)) || !fs::exists(run.folder / "config.yaml") ||
-      !fs::exists(run.folder / "metrics.jsonl"))
-    return false;
+  if (fs::exists(pending_file(run)) || !fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return false;
   std::istringstream lines(read_file(run.folder / "metrics.jsonl"));
   bool finished = false;
   for (std::string line; std::getline(lines, line);) {

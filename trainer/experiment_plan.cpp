@@ -21,8 +21,7 @@ double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cas
 // after the rotation, the attention's output, and the MLP's hidden values.
 int64_t activation_floats_per_row(ModelConfig const& model) {
   int64_t const E = model.width / model.heads;
-  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E +
-         (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
+  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
 }
 
 double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
@@ -50,17 +49,14 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
 }
 
 void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
-  if (plan.steps < 500)
-    plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
+  if (plan.steps < 500) plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
   if (schedule.warmup() > 0.5)
     plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
   if (plan.epochs > 1)
-    plan.warnings.push_back(
-        fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
+    plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
   if (plan.evaluation_share > 0.15)
-    plan.warnings.push_back(
-        fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
-                    100 * plan.evaluation_share));
+    plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
+                                        100 * plan.evaluation_share));
 }
 
 std::string si(double value) { return format_si(value); }
@@ -78,8 +74,7 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   SourceSummary const summary = summarize_sources(data);
   auto bytes = static_cast<double>(summary.bytes);
   if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
-  double const valid_bytes =
-      data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
+  double const valid_bytes = data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
   double const train_bytes = data.valid_sources.empty() ? bytes - valid_bytes : bytes;
   std::string const text = fmt::format("{} files, {}", summary.files, format_bytes(train_bytes + valid_bytes));
   DataSize size;
@@ -91,8 +86,10 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
     size.note = text + fmt::format(", at a guessed {:.1f} bytes a token (--data prepares the text and counts)", per_token);
   }
   if (summary.compressed_files > 0)
-    size.note += fmt::format("; {} of the files are compressed and counted as they lie on disk: there is more text than "
-                             "this (--data counts it)", summary.compressed_files);
+    size.note += fmt::format(
+        "; {} of the files are compressed and counted as they lie on disk: there is more text than "
+        "this (--data counts it)",
+        summary.compressed_files);
   size.valid_tokens = valid_bytes / per_token;
   size.train_tokens = train_bytes / per_token;
   return size;
@@ -102,12 +99,10 @@ DataSize measured_data(PreparedData const& data) {
   auto const train = static_cast<double>(data.train_tokens), valid = static_cast<double>(data.valid_tokens);
   auto const bytes = static_cast<double>(data.train_bytes + data.valid_bytes);
   return {train, valid, true,
-          fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes),
-                      bytes / (train + valid))};
+          fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes), bytes / (train + valid))};
 }
 
-ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data,
-                 int64_t micro_batch_tokens) {
+ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens) {
   ModelConfig const& model = config.model;
   ArmPlan plan;
   plan.name = name;
@@ -215,39 +210,32 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
 nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize const& data) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (ArmPlan const& a : arms)
-    list.push_back({{"name", a.name},
-                    {"layers", a.config.model.layers},
-                    {"mlp_width", resolved_mlp_width(a.config.model)},
-                    {"routed_layers", a.routed},
-                    {"vocab_size", a.vocab_size},
-                    {"params", a.parameters.total},
-                    {"params_non_embedding", a.parameters.non_embedding()},
-                    {"params_by_part",
-                     {{"embedding", a.parameters.embedding},
-                      {"blocks", a.parameters.blocks},
-                      {"routers", a.parameters.routers},
-                      {"predictors", a.parameters.predictors}}},
-                    {"forward_flops_per_token_topk", a.forward()},
-                    {"forward_flops_per_token_by_part",
-                     {{"linear", a.linear},
-                      {"attention", a.attention},
-                      {"router", a.router},
-                      {"predictor", a.predictor},
-                      {"head", a.head}}},
-                    {"train_flops_per_step", a.step_flops},
-                    {"steps", a.steps},
-                    {"train_flops", a.train_flops},
-                    {"tokens", a.tokens},
-                    {"epochs", a.epochs},
-                    {"evaluation_share", a.evaluation_share},
-                    {"memory_bytes", a.state_bytes + a.activation_bytes},
-                    {"kv_bytes_per_token", a.kv_bytes_per_token},
-                    {"warnings", a.warnings}});
-  return {{"data",
-           {{"train_tokens", data.train_tokens},
-            {"valid_tokens", data.valid_tokens},
-            {"exact", data.exact},
-            {"note", data.note}}},
+    list.push_back(
+        {{"name", a.name},
+         {"layers", a.config.model.layers},
+         {"mlp_width", resolved_mlp_width(a.config.model)},
+         {"routed_layers", a.routed},
+         {"vocab_size", a.vocab_size},
+         {"params", a.parameters.total},
+         {"params_non_embedding", a.parameters.non_embedding()},
+         {"params_by_part",
+          {{"embedding", a.parameters.embedding},
+           {"blocks", a.parameters.blocks},
+           {"routers", a.parameters.routers},
+           {"predictors", a.parameters.predictors}}},
+         {"forward_flops_per_token_topk", a.forward()},
+         {"forward_flops_per_token_by_part",
+          {{"linear", a.linear}, {"attention", a.attention}, {"router", a.router}, {"predictor", a.predictor}, {"head", a.head}}},
+         {"train_flops_per_step", a.step_flops},
+         {"steps", a.steps},
+         {"train_flops", a.train_flops},
+         {"tokens", a.tokens},
+         {"epochs", a.epochs},
+         {"evaluation_share", a.evaluation_share},
+         {"memory_bytes", a.state_bytes + a.activation_bytes},
+         {"kv_bytes_per_token", a.kv_bytes_per_token},
+         {"warnings", a.warnings}});
+  return {{"data", {{"train_tokens", data.train_tokens}, {"valid_tokens", data.valid_tokens}, {"exact", data.exact}, {"note", data.note}}},
           {"arms", std::move(list)}};
 }
 

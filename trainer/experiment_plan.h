@@ -40,8 +40,7 @@ struct ArmPlan {
   std::vector<std::string> warnings;
 };
 
-ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data,
-                 int64_t micro_batch_tokens);
+ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens);
 std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data);
 nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize const& data);
 

@@ -29,6 +29,9 @@ ChildProcess::ChildProcess(std::vector<std::string> const& command, fs::path con
   pid_ = fork();
   if (pid_ == 0) {
     setpgid(0, 0);
+    sigset_t none;  // the parent's threads block the stop signals
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(143);  // the parent died before it could be asked for
     dup2(input, STDIN_FILENO);

@@ -38,8 +38,7 @@ class Tail {
       flops = std::max(flops, record.value("train_flops_total", 0.0));
       step = std::max(step, record.value("step", int64_t{0}));
       std::string const kind = record.value("kind", "");
-      if (kind == "train" && record.contains("train_loss") && record["train_loss"].is_number())
-        loss = record["train_loss"];
+      if (kind == "train" && record.contains("train_loss") && record["train_loss"].is_number()) loss = record["train_loss"];
       if (kind == "validation" && record.contains("loss_causal") && record["loss_causal"].is_number()) {
         causal_loss = record["loss_causal"];
         on_validation();
@@ -65,8 +64,7 @@ struct Running {
 
 class Runner {
  public:
-  Runner(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings)
-      : runs_(runs), settings_(settings) {
+  Runner(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings) : runs_(runs), settings_(settings) {
     for (ExperimentRun const& run : runs) total_work_ += work(run);
   }
 
@@ -79,17 +77,15 @@ class Runner {
         forwarded_ = true;
         if (!running_.empty()) log_info("stopping: waiting for the running children to save");
       }
-      while (!stop && next < runs_.size() && static_cast<int64_t>(running_.size()) < settings_.jobs)
-        begin(runs_[next++]);
+      while (!stop && next < runs_.size() && static_cast<int64_t>(running_.size()) < settings_.jobs) begin(runs_[next++]);
       if (running_.empty() && (stop || next == runs_.size())) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       watch();
     }
     end_live_line();
     if (int const stop = stop_requested(); stop && done_ < runs_.size())
-      throw Error(
-          stop == SIGINT ? ExitCode::interrupted : ExitCode::terminated,
-          fmt::format("stopped with {} of {} runs finished; the same command goes on from here", done_, runs_.size()));
+      throw Error(stop == SIGINT ? ExitCode::interrupted : ExitCode::terminated,
+                  fmt::format("stopped with {} of {} runs finished; the same command goes on from here", done_, runs_.size()));
     return std::move(failed_);
   }
 
@@ -116,8 +112,8 @@ class Runner {
     double const before = std::min(tail.flops, work(run));
     total_work_ -= before;
     log_info(place(run) + (tail.step > 0 ? fmt::format(": goes on from step {}", tail.step) : ": starts"));
-    auto child = std::make_unique<ChildProcess>(
-        std::vector<std::string>{settings_.executable.string(), "train", config.string()}, run.folder / "child.log");
+    auto child = std::make_unique<ChildProcess>(std::vector<std::string>{settings_.executable.string(), "train", config.string()},
+                                                run.folder / "child.log");
     running_.push_back({&run, std::move(child), std::move(tail), before});
   }
 
@@ -127,8 +123,8 @@ class Runner {
       bool const ended = running.child->poll();
       running.tail.update([&] {
         if (!terminal_is_live() && !ended)
-          log_info(fmt::format("{}: step {} | causal loss {:.4f}{}", place(*running.run), running.tail.step,
-                               running.tail.causal_loss, rest()));
+          log_info(
+              fmt::format("{}: step {} | causal loss {:.4f}{}", place(*running.run), running.tail.step, running.tail.causal_loss, rest()));
       });
       if (!ended) {
         ++i;
@@ -167,8 +163,7 @@ class Runner {
         wall += before.value("wall_s", 0.0);
       }
     }
-    nlohmann::ordered_json const record = {
-        {"peak_memory_bytes", peak}, {"wall_s", wall}, {"exit_code", child.exit_code()}};
+    nlohmann::ordered_json const record = {{"peak_memory_bytes", peak}, {"wall_s", wall}, {"exit_code", child.exit_code()}};
     write_file_atomic(path, record.dump(2) + "\n");
   }
 

@@ -53,7 +53,9 @@ void keep_freed_memory() {
 #endif
 }
 
-Machine this_machine(std::string const& version) { return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads()}; }
+Machine this_machine(std::string const& version) {
+  return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads()};
+}
 
 nlohmann::ordered_json environment_json(Machine const& machine) {
   utsname system = {};
@@ -61,16 +63,11 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
   struct sysinfo memory = {};
   ::sysinfo(&memory);
   return {
-      {"isobath", machine.version},
-      {"libtorch", machine.libtorch},
-      {"compiler", __VERSION__},
-      {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
-      {"cpu", cpu_name()},
-      {"cpu_capability", machine.cpu_capability},
-      {"gemm", machine.gemm},
-      {"cores", std::thread::hardware_concurrency()},
-      {"threads", machine.threads},
-      {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
+      {"isobath", machine.version}, {"libtorch", machine.libtorch},
+      {"compiler", __VERSION__},    {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
+      {"cpu", cpu_name()},          {"cpu_capability", machine.cpu_capability},
+      {"gemm", machine.gemm},       {"cores", std::thread::hardware_concurrency()},
+      {"threads", machine.threads}, {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
       {"started", utc_now()},
   };
 }

@@ -123,16 +123,19 @@ Json end_record(TrainState const& state, std::string const& status, double step_
   return record;
 }
 
-std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate, Speed const& speed) {
+std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate,
+                          Speed const& speed) {
   double const done = schedule.progress(state.step, state.train_flops);
-  std::string line = print_text("step %lld/%lld %.1f%%", static_cast<long long>(state.step), static_cast<long long>(schedule.total_steps()), 100 * done);
+  std::string line =
+      print_text("step %lld/%lld %.1f%%", static_cast<long long>(state.step), static_cast<long long>(schedule.total_steps()), 100 * done);
   line += print_text(" | loss %.3f | lr %.1e | gnorm %.2f", reading.loss, learning_rate, reading.grad_norm);
   if (!reading.routing.capacity.empty()) line += print_text(" | routed %.1f%%", 100 * mean_of(reading.routing.capacity));
   line += " | " + format_si(speed.tokens_per_s) + " tok/s";
   if (speed.mfu > 0) line += print_text(" | mfu %.0f%%", 100 * speed.mfu);
   double const waited = state.train_seconds > 0 ? state.data_wait_seconds / state.train_seconds : 0;
   if (waited > 0.05) line += print_text(" | data wait %.0f%%", 100 * waited);
-  double const left = static_cast<double>(schedule.total_steps() - state.step) * state.train_seconds / static_cast<double>(std::max<int64_t>(1, state.step));
+  double const left = static_cast<double>(schedule.total_steps() - state.step) * state.train_seconds /
+                      static_cast<double>(std::max<int64_t>(1, state.step));
   return line + " | eta " + format_seconds(left);
 }
 
@@ -144,7 +147,8 @@ std::string validation_line(TrainState const& state, Evaluation const& evaluatio
   if (both) line += print_text(" causal, %.4f top-k", evaluation.topk->loss);
   line += print_text(" | %.4f bits per byte", shown.bits_per_byte);
   if (!shown.capacity.empty()) {
-    line += print_text(" | routed %.1f%% | precision %.3f | recall %.3f", 100 * mean_of(shown.capacity), mean_of(shown.precision), mean_of(shown.recall));
+    line += print_text(" | routed %.1f%% | precision %.3f | recall %.3f", 100 * mean_of(shown.capacity), mean_of(shown.precision),
+                       mean_of(shown.recall));
   }
   return line;
 }

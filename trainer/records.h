@@ -27,12 +27,15 @@ struct Speed {
 
 nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed);
 // `seconds`: what the validation took; `sample`: continuation of eval.sample_prompt, may be empty.
-nlohmann::ordered_json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds, std::string const& sample);
+nlohmann::ordered_json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds,
+                                         std::string const& sample);
 nlohmann::ordered_json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason);
-nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, double step_time_median, double tokens_per_s, double wall_seconds);
+nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, double step_time_median, double tokens_per_s,
+                                  double wall_seconds);
 
 // "step 1200/20000 6.0% | loss 3.412 | lr 3.0e-04 | gnorm 0.84 | routed 12.5% | 41.2k tok/s | mfu 38% | eta 3m12s"
-std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate, Speed const& speed);
+std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate,
+                          Speed const& speed);
 std::string validation_line(TrainState const& state, Evaluation const& evaluation);
 
 }  // namespace isobath

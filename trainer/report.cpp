@@ -40,16 +40,13 @@ std::string last_line(std::string text) {
 ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   ArmResult arm;
   arm.name = name;
-  std::sort(runs.begin(), runs.end(),
-            [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
+  std::sort(runs.begin(), runs.end(), [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
   arm.runs = std::move(runs);
   arm.loss_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_topk; });
   arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_causal; });
   arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_topk; });
-  arm.bits_per_byte_causal =
-      spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
-  arm.forward_flops_causal =
-      spread_of(arm.runs, [](RunResult const& r) { return r.result.forward_flops_causal; }).mean;
+  arm.bits_per_byte_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
+  arm.forward_flops_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.forward_flops_causal; }).mean;
   arm.step_time_s = median_of(arm.runs, [](RunResult const& r) { return r.step_time_s; });
   arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
   arm.time_s = spread_of(arm.runs, [](RunResult const& r) { return r.time_s; }).mean;
@@ -61,8 +58,7 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
 ArmResult const* lowest(std::vector<ArmResult> const& arms, bool dense, std::string const& except = {}) {
   ArmResult const* best = nullptr;
   for (ArmResult const& arm : arms)
-    if (arm.dense() == dense && arm.name != except && (!best || arm.loss_causal.mean < best->loss_causal.mean))
-      best = &arm;
+    if (arm.dense() == dense && arm.name != except && (!best || arm.loss_causal.mean < best->loss_causal.mean)) best = &arm;
   return best;
 }
 
@@ -73,8 +69,8 @@ std::string hint(Report const& report, PairedDifference const& difference) {
   return small ? "; for an answer run configs/hour.yaml" : "; more seeds would narrow it (compare.seeds)";
 }
 
-Pair make_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline, char const* basis,
-               std::vector<double> const& ours, std::vector<double> const& theirs) {
+Pair make_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline, char const* basis, std::vector<double> const& ours,
+               std::vector<double> const& theirs) {
   Pair pair;
   pair.arm = arm.name;
   pair.baseline = baseline.name;
@@ -122,26 +118,23 @@ Pair equal_time_pair(Report const& report, ArmResult const& arm, ArmResult const
   std::string const& longer = arm_time > baseline_time ? arm.name : baseline.name;
   std::string const& shorter = arm_time > baseline_time ? baseline.name : arm.name;
   double const less = std::min(arm_time, baseline_time), more = std::max(arm_time, baseline_time);
-  pair.note = fmt::format("an interpolation: {} took {} of training, {} took {} and is read off its curve at {}",
-                          shorter, format_seconds(less), longer, format_seconds(more), format_seconds(less));
+  pair.note = fmt::format("an interpolation: {} took {} of training, {} took {} and is read off its curve at {}", shorter,
+                          format_seconds(less), longer, format_seconds(more), format_seconds(less));
   if (less < 0.98 * more)
-    pair.note += fmt::format(
-        ", where its learning rate has not decayed yet; a run of {} planned for that time would do better", longer);
+    pair.note += fmt::format(", where its learning rate has not decayed yet; a run of {} planned for that time would do better", longer);
   return pair;
 }
 
 void check_equal_flops(Report& report) {
-  auto const [low, high] = std::minmax_element(
-      report.arms.begin(), report.arms.end(),
-      [](ArmResult const& a, ArmResult const& b) { return a.runs.front().train_flops < b.runs.front().train_flops; });
-  auto const least = static_cast<double>(low->runs.front().train_flops),
-             most = static_cast<double>(high->runs.front().train_flops);
+  auto const [low, high] = std::minmax_element(report.arms.begin(), report.arms.end(), [](ArmResult const& a, ArmResult const& b) {
+    return a.runs.front().train_flops < b.runs.front().train_flops;
+  });
+  auto const least = static_cast<double>(low->runs.front().train_flops), most = static_cast<double>(high->runs.front().train_flops);
   if (most <= least * (1 + equal_flops)) return;
   bool const in_flops = low->config().train.budget.unit == Unit::flop && high->config().train.budget.unit == Unit::flop;
-  report.warnings.push_back(fmt::format("training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}): {}",
-                                        100 * (most / least - 1), low->name, least, high->name, most,
-                                        in_flops ? "so few steps cannot hit the budget nearer"
-                                                 : "not a comparison at equal compute; give train.budget in flop"));
+  report.warnings.push_back(fmt::format(
+      "training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}): {}", 100 * (most / least - 1), low->name, least, high->name,
+      most, in_flops ? "so few steps cannot hit the budget nearer" : "not a comparison at equal compute; give train.budget in flop"));
 }
 
 void check_runs(Report& report) {
@@ -149,8 +142,7 @@ void check_runs(Report& report) {
   for (ArmResult const& arm : report.arms) {
     RunResult const& run = arm.runs.front();
     if (run.step < 500)
-      report.warnings.push_back(
-          fmt::format("{} ran {} steps; fewer than 500 say little about longer training", arm.name, run.step));
+      report.warnings.push_back(fmt::format("{} ran {} steps; fewer than 500 say little about longer training", arm.name, run.step));
     if (run.epochs > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, run.epochs));
     if (arm.forward_flops_causal > 1.02 * run.forward_flops_topk)
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
@@ -161,11 +153,10 @@ void check_runs(Report& report) {
                                 (arm.config().depth.router == "random" ? "coin" : "threshold") + " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);
   }
-  if (threads.size() > 1)
-    report.warnings.push_back("runs used different numbers of threads: their times do not compare");
+  if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
   if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1)
-    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {} thread{} each", jobs,
-                                          *threads.begin(), *threads.begin() == 1 ? "" : "s"));
+    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {} thread{} each", jobs, *threads.begin(),
+                                          *threads.begin() == 1 ? "" : "s"));
 }
 
 void judge(Report& report) {
@@ -197,15 +188,13 @@ void judge(Report& report) {
     for (ArmResult const& arm : report.arms)
       if (&arm != baseline && &arm != best) report.pairs.push_back(equal_flops_pair(report, arm, *baseline));
 
-  auto const routed =
-      std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });
+  auto const routed = std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });
   if (routed > 1 && !challenger->dense())
     report.warnings.push_back(
-        fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little",
-                    challenger->name, routed));
-  report.headline = fmt::format("{} against {}{}: {} (causal loss {:.4f} against {:.4f}, equal training FLOPs)",
-                                challenger->name, best->name, role, report.pairs.front().verdict,
-                                report.pairs.front().arm_loss, report.pairs.front().baseline_loss);
+        fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little", challenger->name, routed));
+  report.headline =
+      fmt::format("{} against {}{}: {} (causal loss {:.4f} against {:.4f}, equal training FLOPs)", challenger->name, best->name, role,
+                  report.pairs.front().verdict, report.pairs.front().arm_loss, report.pairs.front().baseline_loss);
 }
 
 }  // namespace

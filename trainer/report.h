@@ -42,7 +42,7 @@ struct RunResult {
   int64_t threads = 0;
   std::vector<ValidationPoint> curve;  // on eval.tokens of validation text
   ValidationPoint result;              // of the finished run, on eval.final_tokens
-  std::string status;  // of the `end` record; empty while there is none
+  std::string status;                  // of the `end` record; empty while there is none
   int64_t step = 0, tokens = 0, train_flops = 0, memory_bytes = 0;
   double time_s = 0, step_time_s = 0, tokens_per_s = 0;
   std::string command;

@@ -28,22 +28,18 @@ std::string provenance(Report const& report) {
     entry(memory ? "memory" : replace_all(key, "_", " "), escape_html(memory ? format_bytes(std::stod(value)) : value));
   }
   std::string seeds;
-  for (RunResult const& run : report.arms.front().runs)
-    seeds += (seeds.empty() ? "" : ", ") + std::to_string(run.config.seed);
+  for (RunResult const& run : report.arms.front().runs) seeds += (seeds.empty() ? "" : ", ") + std::to_string(run.config.seed);
   entry("seeds", seeds);
   std::string sources;
   for (std::string const& source : first.config.data.sources) sources += (sources.empty() ? "" : ", ") + source;
   entry("text", escape_html(sources));
-  entry("tokenizer", escape_html(first.config.tokenizer.kind == "bpe"
-                                     ? fmt::format("BPE, {} pieces", first.config.tokenizer.vocab_size)
-                                     : first.config.tokenizer.kind));
-  entry("batch",
-        fmt::format("{} tokens in sequences of {}", first.config.train.batch_tokens, first.config.model.context));
+  entry("tokenizer", escape_html(first.config.tokenizer.kind == "bpe" ? fmt::format("BPE, {} pieces", first.config.tokenizer.vocab_size)
+                                                                      : first.config.tokenizer.kind));
+  entry("batch", fmt::format("{} tokens in sequences of {}", first.config.train.batch_tokens, first.config.model.context));
   for (ArmResult const& arm : report.arms)
-    entry("run of " + arm.name, "<code>" +
-                                    escape_html(arm.runs.front().command.empty() ? arm.runs.front().folder.string()
-                                                                                 : arm.runs.front().command) +
-                                    "</code>");
+    entry(
+        "run of " + arm.name,
+        "<code>" + escape_html(arm.runs.front().command.empty() ? arm.runs.front().folder.string() : arm.runs.front().command) + "</code>");
   return "<h2>How this was made</h2><dl>" + rows +
          "</dl><p class=\"note\">FLOPs by the ledger: linear maps 2 per weight and row, attention on the causal "
          "triangle, backward twice "

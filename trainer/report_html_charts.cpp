@@ -18,9 +18,8 @@ std::string verdict_card(std::string const& title, Pair const& pair, std::string
   std::string const text = pair.verdict.substr(0, pair.verdict.size() - pair.hint.size());
   std::string hint = pair.hint.empty() ? "" : pair.hint.substr(2) + ". ";
   if (!hint.empty()) hint.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(hint.front())));
-  return fmt::format(
-      "<div class=\"card\"><h3>{}</h3><p class=\"verdict {}\">{}: {}</p><p class=\"note\">{}{}</p></div>", title, tone,
-      escape_html(arm), prose(text), hint, prose(note));
+  return fmt::format("<div class=\"card\"><h3>{}</h3><p class=\"verdict {}\">{}: {}</p><p class=\"note\">{}{}</p></div>", title, tone,
+                     escape_html(arm), prose(text), hint, prose(note));
 }
 
 template <typename X>
@@ -48,8 +47,7 @@ ChartLine chart_line(ArmResult const& arm, int color, X x) {
 template <typename X>
 Chart make_chart(Report const& report, std::string const& title, std::string const& x_label, X x) {
   Chart chart{title, x_label, {}};
-  for (size_t i = 0; i < report.arms.size(); ++i)
-    chart.lines.push_back(chart_line(report.arms[i], static_cast<int>(i) % report_colors, x));
+  for (size_t i = 0; i < report.arms.size(); ++i) chart.lines.push_back(chart_line(report.arms[i], static_cast<int>(i) % report_colors, x));
   return chart;
 }
 
@@ -61,11 +59,9 @@ std::string html_verdicts(Report const& report) {
   ArmResult const& arm = *report.arm(report.challenger);
   ArmResult const& other = *report.arm(report.best_dense);
   std::string const role = other.dense() && !arm.dense() ? "the best dense arm" : "the baseline";
-  std::string note = fmt::format("Causal loss {:.4f} against {:.4f} of {}, {}, after {} training FLOPs each.",
-                                 flops->arm_loss, flops->baseline_loss, other.name, role,
-                                 scientific(static_cast<double>(other.runs.front().train_flops)));
-  if (flops->difference.half_width)
-    note += " The interval is the 95 % t-interval of the paired differences over seeds.";
+  std::string note = fmt::format("Causal loss {:.4f} against {:.4f} of {}, {}, after {} training FLOPs each.", flops->arm_loss,
+                                 flops->baseline_loss, other.name, role, scientific(static_cast<double>(other.runs.front().train_flops)));
+  if (flops->difference.half_width) note += " The interval is the 95 % t-interval of the paired differences over seeds.";
   std::string cards = verdict_card("At equal training FLOPs", *flops, report.challenger, note);
   if (Pair const* time = report.pair(report.challenger, report.best_dense, "time"))
     cards += verdict_card("At equal measured time", *time, report.challenger, "This is " + time->note + ".");
@@ -85,12 +81,10 @@ std::string html_charts(Report const& report) {
   double const unit = time > 3 * 3600 ? 3600 : time > 300 ? 60 : 1;
   char const* const unit_name = unit == 3600 ? "h" : unit == 60 ? "min" : "s";
   std::string const loss = "Validation loss, causal routing (nats per token)";
-  Chart const by_flops =
-      make_chart(report, loss + " against training FLOPs", "training FLOPs (10" + superscript(exponent) + ")",
-                 [&](ValidationPoint const& p) { return p.train_flops / std::pow(10, exponent); });
-  Chart const by_time =
-      make_chart(report, loss + " against training time", fmt::format("training time ({})", unit_name),
-                 [&](ValidationPoint const& p) { return p.time_s / unit; });
+  Chart const by_flops = make_chart(report, loss + " against training FLOPs", "training FLOPs (10" + superscript(exponent) + ")",
+                                    [&](ValidationPoint const& p) { return p.train_flops / std::pow(10, exponent); });
+  Chart const by_time = make_chart(report, loss + " against training time", fmt::format("training time ({})", unit_name),
+                                   [&](ValidationPoint const& p) { return p.time_s / unit; });
   std::string legend;
   for (ChartLine const& line : by_flops.lines)
     legend += fmt::format(

@@ -27,8 +27,7 @@ class ArmTable {
   template <typename Cell>
   void row(char const* label, Cell cell, ArmResult const* best = nullptr) {
     html_ += fmt::format("<tr><th>{}</th>", label);
-    for (ArmResult const& arm : report_.arms)
-      html_ += fmt::format("<td{}>{}</td>", &arm == best ? " class=\"best\"" : "", cell(arm));
+    for (ArmResult const& arm : report_.arms) html_ += fmt::format("<td{}>{}</td>", &arm == best ? " class=\"best\"" : "", cell(arm));
     html_ += "</tr>";
   }
   std::string done() { return html_ + "</tbody></table></div>"; }
@@ -68,8 +67,7 @@ std::string html_results(Report const& report) {
   table.row("Bits per byte, top-k routing", [](auto const& a) { return with_spread(a.bits_per_byte_topk, 4); });
   table.row(("Against " + escape_html(report.best_dense)).c_str(), [&](auto const& a) {
     Pair const* pair = report.pair(a.name, report.best_dense, "flops");
-    return pair && pair->difference.n > 0 ? signed_number(pair->difference.percent, 2) + "\u00a0%"
-                                          : std::string("\u2013");
+    return pair && pair->difference.n > 0 ? signed_number(pair->difference.percent, 2) + "\u00a0%" : std::string("\u2013");
   });
   table.row("Seeds", [](auto const& a) { return std::to_string(a.runs.size()); });
   table.group("Model and compute");
@@ -80,12 +78,10 @@ std::string html_results(Report const& report) {
   });
   table.row("MLP width", [](auto const& a) { return std::to_string(resolved_mlp_width(a.config().model)); });
   table.row("Parameters", [&](auto const& a) { return si(static_cast<double>(first(a).params)); });
-  table.row("\u2026 without embeddings",
-            [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });
+  table.row("\u2026 without embeddings", [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });
   table.row("Forward FLOPs per token, top-k", [&](auto const& a) { return si(first(a).forward_flops_topk); });
   table.row("Forward FLOPs per token, causal", [&](auto const& a) { return si(a.forward_flops_causal); });
-  table.row("Training FLOPs, realised",
-            [&](auto const& a) { return scientific(static_cast<double>(first(a).train_flops)); });
+  table.row("Training FLOPs, realised", [&](auto const& a) { return scientific(static_cast<double>(first(a).train_flops)); });
   table.row("Training tokens", [&](auto const& a) { return si(static_cast<double>(first(a).tokens)); });
   table.row("Steps", [&](auto const& a) { return std::to_string(first(a).step); });
   table.row("Epochs", [&](auto const& a) { return fmt::format("{:.2f}", first(a).epochs); });
@@ -93,8 +89,7 @@ std::string html_results(Report const& report) {
   table.row("Step time, median", [](auto const& a) { return fmt::format("{:.1f} ms", 1e3 * a.step_time_s); });
   table.row("Tokens per second", [&](auto const& a) { return si(a.tokens_per_s); });
   table.row("Training time", [](auto const& a) { return format_seconds(a.time_s); });
-  table.row("Peak memory of the process",
-            [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });
+  table.row("Peak memory of the process", [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });
   table.row("Keys and values per token", [](auto const& a) { return format_bytes(a.kv_bytes_per_token); });
   return "<h2>Results</h2><p class=\"note\">Mean \u00b1 standard deviation over seeds.</p>" + table.done();
 }
@@ -104,12 +99,12 @@ std::string html_pairs(Report const& report) {
   std::string rows;
   for (Pair const& pair : report.pairs) {
     PairedDifference const& d = pair.difference;
-    std::string const interval = d.half_width ? fmt::format("{} \u2026 {}", signed_number(d.percent - *d.half_width, 2),
-                                                            signed_number(d.percent + *d.half_width, 2))
-                                              : "\u2013";
-    rows += fmt::format("<tr><td>{} against {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                        escape_html(pair.arm), escape_html(pair.baseline), pair.basis == "flops" ? "FLOPs" : "time",
-                        d.n ? signed_number(d.percent, 2) : "\u2013", interval, d.n);
+    std::string const interval =
+        d.half_width ? fmt::format("{} \u2026 {}", signed_number(d.percent - *d.half_width, 2), signed_number(d.percent + *d.half_width, 2))
+                     : "\u2013";
+    rows += fmt::format("<tr><td>{} against {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", escape_html(pair.arm),
+                        escape_html(pair.baseline), pair.basis == "flops" ? "FLOPs" : "time", d.n ? signed_number(d.percent, 2) : "\u2013",
+                        interval, d.n);
   }
   return "<h2>Every pair</h2><p class=\"note\">Difference of the causal loss in per cent, seed by seed; below zero the "
          "first arm is better.</p>"
@@ -125,8 +120,7 @@ std::string html_routing(Report const& report) {
   };
   for (ArmResult const& arm : report.arms) {
     auto const layers = routed_layers(arm.config().model, arm.config().depth);
-    auto const capacity = layer_means(arm, &ValidationPoint::capacity),
-               precision = layer_means(arm, &ValidationPoint::precision),
+    auto const capacity = layer_means(arm, &ValidationPoint::capacity), precision = layer_means(arm, &ValidationPoint::precision),
                recall = layer_means(arm, &ValidationPoint::recall);
     if (layers.empty() || capacity.size() != layers.size()) continue;
     int64_t const T = arm.config().model.context;
@@ -135,9 +129,8 @@ std::string html_routing(Report const& report) {
     for (size_t i = 0; i < layers.size(); ++i) {
       double const p = i < precision.size() ? precision[i] : NAN, r = i < recall.size() ? recall[i] : NAN;
       double const f1 = p + r > 0 ? 2 * p * r / (p + r) : (std::isfinite(p + r) ? 0 : NAN);
-      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", layers[i],
-                          percent(capacity[i]), percent(p), percent(r),
-                          std::isfinite(f1) ? fmt::format("{:.3f}", f1) : "\u2013");
+      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", layers[i], percent(capacity[i]), percent(p),
+                          percent(r), std::isfinite(f1) ? fmt::format("{:.3f}", f1) : "\u2013");
     }
     html += fmt::format(
         "<h3>{}</h3><p class=\"note\">Planned capacity {:g}\u00a0%; against top-k picks, the best fixed threshold on "
@@ -161,22 +154,20 @@ std::string html_depth_text(Report const& report) {
   DepthText const& text = run->depth_text;
   int64_t const least = *std::min_element(text.depth.begin(), text.depth.end());
   auto const shade = [&](int64_t depth) {
-    double const share =
-        text.layers > least ? static_cast<double>(depth - least) / static_cast<double>(text.layers - least) : 0;
+    double const share = text.layers > least ? static_cast<double>(depth - least) / static_cast<double>(text.layers - least) : 0;
     return fmt::format("background:rgba(var(--depth),{:.2f})", 0.62 * share);
   };
   std::string spans, legend;
   size_t const shown = std::min(most_pieces, text.pieces.size());
   for (size_t i = 0; i < shown; ++i) {
     std::string const loss = std::isfinite(text.loss[i]) ? fmt::format(", loss {:.2f}", text.loss[i]) : "";
-    spans += fmt::format("<span style=\"{}\" title=\"{} of {} blocks{}\">{}</span>", shade(text.depth[i]),
-                         text.depth[i], text.layers, loss, escape_html(text.pieces[i]));
+    spans += fmt::format("<span style=\"{}\" title=\"{} of {} blocks{}\">{}</span>", shade(text.depth[i]), text.depth[i], text.layers, loss,
+                         escape_html(text.pieces[i]));
   }
   for (int64_t depth = least; depth <= text.layers; ++depth) {
     auto const count = std::count(text.depth.begin(), text.depth.end(), depth);
-    legend +=
-        fmt::format("<li><i class=\"swatch\" style=\"{}\"></i>{} blocks <span class=\"soft\">{:.0f}\u00a0%</span></li>",
-                    shade(depth), depth, 100.0 * static_cast<double>(count) / static_cast<double>(text.depth.size()));
+    legend += fmt::format("<li><i class=\"swatch\" style=\"{}\"></i>{} blocks <span class=\"soft\">{:.0f}\u00a0%</span></li>", shade(depth),
+                          depth, 100.0 * static_cast<double>(count) / static_cast<double>(text.depth.size()));
   }
   return fmt::format(
       "<h2>Where the compute goes</h2><p class=\"note\">A validation text under causal routing in {}, seed {}: the "

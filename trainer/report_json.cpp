@@ -14,9 +14,7 @@ using nlohmann::ordered_json;
 
 ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
 
-ordered_json spread_json(Spread const& s) {
-  return {{"mean", finite(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite(s.std)}};
-}
+ordered_json spread_json(Spread const& s) { return {{"mean", finite(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite(s.std)}}; }
 
 ordered_json list(std::vector<double> const& values) {
   ordered_json array = ordered_json::array();
@@ -118,8 +116,7 @@ ordered_json report_json(Report const& report) {
 fs::path write_report(Report const& report, fs::path const& folder) {
   fs::create_directories(folder);
   // Folder names may hold any bytes; JSON may not.
-  write_file_atomic(folder / "report.json",
-                    report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomic(folder / "report.json", report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_file_atomic(folder / "report.html", report_html(report));
   return folder / "report.html";
 }

@@ -22,9 +22,7 @@ size_t utf8_length(std::string_view text) {
     return 3;
   }
   if (b >= 0xf0 && b < 0xf5) {
-    if (!continues(1) || !continues(2) || !continues(3) || (b == 0xf0 && byte(1) < 0x90) ||
-        (b == 0xf4 && byte(1) >= 0x90))
-      return 0;
+    if (!continues(1) || !continues(2) || !continues(3) || (b == 0xf0 && byte(1) < 0x90) || (b == 0xf4 && byte(1) >= 0x90)) return 0;
     return 4;
   }
   return 0;
@@ -63,16 +61,14 @@ std::string escape_html(std::string_view text) {
 }
 
 std::string replace_all(std::string text, std::string const& from, std::string const& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
   return text;
 }
 
 std::string prose(std::string const& text) {
   std::string out = replace_all(replace_all(escape_html(text), "+-", "\u00b1"), " %", "\u00a0%");
   for (size_t i = 0; i + 1 < out.size(); ++i)  // a hyphen before a number is a minus
-    if (out[i] == '-' && std::isdigit(static_cast<unsigned char>(out[i + 1])) &&
-        (i == 0 || out[i - 1] == ' ' || out[i - 1] == '('))
+    if (out[i] == '-' && std::isdigit(static_cast<unsigned char>(out[i + 1])) && (i == 0 || out[i - 1] == ' ' || out[i - 1] == '('))
       out.replace(i, 1, "\u2212");
   return out;
 }
@@ -89,8 +85,7 @@ std::string with_spread(Spread const& s, int digits) {
 }
 
 std::string superscript(int number) {
-  static char const* const digits[] = {"\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074",
-                                       "\u2075", "\u2076", "\u2077", "\u2078", "\u2079"};
+  static char const* const digits[] = {"\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074", "\u2075", "\u2076", "\u2077", "\u2078", "\u2079"};
   std::string text;
   for (char c : std::to_string(number)) text += c == '-' ? "\u207b" : digits[c - '0'];
   return text;

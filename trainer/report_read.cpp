@@ -35,8 +35,7 @@ std::vector<double> numbers(json const& record, char const* key) {
   std::vector<double> values;
   auto const found = record.find(key);
   if (found == record.end() || !found->is_array()) return values;
-  for (json const& value : *found)
-    values.push_back(value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
+  for (json const& value : *found) values.push_back(value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
   return values;
 }
 
@@ -92,8 +91,7 @@ DepthText read_depth_text(fs::path const& path) {
   DepthText result;
   json const file = parse_or_null(path);
   if (!file.is_object()) return result;
-  for (json const& piece : file.value("pieces", json::array()))
-    result.pieces.push_back(piece.is_string() ? piece.get<std::string>() : "");
+  for (json const& piece : file.value("pieces", json::array())) result.pieces.push_back(piece.is_string() ? piece.get<std::string>() : "");
   for (double depth : numbers(file, "depth")) result.depth.push_back(static_cast<int64_t>(depth));
   result.loss = numbers(file, "loss");
   result.layers = integer(file, "layers");
@@ -108,10 +106,8 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   RunResult run;
   run.arm = arm;
   run.folder = folder;
-  if (!fs::exists(folder / "metrics.jsonl"))
-    throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no metrics.jsonl");
-  if (!fs::exists(folder / "config.yaml"))
-    throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no config.yaml");
+  if (!fs::exists(folder / "metrics.jsonl")) throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no metrics.jsonl");
+  if (!fs::exists(folder / "config.yaml")) throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no config.yaml");
   run.config = load_config(folder / "config.yaml", {}).config;
 
   std::istringstream lines(read_file(folder / "metrics.jsonl"));
@@ -126,8 +122,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   json const environment = parse_or_null(folder / "environment.json");
   if (environment.is_object())
     for (auto const& [key, value] : environment.items())
-      if (value.is_primitive() && !value.is_null())
-        run.environment[key] = value.is_string() ? value.get<std::string>() : value.dump();
+      if (value.is_primitive() && !value.is_null()) run.environment[key] = value.is_string() ? value.get<std::string>() : value.dump();
   json const process = parse_or_null(folder / "process.json");
   if (process.is_object()) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");

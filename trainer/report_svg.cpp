@@ -49,8 +49,7 @@ std::string polyline(ChartPoints const& points, Scale const& x, Scale const& y, 
 std::string marker(ChartLine const& line, double px, double py, Scale const& x, Scale const& y) {
   std::string const title = fmt::format("<title>{}: {:.4f}</title>", escape_html(line.name), py);
   if (line.squares)
-    return fmt::format("<rect class=\"dot\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"7\" height=\"7\">{}</rect>", x(px) - 3.5,
-                       y(py) - 3.5, title);
+    return fmt::format("<rect class=\"dot\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"7\" height=\"7\">{}</rect>", x(px) - 3.5, y(py) - 3.5, title);
   return fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.8\">{}</circle>", x(px), y(py), title);
 }
 
@@ -63,8 +62,7 @@ std::string tick_text(double value, double step) {
 std::string axes(Chart const& chart, Scale const& x, Scale const& y) {
   std::string svg;
   auto const y_ticks = nice_ticks(y.low, y.high, 6), x_ticks = nice_ticks(x.low, x.high, 6);
-  double const y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1,
-               x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
+  double const y_step = y_ticks.size() > 1 ? y_ticks[1] - y_ticks[0] : 1, x_step = x_ticks.size() > 1 ? x_ticks[1] - x_ticks[0] : 1;
   for (double tick : y_ticks)
     svg += fmt::format(
         "<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/><text class=\"tick\" x=\"{3}\" "
@@ -77,10 +75,10 @@ std::string axes(Chart const& chart, Scale const& x, Scale const& y) {
         "y=\"{3}\" "
         "text-anchor=\"middle\">{4}</text>",
         x(tick), height - bottom, height - bottom + 5, height - bottom + 19, tick_text(tick, x_step));
-  svg += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", left, width - right,
-                     height - bottom, height - bottom);
-  svg += fmt::format("<text class=\"axis-label\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                     (left + width - right) / 2, height - 6, escape_html(chart.x_label));
+  svg +=
+      fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>", left, width - right, height - bottom, height - bottom);
+  svg += fmt::format("<text class=\"axis-label\" x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>", (left + width - right) / 2,
+                     height - 6, escape_html(chart.x_label));
   return svg;
 }
 
@@ -103,12 +101,11 @@ std::string labels(Chart const& chart, Scale const& x, Scale const& y) {
   std::string svg;
   for (Label const& label : all) {
     double const text_x = width - right + 16;
-    svg += fmt::format("<path class=\"leader\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", label.px + 6, label.py,
-                       text_x - 4, label.at);
+    svg += fmt::format("<path class=\"leader\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>", label.px + 6, label.py, text_x - 4, label.at);
     std::string name = label.line->name;
     if (name.size() > 13) name = name.substr(0, 12) + "\u2026";
-    svg += fmt::format("<text class=\"label c{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", label.line->color, text_x,
-                       label.at + 4, escape_html(name));
+    svg += fmt::format("<text class=\"label c{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", label.line->color, text_x, label.at + 4,
+                       escape_html(name));
   }
   return svg;
 }
@@ -125,8 +122,7 @@ std::vector<double> nice_ticks(double low, double high, int about) {
       step = candidate * power;
       break;
     }
-  for (auto i = static_cast<int64_t>(std::ceil(low / step - 1e-9)); static_cast<double>(i) * step <= high + 1e-9 * step;
-       ++i)
+  for (auto i = static_cast<int64_t>(std::ceil(low / step - 1e-9)); static_cast<double>(i) * step <= high + 1e-9 * step; ++i)
     ticks.push_back(static_cast<double>(i) * step);
   return ticks;
 }
@@ -144,8 +140,7 @@ std::string chart_svg(Chart const& chart) {
 
   // One clip path a page would do, but every chart must also stand alone.
   std::string const id = fmt::format("clip{:x}", std::hash<std::string>{}(chart.title));
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, height,
-                                escape_html(chart.title));
+  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, height, escape_html(chart.title));
   svg += fmt::format("<clipPath id=\"{}\"><rect x=\"{}\" y=\"0\" width=\"{}\" height=\"{}\"/></clipPath>", id, left - 6,
                      width - left - right + 12, height - bottom);
   svg += axes(chart, x, y) + fmt::format("<g clip-path=\"url(#{})\">", id);

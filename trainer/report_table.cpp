@@ -28,8 +28,7 @@ std::string columns(std::vector<Row> const& rows) {
 
 std::string with_spread(Spread const& s, int digits) {
   if (!std::isfinite(s.mean)) return "-";
-  return s.n < 2 ? fmt::format("{:.{}f}", s.mean, digits)
-                 : fmt::format("{:.{}f} +- {:.{}f}", s.mean, digits, s.std, digits);
+  return s.n < 2 ? fmt::format("{:.{}f}", s.mean, digits) : fmt::format("{:.{}f} +- {:.{}f}", s.mean, digits, s.std, digits);
 }
 
 std::string count(double value) { return std::isfinite(value) ? format_si(value) : "-"; }
@@ -40,20 +39,19 @@ std::string report_table(Report const& report) {
   std::string text = report.name + "\n";
   if (!report.arms.empty()) {
     std::vector<Row> quality{{"arm", "seeds", "causal loss", "top-k loss", "bits/byte", "vs " + report.best_dense}};
-    std::vector<Row> cost{{"arm", "layers", "params", "fwd FLOPs/tok", "causal", "train FLOPs", "tokens", "epochs",
-                           "step", "tok/s", "memory", "KV/tok"}};
+    std::vector<Row> cost{
+        {"arm", "layers", "params", "fwd FLOPs/tok", "causal", "train FLOPs", "tokens", "epochs", "step", "tok/s", "memory", "KV/tok"}};
     for (ArmResult const& arm : report.arms) {
       RunResult const& run = arm.runs.front();
       Pair const* pair = report.pair(arm.name, report.best_dense, "flops");
-      quality.push_back({arm.name, std::to_string(arm.runs.size()), with_spread(arm.loss_causal, 4),
-                         with_spread(arm.loss_topk, 4), with_spread(arm.bits_per_byte_causal, 4),
+      quality.push_back({arm.name, std::to_string(arm.runs.size()), with_spread(arm.loss_causal, 4), with_spread(arm.loss_topk, 4),
+                         with_spread(arm.bits_per_byte_causal, 4),
                          pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-"});
       cost.push_back({arm.name, std::to_string(run.config.model.layers), count(static_cast<double>(run.params)),
-                      count(run.forward_flops_topk), count(arm.forward_flops_causal),
-                      count(static_cast<double>(run.train_flops)), count(static_cast<double>(run.tokens)),
-                      fmt::format("{:.2f}", run.epochs), fmt::format("{:.1f} ms", 1e3 * arm.step_time_s),
-                      count(arm.tokens_per_s), format_bytes(static_cast<double>(arm.peak_memory_bytes)),
-                      format_bytes(arm.kv_bytes_per_token)});
+                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(run.train_flops)),
+                      count(static_cast<double>(run.tokens)), fmt::format("{:.2f}", run.epochs),
+                      fmt::format("{:.1f} ms", 1e3 * arm.step_time_s), count(arm.tokens_per_s),
+                      format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }
     text += "\n" + columns(quality) + "\n" + columns(cost);
   }

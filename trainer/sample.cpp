@@ -25,7 +25,8 @@ std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::s
   return prompt + tokenizer.decode(fresh);
 }
 
-void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, bool isolate_documents) {
+void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer,
+                      bool isolate_documents) {
   Loader const loader(valid, model.model_config().context, 0, /*ordered=*/true, isolate_documents);
   if (loader.samples_per_epoch() == 0) return;
   at::NoGradGuard const no_grad;

@@ -18,6 +18,7 @@ std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::s
 
 // Writes depth_text.json: the pieces of the first validation window, how many blocks each went through under causal routing, and what
 // predicting it cost (nats; null for the first, which nothing precedes).
-void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, bool isolate_documents);
+void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer,
+                      bool isolate_documents);
 
 }  // namespace isobath

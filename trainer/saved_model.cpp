@@ -43,8 +43,8 @@ Checkpoint open_checkpoint(fs::path const& folder) {
 
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
   Config const& config = checkpoint.config;
-  auto model = std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(),
-                                               static_cast<uint64_t>(config.seed));
+  auto model =
+      std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed));
   import_weights(*model, SafetensorsFile(checkpoint.folder / "model.safetensors"));
   model->eval();
   return model;
@@ -57,7 +57,8 @@ void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& 
   for (auto& [name, tensor] : training_tensors(optimizers, window)) {
     at::Tensor const stored = read_tensor(file, name);
     if (stored.sizes() != tensor.sizes() || stored.scalar_type() != tensor.scalar_type()) {
-      throw Error(ExitCode::checkpoint, (folder / "optimizer.safetensors").string() + ": tensor '" + name + "' has the wrong shape or type");
+      throw Error(ExitCode::checkpoint,
+                  (folder / "optimizer.safetensors").string() + ": tensor '" + name + "' has the wrong shape or type");
     }
     tensor.copy_(stored);
   }

@@ -26,11 +26,16 @@ Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_pe
 
 double Schedule::steps_of(Duration const& duration) const {
   switch (duration.unit) {
-    case Unit::step: return duration.amount;
-    case Unit::token: return duration.amount / static_cast<double>(train_.batch_tokens);
-    case Unit::flop: return duration.amount / static_cast<double>(step_flops_);
-    case Unit::epoch: return duration.amount * steps_per_epoch_;
-    case Unit::percent: return duration.amount / 100.0 * static_cast<double>(total_steps_);
+    case Unit::step:
+      return duration.amount;
+    case Unit::token:
+      return duration.amount / static_cast<double>(train_.batch_tokens);
+    case Unit::flop:
+      return duration.amount / static_cast<double>(step_flops_);
+    case Unit::epoch:
+      return duration.amount * steps_per_epoch_;
+    case Unit::percent:
+      return duration.amount / 100.0 * static_cast<double>(total_steps_);
   }
   return 0;
 }

@@ -9,7 +9,8 @@ namespace isobath {
 
 class Schedule {
  public:
-  // Throws Error(config) when the budget is more than can be counted. step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
+  // Throws Error(config) when the budget is more than can be counted. step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of
+  // this data at this batch size (may be a fraction).
   Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
 
   int64_t total_steps() const { return total_steps_; }  // at least 1

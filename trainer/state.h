@@ -11,7 +11,7 @@ namespace isobath {
 
 // What bit-exact resume depends on besides the program and its input.
 struct Machine {
-  std::string version;         // of isobath
+  std::string version;  // of isobath
   std::string libtorch;
   std::string cpu_capability;  // the vector instructions LibTorch's kernels use
   std::string gemm;            // the library that multiplies matrices
@@ -27,22 +27,22 @@ struct Segment {
 };
 
 struct TrainState {
-  int64_t step = 0;             // optimizer steps done
-  int64_t tokens = 0;           // token positions trained on
-  int64_t train_flops = 0;      // realised, by the ledger
-  int64_t next_sample = 0;      // position of the data order
-  int64_t window_steps = 0;     // steps since the last train record (their sums are tensors: optimizer.safetensors)
+  int64_t step = 0;          // optimizer steps done
+  int64_t tokens = 0;        // token positions trained on
+  int64_t train_flops = 0;   // realised, by the ledger
+  int64_t next_sample = 0;   // position of the data order
+  int64_t window_steps = 0;  // steps since the last train record (their sums are tensors: optimizer.safetensors)
   double window_seconds = 0;
-  double train_seconds = 0;     // training alone: no evaluation, no checkpoints
+  double train_seconds = 0;  // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;
   double best_loss = std::numeric_limits<double>::infinity();
   int64_t best_step = -1;
   int64_t validated_step = -1;     // last step whose due validation was done
   int64_t checkpointed_step = -1;  // last step whose due checkpoint was written
   bool finished = false;
-  int64_t seed = 0;                // all randomness is keyed by it and by counters above: there is no generator state
+  int64_t seed = 0;  // all randomness is keyed by it and by counters above: there is no generator state
   int64_t micro_batch_tokens = 0;
-  std::string data_key;            // of the prepared text: a hash of its content
+  std::string data_key;  // of the prepared text: a hash of its content
   std::string tokenizer_fingerprint;
   Machine machine;
   std::vector<Segment> segments;

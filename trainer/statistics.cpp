@@ -32,8 +32,7 @@ double beta_fraction(double a, double b, double x) {
 double incomplete_beta(double a, double b, double x) {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
-  double const front =
-      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
+  double const front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
   if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
   return 1 - front * beta_fraction(b, a, 1 - x) / b;
 }
@@ -111,15 +110,14 @@ PairedDifference paired_percent(std::vector<double> const& arm, std::vector<doub
 
 std::string verdict(PairedDifference const& difference) {
   if (difference.n == 0) return "not measured: no seed finished in both arms";
-  if (difference.n == 1)
-    return fmt::format("{:+.2f} % in the one seed run; one seed has no interval", difference.percent);
+  if (difference.n == 1) return fmt::format("{:+.2f} % in the one seed run; one seed has no interval", difference.percent);
   // Two digits where one would round the interval away.
   int const digits = *difference.half_width < 0.1 || std::abs(difference.percent) < 0.1 ? 2 : 1;
   if (!difference.shown())
-    return fmt::format("no difference that {} seeds can show ({:+.{}f} % +- {:.{}f})", difference.n, difference.percent,
-                       digits, *difference.half_width, digits);
-  return fmt::format("{} by {:.{}f} % +- {:.{}f}, {} seeds", difference.percent < 0 ? "better" : "worse",
-                     std::abs(difference.percent), digits, *difference.half_width, digits, difference.n);
+    return fmt::format("no difference that {} seeds can show ({:+.{}f} % +- {:.{}f})", difference.n, difference.percent, digits,
+                       *difference.half_width, digits);
+  return fmt::format("{} by {:.{}f} % +- {:.{}f}, {} seeds", difference.percent < 0 ? "better" : "worse", std::abs(difference.percent),
+                     digits, *difference.half_width, digits, difference.n);
 }
 
 }  // namespace isobath

@@ -29,9 +29,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t most_step_times = 2000;     // of the median
-constexpr int64_t hopeless_streak = 10;       // skipped steps in a row that end a run
-constexpr double plain_line_seconds = 5;      // between progress lines when there is no terminal
+constexpr int64_t most_step_times = 2000;  // of the median
+constexpr int64_t hopeless_streak = 10;    // skipped steps in a row that end a run
+constexpr double plain_line_seconds = 5;   // between progress lines when there is no terminal
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -117,8 +117,9 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
       window_(ledger_.routed_layers),
       step_settings_{micro_batch_sequences(config), config.depth.bce_weight, static_cast<uint64_t>(config.seed)} {
   if (loader_.samples_per_epoch() == 0) {
-    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) + " tokens: not one window of model.context = " +
-                                    std::to_string(config.model.context) + "; give more data.sources");
+    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
+                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
+                                    "; give more data.sources");
   }
   keep_freed_memory();
   model_.train();
@@ -146,8 +147,9 @@ void Trainer::start() {
   fs::remove(run_.metrics(), ignored);  // of a start that never reached a checkpoint
   metrics_ = std::make_unique<Metrics>(run_.metrics());
   write_run_record();
-  log_info("training " + run_.root().string() + ": " + format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) +
-           " parameters, " + std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
+  log_info("training " + run_.root().string() + ": " +
+           format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
+           std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
            format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " + std::to_string(machine_.threads) + " threads");
 }
 
@@ -156,11 +158,12 @@ void Trainer::resume(Found const& found) {
   std::string const where = found.folder.string();
   std::string const data_key = data_.folder.filename().string();
   if (state_.data_key != data_key || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
-    throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " + state_.data_key +
-                                    " then): restore it, or give this run another name=");
+    throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " +
+                                    state_.data_key + " then): restore it, or give this run another name=");
   }
   restore_training(found.folder, model_, optimizers_, window_);
-  log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " + std::to_string(schedule_.total_steps()));
+  log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
+           std::to_string(schedule_.total_steps()));
 
   int64_t const micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
   std::string differences;
@@ -273,7 +276,8 @@ void Trainer::one_step() {
   step_times_.push_back(seconds);
 
   if (finished() || schedule_.due(state_.step, config_.train.log_every)) log_window(learning_rate);
-  if (terminal_is_live() && last_speed_.tokens_per_s > 0) live_line(progress_line(state_, schedule_, last_reading_, learning_rate, last_speed_));
+  if (terminal_is_live() && last_speed_.tokens_per_s > 0)
+    live_line(progress_line(state_, schedule_, last_reading_, learning_rate, last_speed_));
 }
 
 void Trainer::log_window(double learning_rate) {
@@ -355,12 +359,14 @@ void Trainer::save(std::string const& reason) {
   metrics_->sync();
   save_checkpoint(folder, model_, optimizers_, window_, state_, config_, *data_.tokenizer);
   run_.tidy(state_.step, state_.best_step, config_.checkpoint.keep);
-  if (reason == "stopped") log_info("stopped at step " + std::to_string(state_.step) + "; saved " + folder.string() + "; the same command goes on from there");
+  if (reason == "stopped")
+    log_info("stopped at step " + std::to_string(state_.step) + "; saved " + folder.string() + "; the same command goes on from there");
 }
 
 void Trainer::finish(std::string const& status) {
   double const tokens = static_cast<double>(state_.tokens - earlier_tokens_), seconds = state_.train_seconds - earlier_seconds_;
-  metrics_->write(end_record(state_, status, median_of(step_times_), seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_)));
+  metrics_->write(
+      end_record(state_, status, median_of(step_times_), seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_)));
   metrics_->sync();
   if (status == "finished") {
     log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
@@ -382,8 +388,8 @@ void complete_records(RunFolder const& run, TrainState const& state) {
 int64_t micro_batch_sequences(Config const& config) {
   int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
   if (sequences < 1 || sequences * context != config.train.batch_tokens) {
-    throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) + " is not a multiple of model.context = " +
-                                      std::to_string(context));
+    throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
+                                      " is not a multiple of model.context = " + std::to_string(context));
   }
   if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
   int64_t chosen = 1;

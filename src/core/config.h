@@ -16,7 +16,7 @@ struct DataConfig {
   std::vector<std::string> valid_sources;  // empty: split from `sources`
   std::string split = "document";          // document | tail
   double valid_fraction = 0.02;
-  int64_t max_bytes = 0;                   // 0: all
+  int64_t max_bytes = 0;  // 0: all
   std::string text_key = "text";
   bool isolate_documents = false;
   std::string cache_dir = "auto";
@@ -44,12 +44,12 @@ struct ModelConfig {
 };
 
 struct DepthConfig {
-  std::string kind = "dense";     // dense | mod
+  std::string kind = "dense";  // dense | mod
   double capacity = 0.125;
   int64_t stride = 2;
   int64_t offset = 1;
-  std::string router = "linear";  // linear | random
-  std::string gate = "raw";       // raw | sigmoid | sigmoid2 | tanh | none
+  std::string router = "linear";     // linear | random
+  std::string gate = "raw";          // raw | sigmoid | sigmoid2 | tanh | none
   std::string causal = "predictor";  // none | bce | predictor
   double bce_weight = 0.01;
   int64_t predictor_width = 0;    // 0: auto
@@ -61,7 +61,7 @@ struct TrainConfig {
   int64_t batch_tokens = 1024;
   int64_t micro_batch_tokens = 0;  // 0: auto
   double lr = 3e-3;
-  double min_lr = 0.1;             // share of lr
+  double min_lr = 0.1;              // share of lr
   std::string schedule = "cosine";  // cosine | wsd
   Duration warmup{5, Unit::percent};
   Duration decay{20, Unit::percent};  // the last part of `wsd`
@@ -75,10 +75,10 @@ struct TrainConfig {
 
 struct EvalConfig {
   Duration every{25, Unit::percent};
-  int64_t tokens = 16384;          // 0: all of the validation text
-  int64_t final_tokens = 0;        // same, for the evaluation that ends a run
-  std::string routing = "both";    // topk | causal | both
-  int64_t sample_tokens = 64;      // length of the text sample; 0: none
+  int64_t tokens = 16384;        // 0: all of the validation text
+  int64_t final_tokens = 0;      // same, for the evaluation that ends a run
+  std::string routing = "both";  // topk | causal | both
+  int64_t sample_tokens = 64;    // length of the text sample; 0: none
   std::string sample_prompt;
 };
 
@@ -89,8 +89,8 @@ struct CheckpointConfig {
 
 // `match: {forward_flops_of: dense, adjust: layers}`
 struct MatchConfig {
-  std::string forward_flops_of;    // name of another arm; empty: no matching
-  std::string adjust = "layers";   // layers (then mlp_width) | mlp_width
+  std::string forward_flops_of;   // name of another arm; empty: no matching
+  std::string adjust = "layers";  // layers (then mlp_width) | mlp_width
 };
 
 // One assignment of an arm's `set:`, kept as text so that it goes through the same checks as any other value.
@@ -130,8 +130,8 @@ struct Config {
 };
 
 // Values that `auto` stands for.
-int64_t resolved_mlp_width(ModelConfig const&);        // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
-double resolved_init_std(ModelConfig const&);         // 0.5 / sqrt(width)
+int64_t resolved_mlp_width(ModelConfig const&);  // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
+double resolved_init_std(ModelConfig const&);    // 0.5 / sqrt(width)
 int64_t resolved_predictor_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 
 }  // namespace isobath

@@ -20,26 +20,21 @@ void check_name(Config const& config, Found& found) {
   for (std::string part; std::getline(parts, part, '/');) bad = bad || part == "." || part == "..";
   for (char const c : name) bad = bad || static_cast<unsigned char>(c) < 0x20 || c == '\\' || c == 0x7f;
   if (bad) {
-    found.push_back(
-        {{"name"},
-         "name '" + name + "' is no folder below run_dir (words joined by single '/', no '..', not absolute)"});
+    found.push_back({{"name"}, "name '" + name + "' is no folder below run_dir (words joined by single '/', no '..', not absolute)"});
   }
 }
 
 void check_model(ModelConfig const& model, Found& found) {
   if (model.width % model.heads != 0) {
-    found.push_back(
-        {{"model.heads", "model.width"},
-         "model.heads (" + value_of(model.heads) + ") does not divide model.width (" + value_of(model.width) + ")"});
+    found.push_back({{"model.heads", "model.width"},
+                     "model.heads (" + value_of(model.heads) + ") does not divide model.width (" + value_of(model.width) + ")"});
   } else if (model.width / model.heads % 2 != 0) {
     found.push_back({{"model.heads", "model.width"},
-                     "model.width / model.heads is " + value_of(model.width / model.heads) +
-                         "; rotary embeddings need an even head size"});
+                     "model.width / model.heads is " + value_of(model.width / model.heads) + "; rotary embeddings need an even head size"});
   }
   if (model.heads % model.kv_heads != 0) {
     found.push_back({{"model.kv_heads", "model.heads"},
-                     "model.kv_heads (" + value_of(model.kv_heads) + ") does not divide model.heads (" +
-                         value_of(model.heads) + ")"});
+                     "model.kv_heads (" + value_of(model.kv_heads) + ") does not divide model.heads (" + value_of(model.heads) + ")"});
   }
 }
 
@@ -48,18 +43,16 @@ void check_depth(Config const& config, Found& found) {
   if (depth.kind != "mod") return;
   if (depth.offset >= config.model.layers) {
     found.push_back({{"depth.offset", "depth.kind", "model.layers"},
-                     "depth.offset (" + value_of(depth.offset) + ") is past the last of " +
-                         value_of(config.model.layers) + " layers: no block would be routed"});
+                     "depth.offset (" + value_of(depth.offset) + ") is past the last of " + value_of(config.model.layers) +
+                         " layers: no block would be routed"});
   }
   if (depth.router == "linear" && depth.gate == "none" && depth.causal != "bce") {
-    found.push_back(
-        {{"depth.gate", "depth.causal", "depth.router"},
-         "with gate none, only `causal: bce` gives the linear router a gradient (causal is " + depth.causal + ")"});
+    found.push_back({{"depth.gate", "depth.causal", "depth.router"},
+                     "with gate none, only `causal: bce` gives the linear router a gradient (causal is " + depth.causal + ")"});
   }
   if (depth.router == "random" && depth.causal != "none") {
-    found.push_back(
-        {{"depth.causal", "depth.router"},
-         "a random router leaves nothing to learn for `causal: " + depth.causal + "`; write `causal: none`"});
+    found.push_back({{"depth.causal", "depth.router"},
+                     "a random router leaves nothing to learn for `causal: " + depth.causal + "`; write `causal: none`"});
   }
   if (config.data.isolate_documents) {
     found.push_back({{"data.isolate_documents", "depth.kind"},
@@ -84,37 +77,34 @@ void check_train(Config const& config, Found& found) {
   if (train.micro_batch_tokens > 0) {
     if (train.micro_batch_tokens % config.model.context != 0) {
       found.push_back({{"train.micro_batch_tokens", "model.context"},
-                       "train.micro_batch_tokens (" + value_of(train.micro_batch_tokens) +
-                           ") is no multiple of model.context (" + value_of(config.model.context) + ")"});
+                       "train.micro_batch_tokens (" + value_of(train.micro_batch_tokens) + ") is no multiple of model.context (" +
+                           value_of(config.model.context) + ")"});
     }
     if (train.batch_tokens % train.micro_batch_tokens != 0) {
       found.push_back({{"train.micro_batch_tokens", "train.batch_tokens"},
-                       "train.micro_batch_tokens (" + value_of(train.micro_batch_tokens) +
-                           ") does not divide train.batch_tokens (" + value_of(train.batch_tokens) + ")"});
+                       "train.micro_batch_tokens (" + value_of(train.micro_batch_tokens) + ") does not divide train.batch_tokens (" +
+                           value_of(train.batch_tokens) + ")"});
     }
   }
   bool const decays = train.schedule == "wsd";
-  double const share =
-      share_of_run(train.warmup, train.budget) + (decays ? share_of_run(train.decay, train.budget) : 0);
+  double const share = share_of_run(train.warmup, train.budget) + (decays ? share_of_run(train.decay, train.budget) : 0);
   if (share > 1 + 1e-9) {
-    std::string const what = decays ? "train.warmup (" + format_duration(train.warmup) + ") and train.decay (" +
-                                          format_duration(train.decay) + ") are"
-                                    : "train.warmup (" + format_duration(train.warmup) + ") is";
-    found.push_back({{"train.warmup", "train.decay", "train.budget"},
-                     what + " longer than the run (" + format_duration(train.budget) + ")"});
+    std::string const what =
+        decays ? "train.warmup (" + format_duration(train.warmup) + ") and train.decay (" + format_duration(train.decay) + ") are"
+               : "train.warmup (" + format_duration(train.warmup) + ") is";
+    found.push_back(
+        {{"train.warmup", "train.decay", "train.budget"}, what + " longer than the run (" + format_duration(train.budget) + ")"});
   }
   if (train.betas.size() != 2) {
     found.push_back(
-        {{"train.betas"},
-         "train.betas has " + value_of(static_cast<int64_t>(train.betas.size())) + " values; AdamW takes two"});
+        {{"train.betas"}, "train.betas has " + value_of(static_cast<int64_t>(train.betas.size())) + " values; AdamW takes two"});
   }
 }
 
 void check_compare(CompareConfig const& compare, Found& found) {
   std::set<int64_t> seen;
   for (int64_t const seed : compare.seeds) {
-    if (!seen.insert(seed).second)
-      found.push_back({{"compare.seeds"}, "seed " + value_of(seed) + " stands twice in compare.seeds"});
+    if (!seen.insert(seed).second) found.push_back({{"compare.seeds"}, "seed " + value_of(seed) + " stands twice in compare.seeds"});
   }
   std::vector<std::string> names;
   for (ArmConfig const& arm : compare.arms) names.push_back(arm.name);
@@ -129,8 +119,7 @@ void check_compare(CompareConfig const& compare, Found& found) {
   if (compare.baseline.empty() && !names.empty()) {
     found.push_back({{"compare.baseline", "compare.arms"}, "compare.baseline must name one of the arms"});
   } else if (!compare.baseline.empty() && arm_named(compare.baseline) == nullptr) {
-    found.push_back({{"compare.baseline"},
-                     "compare.baseline '" + compare.baseline + "' is none of the arms" + hint(compare.baseline)});
+    found.push_back({{"compare.baseline"}, "compare.baseline '" + compare.baseline + "' is none of the arms" + hint(compare.baseline)});
   }
   for (ArmConfig const& arm : compare.arms) {
     std::string const& target = arm.match.forward_flops_of;
@@ -145,8 +134,7 @@ void check_compare(CompareConfig const& compare, Found& found) {
     } else if (!other->match.forward_flops_of.empty()) {
       wrong = " has a match of its own; name an arm whose size is fixed";
     }
-    if (!wrong.empty())
-      found.push_back({{at + ".match.forward_flops_of", at}, "forward_flops_of '" + target + "'" + wrong});
+    if (!wrong.empty()) found.push_back({{at + ".match.forward_flops_of", at}, "forward_flops_of '" + target + "'" + wrong});
   }
 }
 
@@ -172,8 +160,7 @@ void check_config(Config const& config) {
     if (wrong) problems.add("config: error: " + field.path + ": " + wrong->message);
   }
   if (problems.empty()) {
-    for (Contradiction const& contradiction : find_contradictions(config))
-      problems.add("config: error: " + contradiction.message);
+    for (Contradiction const& contradiction : find_contradictions(config)) problems.add("config: error: " + contradiction.message);
   }
   problems.throw_if_any();
 }

@@ -12,8 +12,7 @@ using Json = nlohmann::ordered_json;
 constexpr char const* arms_doc =
     "The arms by name: what each sets differently (model, depth and train keys, dotted or nested) and, with match, "
     "whose forward cost it is resized to.";
-constexpr char const* include_doc =
-    "A YAML file, or a list of them, read first; this file's keys win. Relative to this file.";
+constexpr char const* include_doc = "A YAML file, or a list of them, read first; this file's keys win. Relative to this file.";
 
 // A number as JSON shows it: 4, not 4.0.
 Json json_number(double value) {
@@ -36,8 +35,8 @@ Json duration_schema(Field const& field) {
   std::string units;
   for (Unit const unit : field.units) {
     std::string const example = unit_example(unit);  // "2Mtok": the unit is what follows number and prefix
-    units += (units.empty() ? "" : "|") +
-             (unit == Unit::token ? std::string("tok") : example.substr(example.find_last_of("0123456789") + 1));
+    units +=
+        (units.empty() ? "" : "|") + (unit == Unit::token ? std::string("tok") : example.substr(example.find_last_of("0123456789") + 1));
   }
   return {{"type", "string"}, {"pattern", "^[0-9.]+(e[+-]?[0-9]+)?([KMGT]i?|k)?(" + units + ")s?$"}};
 }
@@ -148,10 +147,7 @@ std::string config_json_schema() {
       settable[section] = {{"$ref", "#/definitions/" + section}};
     }
   }
-  Json match = {{"type", "object"},
-                {"additionalProperties", false},
-                {"required", {"forward_flops_of"}},
-                {"properties", Json::object()}};
+  Json match = {{"type", "object"}, {"additionalProperties", false}, {"required", {"forward_flops_of"}}, {"properties", Json::object()}};
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     match["properties"][field.path] = described(field, format_value(field, field.at(default_match)));
@@ -192,20 +188,18 @@ std::string config_key_table() {
   for (ConfigField const& field : config_fields()) {
     std::string const own(section_of(field.path));
     if (own != section) {
-      text += "\n## " + section_intro(own) +
-              "\n\n| key | default | values | on resume | meaning |\n|---|---|---|---|---|\n";
+      text += "\n## " + section_intro(own) + "\n\n| key | default | values | on resume | meaning |\n|---|---|---|---|---|\n";
       section = own;
     }
-    text += "| `" + field.path + "` | `" + cell(default_of(defaults, field)) + "` | " + cell(describe_values(field)) +
-            " | " + class_name(field.resume) + " | " + cell(field.doc) + " |\n";
+    text += "| `" + field.path + "` | `" + cell(default_of(defaults, field)) + "` | " + cell(describe_values(field)) + " | " +
+            class_name(field.resume) + " | " + cell(field.doc) + " |\n";
   }
   text += "| `compare.arms` | | map of arms | free | " + std::string(arms_doc) + " |\n";
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     std::string const value = format_value(field, field.at(default_match));
-    text += "| `compare.arms.NAME.match." + field.path + "` | " +
-            (value == "\"\"" ? std::string() : "`" + value + "`") + " | " + cell(describe_values(field)) +
-            " | free | " + cell(field.doc) + " |\n";
+    text += "| `compare.arms.NAME.match." + field.path + "` | " + (value == "\"\"" ? std::string() : "`" + value + "`") + " | " +
+            cell(describe_values(field)) + " | free | " + cell(field.doc) + " |\n";
   }
   return text;
 }

@@ -74,33 +74,26 @@ std::vector<ConfigField> make_fields() {
       R(KEY(seed), integer, identity, "Initial values and data order; the split and the tokenizer never depend on it.")
           .between(0, largest_count),
       R(KEY(device), choice, free, "Where the model runs.").one_of({"auto", "cpu"}),
-      R(KEY(precision), choice, identity, "Number format of the computation; weights are always kept in fp32.")
-          .one_of({"fp32"}),
+      R(KEY(precision), choice, identity, "Number format of the computation; weights are always kept in fp32.").one_of({"fp32"}),
 
       R(KEY(data.sources), text_list, identity,
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),
-      R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.")
-          .may_be_empty_too(),
-      R(KEY(data.split), choice, identity,
-        "How validation text is taken: whole documents by their content, or the tail of the text.")
+      R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
+      R(KEY(data.split), choice, identity, "How validation text is taken: whole documents by their content, or the tail of the text.")
           .one_of({"document", "tail"}),
       R(KEY(data.valid_fraction), fraction, identity, "Share of the text kept for validation.").above(0).below(1),
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
       R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),
-      R(KEY(data.isolate_documents), boolean, identity,
-        "Attention and positions stop at document borders inside a sequence."),
-      R(KEY(data.cache_dir), text, free,
-        "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
+      R(KEY(data.isolate_documents), boolean, identity, "Attention and positions stop at document borders inside a sequence."),
+      R(KEY(data.cache_dir), text, free, "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
 
       R(KEY(tokenizer.kind), text, identity, "bpe, byte, or the path of a tokenizer.model."),
-      R(KEY(tokenizer.vocab_size), count, identity, "Size of a bpe vocabulary trained on the text.")
-          .between(300, 1 << 20),
+      R(KEY(tokenizer.vocab_size), count, identity, "Size of a bpe vocabulary trained on the text.").between(300, 1 << 20),
       R(KEY(tokenizer.train_bytes), count, identity, "Bytes of text the bpe is trained on at most.").at_least(1024),
 
       R(KEY(model.layers), integer, identity, "Blocks.").between(1, 4096),
       R(KEY(model.width), integer, identity, "Width of the residual stream.").between(1, 1 << 20),
-      R(KEY(model.heads), integer, identity, "Attention heads; divides width into an even head size.")
-          .between(1, 1 << 16),
+      R(KEY(model.heads), integer, identity, "Attention heads; divides width into an even head size.").between(1, 1 << 16),
       R(KEY(model.kv_heads), integer, identity, "Key and value heads; divides heads.").between(1, 1 << 16),
       R(KEY(model.mlp), choice, identity, "Kind of MLP.").one_of({"swiglu", "gelu"}),
       R(KEY(model.mlp_width), integer, identity,
@@ -117,13 +110,11 @@ std::vector<ConfigField> make_fields() {
           .zero_is("auto"),
       R(KEY(model.qk_norm), boolean, identity, "RMSNorm on queries and keys."),
 
-      R(KEY(depth.kind), choice, identity, "dense: every token through every block; mod: Mixture-of-Depths.")
-          .one_of({"dense", "mod"}),
+      R(KEY(depth.kind), choice, identity, "dense: every token through every block; mod: Mixture-of-Depths.").one_of({"dense", "mod"}),
       R(KEY(depth.capacity), fraction, identity, "Share of each sequence that a routed block lets through.").above(0),
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
-      R(KEY(depth.router), choice, identity, "How tokens are scored; random is a control.")
-          .one_of({"linear", "random"}),
+      R(KEY(depth.router), choice, identity, "How tokens are scored; random is a control.").one_of({"linear", "random"}),
       R(KEY(depth.gate), choice, identity,
         "What the score does to a routed block's update: factor r, sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1.")
           .one_of({"raw", "sigmoid", "sigmoid2", "tanh", "none"}),
@@ -134,16 +125,13 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.predictor_width), integer, identity, "Hidden width of the predictor; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),
-      R(KEY(depth.threshold_decay), real, schedule,
-        "Decay of the running quantile that calibrates the threshold of `causal: none`.")
+      R(KEY(depth.threshold_decay), real, schedule, "Decay of the running quantile that calibrates the threshold of `causal: none`.")
           .between(0, 1)
           .below(1),
 
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
-      R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.")
-          .between(1, largest_count),
-      R(KEY(train.micro_batch_tokens), count, free,
-        "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")
+      R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
+      R(KEY(train.micro_batch_tokens), count, free, "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")
           .between(1, largest_count)
           .zero_is("auto"),
       R(KEY(train.lr), real, schedule, "Peak learning rate.").above(0).between(0, 100),
@@ -156,22 +144,15 @@ std::vector<ConfigField> make_fields() {
       R(KEY(train.eps), real, schedule, "AdamW's epsilon.").above(0).below(1),
       R(KEY(train.clip_norm), real, schedule, "Gradients are scaled down to this norm.").above(0).zero_is("off"),
       R(KEY(train.log_every), duration, free, "How often a train record is written.").above(0).in(cadence),
-      R(KEY(train.threads), integer, free, "CPU threads; auto: all that this process may use.")
-          .between(1, 4096)
-          .zero_is("auto"),
+      R(KEY(train.threads), integer, free, "CPU threads; auto: all that this process may use.").between(1, 4096).zero_is("auto"),
 
       R(KEY(eval.every), duration, free, "How often the model is validated during training.").above(0).in(cadence),
       R(KEY(eval.tokens), count, free, "Validation tokens of each of these.").at_least(1).zero_is("all"),
-      R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.")
-          .at_least(1)
-          .zero_is("all"),
+      R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.").at_least(1).zero_is("all"),
       R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both.")
           .one_of({"topk", "causal", "both"}),
-      R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.")
-          .at_least(1)
-          .zero_is("off"),
-      R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.")
-          .may_be_empty_too(),
+      R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.").at_least(1).zero_is("off"),
+      R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
 
       R(KEY(checkpoint.every), duration, free, "How often a checkpoint is written.").above(0).in(cadence),
       R(KEY(checkpoint.keep), integer, free, "Latest checkpoints kept, beside the best one.").between(1, 1 << 20),
@@ -187,15 +168,12 @@ std::vector<MatchField> make_match_fields() {
   return {
       R(MATCH_KEY(forward_flops_of), Kind::text, ResumeClass::free,
         "The arm is resized until its forward pass costs what this arm's does, within 0.5 %."),
-      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free,
-        "What is resized: layers (then mlp_width), or mlp_width alone.")
+      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free, "What is resized: layers (then mlp_width), or mlp_width alone.")
           .one_of({"layers", "mlp_width"}),
   };
 }
 
-std::string number(Field const& field, double value) {
-  return field.kind == Kind::percent ? format_percent(value) : format_real(value);
-}
+std::string number(Field const& field, double value) { return field.kind == Kind::percent ? format_percent(value) : format_real(value); }
 
 std::string range(Field const& field) {
   bool const low = field.min > -1e300, high = field.max < 1e300;
@@ -208,8 +186,7 @@ std::string range(Field const& field) {
   std::string text;
   if (low) text = above + number(field, field.min);
   if (high && field.max <= 1e15) {
-    text +=
-        (text.empty() ? "" : ", ") + std::string(field.below_max ? "below " : "at most ") + number(field, field.max);
+    text += (text.empty() ? "" : ", ") + std::string(field.below_max ? "below " : "at most ") + number(field, field.max);
   }
   return text;
 }
@@ -245,8 +222,7 @@ std::string_view section_of(std::string_view path) {
 
 bool is_section(std::string_view path) {
   auto const& fields = config_fields();
-  return !path.empty() &&
-         std::any_of(fields.begin(), fields.end(), [&](Field const& field) { return section_of(field.path) == path; });
+  return !path.empty() && std::any_of(fields.begin(), fields.end(), [&](Field const& field) { return section_of(field.path) == path; });
 }
 
 bool arm_may_set(std::string_view path) {

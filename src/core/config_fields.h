@@ -27,8 +27,8 @@ enum class Kind {
   real_list,
 };
 
-using FieldRef = std::variant<bool*, int64_t*, double*, Duration*, std::string*, std::vector<std::string>*,
-                              std::vector<int64_t>*, std::vector<double>*>;
+using FieldRef =
+    std::variant<bool*, int64_t*, double*, Duration*, std::string*, std::vector<std::string>*, std::vector<int64_t>*, std::vector<double>*>;
 
 struct Field {
   std::string path;  // "model.layers"

@@ -22,8 +22,7 @@ Place place_of(Contradiction const& contradiction, Places const& places, Place c
 
 class Loading {
  public:
-  Loading(Settings const& settings, Place const& whole, Problems& problems)
-      : settings_(settings), whole_(whole), problems_(problems) {}
+  Loading(Settings const& settings, Place const& whole, Problems& problems) : settings_(settings), whole_(whole), problems_(problems) {}
 
   LoadedConfig run() {
     LoadedConfig loaded;
@@ -91,8 +90,7 @@ class Loading {
       if (known.contains(contradiction.message)) continue;
       // Point at what the arm changed, not at the base it inherits.
       std::stable_partition(contradiction.paths.begin(), contradiction.paths.end(), [&](std::string const& path) {
-        return std::any_of(arm.set.begin(), arm.set.end(),
-                           [&](Setting const& setting) { return setting.path == path; });
+        return std::any_of(arm.set.begin(), arm.set.end(), [&](Setting const& setting) { return setting.path == path; });
       });
       own.push_back(std::move(contradiction));
     }
@@ -101,8 +99,8 @@ class Loading {
 
   void report(std::vector<Contradiction> const& contradictions, std::string const& prefix, Places const& places) {
     for (Contradiction const& contradiction : contradictions) {
-      bool const follows = std::any_of(contradiction.paths.begin(), contradiction.paths.end(),
-                                       [&](std::string const& path) { return is_bad(path); });
+      bool const follows =
+          std::any_of(contradiction.paths.begin(), contradiction.paths.end(), [&](std::string const& path) { return is_bad(path); });
       if (!follows) problems_.add(place_of(contradiction, places, whole_), prefix + contradiction.message);
     }
   }
@@ -127,8 +125,7 @@ void check_tokenizer(Config const& config, fs::path const& file, Place const& pl
   }
   // A checkpoint carries its tokenizer beside its configuration, and may have moved away from the original.
   bool const is_carried = !file.empty() && fs::exists(file.parent_path() / "tokenizer.model", error);
-  if (!is_carried && !fs::is_regular_file(expand_user(kind), error))
-    problems.add(place, "tokenizer.kind: no such file: " + kind);
+  if (!is_carried && !fs::is_regular_file(expand_user(kind), error)) problems.add(place, "tokenizer.kind: no such file: " + kind);
 }
 
 }  // namespace
@@ -151,13 +148,11 @@ LoadedConfig load_config(fs::path const& file, std::vector<std::string> const& o
 
 LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed) {
   auto const& arms = base.config.compare.arms;
-  auto const found =
-      std::find_if(arms.begin(), arms.end(), [&](ArmConfig const& candidate) { return candidate.name == arm; });
+  auto const found = std::find_if(arms.begin(), arms.end(), [&](ArmConfig const& candidate) { return candidate.name == arm; });
   if (found == arms.end()) {
     std::string names;
     for (ArmConfig const& candidate : arms) names += (names.empty() ? "" : ", ") + candidate.name;
-    throw ConfigError(
-        {"compare.arms: error: there is no arm '" + arm + "'" + (names.empty() ? "" : " (arms: " + names + ")")});
+    throw ConfigError({"compare.arms: error: there is no arm '" + arm + "'" + (names.empty() ? "" : " (arms: " + names + ")")});
   }
   LoadedConfig loaded = base;
   Config& config = loaded.config;
@@ -171,8 +166,7 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
       continue;
     }
     Tree const value = parse_tree(assignment.value, source, problems);
-    if (auto const wrong = assign(*field, field->at(config), value))
-      problems.add({source, 1, 1}, assignment.path + ": " + wrong->message);
+    if (auto const wrong = assign(*field, field->at(config), value)) problems.add({source, 1, 1}, assignment.path + ": " + wrong->message);
     loaded.origins[assignment.path] = origin;
   }
   config.name = base.config.name + "/" + arm + "/seed-" + std::to_string(seed);
@@ -181,8 +175,7 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
   std::erase_if(loaded.origins, [](auto const& entry) { return entry.first.starts_with("compare."); });
   loaded.origins["name"] = loaded.origins["seed"] = "arm " + arm + ", seed " + std::to_string(seed);
   problems.throw_if_any();
-  for (Contradiction const& contradiction : find_contradictions(config))
-    problems.add("arm " + arm + ": error: " + contradiction.message);
+  for (Contradiction const& contradiction : find_contradictions(config)) problems.add("arm " + arm + ": error: " + contradiction.message);
   problems.throw_if_any();
   return loaded;
 }

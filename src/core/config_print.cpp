@@ -55,8 +55,7 @@ std::string arms_text(std::vector<ArmConfig> const& arms) {
   std::string text;
   for (ArmConfig const& arm : arms) {
     std::string set;
-    for (Assignment const& assignment : arm.set)
-      set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
+    for (Assignment const& assignment : arm.set) set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
     text += (text.empty() ? "" : ", ") + arm.name + ": {set: {" + set + "}, match: " + match_text(arm.match) + "}";
   }
   return "{" + text + "}";

@@ -20,12 +20,10 @@ std::string Place::text() const {
   if (!source) return "config";
   if (!source->numbered) return source->label;
   auto const row = static_cast<size_t>(line - 1);
-  std::string_view const before =
-      row < source->lines.size() ? std::string_view(source->lines[row]) : std::string_view();
+  std::string_view const before = row < source->lines.size() ? std::string_view(source->lines[row]) : std::string_view();
   size_t const shown = characters(before.substr(0, static_cast<size_t>(column - 1)));
   // Past the end of the line there is nothing to count.
-  size_t const beyond =
-      static_cast<size_t>(column - 1) > before.size() ? static_cast<size_t>(column - 1) - before.size() : 0;
+  size_t const beyond = static_cast<size_t>(column - 1) > before.size() ? static_cast<size_t>(column - 1) - before.size() : 0;
   return source->label + ":" + std::to_string(line) + ":" + std::to_string(shown + beyond + 1);
 }
 

@@ -13,9 +13,7 @@ namespace {
 constexpr int most_files = 64;
 constexpr size_t most_bytes = (1 << 20) + 1;
 
-std::string joined(std::string const& prefix, std::string const& key) {
-  return prefix.empty() ? key : prefix + "." + key;
-}
+std::string joined(std::string const& prefix, std::string const& key) { return prefix.empty() ? key : prefix + "." + key; }
 
 std::string last_part(std::string const& path) { return path.substr(path.rfind('.') + 1); }
 
@@ -84,13 +82,11 @@ void SettingsReader::include(fs::path const& file, Place const* from) {
     for (fs::path const& open : open_files_) chain += open.filename().string() + " -> ";
     return complain("files include each other in a circle (" + chain + canonical.filename().string() + ")");
   }
-  if (++files_read_ > most_files)
-    return complain("more than " + std::to_string(most_files) + " files in one configuration");
+  if (++files_read_ > most_files) return complain("more than " + std::to_string(most_files) + " files in one configuration");
   if (!fs::exists(file, error)) return complain("no such file");
   if (fs::is_directory(file, error)) {
-    return complain(fs::exists(file / "config.yaml", error)
-                        ? "is a folder; its configuration is " + (file / "config.yaml").string()
-                        : "is a folder, not a YAML file");
+    return complain(fs::exists(file / "config.yaml", error) ? "is a folder; its configuration is " + (file / "config.yaml").string()
+                                                            : "is a folder, not a YAML file");
   }
   std::string text;
   if (!read_up_to(file, most_bytes, text)) return complain("cannot be read");
@@ -137,8 +133,7 @@ void SettingsReader::read_override(std::string const& text) {
   auto const column = static_cast<int>(equals) + 2;
   Tree tree;
   ConfigField const* const field = find_field(path);
-  bool const is_text =
-      field != nullptr && (field->kind == Kind::text || field->kind == Kind::text_list || field->kind == Kind::choice);
+  bool const is_text = field != nullptr && (field->kind == Kind::text || field->kind == Kind::text_list || field->kind == Kind::choice);
   char const first = value.empty() ? '\0' : value[0];
   if (is_text && first != '"' && first != '\'' && !(field->kind == Kind::text_list && first == '[')) {
     // Words from the command line are taken as they are: no YAML in "eval.sample_prompt=Once upon: a time".
@@ -171,8 +166,7 @@ void SettingsReader::read_map(std::string const& prefix, Tree const& map, Seen& 
 
 bool SettingsReader::is_duplicate(std::string const& path, Place const& key, Seen& seen) {
   auto const [first, fresh] = seen.emplace(path, key);
-  if (!fresh)
-    problems_.add(key, "duplicate key '" + path + "' (first on line " + std::to_string(first->second.line) + ")");
+  if (!fresh) problems_.add(key, "duplicate key '" + path + "' (first on line " + std::to_string(first->second.line) + ")");
   return !fresh;
 }
 
@@ -191,9 +185,7 @@ void SettingsReader::read_entry(std::string const& path, Place const& key, Tree 
   if (is_section(path) || is_arms) {
     if (value.kind == Tree::Kind::null) return;
     if (value.kind != Tree::Kind::map) {
-      std::string const example = is_arms           ? "{dense: {}, mod: {set: {depth.kind: mod}}}"
-                                  : path == "depth" ? "{kind: mod}"
-                                                    : "{...}";
+      std::string const example = is_arms ? "{dense: {}, mod: {set: {depth.kind: mod}}}" : path == "depth" ? "{kind: mod}" : "{...}";
       problems_.add(value.place, "'" + path + "' holds keys (" + last_part(path) + ": " + example + "), not " +
                                      (value.kind == Tree::Kind::list ? "a list" : "'" + value.text + "'"));
       return;
@@ -222,8 +214,7 @@ void SettingsReader::read_entry(std::string const& path, Place const& key, Tree 
 }
 
 ArmSettings* SettingsReader::find_arm(std::string const& name) {
-  auto const found = std::find_if(settings_.arms.begin(), settings_.arms.end(),
-                                  [&](ArmSettings const& arm) { return arm.name == name; });
+  auto const found = std::find_if(settings_.arms.begin(), settings_.arms.end(), [&](ArmSettings const& arm) { return arm.name == name; });
   return found == settings_.arms.end() ? nullptr : &*found;
 }
 
@@ -241,19 +232,17 @@ void SettingsReader::read_arm(std::string const& name, Place const& key, Tree co
   for (auto const& [part, content] : value.entries) read_arm_part(name, part.text, part.place, content, seen);
 }
 
-void SettingsReader::read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value,
-                                   Seen& seen) {
+void SettingsReader::read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen) {
   std::string const full = "compare.arms." + arm + "." + path;
   if (is_duplicate(full, key, seen)) return;
   if (path == "set" || path == "match") {
     if (value.kind == Tree::Kind::null) return;
     if (value.kind != Tree::Kind::map) {
-      problems_.add(value.place, path == "set" ? "set: holds keys: set: {model.layers: 3}"
-                                               : "match: holds keys: match: {forward_flops_of: dense}");
+      problems_.add(value.place,
+                    path == "set" ? "set: holds keys: set: {model.layers: 3}" : "match: holds keys: match: {forward_flops_of: dense}");
       return;
     }
-    for (auto const& [name, content] : value.entries)
-      read_arm_part(arm, path + "." + name.text, name.place, content, seen);
+    for (auto const& [name, content] : value.entries) read_arm_part(arm, path + "." + name.text, name.place, content, seen);
     return;
   }
   if (path.starts_with("set.")) return read_arm_set(arm, path.substr(4), key, value, seen);
@@ -272,19 +261,16 @@ void SettingsReader::read_arm_part(std::string const& arm, std::string const& pa
     return;
   }
   std::string const near = nearest(path.substr(0, path.find('.')), {"set", "match"});
-  problems_.add(key, "unknown key '" + full + "' (an arm has set and match)" +
-                         (near.empty() ? "" : " (did you mean '" + near + "'?)"));
+  problems_.add(key, "unknown key '" + full + "' (an arm has set and match)" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
 }
 
-void SettingsReader::read_arm_set(std::string const& arm, std::string const& path, Place const& key, Tree const& value,
-                                  Seen& seen) {
+void SettingsReader::read_arm_set(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen) {
   ConfigField const* const field = find_field(path);
   if (field == nullptr && !is_section(path)) return unknown_key(path, key, std::string(section_of(path)));
   if (field == nullptr && value.kind == Tree::Kind::map) {
     for (auto const& [name, content] : value.entries) {
       std::string const inner = path + "." + name.text;
-      if (!is_duplicate("compare.arms." + arm + ".set." + inner, name.place, seen))
-        read_arm_set(arm, inner, name.place, content, seen);
+      if (!is_duplicate("compare.arms." + arm + ".set." + inner, name.place, seen)) read_arm_set(arm, inner, name.place, content, seen);
     }
     return;
   }
@@ -293,9 +279,8 @@ void SettingsReader::read_arm_set(std::string const& arm, std::string const& pat
     return;
   }
   if (!arm_may_set(path)) {
-    problems_.add(key,
-                  "an arm cannot set '" + path +
-                      "': arms differ in model, depth and train (all but train.budget), or they could not be compared");
+    problems_.add(key, "an arm cannot set '" + path +
+                           "': arms differ in model, depth and train (all but train.budget), or they could not be compared");
     return;
   }
   auto& set = find_arm(arm)->set;

@@ -26,8 +26,7 @@ size_t first_bad_byte(std::string_view text) {
                           : (byte & 0xf0) == 0xe0       ? 3
                           : byte >= 0xf0 && byte < 0xf5 ? 4
                                                         : 0;
-    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t'))
-      return i;
+    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t')) return i;
     for (size_t k = 1; k < length; ++k) {
       if (!continues_character(text[i + k])) return i;
     }
@@ -62,8 +61,7 @@ class Builder : public YAML::EventHandler {
     nothing.refused = true;
     add(std::move(nothing));
   }
-  void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
-                std::string const& value) override {
+  void OnScalar(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, std::string const& value) override {
     Tree tree = make(Tree::Kind::scalar, mark, tag, anchor);
     tree.quoted = tag == "!";
     if (!is_closed(mark)) problems_.add(tree.place, "this quote is not closed");
@@ -71,13 +69,11 @@ class Builder : public YAML::EventHandler {
     if (!tree.quoted && is_null_word(value)) tree.kind = Tree::Kind::null;
     add(std::move(tree));
   }
-  void OnSequenceStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value) override {
+  void OnSequenceStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     open(make(Tree::Kind::list, mark, tag, anchor));
   }
   void OnSequenceEnd() override { close(); }
-  void OnMapStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor,
-                  YAML::EmitterStyle::value) override {
+  void OnMapStart(YAML::Mark const& mark, std::string const& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     open(make(Tree::Kind::map, mark, tag, anchor));
   }
   void OnMapEnd() override { close(); }
@@ -93,8 +89,7 @@ class Builder : public YAML::EventHandler {
     Tree tree;
     tree.kind = kind;
     tree.place = place(mark);
-    if (anchor != YAML::NullAnchor)
-      problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
+    if (anchor != YAML::NullAnchor) problems_.add(tree.place, "YAML anchors (&name) are not supported; use include: for what files share");
     if (!tag.empty() && tag != "?" && tag != "!") problems_.add(tree.place, "YAML tags are not supported: " + tag);
     return tree;
   }
@@ -174,8 +169,7 @@ std::string explain(std::string const& message) {
       {YAML::ErrorMsg::CHAR_IN_ALIAS, "text that starts with * must be quoted (YAML reads it as an alias)"},
       {YAML::ErrorMsg::END_OF_MAP_FLOW, "a '{' is not closed, or a ',' is missing"},
       {YAML::ErrorMsg::END_OF_SEQ_FLOW, "a '[' is not closed, or a ',' is missing"},
-      {YAML::ErrorMsg::END_OF_MAP,
-       "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
+      {YAML::ErrorMsg::END_OF_MAP, "this line does not fit the map it stands in: look at its indentation, or for a missing ':'"},
       {YAML::ErrorMsg::MAP_VALUE, "a ':' that makes no sense here: look at the indentation, or quote the text"},
       {YAML::ErrorMsg::FLOW_END, "a '[' or '{' is closed by the wrong bracket"},
       {YAML::ErrorMsg::EOF_IN_SCALAR, "a quote is not closed"},
@@ -194,8 +188,7 @@ bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::str
     size_t const text = lines[i].find_first_not_of(" \t");
     size_t const tab = lines[i].find('\t');
     if (text == std::string::npos || tab >= text || lines[i][text] == '#') continue;
-    problems.add({source, static_cast<int>(i) + 1, static_cast<int>(tab) + 1},
-                 "a tab in the indentation; YAML wants spaces");
+    problems.add({source, static_cast<int>(i) + 1, static_cast<int>(tab) + 1}, "a tab in the indentation; YAML wants spaces");
     found = true;
   }
   return found;
@@ -208,8 +201,7 @@ Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, P
   // What is no text cannot be shown.
   auto const blind = source ? std::make_shared<Source const>(Source{source->label, {}, source->numbered}) : source;
   if (text.size() > largest_file) {
-    problems.add({blind, 1, 1},
-                 "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
+    problems.add({blind, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
     return {};
   }
   if (size_t const bad = first_bad_byte(text); bad != std::string::npos) {
@@ -274,8 +266,8 @@ std::string yaml_text(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            std::string_view("_./~+-%").find(c) != std::string_view::npos;
   };
-  bool const plain = !text.empty() && std::all_of(text.begin(), text.end(), is_safe) && text[0] != '-' &&
-                     text[0] != '%' && text[0] != '+' && !text.starts_with("...") && !is_null_word(text);
+  bool const plain = !text.empty() && std::all_of(text.begin(), text.end(), is_safe) && text[0] != '-' && text[0] != '%' &&
+                     text[0] != '+' && !text.starts_with("...") && !is_null_word(text);
   return plain ? std::string(text) : quoted_text(text);
 }
 

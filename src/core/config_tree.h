@@ -25,8 +25,7 @@ struct Tree {
 // Reads `text` as one YAML document of plain maps, lists and scalars. What goes beyond (anchors, tags, merge keys, a
 // second document, tabs in the indentation, bytes that are no UTF-8) is a problem. `first_column` shifts places on
 // line 1.
-Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems,
-                int first_column = 1);
+Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column = 1);
 
 std::string quoted_text(std::string_view text);  // a YAML double-quoted scalar
 std::string yaml_text(std::string_view text);    // plain where that reads back as the same text, else quoted

@@ -35,8 +35,7 @@ std::string why_no_number(std::string const& text) {
     return "'" + text + "' has a leading zero, which YAML readers take for octal";
   }
   std::string lower(digits);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (lower == ".inf" || lower == ".nan" || lower == "inf" || lower == "nan" || lower == "infinity") {
     return "'" + text + "' is not a finite number";
   }
@@ -77,8 +76,7 @@ Wrong assign_integer(Field const& field, int64_t& target, Tree const& value) {
     target = 0;
     return {};
   }
-  bool const digits_only =
-      std::all_of(value.text.begin(), value.text.end(), [](char c) { return c == '-' || (c >= '0' && c <= '9'); });
+  bool const digits_only = std::all_of(value.text.begin(), value.text.end(), [](char c) { return c == '-' || (c >= '0' && c <= '9'); });
   std::optional<int64_t> const number = parse_count(value.text);
   if (!number || (field.kind != Kind::count && !digits_only)) return not_a(field, value);
   if (Wrong wrong = out_of_range(field, value, static_cast<double>(*number))) return wrong;
@@ -96,8 +94,8 @@ Wrong assign_real(Field const& field, double& target, Tree const& value) {
   if (has_percent) text.remove_suffix(1);
   std::optional<double> number = parse_real(text);
   if (number && field.kind == Kind::percent && !has_percent) {
-    return WrongValue{value.place, "'" + value.text + "' needs its % sign: " + format_percent(*number) + ", or " +
-                                       format_real(*number) + "%" + allowed(field)};
+    return WrongValue{value.place, "'" + value.text + "' needs its % sign: " + format_percent(*number) + ", or " + format_real(*number) +
+                                       "%" + allowed(field)};
   }
   if (!number) return not_a(field, value);
   if (has_percent) *number /= 100;
@@ -114,8 +112,7 @@ Wrong assign_duration(Field const& field, Duration& target, Tree const& value) {
     }
     return not_a(field, value);
   }
-  if (std::find(field.units.begin(), field.units.end(), duration->unit) == field.units.end())
-    return not_a(field, value);
+  if (std::find(field.units.begin(), field.units.end(), duration->unit) == field.units.end()) return not_a(field, value);
   if (duration->unit == Unit::percent && duration->amount > 100) {
     return WrongValue{value.place, "'" + value.text + "' is more than the whole run"};
   }
@@ -127,8 +124,8 @@ Wrong assign_duration(Field const& field, Duration& target, Tree const& value) {
 Wrong assign_choice(Field const& field, std::string& target, Tree const& value) {
   if (std::find(field.choices.begin(), field.choices.end(), value.text) == field.choices.end()) {
     std::string const near = nearest(value.text, field.choices);
-    return WrongValue{value.place, "'" + value.text + "' is not " + describe_values(field) +
-                                       (near.empty() ? "" : " (did you mean '" + near + "'?)")};
+    return WrongValue{value.place,
+                      "'" + value.text + "' is not " + describe_values(field) + (near.empty() ? "" : " (did you mean '" + near + "'?)")};
   }
   target = value.text;
   return {};
@@ -208,8 +205,7 @@ std::string format_percent(double share) {
   // The shortest number of percent that reads back as this very share.
   for (int precision = 1; precision <= 17; ++precision) {
     std::array<char, 64> buffer;
-    auto const result =
-        std::to_chars(buffer.data(), buffer.data() + buffer.size(), share * 100, std::chars_format::general, precision);
+    auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), share * 100, std::chars_format::general, precision);
     double const percent = parse_real(std::string_view(buffer.data(), result.ptr)).value_or(-1);
     if (percent / 100 == share) return format_real(percent) + "%";
   }
@@ -249,10 +245,8 @@ std::string format_value(Field const& field, FieldRef target) {
   }
   if (auto* duration = std::get_if<Duration*>(&target)) return format_duration(**duration);
   if (auto* text = std::get_if<std::string*>(&target)) return yaml_text(**text);
-  if (auto* list = std::get_if<std::vector<std::string>*>(&target))
-    return listed(**list, [](auto const& t) { return yaml_text(t); });
-  if (auto* list = std::get_if<std::vector<int64_t>*>(&target))
-    return listed(**list, [](int64_t n) { return std::to_string(n); });
+  if (auto* list = std::get_if<std::vector<std::string>*>(&target)) return listed(**list, [](auto const& t) { return yaml_text(t); });
+  if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) return listed(**list, [](int64_t n) { return std::to_string(n); });
   return listed(*std::get<std::vector<double>*>(target), format_real);
 }
 

@@ -10,14 +10,14 @@ namespace isobath {
 enum class ExitCode : int {
   ok = 0,
   other = 1,
-  config = 2,       // usage or configuration
+  config = 2,  // usage or configuration
   data = 3,
   checkpoint = 4,
-  non_finite = 5,   // training diverged
-  allocation = 6,   // memory refused
+  non_finite = 5,  // training diverged
+  allocation = 6,  // memory refused
   disk = 7,
   distributed = 8,
-  incomplete = 9,   // a comparison in which some run failed
+  incomplete = 9,  // a comparison in which some run failed
   interrupted = 130,
   terminated = 143,
 };

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 std::string read_file(fs::path const& path);  // throws Error(data) naming the path
 // Writes to a temporary neighbour, fsyncs, renames. Throws Error(disk) with errno's text.
 void write_file_atomic(fs::path const& path, std::string_view content);
-void sync_folder(fs::path const& folder);     // fsync of a directory, after a rename inside it
+void sync_folder(fs::path const& folder);  // fsync of a directory, after a rename inside it
 
 // Writes a file piece by piece. Without finish() the file is removed again. Throws Error(disk) with errno's text.
 class FileWriter {
@@ -33,9 +33,9 @@ class FileWriter {
   int fd_ = -1;
 };
 
-uint64_t checksum(std::span<std::byte const> bytes);      // XXH3-64
+uint64_t checksum(std::span<std::byte const> bytes);  // XXH3-64
 uint64_t checksum_file(fs::path const& path);
-std::string hex(uint64_t value);              // 16 digits
+std::string hex(uint64_t value);  // 16 digits
 
 // Read-only memory map of a whole file.
 class MappedFile {

@@ -8,7 +8,7 @@
 
 namespace isobath {
 
-uint64_t mix(uint64_t x);  // splitmix64 finaliser, a bijection
+uint64_t mix(uint64_t x);                   // splitmix64 finaliser, a bijection
 uint64_t hash_text(std::string_view text);  // FNV-1a, then mixed: stable across platforms and versions
 uint64_t make_key(std::initializer_list<uint64_t> parts);
 

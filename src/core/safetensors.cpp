@@ -23,9 +23,9 @@ constexpr size_t largest_header = 100'000'000;  // as in the reference implement
 
 // 0: unknown.
 size_t bytes_of_dtype(std::string const& dtype) {
-  static std::map<std::string, size_t> const sizes{
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"I16", 2}, {"F16", 2},
-      {"BF16", 2}, {"U32", 4}, {"I32", 4}, {"F32", 4},     {"U64", 8},     {"I64", 8}, {"F64", 8}};
+  static std::map<std::string, size_t> const sizes{{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+                                                   {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
+                                                   {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
   auto const found = sizes.find(dtype);
   return found == sizes.end() ? 0 : found->second;
 }
@@ -132,9 +132,8 @@ void write_safetensors(fs::path const& path, std::vector<TensorView> const& tens
     }
     layout.push_back(&tensor);
   }
-  std::stable_sort(layout.begin(), layout.end(), [](TensorView const* a, TensorView const* b) {
-    return bytes_of_dtype(a->dtype) > bytes_of_dtype(b->dtype);
-  });
+  std::stable_sort(layout.begin(), layout.end(),
+                   [](TensorView const* a, TensorView const* b) { return bytes_of_dtype(a->dtype) > bytes_of_dtype(b->dtype); });
   std::map<TensorView const*, size_t> begins;
   size_t offset = 0;
   for (TensorView const* tensor : layout) {

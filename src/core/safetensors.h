@@ -22,7 +22,8 @@ using Metadata = std::map<std::string, std::string>;
 // Writes tensors in the given order, data aligned to 64 bytes; fsynced, not renamed (checkpoints rename whole folders). Throws Error(disk).
 void write_safetensors(fs::path const& path, std::vector<TensorView> const& tensors, Metadata const& metadata);
 
-// Maps the file and checks header, names, dtypes, shapes and offsets (no overlap, no gap past the end). Throws Error(checkpoint) saying what is wrong.
+// Maps the file and checks header, names, dtypes, shapes and offsets (no overlap, no gap past the end). Throws Error(checkpoint) saying
+// what is wrong.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(fs::path const& path);

@@ -3,8 +3,11 @@
 
 namespace isobath {
 
-void install_stop_handlers();
-int stop_requested();  // 0, or the signal number
+// Call first in main: threads that start later inherit that both signals are blocked, and only a thread of their own takes them. No
+// handler ever interrupts a computation, for oneDNN's kernels use the stack pointer as a register like any other, and the frame of a
+// signal handler would be written wherever it points.
+void watch_stop_signals();
+int stop_requested();           // 0, or the signal number
 void request_stop(int signal);  // for tests
 
 }  // namespace isobath

@@ -85,8 +85,8 @@ std::optional<Duration> parse_duration(std::string_view text) {
   double const amount = *number * take_prefix(text);
   if (!std::isfinite(amount)) return {};
   for (UnitName const& name : unit_names) {
-    bool const plural = text.size() == name.text.size() + 1 && text.back() == 's' && text.starts_with(name.text) &&
-                        name.unit != Unit::percent;
+    bool const plural =
+        text.size() == name.text.size() + 1 && text.back() == 's' && text.starts_with(name.text) && name.unit != Unit::percent;
     if (text != name.text && !plural) continue;
     bool const countable = name.unit == Unit::step || name.unit == Unit::token;
     if (countable && (amount != std::floor(amount) || amount >= two_to_63)) return {};
@@ -108,8 +108,7 @@ std::string format_real(double value) {
 
 std::string format_count(int64_t value) {
   if (value != 0) {
-    for (auto const& [suffix, shift] :
-         {std::pair{"Ti", 40}, std::pair{"Gi", 30}, std::pair{"Mi", 20}, std::pair{"Ki", 10}}) {
+    for (auto const& [suffix, shift] : {std::pair{"Ti", 40}, std::pair{"Gi", 30}, std::pair{"Mi", 20}, std::pair{"Ki", 10}}) {
       int64_t const unit = int64_t{1} << shift;
       // A round decimal (2000000) stays as it is; 64Ki is shorter than 65536.
       if (value % unit == 0) return std::to_string(value / unit) + suffix;
@@ -122,10 +121,8 @@ std::string format_duration(Duration const& duration) {
   for (UnitName const& name : unit_names) {
     if (name.unit == duration.unit) {
       // Whole amounts of steps and tokens read better in digits: 100000step, not 1e5step.
-      bool const digits =
-          duration.unit != Unit::flop && duration.amount < 1e15 && duration.amount == std::floor(duration.amount);
-      std::string const amount =
-          digits ? std::to_string(static_cast<int64_t>(duration.amount)) : format_real(duration.amount);
+      bool const digits = duration.unit != Unit::flop && duration.amount < 1e15 && duration.amount == std::floor(duration.amount);
+      std::string const amount = digits ? std::to_string(static_cast<int64_t>(duration.amount)) : format_real(duration.amount);
       return amount + std::string(name.text);
     }
   }

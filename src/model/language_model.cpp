@@ -54,8 +54,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
     uint64_t const key = make_key({seed, hash_text(stored.name)});
     float* values = stored.tensor.mutable_data_ptr<float>();
     at::parallel_for(0, stored.tensor.numel(), 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        values[i] = static_cast<float>(stored.init_std * random_normal(key, static_cast<uint64_t>(i)));
+      for (int64_t i = begin; i < end; ++i) values[i] = static_cast<float>(stored.init_std * random_normal(key, static_cast<uint64_t>(i)));
     });
   }
 }
@@ -65,7 +64,8 @@ LanguageModel::~LanguageModel() = default;
 ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, NoiseKey const& noise) {
   int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1);
   if (T > model_.context)
-    throw Error(ExitCode::data, "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
+    throw Error(ExitCode::data,
+                "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
   at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
   // Kept in double, used in the model's type and on its device.
   RotaryTables const rotary{parts_->rotary.cos_TE.to(x_ND.options()), parts_->rotary.sin_TE.to(x_ND.options())};

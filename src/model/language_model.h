@@ -35,11 +35,11 @@ struct ModelInput {
 enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
 
 struct ModelOutput {
-  at::Tensor x_ND;              // final hidden states after the last norm, N = B * T
-  at::Tensor router_loss;       // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor predictor_loss;    // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
-  at::Tensor routing_NC;        // int64 [routed layers, routing_columns]; undefined for a dense model
-  at::Tensor depth_BT;          // int64: blocks each token went through
+  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T
+  at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
+  at::Tensor depth_BT;        // int64: blocks each token went through
 };
 
 class LanguageModel : public torch::nn::Module {

@@ -23,9 +23,7 @@ struct Candidate {
 // The layer count is fixed; keeps mlp_width where that is near enough, otherwise solves for it (the cost is linear in
 // it).
 Candidate fit_mlp_width(ModelConfig model, DepthConfig const& depth, int64_t vocab_size, int64_t target) {
-  auto const flops = [&](ModelConfig const& m) {
-    return static_cast<double>(planned_forward_flops(m, depth, vocab_size, 1, m.context));
-  };
+  auto const flops = [&](ModelConfig const& m) { return static_cast<double>(planned_forward_flops(m, depth, vocab_size, 1, m.context)); };
   auto const goal = static_cast<double>(target);
   auto const relative = [&](ModelConfig const& m) { return std::abs(flops(m) / goal - 1); };
   Candidate kept{model, 0, relative(model)};
@@ -49,8 +47,7 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
   auto const consider = [&](ModelConfig const& asked) {
     Candidate const candidate = fit_mlp_width(asked, depth, vocab_size, target_flops);
     if (candidate.error < nearest.error) nearest = candidate;
-    bool const nearer =
-        candidate.change == best.change && candidate.error < best.error;  // equal change: the smaller error
+    bool const nearer = candidate.change == best.change && candidate.error < best.error;  // equal change: the smaller error
     if (candidate.error <= tolerance && (candidate.change < best.change || nearer)) best = candidate;
   };
 
@@ -64,18 +61,16 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
     for (model.layers = fewest; model.layers <= most_layers; ++model.layers) {
       consider(model);
       smallest.layers = model.layers;
-      if (planned_forward_flops(smallest, depth, vocab_size, 1, model.context) > target_flops)
-        break;  // only dearer from here on
+      if (planned_forward_flops(smallest, depth, vocab_size, 1, model.context) > target_flops) break;  // only dearer from here on
     }
   }
   if (best.error <= tolerance) return best.model;
 
   auto const got = planned_forward_flops(nearest.model, depth, vocab_size, 1, model.context);
-  throw Error(ExitCode::config,
-              "match: nothing costs what arm '" + match.forward_flops_of + "' does (" + std::to_string(target_flops) +
-                  " FLOPs for a full context) within 0.5 %; the nearest is " + std::to_string(nearest.model.layers) +
-                  " layers with mlp_width " + std::to_string(resolved_mlp_width(nearest.model)) + " (" +
-                  std::to_string(got) + " FLOPs); change model.width or the arm to match");
+  throw Error(ExitCode::config, "match: nothing costs what arm '" + match.forward_flops_of + "' does (" + std::to_string(target_flops) +
+                                    " FLOPs for a full context) within 0.5 %; the nearest is " + std::to_string(nearest.model.layers) +
+                                    " layers with mlp_width " + std::to_string(resolved_mlp_width(nearest.model)) + " (" +
+                                    std::to_string(got) + " FLOPs); change model.width or the arm to match");
 }
 
 }  // namespace isobath

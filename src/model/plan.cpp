@@ -60,8 +60,8 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
 
 int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
   if (static_cast<int64_t>(routed.size()) != routed_layers)
-    throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) +
-                                     " routed layers given, the model has " + std::to_string(routed_layers));
+    throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
+                                     std::to_string(routed_layers));
   int64_t const tokens = sequences * length;
   int64_t flops = tokens * head_row;
   flops += dense_layers * (tokens * block_row + sequences * causal_pairs(length) * pair);
@@ -70,21 +70,16 @@ int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWor
   return flops;
 }
 
-std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences,
-                                     int64_t length) {
+std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
   int64_t const K = rows_of_capacity(depth.capacity, length);
-  return std::vector<RoutedWork>(routed_layers(model, depth).size(),
-                                 RoutedWork{sequences * K, sequences * causal_pairs(K)});
+  return std::vector<RoutedWork>(routed_layers(model, depth).size(), RoutedWork{sequences * K, sequences * causal_pairs(K)});
 }
 
-int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences,
-                              int64_t length) {
-  return make_ledger(model, depth, vocab_size)
-      .forward(sequences, length, planned_work(model, depth, sequences, length));
+int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
+  return make_ledger(model, depth, vocab_size).forward(sequences, length, planned_work(model, depth, sequences, length));
 }
 
-int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences,
-                            int64_t length) {
+int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
   return 3 * planned_forward_flops(model, depth, vocab_size, sequences, length);
 }
 
@@ -105,10 +100,8 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
   auto const routed = static_cast<double>(routed_layers(model, depth).size());
-  double const kept =
-      static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
-  double const layers =
-      static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
+  double const kept = static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
+  double const layers = static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;
   return layers * static_cast<double>(per_layer);
 }

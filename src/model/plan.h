@@ -43,11 +43,9 @@ int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) /
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 // Planned work of top-k routing: K rows and K(K+1)/2 pairs a sequence, in every routed layer.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
-int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences,
-                              int64_t length);
+int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 // 3 x forward.
-int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences,
-                            int64_t length);
+int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 
 struct Parameters {
   int64_t total = 0, embedding = 0, blocks = 0, routers = 0, predictors = 0;

@@ -14,10 +14,10 @@ struct RoutedBlockImpl : torch::nn::Module {
 
   struct Result {
     at::Tensor x_ND;
-    at::Tensor ran_BT;           // bool: tokens that went through the block
-    at::Tensor router_loss;      // sum over tokens, undefined without bce
-    at::Tensor predictor_loss;   // sum over tokens, undefined without predictor
-    at::Tensor statistics_C;     // int64 [routing_columns]
+    at::Tensor ran_BT;          // bool: tokens that went through the block
+    at::Tensor router_loss;     // sum over tokens, undefined without bce
+    at::Tensor predictor_loss;  // sum over tokens, undefined without predictor
+    at::Tensor statistics_C;    // int64 [routing_columns]
   };
   // rows: all tokens of the batch. noise_key: this layer's own.
   Result forward(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, Routing routing, uint64_t noise_key);

@@ -17,9 +17,9 @@ struct DtypeName {
   at::ScalarType type;
   char const* name;
 };
-constexpr DtypeName dtypes[] = {{at::kFloat, "F32"},    {at::kDouble, "F64"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"},
-                                {at::kLong, "I64"},     {at::kInt, "I32"},    {at::kShort, "I16"},     {at::kChar, "I8"},
-                                {at::kByte, "U8"},      {at::kBool, "BOOL"}};
+constexpr DtypeName dtypes[] = {{at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"},
+                                {at::kLong, "I64"},  {at::kInt, "I32"},    {at::kShort, "I16"},     {at::kChar, "I8"},
+                                {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
 std::string dtype_name(at::ScalarType type) {
   for (auto const& dtype : dtypes)
@@ -76,7 +76,9 @@ void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata c
   for (auto const& [name, tensor] : tensors) {
     alive.push_back(tensor.detach().cpu().contiguous());
     at::Tensor const& last = alive.back();
-    views.push_back({name, dtype_name(last.scalar_type()), last.sizes().vec(),
+    views.push_back({name,
+                     dtype_name(last.scalar_type()),
+                     last.sizes().vec(),
                      {static_cast<std::byte const*>(last.const_data_ptr()), static_cast<size_t>(last.nbytes())}});
   }
   write_safetensors(path, views, metadata);

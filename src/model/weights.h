@@ -1,7 +1,7 @@
 #pragma once
 // Weights by name, in and out. Names and rotary layout are Hugging Face Llama's (model.layers.0.self_attn.q_proj.weight, ...);
-// routers stand beside them (model.layers.1.router.weight, .router.threshold, .predictor.up.weight, ...). The model's fused tensors (qkv, gate_up)
-// are split on the way out and joined on the way in.
+// routers stand beside them (model.layers.1.router.weight, .router.threshold, .predictor.up.weight, ...). The model's fused tensors (qkv,
+// gate_up) are split on the way out and joined on the way in.
 
 #include <ATen/core/Tensor.h>
 
@@ -16,7 +16,7 @@ namespace isobath {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-NamedTensors export_weights(LanguageModel const& model);                       // parameters and buffers, copies or views on the CPU
+NamedTensors export_weights(LanguageModel const& model);  // parameters and buffers, copies or views on the CPU
 // Loads every tensor by name. Throws Error(checkpoint) listing missing, unknown and wrongly shaped ones.
 void import_weights(LanguageModel& model, SafetensorsFile const& file);
 

@@ -43,7 +43,8 @@ struct CausalAttention : Function<CausalAttention> {
     Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
     auto *to_q = dq.mutable_data_ptr<float>(), *to_k = dk.mutable_data_ptr<float>(), *to_v = dv.mutable_data_ptr<float>();
     at::parallel_for(0, sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
-      kernels::attention_backward(shape, floats(q), floats(k), floats(v), floats(out), floats(log_sums), floats(dout), to_q, to_k, to_v, first, last);
+      kernels::attention_backward(shape, floats(q), floats(k), floats(v), floats(out), floats(log_sums), floats(dout), to_q, to_k, to_v,
+                                  first, last);
     });
     return {dq, dk, dv, Tensor()};
   }
@@ -83,7 +84,8 @@ Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Row
   };
   Tensor const q = to_cells(q_RHE), k = to_cells(k_RGE), v = to_cells(v_RGE);
   Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R).view({B, K}) : Tensor();
-  Tensor const out = has_kernel(q) && !segments_BK.defined() ? CausalAttention::apply(q, k, v, B) : composed_attention(q, k, v, B, K, segments_BK);
+  Tensor const out =
+      has_kernel(q) && !segments_BK.defined() ? CausalAttention::apply(q, k, v, B) : composed_attention(q, k, v, B, K, segments_BK);
   Tensor const out_RX = out.flatten(1);
   return rows.dense() ? out_RX : out_RX.index_select(0, rows.cells_R);
 }

@@ -12,9 +12,9 @@ at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN);
 // out_MN = a_MK b_KN, or out_MN += a_MK b_KN. out_MN has rows of its own or is a range of rows of a larger tensor.
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate = false);
 
-// The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". The BLAS of LibTorch's x86 wheels is MKL, whose fast kernels look
-// for the maker of the CPU rather than for its instructions; oneDNN, which LibTorch contains as well, looks for instructions. So Intel's
-// CPUs use the BLAS and other x86 ones oneDNN, where LibTorch has it (docs/speed.md).
+// The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". The BLAS of LibTorch's x86 wheels is MKL, whose fast kernels
+// look for the maker of the CPU rather than for its instructions; oneDNN, which LibTorch contains as well, looks for instructions. So
+// Intel's CPUs use the BLAS and other x86 ones oneDNN, where LibTorch has it (docs/speed.md).
 std::string gemm_library();
 
 }  // namespace isobath

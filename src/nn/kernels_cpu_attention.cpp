@@ -10,8 +10,8 @@ namespace isobath::kernels {
 
 namespace {
 
-// Queries are taken in blocks; a block meets all keys up to its last query. Its scores stay in the first-level cache up to some 500 keys, and
-// in the second-level one far beyond.
+// Queries are taken in blocks; a block meets all keys up to its last query. Its scores stay in the first-level cache up to some 500 keys,
+// and in the second-level one far beyond.
 constexpr int64_t block = 16;
 
 // The registers of an instruction set: `lanes` floats a vector; products are built from tiles of rows x vectors.
@@ -62,7 +62,8 @@ template <typename R, int vectors>
 ISOBATH_INLINE void strip(int64_t rows, int64_t depth, Strided a, float const* b, int64_t b_row, float* c, int64_t c_row, bool add) {
   constexpr int tall = vectors * 2 > R::most_vectors ? 4 : 8;  // few columns: more rows keep as many sums in flight
   int64_t m = 0;
-  for (; m + tall <= rows; m += tall) tile<R, tall, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);
+  for (; m + tall <= rows; m += tall)
+    tile<R, tall, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);
   for (; m < rows; ++m) tile<R, 1, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);
 }
 
@@ -99,15 +100,15 @@ struct Head {
 
 // Scores of queries [first, first + rows) with keys [0, columns), not scaled.
 template <typename R>
-ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows, int64_t columns,
-                              float* scores) {
+ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows,
+                              int64_t columns, float* scores) {
   product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.length), scores,
              padded(head.length), false);
 }
 
 template <typename R>
-ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<float> const& k_transposed, float const* v, float* out, float* log_sums,
-                                 int64_t log_row, std::vector<float>& scores) {
+ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<float> const& k_transposed, float const* v, float* out,
+                                 float* log_sums, int64_t log_row, std::vector<float>& scores) {
   auto const scale = static_cast<float>(head.scale);
   int64_t const score_row = padded(head.length);
   for (int64_t first = 0; first < head.length; first += block) {
@@ -182,8 +183,12 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
 }
 
 // Where the first row of a head of a sequence lies.
-int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return (sequence * s.length * s.heads + head) * s.head_dim; }
-int64_t key_offset(AttentionShape const& s, int64_t sequence, int64_t kv_head) { return (sequence * s.length * s.kv_heads + kv_head) * s.head_dim; }
+int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) {
+  return (sequence * s.length * s.heads + head) * s.head_dim;
+}
+int64_t key_offset(AttentionShape const& s, int64_t sequence, int64_t kv_head) {
+  return (sequence * s.length * s.kv_heads + kv_head) * s.head_dim;
+}
 int64_t log_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return sequence * s.length * s.heads + head; }
 
 ISOBATH_INLINE Head head_of(AttentionShape const& s) {
@@ -191,8 +196,8 @@ ISOBATH_INLINE Head head_of(AttentionShape const& s) {
 }
 
 template <typename R>
-ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first,
-                                  int64_t last) {
+ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums,
+                                  int64_t first, int64_t last) {
   Head const head = head_of(s);
   std::vector<float> k_transposed, scores(static_cast<size_t>(block * padded(s.length)));
   for (int64_t item = first; item < last; ++item) {
@@ -204,8 +209,8 @@ ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float
 }
 
 template <typename R>
-ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
-                                   float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last) {
+ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float const* out,
+                                   float const* log_sums, float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last) {
   Head const head = head_of(s);
   auto const size = static_cast<size_t>(block * padded(s.length));
   std::vector<float> k_transposed, v_transposed, scores(size), dscores(size);
@@ -221,7 +226,8 @@ ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, floa
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
       int64_t const at_q = query_offset(s, sequence, h);
       head_backward<R>(head, q + at_q, k + at_k, k_transposed, v_transposed,
-                       {out + at_q, log_sums + log_offset(s, sequence, h), dout + at_q, s.heads, dq + at_q, dk + at_k, dv + at_k}, scores, dscores);
+                       {out + at_q, log_sums + log_offset(s, sequence, h), dout + at_q, s.heads, dq + at_q, dk + at_k, dv + at_k}, scores,
+                       dscores);
     }
   }
 }
@@ -231,13 +237,13 @@ ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, floa
 using Baseline = Registers<4, 2>;
 using Avx2 = Registers<8, 2>;
 using Avx512 = Registers<16, 4>;
-#define ISOBATH_DISPATCH(name, parameters, arguments)                                                 \
-  __attribute__((target("arch=x86-64-v4"))) void name##_v4 parameters { name<Avx512> arguments; }     \
-  __attribute__((target("arch=x86-64-v3"))) void name##_v3 parameters { name<Avx2> arguments; }       \
-  void name##_any parameters {                                                                        \
-    if (__builtin_cpu_supports("x86-64-v4")) return name##_v4 arguments;                              \
-    if (__builtin_cpu_supports("x86-64-v3")) return name##_v3 arguments;                              \
-    name<Baseline> arguments;                                                                         \
+#define ISOBATH_DISPATCH(name, parameters, arguments)                                             \
+  __attribute__((target("arch=x86-64-v4"))) void name##_v4 parameters { name<Avx512> arguments; } \
+  __attribute__((target("arch=x86-64-v3"))) void name##_v3 parameters { name<Avx2> arguments; }   \
+  void name##_any parameters {                                                                    \
+    if (__builtin_cpu_supports("x86-64-v4")) return name##_v4 arguments;                          \
+    if (__builtin_cpu_supports("x86-64-v3")) return name##_v3 arguments;                          \
+    name<Baseline> arguments;                                                                     \
   }
 #else
 using Baseline = Registers<4, 4>;
@@ -246,11 +252,12 @@ using Baseline = Registers<4, 4>;
 #endif
 
 ISOBATH_DISPATCH(forward_items,
-                 (AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first, int64_t last),
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first,
+                  int64_t last),
                  (s, q, k, v, out, log_sums, first, last))
 ISOBATH_DISPATCH(backward_items,
-                 (AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums, float const* dout,
-                  float* dq, float* dk, float* dv, int64_t first, int64_t last),
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
+                  float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last),
                  (s, q, k, v, out, log_sums, dout, dq, dk, dv, first, last))
 
 }  // namespace
@@ -260,8 +267,8 @@ void attention(AttentionShape const& shape, float const* q, float const* k, floa
   forward_items_any(shape, q, k, v, out, log_sums, first_item, last_item);
 }
 
-void attention_backward(AttentionShape const& shape, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
-                        float const* dout, float* dq, float* dk, float* dv, int64_t first_item, int64_t last_item) {
+void attention_backward(AttentionShape const& shape, float const* q, float const* k, float const* v, float const* out,
+                        float const* log_sums, float const* dout, float* dq, float* dk, float* dv, int64_t first_item, int64_t last_item) {
   backward_items_any(shape, q, k, v, out, log_sums, dout, dq, dk, dv, first_item, last_item);
 }
 

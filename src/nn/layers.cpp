@@ -24,14 +24,13 @@ at::Tensor AttentionImpl::forward(at::Tensor const& x_RD, Rows const& rows, Rota
   at::Tensor q_RHE, k_RGE, v_RGE;
   if (q_norm_E.defined()) {
     auto const parts = qkv_RX.split_with_sizes({heads * head_dim, kv_heads * head_dim, kv_heads * head_dim}, 1);
-    q_RHE = ops::rotary(ops::rms_norm(parts[0].unflatten(1, {heads, head_dim}), q_norm_E, eps), rows.positions_R, rotary.cos_TE,
-                        rotary.sin_TE);
+    q_RHE =
+        ops::rotary(ops::rms_norm(parts[0].unflatten(1, {heads, head_dim}), q_norm_E, eps), rows.positions_R, rotary.cos_TE, rotary.sin_TE);
     k_RGE = ops::rotary(ops::rms_norm(parts[1].unflatten(1, {kv_heads, head_dim}), k_norm_E, eps), rows.positions_R, rotary.cos_TE,
                         rotary.sin_TE);
     v_RGE = parts[2].unflatten(1, {kv_heads, head_dim});
   } else {
-    std::tie(q_RHE, k_RGE, v_RGE) =
-        ops::split_rotary(qkv_RX, heads, kv_heads, head_dim, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
+    std::tie(q_RHE, k_RGE, v_RGE) = ops::split_rotary(qkv_RX, heads, kv_heads, head_dim, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
   }
   return ops::linear(ops::attend(q_RHE, k_RGE, v_RGE, rows), o_DX);
 }

@@ -20,8 +20,8 @@
 #include <cmath>
 #include <optional>
 
-#include "nn/kernels_cpu.h"
 #include "nn/gemm.h"
+#include "nn/kernels_cpu.h"
 
 namespace isobath::ops {
 
@@ -114,9 +114,8 @@ struct Gelu : Function<Gelu> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x_in) {
     Tensor const x = x_in.contiguous();
     Tensor y = at::empty_like(x);
-    at::parallel_for(0, x.numel(), 16384, [&](int64_t begin, int64_t end) {
-      kernels::gelu(data(x) + begin, data(y) + begin, end - begin);
-    });
+    at::parallel_for(0, x.numel(), 16384,
+                     [&](int64_t begin, int64_t end) { kernels::gelu(data(x) + begin, data(y) + begin, end - begin); });
     ctx->save_for_backward({x});
     return y;
   }
@@ -256,7 +255,9 @@ Tensor rms_norm(Tensor const& x_RD, Tensor const& weight_D, double eps) {
   return x_RD * (x_RD.square().mean(-1, true) + eps).rsqrt() * weight_D;
 }
 
-Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) { return is_fused(x_RI) ? Linear::apply(x_RI, weight_OI) : at::linear(x_RI, weight_OI); }
+Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) {
+  return is_fused(x_RI) ? Linear::apply(x_RI, weight_OI) : at::linear(x_RI, weight_OI);
+}
 
 Tensor swiglu(Tensor const& gate_up_RX) {
   if (is_fused(gate_up_RX)) return SwiGlu::apply(gate_up_RX);
@@ -288,8 +289,7 @@ std::tuple<Tensor, Tensor, Tensor> split_rotary(Tensor const& qkv_RX, int64_t he
   }
   auto const parts = qkv_RX.split_with_sizes({heads * head_dim, kv_heads * head_dim, kv_heads * head_dim}, 1);
   return {rotary(parts[0].unflatten(1, {heads, head_dim}), positions_R, cos_TE, sin_TE),
-          rotary(parts[1].unflatten(1, {kv_heads, head_dim}), positions_R, cos_TE, sin_TE),
-          parts[2].unflatten(1, {kv_heads, head_dim})};
+          rotary(parts[1].unflatten(1, {kv_heads, head_dim}), positions_R, cos_TE, sin_TE), parts[2].unflatten(1, {kv_heads, head_dim})};
 }
 
 Tensor top_k(Tensor const& scores_BT, int64_t K) {
@@ -303,7 +303,8 @@ Tensor top_k(Tensor const& scores_BT, int64_t K) {
 Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) { return x_ND.index_select(0, index_R); }
 
 Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const& delta_RD, Tensor const& weight_R) {
-  if (is_fused(x_ND)) return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
+  if (is_fused(x_ND))
+    return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
   return x_ND.index_add(0, index_R, weight_R.defined() ? weight_R.unsqueeze(1) * delta_RD : delta_RD);
 }
 

@@ -28,7 +28,8 @@ std::tuple<at::Tensor, at::Tensor> rotary_tables(int64_t length, int64_t head_di
 
 // Splits qkv_RX = [q_RHE | k_RGE | v_RGE] and rotates queries and keys by the rows' original positions (rotate-half, as Llama's).
 std::tuple<at::Tensor, at::Tensor, at::Tensor> split_rotary(at::Tensor const& qkv_RX, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                                                            at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
+                                                            at::Tensor const& positions_R, at::Tensor const& cos_TE,
+                                                            at::Tensor const& sin_TE);
 
 // The same for separate tensors that were normalised in between (QK norm).
 at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
@@ -37,7 +38,8 @@ at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Te
 // segment, where segments are given). Returns [R, H * E]. Rows being sorted, causal among them is the position mask.
 at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
 
-// Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing from the device.
+// Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing
+// from the device.
 at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
 
 at::Tensor gather_rows(at::Tensor const& x_ND, at::Tensor const& index_R);

@@ -4,17 +4,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/clamp_min.h>
-#include <ATen/ops/isfinite.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/topk.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -38,9 +38,10 @@ Enum pick(std::string const& value, std::initializer_list<std::pair<char const*,
 
 RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth)
     : kind(pick<Score>(depth.router, {{"linear", Score::linear}, {"random", Score::random}}, "depth.router")),
-      gate_kind(pick<Gate>(depth.gate,
-                           {{"raw", Gate::raw}, {"sigmoid", Gate::sigmoid}, {"sigmoid2", Gate::sigmoid2}, {"tanh", Gate::tanh}, {"none", Gate::none}},
-                           "depth.gate")),
+      gate_kind(pick<Gate>(
+          depth.gate,
+          {{"raw", Gate::raw}, {"sigmoid", Gate::sigmoid}, {"sigmoid2", Gate::sigmoid2}, {"tanh", Gate::tanh}, {"none", Gate::none}},
+          "depth.gate")),
       causal(pick<Causal>(depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}}, "depth.causal")),
       threshold_decay(depth.threshold_decay) {
   if (kind == Score::linear) weight_D = register_parameter("weight", at::empty({model.width}));
@@ -66,20 +67,28 @@ at::Tensor RouterImpl::score(at::Tensor const& x_ND, uint64_t noise_key) const {
 
 at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
   switch (gate_kind) {
-    case Gate::raw: return score_R;
-    case Gate::sigmoid: return score_R.sigmoid();
-    case Gate::sigmoid2: return 2 * score_R.sigmoid();
-    case Gate::tanh: return 1 + 0.2 * score_R.tanh();
-    case Gate::none: break;
+    case Gate::raw:
+      return score_R;
+    case Gate::sigmoid:
+      return score_R.sigmoid();
+    case Gate::sigmoid2:
+      return 2 * score_R.sigmoid();
+    case Gate::tanh:
+      return 1 + 0.2 * score_R.tanh();
+    case Gate::none:
+      break;
   }
   return {};
 }
 
 at::Tensor RouterImpl::causal_logit(at::Tensor const& x_ND, at::Tensor const& score_N) const {
   switch (causal) {
-    case Causal::bce: return score_N;
-    case Causal::none: return score_N - threshold.select(0, 0);
-    case Causal::predictor: break;
+    case Causal::bce:
+      return score_N;
+    case Causal::none:
+      return score_N - threshold.select(0, 0);
+    case Causal::predictor:
+      break;
   }
   // The residual stream grows with depth; the norm (without weights) keeps the predictor's input at one scale.
   at::Tensor const normed_ND = ops::rms_norm(x_ND.detach(), at::ones({x_ND.size(1)}, x_ND.options()), 1e-6);

@@ -24,8 +24,8 @@ struct RouterImpl : torch::nn::Module {
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;
   enum class Causal { none, bce, predictor } causal;
   double threshold_decay;
-  at::Tensor weight_D;                            // linear
-  at::Tensor threshold;                           // buffer [2]: value, number of updates
+  at::Tensor weight_D;                              // linear
+  at::Tensor threshold;                             // buffer [2]: value, number of updates
   at::Tensor up_PD, up_bias_P, down_1P, down_bias;  // predictor: an MLP with SiLU on the RMS-normalised, detached block input
 };
 

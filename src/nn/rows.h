@@ -7,9 +7,9 @@ namespace isobath {
 
 // Rows of one sequence are contiguous and in ascending position; sequences follow each other.
 struct Rows {
-  int64_t sequences = 0;  // B
-  int64_t longest = 0;    // K: the most rows of one sequence
-  int64_t count = 0;      // R: rows in all; B * K when every sequence has K ("dense")
+  int64_t sequences = 0;   // B
+  int64_t longest = 0;     // K: the most rows of one sequence
+  int64_t count = 0;       // R: rows in all; B * K when every sequence has K ("dense")
   at::Tensor positions_R;  // int64, original positions, for the rotary embedding
   at::Tensor segments_R;   // int64 document numbers; undefined: attention is not limited to a document
   at::Tensor cells_R;      // int64, ragged only: cell b * K + j of a row that is the j-th of its sequence b; undefined when dense

@@ -34,6 +34,21 @@ with Workspace() as space:
     check("resuming" in err and "bit-exact" not in err, err)
     check_same_run(space, "stopped")
 
+    # No thread that computes may be interrupted by a signal handler (src/core/stop.h).
+    process = space.start("train", space.config, "name=masks", "train.budget=5000step", "train.threads=2")
+    while len(space.metrics("masks")) < 3 and process.poll() is None:
+        pass
+    threads = 0
+    for task in os.listdir("/proc/%d/task" % process.pid):
+        with open("/proc/%d/task/%s/status" % (process.pid, task)) as file:
+            blocked = int(next(line.split()[1] for line in file if line.startswith("SigBlk:")), 16)
+        threads += 1
+        check(all(blocked >> (number - 1) & 1 for number in (STOP, INTERRUPT)), "thread %s can be interrupted: %x" % (task, blocked))
+    check(threads >= 3, "only %d threads" % threads)
+    process.send_signal(STOP)
+    process.communicate(timeout=60)
+    check(process.returncode == 143, "the run with two threads ended with %s" % process.returncode)
+
     # Killed: what came after the last checkpoint is done again.
     code, _ = space.train_until("killed", 35, KILL)
     check(code == -9, "SIGKILL ended with %s" % code)

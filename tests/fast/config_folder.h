@@ -13,9 +13,7 @@ namespace isobath {
 
 class ConfigFolder {
  public:
-  std::filesystem::path file(std::string const& name, std::string const& text) const {
-    return scratch_.write(name, text);
-  }
+  std::filesystem::path file(std::string const& name, std::string const& text) const { return scratch_.write(name, text); }
   std::filesystem::path const& path() const { return scratch_.path(); }
 
   LoadedConfig load(std::string const& text, std::vector<std::string> const& overrides = {}) const {
@@ -26,8 +24,7 @@ class ConfigFolder {
   std::vector<std::string> problems(std::string const& text, std::vector<std::string> const& overrides = {}) const {
     return problems_of(file("x.yaml", text), overrides);
   }
-  std::vector<std::string> problems_of(std::filesystem::path const& file,
-                                       std::vector<std::string> const& overrides = {}) const {
+  std::vector<std::string> problems_of(std::filesystem::path const& file, std::vector<std::string> const& overrides = {}) const {
     try {
       load_config(file, overrides);
     } catch (ConfigError const& error) {

@@ -62,12 +62,11 @@ TEST_CASE("the default configuration is a valid one, key by key") {
 
 TEST_CASE("resume classes") {
   auto const resume = [](char const* path) { return find_field(path)->resume; };
-  for (char const* path : {"seed", "precision", "data.sources", "tokenizer.vocab_size", "model.layers",
-                           "depth.capacity", "train.batch_tokens"}) {
+  for (char const* path :
+       {"seed", "precision", "data.sources", "tokenizer.vocab_size", "model.layers", "depth.capacity", "train.batch_tokens"}) {
     CHECK(resume(path) == ResumeClass::identity);
   }
-  for (char const* path : {"train.budget", "train.lr", "train.warmup", "train.clip_norm"})
-    CHECK(resume(path) == ResumeClass::schedule);
+  for (char const* path : {"train.budget", "train.lr", "train.warmup", "train.clip_norm"}) CHECK(resume(path) == ResumeClass::schedule);
   for (char const* path : {"name", "device", "data.cache_dir", "eval.every", "checkpoint.keep", "train.threads"})
     CHECK(resume(path) == ResumeClass::free);
 }
@@ -79,8 +78,7 @@ TEST_CASE("the schema is JSON that names every key with its range") {
   for (ConfigField const& field : config_fields()) {
     INFO(field.path);
     std::string const section(section_of(field.path));
-    auto const& keys =
-        section.empty() ? schema.at("properties") : schema.at("definitions").at(section).at("properties");
+    auto const& keys = section.empty() ? schema.at("properties") : schema.at("definitions").at(section).at("properties");
     auto const& key = keys.at(section.empty() ? field.path : field.path.substr(section.size() + 1));
     CHECK(key.at("description").get<std::string>().starts_with(field.doc));
     if (field.kind == Kind::choice) CHECK(key.at("enum").size() == field.choices.size());

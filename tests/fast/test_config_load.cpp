@@ -63,8 +63,7 @@ TEST_CASE("values arrive where they belong") {
 TEST_CASE("empty files and empty sections are defaults") {
   ConfigFolder const folder;
   std::string const defaults = to_yaml(Config{});
-  for (char const* text :
-       {"", "# nothing\n", "---\n", "{}\n", "model:\ndata: {}\n", "name: run\n...\n", "%YAML 1.2\n---\nname: run\n"}) {
+  for (char const* text : {"", "# nothing\n", "---\n", "{}\n", "model:\ndata: {}\n", "name: run\n...\n", "%YAML 1.2\n---\nname: run\n"}) {
     INFO(text);
     CHECK(to_yaml(folder.load(text).config) == defaults);
   }
@@ -74,9 +73,8 @@ TEST_CASE("empty files and empty sections are defaults") {
 TEST_CASE("every value survives being written and read") {
   ConfigFolder const folder;
   Config config = folder.load(experiment).config;
-  config.data.sources = {"a b",  "x: y", "# no comment", "*",         "it's \"quoted\"",
-                         "null", "~",    "\xc3\xbc",     "tab\there", "-",
-                         "[a]",  "0",    "a,b",          "C:\\x"};
+  config.data.sources = {"a b", "x: y", "# no comment", "*",    "it's \"quoted\"", "null", "~", "\xc3\xbc", "tab\there", "-",
+                         "[a]", "0",    "a,b",          "C:\\x"};
   config.eval.sample_prompt = "two\nlines and \x01 a control character";
   config.train.clip_norm = 0;
   for (uint64_t i = 0; i < 300; ++i) {
@@ -144,9 +142,8 @@ TEST_CASE("later wins: include, file, command line; origins tell which") {
 TEST_CASE("arms of an included experiment can be extended") {
   ConfigFolder const folder;
   folder.file("base.yaml", experiment);
-  fs::path const file = folder.file(
-      "top.yaml",
-      "include: base.yaml\ncompare: {arms: {mod: {set: {model.layers: 8}}, wide: {set: {model.width: 128}}}}\n");
+  fs::path const file =
+      folder.file("top.yaml", "include: base.yaml\ncompare: {arms: {mod: {set: {model.layers: 8}}, wide: {set: {model.width: 128}}}}\n");
   LoadedConfig const loaded = load_config(file, {"compare.arms.mod.set.depth.capacity=0.25"});
   REQUIRE(loaded.config.compare.arms.size() == 3);
   Config const mod = arm_config(loaded, "mod", 3).config;
@@ -159,13 +156,11 @@ TEST_CASE("arms of an included experiment can be extended") {
 TEST_CASE("includes that lead nowhere") {
   ConfigFolder const folder;
   CHECK(folder.problems("include: none.yaml\n") ==
-        std::vector<std::string>{
-            "x.yaml:1:10: error: include: none.yaml: no such file\n  include: none.yaml\n           ^"});
+        std::vector<std::string>{"x.yaml:1:10: error: include: none.yaml: no such file\n  include: none.yaml\n           ^"});
   CHECK(folder.problems("include: 3\n").at(0).starts_with("x.yaml:1:10: error: include: 3: no such file"));
   CHECK(folder.problems("include: {a: b}\n").at(0).starts_with("x.yaml:1:10: error: include: names a YAML file"));
   CHECK(folder.problems("include: .\n").at(0).find("is a folder") != std::string::npos);
-  CHECK(folder.problems("include: x.yaml\n").at(0).find("include each other in a circle (x.yaml -> x.yaml)") !=
-        std::string::npos);
+  CHECK(folder.problems("include: x.yaml\n").at(0).find("include each other in a circle (x.yaml -> x.yaml)") != std::string::npos);
 
   folder.file("a.yaml", "include: b.yaml\nmodel: {layers: 0}\n");
   folder.file("b.yaml", "include: a.yaml\nmodel: {width: 0}\n");
@@ -191,9 +186,7 @@ TEST_CASE("files that cannot be read") {
 
 TEST_CASE("overrides") {
   ConfigFolder const folder;
-  auto const load = [&](std::vector<std::string> const& overrides) {
-    return folder.load(experiment, overrides).config;
-  };
+  auto const load = [&](std::vector<std::string> const& overrides) { return folder.load(experiment, overrides).config; };
   CHECK(load({"data.sources=[~/a, \"b c\"]"}).data.sources == std::vector<std::string>{"~/a", "b c"});
   CHECK(load({"data.sources=*.txt"}).data.sources == std::vector<std::string>{"*.txt"});
   CHECK(load({"eval.sample_prompt=Once: upon #1 [a"}).eval.sample_prompt == "Once: upon #1 [a");
@@ -208,14 +201,12 @@ TEST_CASE("overrides") {
     REQUIRE(found.size() == 1);
     return found[0].substr(0, found[0].find('\n'));
   };
-  CHECK(first("model.capcity=1") ==
-        "command line: error: unknown key 'model.capcity' (did you mean 'depth.capacity'?)");
+  CHECK(first("model.capcity=1") == "command line: error: unknown key 'model.capcity' (did you mean 'depth.capacity'?)");
   CHECK(first("nonsense") == "command line: error: 'nonsense' does not read key.path=value");
   CHECK(first("=1") == "command line: error: '=1' does not read key.path=value");
   CHECK(first("model.layers=") == "command line: error: model.layers: no value (integer, 1 to 4096)");
   CHECK(first("include=a.yaml") == "command line: error: include: belongs in a file");
-  CHECK(first("compare.arms.mid.set.model.layers=1") ==
-        "command line: error: there is no arm 'mid' (did you mean 'mod'?)");
+  CHECK(first("compare.arms.mid.set.model.layers=1") == "command line: error: there is no arm 'mid' (did you mean 'mod'?)");
   CHECK(first("data.sources=[a") == "command line: error: a '[' is not closed, or a ',' is missing");
   CHECK(first("model.heads=3\nmodel.layers=1").starts_with("command line: error: model.heads: "));
 }

@@ -34,8 +34,7 @@ compare:
 
 // Stands in for the program: logs its start, does what `body` says. $2 is the run's config.yaml.
 fs::path stand_in(Scratch const& scratch, std::string const& body) {
-  fs::path const script =
-      scratch.write("stand-in.sh", "#!/bin/sh\nRUN=$(dirname \"$2\")\necho start >> \"$RUN/starts\"\n" + body + "\n");
+  fs::path const script = scratch.write("stand-in.sh", "#!/bin/sh\nRUN=$(dirname \"$2\")\necho start >> \"$RUN/starts\"\n" + body + "\n");
   chmod(script.c_str(), 0755);
   return script;
 }
@@ -81,9 +80,7 @@ TEST_CASE("experiment: seeds outer, arms inner, each in its folder, matched") {
   CHECK(runs[1].folder == scratch.path() / "runs" / "exp" / "mod" / "seed-1");
   CHECK(runs[2].config.seed == 2);
   CHECK(runs[1].config.compare.arms.empty());
-  auto const cost = [](Config const& c) {
-    return static_cast<double>(planned_forward_flops(c.model, c.depth, 257, 1, c.model.context));
-  };
+  auto const cost = [](Config const& c) { return static_cast<double>(planned_forward_flops(c.model, c.depth, 257, 1, c.model.context)); };
   CHECK(std::abs(cost(runs[1].config) / cost(runs[0].config) - 1) <= 0.005);
   CHECK(runs[1].config.model.layers > runs[0].config.model.layers);
 }
@@ -146,16 +143,14 @@ TEST_CASE("experiment: a larger budget trains on, another model is refused") {
 
   auto const longer = runs_of(scratch, replaced(experiment, "1e11flop", "2e11flop"));
   CHECK_FALSE(is_finished(longer[0]));
-  settings.executable =
-      stand_in(scratch, "exit 1");  // dies before it has done anything: the old end still stands in its metrics
+  settings.executable = stand_in(scratch, "exit 1");  // dies before it has done anything: the old end still stands in its metrics
   CHECK(run_experiment(longer, settings).size() == longer.size());
   CHECK_FALSE(is_finished(longer[0]));
   settings.executable = stand_in(scratch, finishes);
   CHECK(run_experiment(longer, settings).empty());
   CHECK(is_finished(longer[0]));
 
-  auto const wider =
-      runs_of(scratch, replaced(replaced(experiment, "width: 64", "width: 128"), "1e11flop", "2e11flop"));
+  auto const wider = runs_of(scratch, replaced(replaced(experiment, "width: 64", "width: 128"), "1e11flop", "2e11flop"));
   try {
     run_experiment(wider, settings);
     FAIL("accepted");
@@ -174,8 +169,7 @@ TEST_CASE("experiment: a stop reaches the children, which save, and nothing new 
                                  "trap 'sleep 0.3; echo saved > \"$RUN/saved\"; exit 143' TERM\ntouch "
                                  "\"$RUN/ready\"\nwhile :; do sleep 0.05; done");
   std::jthread const stop([&] {
-    for (int i = 0; i < 200 && !fs::exists(runs[0].folder / "ready"); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (int i = 0; i < 200 && !fs::exists(runs[0].folder / "ready"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     request_stop(SIGTERM);
   });
   try {
@@ -224,8 +218,7 @@ TEST_CASE("experiment: a plan warns of epochs and of evaluation that eats the bu
   auto const warnings = [&](double train_tokens, int64_t final_tokens) {
     config.eval.final_tokens = final_tokens;
     std::string all;
-    for (std::string const& w : plan_arm("a", config, 257, {train_tokens, 1e6, true, ""}, 1024).warnings)
-      all += w + "\n";
+    for (std::string const& w : plan_arm("a", config, 257, {train_tokens, 1e6, true, ""}, 1024).warnings) all += w + "\n";
     return all;
   };
   CHECK(warnings(2e6, 1024).empty());

@@ -45,8 +45,8 @@ struct Text {
 Text plain(int n) { return Text{std::vector<int>{n - 1}}; }
 
 bool same(Batch const& a, Batch const& b) {
-  return a.sequences == b.sequences && a.tokens == b.tokens && a.targets == b.targets && a.positions == b.positions && a.segments == b.segments &&
-         a.first_sample == b.first_sample && a.target_count == b.target_count;
+  return a.sequences == b.sequences && a.tokens == b.tokens && a.targets == b.targets && a.positions == b.positions &&
+         a.segments == b.segments && a.first_sample == b.first_sample && a.target_count == b.target_count;
 }
 
 }  // namespace

@@ -66,14 +66,12 @@ TEST_CASE("match: picks the layer count that changes the MLP least") {
 TEST_CASE("match: what already fits stays as it is") {
   ModelConfig model;
   model.layers = 5;
-  ModelConfig const same =
-      match_forward_flops(model, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"});
+  ModelConfig const same = match_forward_flops(model, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"});
   CHECK(same.layers == 5);
   CHECK(same.mlp_width == model.mlp_width);
   ModelConfig fewer = model;
   fewer.layers = 2;
-  CHECK(match_forward_flops(fewer, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"}).layers ==
-        5);
+  CHECK(match_forward_flops(fewer, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"}).layers == 5);
 }
 
 TEST_CASE("match: mlp_width alone leaves the layers") {

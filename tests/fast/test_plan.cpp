@@ -52,10 +52,8 @@ TEST_CASE("plan: a routed model by hand") {
   CHECK(ledger.router_row == 2 * 64);
   CHECK(ledger.predictor_row == 2 * (64 * 16 + 16));
   int64_t const dense_block = 128 * ledger.block_row + 128 * 129 / 2 * ledger.pair;
-  int64_t const routed_block =
-      16 * ledger.block_row + 16 * 17 / 2 * ledger.pair + 128 * (ledger.router_row + ledger.predictor_row);
-  CHECK(planned_forward_flops(model, depth, 512, 5, 128) ==
-        5 * (2 * dense_block + 2 * routed_block + 128 * ledger.head_row));
+  int64_t const routed_block = 16 * ledger.block_row + 16 * 17 / 2 * ledger.pair + 128 * (ledger.router_row + ledger.predictor_row);
+  CHECK(planned_forward_flops(model, depth, 512, 5, 128) == 5 * (2 * dense_block + 2 * routed_block + 128 * ledger.head_row));
   CHECK_THROWS_AS(ledger.forward(1, 128, {}), Error);
 }
 
@@ -81,8 +79,7 @@ TEST_CASE("plan: routing everything costs what dense does, and the routers") {
   depth.capacity = 1;
   Ledger const ledger = make_ledger(model, depth, 512);
   CHECK(planned_forward_flops(model, depth, 512, 2, 128) ==
-        planned_forward_flops(model, DepthConfig{}, 512, 2, 128) +
-            2 * 2 * 128 * (ledger.router_row + ledger.predictor_row));
+        planned_forward_flops(model, DepthConfig{}, 512, 2, 128) + 2 * 2 * 128 * (ledger.router_row + ledger.predictor_row));
 }
 
 TEST_CASE("plan: capacity to rows") {

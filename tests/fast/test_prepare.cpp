@@ -43,7 +43,8 @@ std::string gzip(Scratch const& scratch, std::string const& text) {
 
 std::vector<std::string> read(std::vector<std::string> const& sources, ReadCounts* counts = nullptr) {
   std::vector<std::string> texts;
-  ReadCounts const read = read_documents(list_sources(sources), "text", [&](std::string_view text, SourceFile const&) { texts.emplace_back(text); });
+  ReadCounts const read =
+      read_documents(list_sources(sources), "text", [&](std::string_view text, SourceFile const&) { texts.emplace_back(text); });
   if (counts) *counts = read;
   return texts;
 }
@@ -159,7 +160,9 @@ TEST_CASE("prepare: compressed files and rows of .jsonl are read alike") {
   std::string const gz = gzip(scratch, large), zst = zstd(large);
   for (double const kept : {0.0, 0.01, 0.5, 0.999}) {
     INFO(kept << " of the file");
-    auto const cut = [&](std::string const& whole) { return whole.substr(0, static_cast<size_t>(kept * static_cast<double>(whole.size()))); };
+    auto const cut = [&](std::string const& whole) {
+      return whole.substr(0, static_cast<size_t>(kept * static_cast<double>(whole.size())));
+    };
     CHECK_THAT(error_of([&] { one("cut.gz", cut(gz)); }), ContainsSubstring("cut.gz"));
     CHECK_THAT(error_of([&] { one("cut.zst", cut(zst)); }), ContainsSubstring("cut.zst"));
   }
@@ -170,7 +173,8 @@ TEST_CASE("prepare: compressed files and rows of .jsonl are read alike") {
 TEST_CASE("prepare: a summary keeps validation sources apart and says what is compressed") {
   Scratch const scratch;
   DataConfig config;
-  config.sources = {scratch.write("a.txt", std::string(1000, 'a')).string(), scratch.write("b.txt.zst", zstd(std::string(1000, 'b'))).string()};
+  config.sources = {scratch.write("a.txt", std::string(1000, 'a')).string(),
+                    scratch.write("b.txt.zst", zstd(std::string(1000, 'b'))).string()};
   config.valid_sources = {scratch.write("v.txt", std::string(70, 'v')).string()};
   SourceSummary const summary = summarize_sources(config);
   CHECK(summary.files == 3);
@@ -209,7 +213,8 @@ TEST_CASE("prepare: libtorch-headers leaves out what is generated") {
   CHECK(summarize_sources(config).files == 2);
   CHECK(summarize_sources(config).bytes == 32);
   ::setenv("ISOBATH_TORCH_INCLUDE_DIR", (scratch / "nowhere").c_str(), 1);
-  CHECK_THAT(error_of([] { list_sources({"libtorch-headers"}); }), ContainsSubstring("nowhere") && ContainsSubstring("ISOBATH_TORCH_INCLUDE_DIR"));
+  CHECK_THAT(error_of([] { list_sources({"libtorch-headers"}); }),
+             ContainsSubstring("nowhere") && ContainsSubstring("ISOBATH_TORCH_INCLUDE_DIR"));
   ::unsetenv("ISOBATH_TORCH_INCLUDE_DIR");
 }
 

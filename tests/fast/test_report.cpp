@@ -43,10 +43,9 @@ void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeR
   if (fake.routed) config.depth.kind = "mod";
   write_file_atomic(folder / "config.yaml", to_yaml(config));
   std::ofstream metrics(folder / "metrics.jsonl");
-  metrics
-      << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
-              {"threads", 2},  {"epochs", 0.5}}
-      << "\n";
+  metrics << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
+                  {"threads", 2},  {"epochs", 0.5}}
+          << "\n";
   auto const validate = [&](int i, bool final) {
     double const loss = fake.loss + 1.0 / i - 0.25 + (final ? 0 : fake.curve_offset);
     json record = {{"kind", "validation"},
@@ -80,11 +79,10 @@ void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeR
                   {"status", fake.status}}
           << "\n";
   if (fake.routed)
-    write_file_atomic(folder / "depth_text.json", json{{"pieces", {"if (", "a<b", "&& \"c\"", ")\n"}},
-                                                       {"depth", {2, 3, 4, 2}},
-                                                       {"layers", 4},
-                                                       {"loss", {nullptr, 1.5, 2.5, 0.25}}}
-                                                      .dump());
+    write_file_atomic(
+        folder / "depth_text.json",
+        json{{"pieces", {"if (", "a<b", "&& \"c\"", ")\n"}}, {"depth", {2, 3, 4, 2}}, {"layers", 4}, {"loss", {nullptr, 1.5, 2.5, 0.25}}}
+            .dump());
 }
 
 void write_experiment(fs::path const& root, std::vector<std::string> const& arms, std::vector<int64_t> const& seeds,
@@ -221,8 +219,8 @@ TEST_CASE("report: JSON carries every promised field") {
   REQUIRE(report["arms"].size() == 2);
   for (json const& arm : report["arms"])
     for (char const* key : {"name", "seeds", "params", "params_non_embedding", "forward_flops_per_token_topk",
-                            "forward_flops_per_token_causal", "train_flops", "tokens", "epochs", "loss_topk",
-                            "loss_causal", "step_time_s", "tokens_per_s", "peak_memory_bytes", "kv_bytes_per_token"}) {
+                            "forward_flops_per_token_causal", "train_flops", "tokens", "epochs", "loss_topk", "loss_causal", "step_time_s",
+                            "tokens_per_s", "peak_memory_bytes", "kv_bytes_per_token"}) {
       CAPTURE(key);
       CHECK(arm.contains(key));
       CHECK_FALSE(arm[key].is_null());

@@ -43,8 +43,10 @@ TEST_CASE("safetensors: tensors and metadata come back, in order, aligned") {
   std::vector<float> const floats{1.5f, -2.f, 0.f, 4.f, 5.f, 6.f};
   std::vector<int64_t> const scalar{-7};
   Metadata const metadata{{"format", "pt"}, {"quote", "a \"b\"\n\xc3\xa9"}};
-  write_safetensors(scratch / "t", {view("odd", "U8", {3}, odd), view("b.weight", "F32", {2, 3}, floats), view("step", "I64", {}, scalar),
-                                    view("none", "F32", {0, 4}, std::vector<float>{})}, metadata);
+  write_safetensors(scratch / "t",
+                    {view("odd", "U8", {3}, odd), view("b.weight", "F32", {2, 3}, floats), view("step", "I64", {}, scalar),
+                     view("none", "F32", {0, 4}, std::vector<float>{})},
+                    metadata);
   SafetensorsFile const file(scratch / "t");
   REQUIRE(file.tensors().size() == 4);
   CHECK(file.tensors()[0].name == "odd");
@@ -71,9 +73,11 @@ TEST_CASE("safetensors: an empty list of tensors is a valid file") {
 TEST_CASE("safetensors: writing refuses what nobody could read") {
   Scratch const scratch;
   std::vector<float> const two{1, 2};
-  CHECK_THROWS_WITH(write_safetensors(scratch / "t", {view("a", "F32", {3}, two)}, {}), ContainsSubstring("'a'") && ContainsSubstring("[3]"));
+  CHECK_THROWS_WITH(write_safetensors(scratch / "t", {view("a", "F32", {3}, two)}, {}),
+                    ContainsSubstring("'a'") && ContainsSubstring("[3]"));
   CHECK_THROWS_WITH(write_safetensors(scratch / "t", {view("a", "F31", {2}, two)}, {}), ContainsSubstring("F31"));
-  CHECK_THROWS_WITH(write_safetensors(scratch / "t", {view("a", "F32", {2}, two), view("a", "F32", {2}, two)}, {}), ContainsSubstring("two"));
+  CHECK_THROWS_WITH(write_safetensors(scratch / "t", {view("a", "F32", {2}, two), view("a", "F32", {2}, two)}, {}),
+                    ContainsSubstring("two"));
   CHECK_FALSE(fs::exists(scratch / "t"));
 }
 
@@ -110,7 +114,8 @@ TEST_CASE("safetensors: every kind of bad header says what is wrong") {
   expect_damage(raw(scratch, "{" + entry("F32", "[1]", "[4,0]") + "}", "1234"), "ends at");
   expect_damage(raw(scratch, "{" + entry("F32", "[1]", "[0]") + "}", "1234"), "data_offsets");
   expect_damage(raw(scratch, "{" + entry("F32", "[1]", "[4,8]") + "}", "12345678"), "starts at byte 4");
-  expect_damage(raw(scratch, "{" + good + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[3,5]}})", "12345"), "starts at byte 3");  // overlap
+  expect_damage(raw(scratch, "{" + good + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[3,5]}})", "12345"),
+                "starts at byte 3");  // overlap
   expect_damage(raw(scratch, R"({"__metadata__":{"k":1}})", ""), "metadata 'k'");
   expect_damage(raw(scratch, R"({"a":3})", ""), "dtype");
 }

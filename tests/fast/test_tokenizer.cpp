@@ -53,10 +53,33 @@ void expect_lossless(Tokenizer const& tokenizer, std::string const& text) {
 
 // Random concatenations of what could go wrong.
 std::string mixture(uint64_t seed) {
-  static std::vector<std::string> const parts{
-      "the",      " quick", "    ",     "\n",       "\n\n\n",         "\t",         std::string(1, '\0'), "\xe2\x96\x81", "\xe2\x96\x85",
-      "\xe2\x96", "\xff",   "\xc3\xa9", "\xc3",     "\xed\xa0\x80",   "\xf0\x9f\x98\x80", "\xf0\x9f\x98", "\xc0\x80",     "</s>",
-      "<unk>",    "<0x41>", "\xef\xbb\xbf", "\xe2\x80\xa8", "\xc2\xa0", "0123456789", "return value_1",  "\r\n",         " \xe2\x96\x81 "};
+  static std::vector<std::string> const parts{"the",
+                                              " quick",
+                                              "    ",
+                                              "\n",
+                                              "\n\n\n",
+                                              "\t",
+                                              std::string(1, '\0'),
+                                              "\xe2\x96\x81",
+                                              "\xe2\x96\x85",
+                                              "\xe2\x96",
+                                              "\xff",
+                                              "\xc3\xa9",
+                                              "\xc3",
+                                              "\xed\xa0\x80",
+                                              "\xf0\x9f\x98\x80",
+                                              "\xf0\x9f\x98",
+                                              "\xc0\x80",
+                                              "</s>",
+                                              "<unk>",
+                                              "<0x41>",
+                                              "\xef\xbb\xbf",
+                                              "\xe2\x80\xa8",
+                                              "\xc2\xa0",
+                                              "0123456789",
+                                              "return value_1",
+                                              "\r\n",
+                                              " \xe2\x96\x81 "};
   std::string text;
   std::string const choices = random_bytes(60, seed);
   for (unsigned char const choice : choices) text += parts[choice % parts.size()];
@@ -122,7 +145,9 @@ TEST_CASE("tokenizer: bpe finds the ids sentencepiece itself finds, where that i
     CHECK(trained().encode(text) == std::vector<int32_t>(ids.begin(), ids.end()));
   };
   same(sample_text());
-  same("unseen words, 12345 numbers; x\n\n\n  y\n z  \n   the-end_of it\xc3\xa9" "a \xc3\xa9 b\xe6\x97\xa5 1a2b");
+  same(
+      "unseen words, 12345 numbers; x\n\n\n  y\n z  \n   the-end_of it\xc3\xa9"
+      "a \xc3\xa9 b\xe6\x97\xa5 1a2b");
   same("a" + std::string(70, ' ') + "longer" + std::string(100, 'x') + " than a cached word");
 }
 
@@ -136,10 +161,15 @@ TEST_CASE("tokenizer: a model made elsewhere, whose pieces reach over words, kee
     sentencepiece::util::Status status() const override { return {}; }
   } lines;
   for (int i = 0; i < 50; ++i) lines.lines.push_back("one two\nthree4x(five) one two\nthree4x");
-  std::unordered_map<std::string, std::string> settings{{"model_type", "bpe"}, {"vocab_size", "300"}, {"byte_fallback", "true"},
-                                                        {"normalization_rule_name", "identity"}, {"add_dummy_prefix", "false"},
-                                                        {"remove_extra_whitespaces", "false"}, {"split_by_whitespace", "false"},
-                                                        {"split_by_unicode_script", "false"}, {"split_by_number", "false"},
+  std::unordered_map<std::string, std::string> settings{{"model_type", "bpe"},
+                                                        {"vocab_size", "300"},
+                                                        {"byte_fallback", "true"},
+                                                        {"normalization_rule_name", "identity"},
+                                                        {"add_dummy_prefix", "false"},
+                                                        {"remove_extra_whitespaces", "false"},
+                                                        {"split_by_whitespace", "false"},
+                                                        {"split_by_unicode_script", "false"},
+                                                        {"split_by_number", "false"},
                                                         {"minloglevel", "2"}};
   std::string model;
   REQUIRE(sentencepiece::SentencePieceTrainer::Train(settings, &lines, &model).ok());

@@ -22,10 +22,9 @@ TEST_CASE("counts read with their units") {
 }
 
 TEST_CASE("what is no count is refused") {
-  for (char const* text :
-       {"",     "-",         "--1",  "+1", "010",    "00",   "0x10", "1_000", "1,000", "1.5",
-        "1e-3", "1Kib",      "1 Ki", "Ki", "64KiKi", "1e",   "nan",  "inf",   ".inf",  "9223372036854775808",
-        "1e19", "8388608Ti", "12a",  " 1", "1 ",     "0.1Ki"}) {
+  for (char const* text : {"",     "-",         "--1",  "+1", "010",    "00",   "0x10", "1_000", "1,000", "1.5",
+                           "1e-3", "1Kib",      "1 Ki", "Ki", "64KiKi", "1e",   "nan",  "inf",   ".inf",  "9223372036854775808",
+                           "1e19", "8388608Ti", "12a",  " 1", "1 ",     "0.1Ki"}) {
     INFO("'" << text << "'");
     CHECK_FALSE(parse_count(text).has_value());
   }
@@ -43,8 +42,8 @@ TEST_CASE("durations read with their units") {
 }
 
 TEST_CASE("what is no duration is refused") {
-  for (char const* text : {"", "500", "step", "-5step", "1.5step", "010step", "5 %", "5%%", "5%s", "1e400flop",
-                           "infstep", "5min", "5stepss", "1e30step", "1e308Tiflop"}) {
+  for (char const* text : {"", "500", "step", "-5step", "1.5step", "010step", "5 %", "5%%", "5%s", "1e400flop", "infstep", "5min",
+                           "5stepss", "1e30step", "1e308Tiflop"}) {
     INFO("'" << text << "'");
     CHECK_FALSE(parse_duration(text).has_value());
   }

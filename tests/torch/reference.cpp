@@ -7,7 +7,8 @@
 namespace isobath::test {
 
 Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()) {
-  for (auto const& stored : from.stored()) w[stored.name] = stored.tensor.clone().requires_grad_(stored.name.find("threshold") == std::string::npos);
+  for (auto const& stored : from.stored())
+    w[stored.name] = stored.tensor.clone().requires_grad_(stored.name.find("threshold") == std::string::npos);
 }
 
 at::Tensor Reference::norm(at::Tensor const& x, at::Tensor const& weight) const {
@@ -32,7 +33,9 @@ at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, a
   int64_t const B = x_BTD.size(0), T = x_BTD.size(1), H = model.heads, G = model.kv_heads, E = model.width / H;
   auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
   at::Tensor const n = norm(x_BTD, weight("input_layernorm"));
-  auto const heads = [&](std::string const& name, int64_t count) { return n.matmul(weight("self_attn." + name).t()).view({B, T, count, E}); };
+  auto const heads = [&](std::string const& name, int64_t count) {
+    return n.matmul(weight("self_attn." + name).t()).view({B, T, count, E});
+  };
   at::Tensor q = heads("q_proj", H), k = heads("k_proj", G), v = heads("v_proj", G);
   if (model.qk_norm) {
     q = norm(q, weight("self_attn.q_norm"));
@@ -90,7 +93,8 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     if (depth.causal == "predictor") {
       at::Tensor const d = x.detach(), n = d / (d.pow(2).mean(-1, true) + 1e-6).sqrt();
       at::Tensor const hidden = n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias");
-      logit = (hidden * hidden.sigmoid()).matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
+      logit =
+          (hidden * hidden.sigmoid()).matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
     } else {
       logit = depth.causal == "bce" ? score : score - w.at(layer + "router.threshold")[0];
     }

@@ -37,7 +37,9 @@ std::string damage_of(fs::path const& folder) {
   }
 }
 
-size_t entries_in(fs::path const& folder) { return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator())); }
+size_t entries_in(fs::path const& folder) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
 
 }  // namespace
 

@@ -44,17 +44,21 @@ void compare(std::vector<at::Tensor> const& inputs, Op op, double tolerance = 3e
 TEST_CASE("rms_norm kernel", "[ops]") {
   auto const width = GENERATE(1, 7, 64, 513);
   auto const rows = GENERATE(1, 5, 300);
-  compare({wave({rows, width}, 3, 0), wave({width}, 1, 1)}, [](auto const& in) { return ops::rms_norm(in[0], in[1], 1e-5); }, 1e-5);
+  compare(
+      {wave({rows, width}, 3, 0), wave({width}, 1, 1)}, [](auto const& in) { return ops::rms_norm(in[0], in[1], 1e-5); }, 1e-5);
 }
 
 TEST_CASE("linear, whoever multiplies", "[ops]") {
-  auto const [rows, in_width, out_width] = GENERATE(std::tuple(1, 1, 1), std::tuple(1, 64, 352), std::tuple(37, 48, 5), std::tuple(300, 65, 130));
+  auto const [rows, in_width, out_width] =
+      GENERATE(std::tuple(1, 1, 1), std::tuple(1, 64, 352), std::tuple(37, 48, 5), std::tuple(300, 65, 130));
   INFO(gemm_library());
-  compare({wave({rows, in_width}, 1, 0), wave({out_width, in_width}, 1, 1)}, [](auto const& in) { return ops::linear(in[0], in[1]); }, 1e-5);
+  compare(
+      {wave({rows, in_width}, 1, 0), wave({out_width, in_width}, 1, 1)}, [](auto const& in) { return ops::linear(in[0], in[1]); }, 1e-5);
 }
 
 TEST_CASE("gemm takes views and adds where asked", "[ops]") {
-  at::Tensor const a = wave({40, 31}, 1, 0).to(at::kFloat), b = wave({20, 31}, 1, 1).to(at::kFloat), all = at::full({50, 20}, 7, at::kFloat);
+  at::Tensor const a = wave({40, 31}, 1, 0).to(at::kFloat), b = wave({20, 31}, 1, 1).to(at::kFloat),
+                   all = at::full({50, 20}, 7, at::kFloat);
   gemm_into(all.narrow(0, 5, 40), a, b.t());
   gemm_into(all.narrow(0, 5, 40), a.t().contiguous().t(), b.t(), /*accumulate=*/true);
   CHECK(largest_relative_difference(all.narrow(0, 5, 40), 2 * a.to(at::kDouble).mm(b.to(at::kDouble).t())) < 1e-5);
@@ -69,7 +73,8 @@ TEST_CASE("attention kernel", "[ops]") {
   int64_t const B = 3, R = B * length;
   Rows const rows = all_rows(B, length, {}, {}, at::kCPU);
   auto const q = wave({R, heads, head_dim}, 1, 0), k = wave({R, kv_heads, head_dim}, 1, 1), v = wave({R, kv_heads, head_dim}, 1, 2);
-  compare({q, k, v}, [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
+  compare(
+      {q, k, v}, [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
   // Scores of some hundreds: a softmax without its largest score subtracted would overflow.
   at::Tensor const far = ops::attend(30 * q.to(at::kFloat), 30 * k.to(at::kFloat), v.to(at::kFloat), rows);
   CHECK(largest_relative_difference(far, ops::attend(30 * q, 30 * k, v, rows)) < 2e-3);
@@ -83,8 +88,9 @@ TEST_CASE("attention kernel on ragged rows", "[ops]") {
   at::Tensor index;
   Rows const rows = select_ragged(all_rows(3, 20, {}, {}, at::kCPU), mask, index);
   REQUIRE(rows.count == 22);
-  compare({wave({22, 4, 16}, 1, 0), wave({22, 2, 16}, 1, 1), wave({22, 2, 16}, 1, 2)},
-          [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
+  compare(
+      {wave({22, 4, 16}, 1, 0), wave({22, 2, 16}, 1, 1), wave({22, 2, 16}, 1, 2)},
+      [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
 }
 
 TEST_CASE("a row that sees itself alone gets its own value", "[ops]") {

@@ -43,8 +43,8 @@ auto all_choices() {
                                   {"mod", "sigmoid2", "predictor", 0.5},
                                   {"mod", "tanh", "bce", 0.125},
                                   {"mod", "none", "bce", 0.25},
-                                  {"mod", "raw", "predictor", 0.001},      // K = 1
-                                  {"mod", "sigmoid", "bce", 1.0}}));       // K = T
+                                  {"mod", "raw", "predictor", 0.001},  // K = 1
+                                  {"mod", "sigmoid", "bce", 1.0}}));   // K = T
 }
 
 // A threshold in the middle of the scores, so that `causal: none` decides something.
@@ -91,8 +91,10 @@ TEST_CASE("model agrees with the slow masked reference, forward and backward", "
     auto to = gradients->named_parameters();
     for (auto const& item : model->named_parameters()) {
       at::Tensor const g = item.value().grad();
-      if (g.defined()) to[item.key()].copy_(g);
-      else to[item.key()].zero_();
+      if (g.defined())
+        to[item.key()].copy_(g);
+      else
+        to[item.key()].zero_();
     }
   }
   for (auto const& stored : gradients->stored()) {
@@ -213,7 +215,8 @@ TEST_CASE("routed rows keep their original positions", "[routing]") {
   BlockImpl block(shape.model);
   block.to(at::kDouble);
   at::NoGradGuard no_grad;
-  for (auto const& parameter : block.parameters()) parameter.copy_(at::sin(at::arange(parameter.numel(), parameter.options())).view_as(parameter));
+  for (auto const& parameter : block.parameters())
+    parameter.copy_(at::sin(at::arange(parameter.numel(), parameter.options())).view_as(parameter));
   auto const [cos, sin] = ops::rotary_tables(64, 4, 10000, at::TensorOptions().dtype(at::kDouble));
   at::Tensor const x = at::cos(at::arange(3 * 16, at::kDouble)).view({3, 16});
   auto const run = [&](std::vector<int64_t> const& positions) {
@@ -238,8 +241,8 @@ TEST_CASE("with K = T and g = 1 a routed model is the dense model", "[routing]")
   for (auto const& stored : a->stored())
     if (from.contains(stored.name)) at::Tensor(stored.tensor).copy_(from[stored.name]);
   at::Tensor const tokens = random_tokens(2, 24, routed.vocab);
-  CHECK(largest_relative_difference(a->forward({tokens, {}, {}}, Routing::topk, {}).x_ND, b->forward({tokens, {}, {}}, Routing::topk, {}).x_ND) <
-        1e-12);
+  CHECK(largest_relative_difference(a->forward({tokens, {}, {}}, Routing::topk, {}).x_ND,
+                                    b->forward({tokens, {}, {}}, Routing::topk, {}).x_ND) < 1e-12);
 }
 
 TEST_CASE("a skipped token leaves a routed block as it came", "[routing]") {
@@ -304,7 +307,8 @@ TEST_CASE("without a causal decision of its own a router learns a threshold that
   shape.depth.gate = "none";
   shape.depth.causal = "none";
   auto model = make_model(shape, at::kFloat);
-  for (int64_t step = 0; step < 40; ++step) model->forward({random_tokens(8, 24, shape.vocab, 100 + step), {}, {}}, Routing::topk, {1, step, 0});
+  for (int64_t step = 0; step < 40; ++step)
+    model->forward({random_tokens(8, 24, shape.vocab, 100 + step), {}, {}}, Routing::topk, {1, step, 0});
   at::NoGradGuard no_grad;
   ModelOutput const output = model->forward({random_tokens(64, 24, shape.vocab, 9), {}, {}}, Routing::causal, {2, 0, 0});
   for (int64_t layer = 0; layer < 2; ++layer) {

@@ -40,7 +40,8 @@ TEST_CASE("a budget in any unit becomes the nearest number of steps, at least on
 
 TEST_CASE("a budget that cannot be counted is refused, not wrapped around") {
   TrainConfig train = hundred_steps();
-  for (Duration const budget : {Duration{1e30, Unit::flop}, Duration{1e19, Unit::flop}, Duration{1e18, Unit::step}, Duration{1e300, Unit::epoch}}) {
+  for (Duration const budget :
+       {Duration{1e30, Unit::flop}, Duration{1e19, Unit::flop}, Duration{1e18, Unit::step}, Duration{1e300, Unit::epoch}}) {
     train.budget = budget;
     CHECK_THROWS_AS(Schedule(train, 500, 12.5), Error);
   }

@@ -197,7 +197,8 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
     auto const a = straight.window.tensors(), b = second.window.tensors();
     for (size_t i = 0; i < a.size(); ++i) CHECK(at::equal(a[i].second.nan_to_num(), b[i].second.nan_to_num()));
     // The saved model alone is the one that was trained.
-    for (auto const& [name, tensor] : export_weights(*load_model(checkpoint))) CHECK(at::equal(tensor, weights_by_name(first.model).at(name)));
+    for (auto const& [name, tensor] : export_weights(*load_model(checkpoint)))
+      CHECK(at::equal(tensor, weights_by_name(first.model).at(name)));
   }
 }
 
@@ -253,8 +254,8 @@ TEST_CASE("micro-batches are chosen from the configuration alone") {
   };
   CHECK(tokens(1024, 128, 0) == 1024);
   CHECK(tokens(65536, 512, 0) == 4096);
-  CHECK(tokens(3 * 2048, 512, 0) == 3072);   // divides the batch
-  CHECK(tokens(65536, 8192, 0) == 8192);     // one sequence at least
+  CHECK(tokens(3 * 2048, 512, 0) == 3072);  // divides the batch
+  CHECK(tokens(65536, 8192, 0) == 8192);    // one sequence at least
   CHECK(tokens(65536, 512, 1024) == 1024);
   CHECK_THROWS_AS(tokens(1000, 128, 0), Error);
 }

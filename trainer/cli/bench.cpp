@@ -56,8 +56,11 @@ nlohmann::ordered_json to_json(std::vector<BenchResult> const& results) {
     double const ideal = result.train_flops_per_step
                              ? static_cast<double>(results.front().train_flops_per_step) / static_cast<double>(result.train_flops_per_step)
                              : 0;
-    nlohmann::ordered_json item{{"name", result.name}, {"step_time_s_median", median(result.step_s)}, {"step_time_s", result.step_s},
-                                {"speedup_median", median(result.speedup)}, {"speedup", result.speedup}};
+    nlohmann::ordered_json item{{"name", result.name},
+                                {"step_time_s_median", median(result.step_s)},
+                                {"step_time_s", result.step_s},
+                                {"speedup_median", median(result.speedup)},
+                                {"speedup", result.speedup}};
     if (ideal > 0) {
       item["train_flops_per_step"] = result.train_flops_per_step;
       item["ideal_speedup"] = ideal;
@@ -74,14 +77,18 @@ void add_bench(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed: medians of interleaved repeats, ratios");
   bench->group("Measure");
   bench->require_subcommand(1);
-  CLI::App* command = bench->add_subcommand("train", "Training steps of the arms of CONFIG on random tokens; the baseline's time over each arm's,\n"
-                                                     "beside the ratio of their FLOPs (ideal)");
+  CLI::App* command = bench->add_subcommand("train",
+                                            "Training steps of the arms of CONFIG on random tokens; the baseline's time over each arm's,\n"
+                                            "beside the ratio of their FLOPs (ideal)");
   auto const target = add_target(*command, "CONFIG", "experiment file; without a compare section it is measured alone");
   auto const settings = std::make_shared<BenchSettings>();
   auto const json = std::make_shared<bool>(false);
   command->add_option("--repeats", settings->repeats, "Rounds over all arms")->capture_default_str()->check(CLI::Range(1, 100000));
-  command->add_option("--steps", settings->steps_per_repeat, "Steps of an arm in a row")->capture_default_str()->check(CLI::Range(1, 100000));
-  command->add_option("--peer", settings->peer, "Command of another implementation, measured in the same rounds (scripts/peers/train_step.py)");
+  command->add_option("--steps", settings->steps_per_repeat, "Steps of an arm in a row")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--peer", settings->peer,
+                      "Command of another implementation, measured in the same rounds (scripts/peers/train_step.py)");
   command->add_flag("--json", *json, "Print JSON");
   command->callback([target, settings, json] {
     LoadedConfig const loaded = load_config(target->path, target->overrides);

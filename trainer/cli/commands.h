@@ -22,8 +22,7 @@ constexpr char const* key_value_text = "[key.path=value ...]";
 
 // Adds both positionals to `command`. `name` is what the help calls the first one ("CONFIG", "CHECKPOINT"). The returned
 // value is filled when the command's callback runs; capture it by value.
-std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help,
-                                   bool required = true);
+std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help, bool required = true);
 
 void add_plan(CLI::App& app);
 void add_train(CLI::App& app);

@@ -35,8 +35,8 @@ std::unique_ptr<FileLock> lock_folder(fs::path const& folder) {
   try {
     return std::make_unique<FileLock>(folder / ".lock", /*wait=*/false);
   } catch (Error const&) {
-    throw Error(ExitCode::config, "another process is comparing in " + folder.string() +
-                                      "; wait for it, or give this comparison another name=");
+    throw Error(ExitCode::config,
+                "another process is comparing in " + folder.string() + "; wait for it, or give this comparison another name=");
   }
 }
 
@@ -50,9 +50,8 @@ std::string command_line(Target const& target) {
 void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, ArmPlan> const& plans) {
   log_info(std::to_string(runs.size()) + " runs");
   for (auto const& [name, plan] : plans) {
-    log_info("  " + name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) +
-             " forward FLOPs a token, " + std::to_string(plan.steps) + " steps, " + format_si(plan.train_flops) +
-             " training FLOPs");
+    log_info("  " + name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) + " forward FLOPs a token, " +
+             std::to_string(plan.steps) + " steps, " + format_si(plan.train_flops) + " training FLOPs");
     for (std::string const& warning : plan.warnings) log_warning(name + ": " + warning);
   }
 }
@@ -86,21 +85,18 @@ void compare(Target const& target) {
   fs::path const page = write_report(report, folder);
   std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
   if (failed.empty()) return;
-  std::string message = std::to_string(failed.size()) + " of " + std::to_string(runs.size()) +
-                        " runs failed; the same command tries them again";
-  for (FailedRun const& run : failed)
-    message += "\n" + run.label + ", exit code " + std::to_string(run.exit_code) + ":\n" + run.last_lines;
+  std::string message =
+      std::to_string(failed.size()) + " of " + std::to_string(runs.size()) + " runs failed; the same command tries them again";
+  for (FailedRun const& run : failed) message += "\n" + run.label + ", exit code " + std::to_string(run.exit_code) + ":\n" + run.last_lines;
   throw Error(ExitCode::incomplete, message);
 }
 
 }  // namespace
 
 void add_compare(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("compare", "Train every arm and seed at equal compute and report who won, by how much");
+  CLI::App* command = app.add_subcommand("compare", "Train every arm and seed at equal compute and report who won, by how much");
   command->group("Compare");
-  auto const target =
-      add_target(*command, "CONFIG", "Experiment with a compare section; goes on where it was interrupted");
+  auto const target = add_target(*command, "CONFIG", "Experiment with a compare section; goes on where it was interrupted");
   command->callback([target] { compare(*target); });
 }
 

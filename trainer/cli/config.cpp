@@ -17,9 +17,7 @@ void add_show(CLI::App& config) {
   auto const arm = std::make_shared<std::string>();
   auto const seed = std::make_shared<int64_t>(-1);
   command->add_option("--arm", *arm, "Show this arm of the experiment as it runs")->type_name("NAME");
-  command->add_option("--seed", *seed, "With this seed (default: the first of compare.seeds)")
-      ->type_name("N")
-      ->needs("--arm");
+  command->add_option("--seed", *seed, "With this seed (default: the first of compare.seeds)")->type_name("N")->needs("--arm");
   command->callback([target, arm, seed] {
     LoadedConfig loaded = load_config(target->path, target->overrides);
     if (!arm->empty()) loaded = arm_config(loaded, *arm, *seed >= 0 ? *seed : loaded.config.compare.seeds.front());
@@ -32,8 +30,7 @@ void add_check(CLI::App& config) {
   auto const target = add_target(*command, "CONFIG", "YAML file");
   command->callback([target] {
     LoadedConfig const loaded = load_config(target->path, target->overrides);
-    for (ArmConfig const& arm : loaded.config.compare.arms)
-      arm_config(loaded, arm.name, loaded.config.compare.seeds.front());
+    for (ArmConfig const& arm : loaded.config.compare.arms) arm_config(loaded, arm.name, loaded.config.compare.seeds.front());
     size_t const arms = loaded.config.compare.arms.size();
     std::cout << target->path << ": ok" << (arms == 0 ? "" : " (" + std::to_string(arms) + " arms)") << "\n";
   });
@@ -52,16 +49,15 @@ char const* consequence(ResumeClass resume) {
 }
 
 void add_diff(CLI::App& config) {
-  CLI::App* command =
-      config.add_subcommand("diff", "Print the keys in which two configurations differ, and what resume makes of it");
+  CLI::App* command = config.add_subcommand("diff", "Print the keys in which two configurations differ, and what resume makes of it");
   auto const before = std::make_shared<std::string>(), after = std::make_shared<std::string>();
   command->add_option("BEFORE", *before, "YAML file")->required();
   command->add_option("AFTER", *after, "YAML file")->required();
   command->callback([before, after] {
     auto const differences = diff_configs(load_config(*before, {}).config, load_config(*after, {}).config);
     for (ConfigDifference const& difference : differences) {
-      std::cout << difference.path << ": " << difference.before << " -> " << difference.after << "  ("
-                << consequence(difference.resume) << ")\n";
+      std::cout << difference.path << ": " << difference.before << " -> " << difference.after << "  (" << consequence(difference.resume)
+                << ")\n";
     }
     if (differences.empty()) std::cout << "no difference\n";
   });
@@ -73,8 +69,7 @@ void add_help(CLI::App& config) {
   command->add_option("SECTION", *prefix, "model, train.lr, ...");
   command->callback([prefix] {
     std::string const text = config_help(*prefix);
-    if (text.empty())
-      throw Error(ExitCode::config, "there is no key or section '" + *prefix + "' (see 'isobath config help')");
+    if (text.empty()) throw Error(ExitCode::config, "there is no key or section '" + *prefix + "' (see 'isobath config help')");
     std::cout << text;
   });
 }
@@ -87,9 +82,7 @@ void add_config(CLI::App& app) {
   add_show(*config);
   add_check(*config);
   add_diff(*config);
-  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] {
-    std::cout << config_json_schema();
-  });
+  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] { std::cout << config_json_schema(); });
   config->add_subcommand("table", "Print configs/README.md: every key in a Markdown table")->callback([] {
     std::cout << config_key_table();
   });

@@ -19,8 +19,8 @@ void print_part(char const* name, size_t shards, int64_t tokens, int64_t bytes) 
 void prepare(Target const& target) {
   Config const config = load_config(target.path, target.overrides).config;
   PreparedData const data = prepare_data(config.data, config.tokenizer);
-  std::cout << "folder      " << data.folder.string() << (data.from_cache ? " (was there)\n" : "\n")
-            << "documents   " << data.documents << " (" << data.duplicates_removed << " copies removed)\n"
+  std::cout << "folder      " << data.folder.string() << (data.from_cache ? " (was there)\n" : "\n") << "documents   " << data.documents
+            << " (" << data.duplicates_removed << " copies removed)\n"
             << "tokenizer   " << data.tokenizer->kind() << ", " << data.tokenizer->vocab_size() << " pieces, fingerprint "
             << data.tokenizer->fingerprint() << "\n";
   print_part("training    ", data.train.size(), data.train_tokens, data.train_bytes);

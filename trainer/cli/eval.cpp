@@ -73,7 +73,9 @@ void run_eval(Target const& target) {
 
 void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings");
-  command->footer("Examples:\n  isobath eval runs/quickstart eval.routing=causal\n  isobath eval runs/quickstart/best data.valid_sources=[book.txt] eval.final_tokens=64Ki");
+  command->footer(
+      "Examples:\n  isobath eval runs/quickstart eval.routing=causal\n  isobath eval runs/quickstart/best data.valid_sources=[book.txt] "
+      "eval.final_tokens=64Ki");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   command->callback([target] { run_eval(*target); });
 }

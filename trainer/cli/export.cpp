@@ -25,7 +25,8 @@ Metadata model_metadata(Checkpoint const& checkpoint) {
                     {"tokenizer", checkpoint.tokenizer->fingerprint()},
                     {"step", std::to_string(checkpoint.state.step)}};
   for (ConfigField const& field : config_fields()) {
-    if (section_of(field.path) == "model" || section_of(field.path) == "depth") metadata[field.path] = format_value(field, field.at(config));
+    if (section_of(field.path) == "model" || section_of(field.path) == "depth")
+      metadata[field.path] = format_value(field, field.at(config));
   }
   return metadata;
 }

@@ -50,8 +50,12 @@ void add_generate(CLI::App& app) {
   options->sampling.max_tokens = 128;
   options->sampling.temperature = 0.8;
   command->add_option("-p,--prompt", options->prompts, "Text to continue; may be given several times")->expected(1)->take_all();
-  command->add_option("-n,--max-tokens", options->sampling.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
-  command->add_option("-t,--temperature", options->sampling.temperature, "0 takes the likeliest token")->check(CLI::Range(0.0, 100.0))->capture_default_str();
+  command->add_option("-n,--max-tokens", options->sampling.max_tokens, "New tokens at most")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  command->add_option("-t,--temperature", options->sampling.temperature, "0 takes the likeliest token")
+      ->check(CLI::Range(0.0, 100.0))
+      ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "Equal seeds give equal text")->capture_default_str();
   command->add_option("--threads", options->threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096));
   command->callback([target, options] {

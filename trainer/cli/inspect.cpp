@@ -67,11 +67,13 @@ void inspect_checkpoint(fs::path const& folder) {
   std::cout << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
             << checkpoint.config.depth.kind << "\n"
             << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
-            << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, " << state.machine.cpu_capability << "\n";
+            << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, "
+            << state.machine.cpu_capability << "\n";
   for (Segment const& segment : state.segments) {
     for (std::string const& change : segment.changes) std::cout << "  from step " << segment.from_step << ": " << change << "\n";
   }
-  for (ManifestFile const& file : files) std::cout << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
+  for (ManifestFile const& file : files)
+    std::cout << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
 }
 
 // The last record of each kind, and every checkpoint. Throws once all is printed when one is damaged.
@@ -131,7 +133,8 @@ void run_inspect(fs::path const& path) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("inspect", "What a checkpoint, run folder, shard, tokenizer or safetensors file holds, and whether it is whole");
+  CLI::App* command =
+      app.add_subcommand("inspect", "What a checkpoint, run folder, shard, tokenizer or safetensors file holds, and whether it is whole");
   auto const path = std::make_shared<std::string>();
   command->add_option("PATH", *path, "Checkpoint or run folder; .safetensors, .shard or tokenizer.model file")->required();
   command->callback([path] { run_inspect(*path); });

@@ -39,18 +39,9 @@ struct Command {
 
 // In the order a person meets them.
 constexpr Command commands[] = {
-    {"Experiments", add_plan},
-    {"Experiments", add_train},
-    {"Experiments", add_compare},
-    {"Experiments", add_report},
-    {"Models", add_eval},
-    {"Models", add_generate},
-    {"Models", add_export},
-    {"Models", add_inspect},
-    {"Data", add_data},
-    {"Data", add_tokenizer},
-    {"Help and measures", add_bench},
-    {"Help and measures", add_config},
+    {"Experiments", add_plan}, {"Experiments", add_train}, {"Experiments", add_compare},     {"Experiments", add_report},
+    {"Models", add_eval},      {"Models", add_generate},   {"Models", add_export},           {"Models", add_inspect},
+    {"Data", add_data},        {"Data", add_tokenizer},    {"Help and measures", add_bench}, {"Help and measures", add_config},
 };
 
 void add_commands(CLI::App& app) {
@@ -136,7 +127,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using isobath::ExitCode;
-  isobath::install_stop_handlers();
+  isobath::watch_stop_signals();
   try {
     int const code = isobath::run(argc, argv);
     std::cout.flush();

@@ -18,8 +18,7 @@ std::vector<std::pair<std::string, Config>> arms_of(LoadedConfig const& loaded, 
   CompareConfig const& compare = loaded.config.compare;
   if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
   std::vector<std::pair<std::string, Config>> arms;
-  for (ArmConfig const& arm : compare.arms)
-    arms.emplace_back(arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), vocab_size));
+  for (ArmConfig const& arm : compare.arms) arms.emplace_back(arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), vocab_size));
   return arms;
 }
 
@@ -27,8 +26,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
   LoadedConfig const loaded = load_config(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
   auto const size_of = [&](Config const& config) {
-    return prepare ? measured_data(prepare_data(config.data, config.tokenizer))
-                   : estimate_data(config.data, config.tokenizer);
+    return prepare ? measured_data(prepare_data(config.data, config.tokenizer)) : estimate_data(config.data, config.tokenizer);
   };
   DataSize const size = size_of(loaded.config);
   std::vector<ArmPlan> plans;
@@ -46,8 +44,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
 }  // namespace
 
 void add_plan(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("plan", "Parameters, FLOPs, steps and memory of every arm, before anything is allocated");
+  CLI::App* command = app.add_subcommand("plan", "Parameters, FLOPs, steps and memory of every arm, before anything is allocated");
   command->group("Compare");
   auto const target = add_target(*command, "CONFIG", "Experiment to plan");
   auto const prepare = std::make_shared<bool>(false);

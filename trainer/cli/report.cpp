@@ -15,8 +15,7 @@ void add_report(CLI::App& app) {
   auto const folders = std::make_shared<std::vector<std::string>>();
   auto const output = std::make_shared<std::string>();
   command->add_option("RUN", *folders, "The folder of a comparison, or any number of run folders")->required();
-  command->add_option("--output", *output,
-                      "Folder for report.json and report.html (default: the comparison's own, else here)");
+  command->add_option("--output", *output, "Folder for report.json and report.html (default: the comparison's own, else here)");
   command->callback([folders, output] {
     std::vector<fs::path> paths;
     for (std::string const& folder : *folders) {
@@ -26,9 +25,7 @@ void add_report(CLI::App& app) {
     }
     bool const own = paths.size() == 1 && fs::exists(paths.front() / "experiment.yaml");
     Report const report = read_report(paths);
-    fs::path const page = write_report(report, !output->empty() ? expand_user(*output)
-                                               : own            ? paths.front()
-                                                                : fs::path("."));
+    fs::path const page = write_report(report, !output->empty() ? expand_user(*output) : own ? paths.front() : fs::path("."));
     std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
   });
 }

@@ -26,8 +26,8 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
       } else if (target->path.empty()) {
         target->path = word;
       } else {
-        throw Error(ExitCode::config, "'" + word + "': one " + name + " is enough ('" + target->path +
-                                          "' came first); what follows it reads key.path=value");
+        throw Error(ExitCode::config,
+                    "'" + word + "': one " + name + " is enough ('" + target->path + "' came first); what follows it reads key.path=value");
       }
     }
     if (required && target->path.empty()) throw CLI::RequiredError(name);
