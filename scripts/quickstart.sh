@@ -18,8 +18,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cat <<'TEXT'
 Isobath quick start, three steps:
   1. install what is missing    (up to 700 MB to download on a bare machine; 2-3 minutes)
-  2. build into build/          (2-5 minutes on two cores)
-  3. train and compare          (about 6 minutes on two cores)
+  2. build into build/          (1-4 minutes on two cores)
+  3. train and compare          (1-5 minutes on two cores)
 It can be interrupted and started again at any point.
 
 TEXT

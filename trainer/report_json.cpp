@@ -43,6 +43,8 @@ ordered_json run_json(RunResult const& run) {
           {"time_s", run.time_s},
           {"step_time_s", finite(run.step_time_s)},
           {"peak_memory_bytes", run.memory_bytes},
+          {"loss_topk", finite(last.loss_topk)},
+          {"loss_causal", finite(last.loss_causal)},
           {"capacity_causal", list(last.capacity)},
           {"router_precision", list(last.precision)},
           {"router_recall", list(last.recall)},

@@ -234,6 +234,7 @@ TEST_CASE("report: JSON carries every promised field") {
   CHECK(mod["peak_memory_bytes"] == 123456789);  // the process's, not what the trainer thought
   CHECK(mod["seeds"] == json{1, 2});
   CHECK(mod["runs"][0]["curve"].size() == 4);
+  CHECK(mod["runs"][1]["loss_causal"].get<double>() == Approx(2.92));
   CHECK(mod["runs"][0]["router_precision"] == json{0.9, nullptr});
   json const& pair = report["pairs"][0];
   CHECK(pair["arm"] == "mod");
