@@ -87,6 +87,7 @@ Json value_schema(Field const& field) {
     }
   }
   if (!field.zero_word.empty()) forms.push_back({{"const", field.zero_word}});
+  if (field.zero_word == "off") forms.push_back({{"const", 0}});
   return forms.size() == 1 ? forms.front() : Json{{"anyOf", forms}};
 }
 

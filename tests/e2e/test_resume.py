@@ -69,6 +69,19 @@ with Workspace() as space:
     _, err = space.train("name=other", "train.micro_batch_tokens=512")
     check("not be bit-exact" in err and "256 before, 512 now" in err, err)
 
+    # Text that changed under the same path, as long as before, is other text.
+    space.train_until("edited", 14, STOP)
+    path = space.path("text/0.txt")
+    before = open(path).read()
+    with open(path, "w") as file:
+        file.write("X" + before[1:])
+    _, err = space.train("name=edited", expect=3)
+    check("the text is not what" in err, err)
+    with open(path, "w") as file:
+        file.write(before)
+    space.train("name=edited")
+    check_same_run(space, "edited")
+
     # Another model or seed is another run; another schedule is a new segment.
     for key in ("seed=2", "model.layers=5", "depth.capacity=0.5"):
         _, err = space.train("name=stopped", key, expect=2)
