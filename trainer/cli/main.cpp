@@ -1,8 +1,11 @@
 // isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]
 // Maps every error to one message and one exit code.
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -122,11 +125,24 @@ int run(int argc, char** argv) {
   return static_cast<int>(ExitCode::ok);
 }
 
+// A thread that waits for others spins for a while before it sleeps. LibTorch's OpenMP spins so long that two threads beside another
+// busy process get in each other's way and a step takes many times as long (docs/speed.md). OpenMP reads the length before main, so the
+// commands that compute set it and start again; the runs of `compare` inherit it. Whoever has set a policy of their own keeps it.
+void limit_spinning(int argc, char** argv) {
+  if (argc < 2 || std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  std::string const command = argv[1];
+  bool const computes = command == "train" || command == "eval" || command == "generate" || command == "bench";
+  if (!computes && command != "compare") return;
+  setenv("GOMP_SPINCOUNT", "2000", 1);
+  if (computes) execv("/proc/self/exe", argv);  // where that fails, this process goes on as it is
+}
+
 }  // namespace
 }  // namespace isobath
 
 int main(int argc, char** argv) {
   using isobath::ExitCode;
+  isobath::limit_spinning(argc, argv);
   isobath::watch_stop_signals();
   try {
     int const code = isobath::run(argc, argv);
