@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "core/stop.h"
 #include "model/plan.h"
 #include "trainer/machine.h"
 #include "trainer/step.h"
@@ -144,6 +145,7 @@ std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, Bench
 
   for (size_t i = 0; i < results.size(); ++i) run(i, 1);
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {
+    if (int const signal = stop_requested(); signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
     live_line("bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
     for (size_t i = 0; i < results.size(); ++i) results[i].step_s.push_back(run(i, settings.steps_per_repeat));
     for (BenchResult& result : results) result.speedup.push_back(results.front().step_s.back() / result.step_s.back());

@@ -86,7 +86,9 @@ std::string html_results(Report const& report) {
   table.row("Steps", [&](auto const& a) { return std::to_string(first(a).step); });
   table.row("Epochs", [&](auto const& a) { return fmt::format("{:.2f}", first(a).epochs); });
   table.group("Speed and memory, as measured");
-  table.row("Step time, median", [](auto const& a) { return fmt::format("{:.1f} ms", 1e3 * a.step_time_s); });
+  table.row("Step time, median", [](auto const& a) {
+    return std::isfinite(a.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * a.step_time_s) : std::string("\u2013");
+  });
   table.row("Tokens per second", [&](auto const& a) { return si(a.tokens_per_s); });
   table.row("Training time", [](auto const& a) { return format_seconds(a.time_s); });
   table.row("Peak memory of the process", [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });

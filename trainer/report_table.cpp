@@ -50,7 +50,7 @@ std::string report_table(Report const& report) {
       cost.push_back({arm.name, std::to_string(run.config.model.layers), count(static_cast<double>(run.params)),
                       count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(run.train_flops)),
                       count(static_cast<double>(run.tokens)), fmt::format("{:.2f}", run.epochs),
-                      fmt::format("{:.1f} ms", 1e3 * arm.step_time_s), count(arm.tokens_per_s),
+                      std::isfinite(arm.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * arm.step_time_s) : "-", count(arm.tokens_per_s),
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }
     text += "\n" + columns(quality) + "\n" + columns(cost);

@@ -99,7 +99,7 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
   at::Tensor const quantile = std::get<0>(score_BT.reshape({-1}).topk(score_BT.size(0) * K)).amin();
-  at::Tensor const finite = quantile.isfinite();  // a step that is not finite changes nothing, here as in the optimizer
+  at::Tensor const finite = quantile.isfinite();  // scores that are not finite change nothing
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const change = rate * (quantile - threshold.select(0, 0));

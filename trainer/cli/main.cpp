@@ -134,7 +134,12 @@ void limit_spinning(int argc, char** argv) {
   bool const computes = command == "train" || command == "eval" || command == "generate" || command == "bench";
   if (!computes && command != "compare") return;
   setenv("GOMP_SPINCOUNT", "2000", 1);
-  if (computes) execv("/proc/self/exe", argv);  // where that fails, this process goes on as it is
+  if (!computes) return;
+  char path[4096];  // by its own path, so that the process keeps its name
+  ssize_t const length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length <= 0) return;
+  path[length] = '\0';
+  execv(path, argv);  // where that fails, this process goes on as it is
 }
 
 }  // namespace
