@@ -1,7 +1,7 @@
 #pragma once
 // Causal attention in floats: no LibTorch, no threads (attention.cpp hands each thread a range of heads), one build with run-time dispatch
 // to AVX-512, AVX2 or baseline. Tensors are contiguous: q, out and their gradients [sequences, length, heads, head_dim], k, v and theirs
-// [sequences, length, kv_heads, head_dim], so that neither transposing nor repeating of key-value heads is needed.
+// [sequences, length, kv_heads, head_dim], so that neither whole transposed copies nor repeated key-value heads are needed.
 
 #include <cstdint>
 
