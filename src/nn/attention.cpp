@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "nn/fused.h"
 #include "nn/kernels_cpu_attention.h"
 #include "nn/ops.h"
 
@@ -54,9 +55,7 @@ struct CausalAttention : Function<CausalAttention> {
   }
 };
 
-bool has_kernel(Tensor const& q_RHE) {
-  return q_RHE.device().is_cpu() && q_RHE.scalar_type() == at::kFloat && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
-}
+bool has_kernel(Tensor const& q_RHE) { return is_fused(q_RHE) && q_RHE.size(2) % kernels::attention_head_dim_step == 0; }
 
 // The same, and with documents kept apart where segments_BK is defined, by LibTorch's operator.
 Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK) {

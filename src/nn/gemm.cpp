@@ -11,6 +11,8 @@
 #include <cstring>
 #endif
 
+#include "nn/fused.h"
+
 // LibTorch exports this function, but its headers leave it out; one that was built without it links all the same. Strides of the
 // operands are taken as they are; result = alpha mat1 mat2 + beta result.
 namespace at::native {
@@ -39,7 +41,7 @@ bool prefers_onednn() {
 #endif
 }
 
-bool takes_onednn(at::Tensor const& a) { return a.device().is_cpu() && a.scalar_type() == at::kFloat && a.numel() > 0 && prefers_onednn(); }
+bool takes_onednn(at::Tensor const& a) { return is_fused(a) && a.numel() > 0 && prefers_onednn(); }
 
 }  // namespace
 

@@ -20,6 +20,7 @@
 #include <cmath>
 #include <optional>
 
+#include "nn/fused.h"
 #include "nn/gemm.h"
 #include "nn/kernels_cpu.h"
 
@@ -31,9 +32,6 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 namespace {
-
-// The fused kernels' home; everything else takes the composed form.
-bool is_fused(Tensor const& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
 
 // Rows a thread takes at a time, so that small work stays on one thread.
 int64_t grain(int64_t width) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width)); }

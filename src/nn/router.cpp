@@ -14,7 +14,6 @@
 #include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -102,8 +101,8 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
   at::Tensor const finite = quantile.isfinite();  // scores that are not finite change nothing
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
-  at::Tensor const change = rate * (quantile - threshold.select(0, 0));
-  threshold.select(0, 0).add_(at::where(finite, change, at::zeros_like(change)));
+  at::Tensor const value = threshold.select(0, 0);
+  value.add_(rate * (at::where(finite, quantile, value) - value));
   threshold.select(0, 1).add_(finite);
 }
 
