@@ -1,43 +1,31 @@
 #include "trainer/bench.h"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <chrono>
-#include <csignal>
-#include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "model/plan.h"
-#include "trainer/machine.h"
+#include "nn/device.h"
+#include "trainer/bench_peer.h"
 #include "trainer/step.h"
 #include "trainer/trainer.h"
-
-extern char** environ;
 
 namespace isobath {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // One model with its optimizer and a batch that stays the same.
 class Subject {
  public:
   Subject(BenchArm const& arm, int64_t vocab_size)
       : model_(arm.config.model, arm.config.depth, vocab_size, 1),
+        device_(place_model(model_, arm.config)),
         optimizers_(make_optimizers(model_, arm.config.train)),
-        window_(static_cast<int64_t>(routed_layers(arm.config.model, arm.config.depth).size())),
-        settings_{micro_batch_sequences(arm.config), arm.config.depth.bce_weight, 1} {
+        window_(static_cast<int64_t>(routed_layers(arm.config.model, arm.config.depth).size()), device_),
+        settings_{micro_batch_sequences(arm.config), arm.config.depth.bce_weight, 1},
+        feed_(device_) {
     model_.train();
     batch_.length = arm.config.model.context;
     batch_.sequences = arm.config.train.batch_tokens / batch_.length;
@@ -49,109 +37,98 @@ class Subject {
   }
 
   double seconds_per_step(int steps) {
+    synchronize(device_);
     auto const start = std::chrono::steady_clock::now();
-    for (int i = 0; i < steps; ++i) train_step(model_, optimizers_, batch_, settings_, step_++, 1e-3, window_);
-    return seconds_since(start) / steps;
+    for (int i = 0; i < steps; ++i) step();
+    synchronize(device_);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
   }
 
+  // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.
+  int64_t peak_bytes(int64_t others) {
+    reset_peak_tensor_bytes(device_);
+    seconds_per_step(1);
+    return peak_tensor_bytes(device_) - others;
+  }
+
+  Profile profile_step() {
+    return profile(device_, [this] { step(); });
+  }
+  at::Device device() const { return device_; }
+
  private:
+  void step() { train_step(model_, optimizers_, feed_.load(batch_), settings_, step_++, 1e-3, window_); }
+
   LanguageModel model_;
+  at::Device device_;
   Optimizers optimizers_;
   Window window_;
   StepSettings settings_;
+  Feed feed_;
   Batch batch_;
   int64_t step_ = 0;
 };
 
-// A child process that speaks the protocol of scripts/peers/train_step.py over its standard input and output.
-class Peer {
- public:
-  explicit Peer(std::string const& command) : command_(command) {
-    int to_child[2], from_child[2];
-    if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0)
-      throw Error(ExitCode::other, "cannot make a pipe for the peer");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, to_child[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, from_child[1], 1);
-    char const* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none;  // this process blocks the stop signals
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    int const failed = posix_spawn(&pid_, "/bin/sh", &actions, &attributes, const_cast<char* const*>(arguments), environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    close(to_child[0]);
-    close(from_child[1]);
-    in_ = fdopen(to_child[1], "w");
-    out_ = fdopen(from_child[0], "r");
-    if (failed) throw Error(ExitCode::other, "cannot start the peer '" + command + "'");
-    read_line();  // "ready"
-  }
+void leave_when_stopped() {
+  if (int const signal = stop_requested(); signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
+}
 
-  ~Peer() {
-    std::fclose(in_);  // end of input ends it
-    std::fclose(out_);
-    waitpid(pid_, nullptr, 0);
-  }
-  Peer(Peer const&) = delete;
-
-  double seconds_per_step(int steps) {
-    std::fprintf(in_, "run %d\n", steps);
-    std::fflush(in_);
-    return read_line().at("seconds_per_step").get<double>();
-  }
-
- private:
-  nlohmann::json read_line() {
-    std::string line;
-    for (int c; (c = std::fgetc(out_)) != EOF && c != '\n';) line += static_cast<char>(c);
-    nlohmann::json const answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!answer.is_object())
-      throw Error(ExitCode::other, "the peer '" + command_ + "' ended or answered '" + line + "' (its own message is above)");
-    return answer;
-  }
-
-  std::string command_;
-  pid_t pid_ = -1;
-  std::FILE* in_ = nullptr;
-  std::FILE* out_ = nullptr;
-};
+BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
+  Config const& c = arm.config;
+  int64_t const T = c.model.context;
+  BenchResult result;
+  result.name = arm.name;
+  result.tokens_per_step = c.train.batch_tokens;
+  result.params = count_parameters(c.model, c.depth, vocab_size).total;
+  result.train_flops_per_step = planned_train_flops(c.model, c.depth, vocab_size, c.train.batch_tokens / T, T);
+  result.flops_6n_per_step = c.train.batch_tokens * (6 * result.params + 12 * c.model.layers * c.model.width * T);
+  return result;
+}
 
 }  // namespace
 
-std::vector<BenchResult> bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
+Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
   std::vector<std::unique_ptr<Subject>> subjects;
-  std::vector<BenchResult> results;
+  std::vector<std::unique_ptr<BenchPeer>> peers;
+  Bench bench;
+  // Each arm's memory is what it adds to those before it.
+  int64_t resident = 0;
   for (BenchArm const& arm : arms) {
-    Config const& c = arm.config;
+    leave_when_stopped();
+    live_line("bench: preparing " + arm.name);
     subjects.push_back(std::make_unique<Subject>(arm, settings.vocab_size));
-    results.push_back({arm.name,
-                       {},
-                       planned_train_flops(c.model, c.depth, settings.vocab_size, c.train.batch_tokens / c.model.context, c.model.context),
-                       {}});
+    BenchResult& result = bench.results.emplace_back(result_of(arm, settings.vocab_size));
+    subjects.back()->seconds_per_step(1);
+    result.peak_memory_bytes = subjects.back()->peak_bytes(resident);
+    reset_peak_tensor_bytes(subjects.back()->device());
+    resident = peak_tensor_bytes(subjects.back()->device());  // nothing runs: what is held now
   }
-  std::unique_ptr<Peer> peer;
-  if (!settings.peer.empty()) {
-    peer = std::make_unique<Peer>(settings.peer);
-    results.push_back({"peer", {}, 0, {}});
+  bench.device = subjects.front()->device();
+  bench.peak = peak_flops(bench.device, arms.front().config.precision);
+  for (BenchSettings::Peer const& peer : settings.peers) {
+    leave_when_stopped();
+    live_line("bench: preparing " + peer.name);
+    peers.push_back(std::make_unique<BenchPeer>(peer.command));
+    peers.back()->seconds_per_step(1);
+    BenchResult& result = bench.results.emplace_back();
+    result.name = peer.name;
+    result.tokens_per_step = bench.results.front().tokens_per_step;
   }
-  auto const run = [&](size_t i, int steps) {
-    return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peer->seconds_per_step(steps);
-  };
 
-  for (size_t i = 0; i < results.size(); ++i) run(i, 1);
+  auto const run = [&](size_t i) {
+    int const steps = settings.steps_per_repeat;
+    return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peers[i - subjects.size()]->seconds_per_step(steps);
+  };
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {
-    if (int const signal = stop_requested(); signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
+    leave_when_stopped();
     live_line("bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
-    for (size_t i = 0; i < results.size(); ++i) results[i].step_s.push_back(run(i, settings.steps_per_repeat));
-    for (BenchResult& result : results) result.speedup.push_back(results.front().step_s.back() / result.step_s.back());
+    for (size_t i = 0; i < bench.results.size(); ++i) bench.results[i].step_s.push_back(run(i));
+    for (BenchResult& result : bench.results) result.speedup.push_back(bench.results.front().step_s.back() / result.step_s.back());
   }
+  for (size_t i = 0; i < peers.size(); ++i) bench.results[subjects.size() + i].peak_memory_bytes = peers[i]->peak_memory_bytes();
+  for (size_t i = 0; settings.profile && i < subjects.size(); ++i) bench.results[i].profile = subjects[i]->profile_step();
   end_live_line();
-  return results;
+  return bench;
 }
 
 }  // namespace isobath

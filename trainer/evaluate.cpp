@@ -1,7 +1,6 @@
 #include "trainer/evaluate.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +9,7 @@
 
 #include "core/error.h"
 #include "data/loader.h"
-#include "trainer/step.h"
+#include "trainer/feed.h"
 
 namespace isobath {
 
@@ -30,14 +29,16 @@ class EvalMode {
 
 // Sums of one routing over the batches; the tensors are read once, at the end.
 struct EvalSums {
-  at::Tensor loss = at::zeros({}, at::kDouble);
-  at::Tensor routing_NC;
+  at::Tensor loss, routing_NC;
 };
 
-void add_batch(LanguageModel& model, Batch const& batch, Routing routing, NoiseKey const& noise, EvalSums& sums) {
-  ModelOutput const output = model.forward(model_input(batch, 0, batch.sequences), routing, noise);
-  sums.loss.add_(model.loss_sum(output, batch_targets(batch, 0, batch.sequences)));
-  if (output.routing_NC.defined()) sums.routing_NC = sums.routing_NC.defined() ? sums.routing_NC.add(output.routing_NC) : output.routing_NC;
+void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise, EvalSums& sums) {
+  auto const add = [](at::Tensor& sum, at::Tensor const& term) {
+    if (term.defined()) sum = sum.defined() ? sum.add(term) : term;
+  };
+  ModelOutput const output = model.forward(batch.input(0, batch.sequences), routing, noise);
+  add(sums.loss, model.loss_sum(output, batch.targets_N(0, batch.sequences)).to(at::kDouble));
+  add(sums.routing_NC, output.routing_NC);
 }
 
 RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total) {
@@ -93,12 +94,14 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   EvalMode const mode(model);
   Evaluation total;
   EvalSums topk_sums, causal_sums;
+  Feed feed(model.device());
   for (int64_t first = 0, batch_index = 0; first < windows; first += settings.micro_sequences, ++batch_index) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    DeviceBatch const on_device = feed.load(batch);
     NoiseKey const noise{settings.seed, -1, batch_index};
-    if (topk) add_batch(model, batch, Routing::topk, noise, topk_sums);
-    if (causal) add_batch(model, batch, Routing::causal, noise, causal_sums);
+    if (topk) add_batch(model, on_device, Routing::topk, noise, topk_sums);
+    if (causal) add_batch(model, on_device, Routing::causal, noise, causal_sums);
     total.tokens += batch.target_count;
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));

@@ -33,7 +33,8 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
       tokens * (static_cast<double>(plan.ledger.dense_layers) + share * static_cast<double>(plan.ledger.routed_layers));
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
   constexpr double logits_chunk = 1 << 20;
-  return 4 * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
+  int64_t const bytes = plan.config.precision == "bf16" ? 2 : 4;
+  return static_cast<double>(bytes) * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
 }
 
 double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
@@ -137,7 +138,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
-  plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth);
+  plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, config.precision == "bf16" ? 2 : 4);
   warn(plan, schedule, data);
   return plan;
 }
@@ -198,7 +199,7 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   }
   text += "\ntext: " + data.note + "\n";
   text +=
-      "memory: 16 bytes a parameter (fp32 weight, gradient, two moments) and 4 bytes an activation of one micro-batch, "
+      "memory: 16 bytes a parameter (fp32 weight, gradient, two moments) and 4 bytes an activation (bf16: 2) of one micro-batch, "
       "per row of a\n"
       "block 6 width + 2 (heads + 2 kv_heads) head_dim + 3 mlp_width (2 for gelu); LibTorch itself takes about 0.3 GiB "
       "more\n";

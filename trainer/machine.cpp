@@ -17,6 +17,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/log.h"
+#include "nn/device.h"
 #include "nn/gemm.h"
 
 namespace isobath {
@@ -53,8 +55,18 @@ void keep_freed_memory() {
 #endif
 }
 
-Machine this_machine(std::string const& version) {
-  return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads()};
+at::Device place_model(LanguageModel& model, Config const& config) {
+  at::Device const device = open_device(config.device);
+  model.to(device);
+  if (config.precision == "bf16") {
+    model.compute_in_bfloat16();
+    if (device.is_cpu() && !cpu_has_fast_bfloat16()) log_warning("precision bf16: this CPU has no AMX, bfloat16 is slower on it than fp32");
+  }
+  return device;
+}
+
+Machine this_machine(std::string const& version, at::Device device) {
+  return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads(), device_name(device)};
 }
 
 nlohmann::ordered_json environment_json(Machine const& machine) {
@@ -63,33 +75,47 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
   struct sysinfo memory = {};
   ::sysinfo(&memory);
   return {
-      {"isobath", machine.version}, {"libtorch", machine.libtorch},
-      {"compiler", __VERSION__},    {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
-      {"cpu", cpu_name()},          {"cpu_capability", machine.cpu_capability},
-      {"gemm", machine.gemm},       {"cores", std::thread::hardware_concurrency()},
-      {"threads", machine.threads}, {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
+      {"isobath", machine.version},
+      {"libtorch", machine.libtorch},
+      {"device", machine.device},
+      {"compiler", __VERSION__},
+      {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
+      {"cpu", cpu_name()},
+      {"cpu_capability", machine.cpu_capability},
+      {"gemm", machine.gemm},
+      {"cores", std::thread::hardware_concurrency()},
+      {"threads", machine.threads},
+      {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
       {"started", utc_now()},
   };
 }
 
-int64_t peak_memory_bytes() {
+int64_t peak_memory_bytes(at::Device device) {
+  if (!device.is_cpu()) return peak_tensor_bytes(device);
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * int64_t{1024};
 }
 
-double measure_peak_flops() {
+PeakFlops peak_flops(at::Device device, std::string const& precision) {
+  bool const narrow = precision == "bf16";
+  double const vendor = narrow && device.is_cuda() ? vendor_bfloat16_flops(device_name(device)) : 0;
+  if (vendor > 0) return {vendor, "the maker's figure for dense bf16"};
+
   at::NoGradGuard const no_grad;
-  constexpr int64_t n = 768;
-  at::Tensor const a = at::ones({n, n}), b = at::ones({n, n});
-  gemm(a, b);  // starts the threads
+  int64_t const n = device.is_cpu() ? 768 : 8192;
+  at::Tensor const a = at::ones({n, n}, at::TensorOptions().dtype(narrow ? at::kBFloat16 : at::kFloat).device(device));
+  gemm(a, a);  // starts the threads
+  synchronize(device);
   double best = 1e9;
   for (int repeat = 0; repeat < 4; ++repeat) {
     auto const start = std::chrono::steady_clock::now();
-    gemm(a, b);
+    gemm(a, a);
+    synchronize(device);
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  return 2.0 * n * n * n / best;
+  auto const edge = static_cast<double>(n);
+  return {2.0 * edge * edge * edge / best, "a matrix product of " + precision + " on this machine"};
 }
 
 }  // namespace isobath

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/units.h"
-#include "trainer/machine.h"
 
 namespace isobath {
 
@@ -45,8 +44,8 @@ Json record_head(char const* kind, TrainState const& state) {
 }  // namespace
 
 WindowReading read_window(Window const& window, int64_t tokens) {
-  double const* sums = window.sums_S.const_data_ptr<double>();
-  double const* counts = window.counts_S.const_data_ptr<double>();
+  at::Tensor const sums_S = window.sums_S.cpu(), counts_S = window.counts_S.cpu();
+  double const *sums = sums_S.const_data_ptr<double>(), *counts = counts_S.const_data_ptr<double>();
   auto const mean = [&](Window::Value value) { return counts[value] > 0 ? sums[value] / counts[value] : std::nan(""); };
   WindowReading reading;
   reading.loss = mean(Window::loss);
@@ -59,7 +58,7 @@ WindowReading read_window(Window const& window, int64_t tokens) {
   return reading;
 }
 
-Json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed) {
+Json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed, int64_t memory_bytes) {
   Json record = record_head("train", state);
   record["train_loss"] = finite_or_null(reading.loss);
   record["lr"] = learning_rate;
@@ -69,7 +68,7 @@ Json train_record(TrainState const& state, WindowReading const& reading, double 
   record["tokens_per_s"] = finite_or_null(speed.tokens_per_s);
   record["mfu"] = finite_or_null(speed.mfu);
   record["mfu_6n"] = finite_or_null(speed.mfu_6n);
-  record["memory_bytes"] = peak_memory_bytes();
+  record["memory_bytes"] = memory_bytes;
   record["skipped_steps"] = reading.skipped;
   if (!reading.routing.capacity.empty()) {
     record["aux_loss"] = finite_or_null(reading.router_loss);
@@ -111,15 +110,17 @@ Json checkpoint_record(TrainState const& state, std::string const& path, std::st
   return record;
 }
 
-Json end_record(TrainState const& state, std::string const& status, double step_time_median, double tokens_per_s, double wall_seconds) {
+Json end_record(TrainState const& state, std::string const& status, ProcessTimes const& times) {
   Json record = record_head("end", state);
   record["status"] = status;
   record["time_s"] = state.train_seconds;
   record["data_wait_s"] = state.data_wait_seconds;
-  record["step_time_s_median"] = finite_or_null(step_time_median);
-  record["tokens_per_s"] = finite_or_null(tokens_per_s);
-  record["memory_bytes"] = peak_memory_bytes();
-  record["wall_s"] = wall_seconds;
+  record["step_time_s_median"] = finite_or_null(times.step_time_median);
+  record["tokens_per_s"] = finite_or_null(times.tokens_per_s);
+  record["memory_bytes"] = times.memory_bytes;
+  record["checkpoint_s"] = times.checkpoint_seconds;
+  record["checkpoints"] = times.checkpoints;
+  record["wall_s"] = finite_or_null(times.wall_seconds);
   return record;
 }
 

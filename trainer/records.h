@@ -25,13 +25,20 @@ struct Speed {
   double mfu_6n = 0;  // the same by the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
 };
 
-nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed);
+// memory_bytes: the most so far (peak_memory_bytes of machine.h).
+nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed,
+                                    int64_t memory_bytes);
 // `seconds`: what the validation took; `sample`: continuation of eval.sample_prompt, may be empty.
 nlohmann::ordered_json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds,
                                          std::string const& sample);
 nlohmann::ordered_json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason);
-nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, double step_time_median, double tokens_per_s,
-                                  double wall_seconds);
+// What a process of a run measured; NaN: nothing.
+struct ProcessTimes {
+  double step_time_median, tokens_per_s, wall_seconds;
+  double checkpoint_seconds;  // training stood still for them
+  int64_t checkpoints, memory_bytes;
+};
+nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, ProcessTimes const& times);
 
 // "step 1200/20000 6.0% | loss 3.412 | lr 3.0e-04 | gnorm 0.84 | routed 12.5% | 41.2k tok/s | mfu 38% | eta 3m12s"
 std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate,

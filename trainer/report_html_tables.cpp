@@ -91,7 +91,8 @@ std::string html_results(Report const& report) {
   });
   table.row("Tokens per second", [&](auto const& a) { return si(a.tokens_per_s); });
   table.row("Training time", [](auto const& a) { return format_seconds(a.time_s); });
-  table.row("Peak memory of the process", [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });
+  table.row("Peak memory (of the process; on a GPU of its tensors)",
+            [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });
   table.row("Keys and values per token", [](auto const& a) { return format_bytes(a.kv_bytes_per_token); });
   return "<h2>Results</h2><p class=\"note\">Mean \u00b1 standard deviation over seeds.</p>" + table.done();
 }

@@ -124,7 +124,9 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
     for (auto const& [key, value] : environment.items())
       if (value.is_primitive() && !value.is_null()) run.environment[key] = value.is_string() ? value.get<std::string>() : value.dump();
   json const process = parse_or_null(folder / "process.json");
-  if (process.is_object()) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
+  // On a GPU the memory that counts is there, and the process does not know it.
+  bool const on_gpu = run.environment.contains("device") && run.environment.at("device") != "cpu";
+  if (process.is_object() && !on_gpu) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");
   if (run.result.step == 0 && !run.curve.empty()) run.result = run.curve.back();  // ended without a final evaluation
   auto const fill = [&](ValidationPoint& point) {

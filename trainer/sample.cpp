@@ -7,7 +7,7 @@
 
 #include "data/loader.h"
 #include "nn/ops.h"
-#include "trainer/step.h"
+#include "trainer/feed.h"
 
 namespace isobath {
 
@@ -33,9 +33,12 @@ void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream co
   bool const was_training = model.is_training();
   model.eval();
   Batch const batch = loader.at(0, 1);
-  ModelOutput const output = model.forward(model_input(batch, 0, 1), Routing::causal, {});
-  at::Tensor const losses_T = ops::token_losses(output.x_ND, model.head_weight(), batch_targets(batch, 0, 1)).to(at::kDouble).contiguous();
-  at::Tensor const depth_T = output.depth_BT.contiguous();
+  Feed feed(model.device());
+  DeviceBatch const on_device = feed.load(batch);
+  ModelOutput const output = model.forward(on_device.input(0, 1), Routing::causal, {});
+  at::Tensor const losses_T =
+      ops::token_losses(output.x_ND, model.head_weight(), on_device.targets_N(0, 1)).cpu().to(at::kDouble).contiguous();
+  at::Tensor const depth_T = output.depth_BT.cpu().contiguous();
   model.train(was_training);
 
   nlohmann::ordered_json pieces = nlohmann::ordered_json::array(), depths = pieces, losses = pieces;

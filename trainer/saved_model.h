@@ -24,6 +24,7 @@ struct Checkpoint {
 
 // Of a verified folder. Throws Error(checkpoint).
 Checkpoint open_checkpoint(fs::path const& folder);
+// On the CPU, in fp32 (place_model of machine.h moves it), ready for evaluation.
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint);
 // Reads what train_step goes on from. The model's weights too.
 void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window);

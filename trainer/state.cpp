@@ -48,7 +48,8 @@ Json to_json(TrainState const& state) {
         {"libtorch", state.machine.libtorch},
         {"cpu_capability", state.machine.cpu_capability},
         {"gemm", state.machine.gemm},
-        {"threads", state.machine.threads}}},
+        {"threads", state.machine.threads},
+        {"device", state.machine.device}}},
       {"segments", std::move(segments)},
   };
 }
@@ -80,6 +81,7 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     machine.at("cpu_capability").get_to(state.machine.cpu_capability);
     machine.at("gemm").get_to(state.machine.gemm);
     machine.at("threads").get_to(state.machine.threads);
+    state.machine.device = machine.value("device", "cpu");
     for (Json const& item : object.at("segments")) {
       Segment& segment = state.segments.emplace_back();
       item.at("from_step").get_to(segment.from_step);

@@ -16,6 +16,7 @@ struct Machine {
   std::string cpu_capability;  // the vector instructions LibTorch's kernels use
   std::string gemm;            // the library that multiplies matrices
   int64_t threads = 0;
+  std::string device = "cpu";  // with its index and the GPU's name
   bool operator==(Machine const&) const = default;
 };
 

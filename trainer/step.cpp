@@ -4,7 +4,6 @@
 #include <limits>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
@@ -13,12 +12,14 @@
 
 namespace isobath {
 
-Window::Window(int64_t routed_layers)
-    : sums_S(at::zeros({values}, at::kDouble)),
-      counts_S(at::zeros({values}, at::kDouble)),
-      skipped(at::zeros({}, at::kDouble)),
-      streak(at::zeros({}, at::kDouble)),
-      routing_NC(at::zeros({routed_layers, routing_columns}, at::kLong)) {}
+Window::Window(int64_t routed_layers, at::Device device) {
+  auto const options = at::TensorOptions().dtype(at::kDouble).device(device);
+  sums_S = at::zeros({values}, options);
+  counts_S = at::zeros({values}, options);
+  skipped = at::zeros({}, options);
+  streak = at::zeros({}, options);
+  routing_NC = at::zeros({routed_layers, routing_columns}, options.dtype(at::kLong));
+}
 
 void Window::clear() {
   sums_S.zero_();
@@ -42,33 +43,9 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
           AdamW("predictor", {{groups.predictor, 0}}, settings)};
 }
 
-namespace {
-
-// int64 [count, length] over the batch's memory.
-at::Tensor batch_view(std::vector<int64_t> const& values, Batch const& batch, int64_t first, int64_t count) {
-  return at::from_blob(const_cast<int64_t*>(values.data()) + first * batch.length, {count, batch.length}, at::kLong);
-}
-
-}  // namespace
-
-ModelInput model_input(Batch const& batch, int64_t first, int64_t count) {
-  ModelInput input;
-  input.tokens_BT = batch_view(batch.tokens, batch, first, count);
-  if (batch.isolated) {
-    input.positions_BT = batch_view(batch.positions, batch, first, count);
-    auto* const segments = const_cast<int32_t*>(batch.segments.data()) + first * batch.length;
-    input.segments_BT = at::from_blob(segments, {count, batch.length}, at::kInt).to(at::kLong);
-  }
-  return input;
-}
-
-at::Tensor batch_targets(Batch const& batch, int64_t first, int64_t count) {
-  return batch_view(batch.targets, batch, first, count).view({-1});
-}
-
-void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch, StepSettings const& settings, int64_t step,
+void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
                 double learning_rate, Window& window) {
-  at::Tensor const zero = at::zeros({}, at::kDouble);
+  at::Tensor const zero = at::zeros({}, window.sums_S.options());
   std::vector<at::Tensor> step_values(Window::values);  // this step's, summed over micro-batches; undefined: the model has none
   auto const add = [&](Window::Value which, at::Tensor const& value, double factor) {
     at::Tensor& sum = step_values[which];
@@ -82,11 +59,10 @@ void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch
     // 1 batch
     int64_t const count = std::min(settings.micro_sequences, batch.sequences - first);
     double const share = static_cast<double>(count) / static_cast<double>(batch.sequences);
-    ModelInput const input = model_input(batch, first, count);
 
     // 2 forward
-    ModelOutput const output = model.forward(input, Routing::topk, {settings.seed, step, micro_batch});
-    at::Tensor const loss_sum = model.loss_sum(output, batch_targets(batch, first, count));
+    ModelOutput const output = model.forward(batch.input(first, count), Routing::topk, {settings.seed, step, micro_batch});
+    at::Tensor const loss_sum = model.loss_sum(output, batch.targets_N(first, count));
     at::Tensor total = loss_sum.mul(per_target);
     if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
     if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
@@ -109,7 +85,7 @@ void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch
   at::NoGradGuard const no_grad;
   add(Window::grad_norm, optimizers.language_model.grad_norm(), 1);
   for (at::Tensor& value : step_values) {
-    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
   }
   at::Tensor const values_S = at::stack(step_values);
   at::Tensor const finite_S = at::isfinite(values_S);

@@ -3,15 +3,15 @@
 
 #include <cstdint>
 
-#include "data/loader.h"
 #include "model/language_model.h"
+#include "trainer/feed.h"
 #include "trainer/optimizer.h"
 
 namespace isobath {
 
 // Sums over the steps since the last train record. They stay on the device; only a record reads them.
 struct Window {
-  explicit Window(int64_t routed_layers);
+  Window(int64_t routed_layers, at::Device device);
   void clear();
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
   NamedParameters tensors() const;
@@ -36,11 +36,7 @@ struct Optimizers {
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);
 
 // `step` counts from 0. Reads nothing from the device.
-void train_step(LanguageModel& model, Optimizers& optimizers, Batch const& batch, StepSettings const& settings, int64_t step,
+void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
                 double learning_rate, Window& window);
-
-// Sequences [first, first + count) of a batch as model input and targets [count * length]; views of the batch's own memory.
-ModelInput model_input(Batch const& batch, int64_t first, int64_t count);
-at::Tensor batch_targets(Batch const& batch, int64_t first, int64_t count);
 
 }  // namespace isobath

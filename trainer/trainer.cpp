@@ -13,6 +13,7 @@
 #include "core/units.h"
 #include "data/loader.h"
 #include "data/prepare.h"
+#include "nn/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/machine.h"
 #include "trainer/metrics.h"
@@ -74,19 +75,21 @@ class Trainer {
 
   Config const& config_;
   RunFolder const& run_;
-  Machine machine_;
   PreparedData data_;
   TokenStream train_stream_, valid_stream_;
   Loader loader_;
   int64_t batch_sequences_;
   LanguageModel model_;
+  at::Device device_;
+  Machine machine_;
+  Feed feed_;
   Ledger ledger_;
   Schedule schedule_;
   Optimizers optimizers_;
   Window window_;
   StepSettings step_settings_;
   TrainState state_;
-  double peak_flops_ = 0;
+  PeakFlops peak_flops_;
 
   // Of this process alone.
   std::unique_ptr<Metrics> metrics_;
@@ -94,7 +97,8 @@ class Trainer {
   Clock::time_point const started_ = Clock::now();
   Clock::time_point last_plain_line_{};
   double earlier_wait_ = 0, earlier_seconds_ = 0;
-  int64_t earlier_tokens_ = 0;
+  int64_t earlier_tokens_ = 0, checkpoints_ = 0;
+  double checkpoint_seconds_ = 0;
   std::vector<double> step_times_;
   WindowReading last_reading_;
   Speed last_speed_;
@@ -103,18 +107,20 @@ class Trainer {
 Trainer::Trainer(Config const& config, std::string const& version, RunFolder const& run, std::optional<Found> const& found)
     : config_(config),
       run_(run),
-      machine_(this_machine(version)),
       data_(prepare_data(config.data, config.tokenizer)),
       train_stream_(data_.train),
       valid_stream_(data_.valid),
       loader_(train_stream_, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false, config.data.isolate_documents),
       batch_sequences_(config.train.batch_tokens / config.model.context),
       model_(config.model, config.depth, data_.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed)),
+      device_(place_model(model_, config)),
+      machine_(this_machine(version, device_)),
+      feed_(device_),
       ledger_(make_ledger(config.model, config.depth, data_.tokenizer->vocab_size())),
       schedule_(config.train, planned_train_flops(config.model, config.depth, model_.vocab_size(), batch_sequences_, config.model.context),
                 static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_)),
       optimizers_(make_optimizers(model_, config.train)),
-      window_(ledger_.routed_layers),
+      window_(ledger_.routed_layers, device_),
       step_settings_{micro_batch_sequences(config), config.depth.bce_weight, static_cast<uint64_t>(config.seed)} {
   if (loader_.samples_per_epoch() == 0) {
     throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
@@ -123,7 +129,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
   }
   keep_freed_memory();
   model_.train();
-  peak_flops_ = measure_peak_flops();
+  peak_flops_ = peak_flops(device_, config.precision);
   if (found) {
     resume(*found);
   } else {
@@ -150,7 +156,8 @@ void Trainer::start() {
   log_info("training " + run_.root().string() + ": " +
            format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
            std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
-           format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " + std::to_string(machine_.threads) + " threads");
+           format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " +
+           (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision);
 }
 
 void Trainer::resume(Found const& found) {
@@ -174,6 +181,7 @@ void Trainer::resume(Found const& found) {
   compare("LibTorch", state_.machine.libtorch, machine_.libtorch);
   compare("CPU capability", state_.machine.cpu_capability, machine_.cpu_capability);
   compare("matrix products by", state_.machine.gemm, machine_.gemm);
+  compare("device", state_.machine.device, machine_.device);
   compare("threads", std::to_string(state_.machine.threads), std::to_string(machine_.threads));
   compare("micro-batch tokens", std::to_string(state_.micro_batch_tokens), std::to_string(micro_batch_tokens));
   if (!differences.empty()) log_warning("the continuation will not be bit-exact: " + differences);
@@ -213,7 +221,7 @@ void Trainer::write_run_record() {
       {"train_flops_per_step", schedule_.step_flops()},
       {"forward_flops_per_token_topk",
        static_cast<double>(planned_forward_flops(config_.model, config_.depth, model_.vocab_size(), 1, T)) / static_cast<double>(T)},
-      {"kv_bytes_per_token", kv_bytes_per_token(config_.model, config_.depth)},
+      {"kv_bytes_per_token", kv_bytes_per_token(config_.model, config_.depth, config_.precision == "bf16" ? 2 : 4)},
       {"epochs", batches / static_cast<double>(loader_.samples_per_epoch())},
       {"train_tokens", data_.train_tokens},
       {"valid_tokens", data_.valid_tokens},
@@ -221,6 +229,10 @@ void Trainer::write_run_record() {
       {"valid_bytes", data_.valid_bytes},
       {"documents", data_.documents},
       {"tokenizer", data_.tokenizer->fingerprint()},
+      {"device", machine_.device},
+      {"precision", config_.precision},
+      {"peak_flops", peak_flops_.per_s},
+      {"peak_flops_source", peak_flops_.source},
       {"threads", machine_.threads},
       {"cpu_capability", machine_.cpu_capability},
       {"gemm", machine_.gemm},
@@ -261,13 +273,15 @@ void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
   Batch const batch = prefetcher_->next();
-  train_step(model_, optimizers_, batch, step_settings_, state_.step, learning_rate, window_);
+  train_step(model_, optimizers_, feed_.load(batch), step_settings_, state_.step, learning_rate, window_);
 
   state_.step += 1;
   state_.tokens += batch.sequences * batch.length;
   state_.train_flops += schedule_.step_flops();
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
+  bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
+  if (due) synchronize(device_);  // a step that was only asked for has no time yet
   double const seconds = seconds_since(start);
   state_.train_seconds += seconds;
   state_.window_seconds += seconds;
@@ -275,7 +289,7 @@ void Trainer::one_step() {
   if (static_cast<int64_t>(step_times_.size()) >= most_step_times) step_times_.erase(step_times_.begin());
   step_times_.push_back(seconds);
 
-  if (finished() || schedule_.due(state_.step, config_.train.log_every)) log_window(learning_rate);
+  if (due) log_window(learning_rate);
   if (terminal_is_live() && last_speed_.tokens_per_s > 0)
     live_line(progress_line(state_, schedule_, last_reading_, learning_rate, last_speed_));
 }
@@ -288,11 +302,12 @@ void Trainer::log_window(double learning_rate) {
   state_.train_flops += realised - steps * schedule_.step_flops();
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
-  speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_;
+  speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_.per_s;
   ModelConfig const& model = config_.model;
   auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
-  speed.mfu_6n = speed.tokens_per_s * static_cast<double>(6 * parameters + 12 * model.layers * model.width * model.context) / peak_flops_;
-  metrics_->write(train_record(state_, reading, learning_rate, speed));
+  speed.mfu_6n =
+      speed.tokens_per_s * static_cast<double>(6 * parameters + 12 * model.layers * model.width * model.context) / peak_flops_.per_s;
+  metrics_->write(train_record(state_, reading, learning_rate, speed, peak_memory_bytes(device_)));
   last_reading_ = reading;
   last_speed_ = speed;
   bool const due = finished() || last_plain_line_ == Clock::time_point{} || seconds_since(last_plain_line_) >= plain_line_seconds;
@@ -353,20 +368,25 @@ bool Trainer::validate(bool final) {
 }
 
 void Trainer::save(std::string const& reason) {
+  Clock::time_point const start = Clock::now();
   if (reason != "stopped") state_.checkpointed_step = state_.step;
   fs::path const folder = run_.checkpoint(state_.step);
   metrics_->write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
   metrics_->sync();
   save_checkpoint(folder, model_, optimizers_, window_, state_, config_, *data_.tokenizer);
   run_.tidy(state_.step, state_.best_step, config_.checkpoint.keep);
+  checkpoint_seconds_ += seconds_since(start);
+  checkpoints_ += 1;
   if (reason == "stopped")
     log_info("stopped at step " + std::to_string(state_.step) + "; saved " + folder.string() + "; the same command goes on from there");
 }
 
 void Trainer::finish(std::string const& status) {
   double const tokens = static_cast<double>(state_.tokens - earlier_tokens_), seconds = state_.train_seconds - earlier_seconds_;
-  metrics_->write(
-      end_record(state_, status, median_of(step_times_), seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_)));
+  ProcessTimes const times{
+      median_of(step_times_),    seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_), checkpoint_seconds_, checkpoints_,
+      peak_memory_bytes(device_)};
+  metrics_->write(end_record(state_, status, times));
   metrics_->sync();
   if (status == "finished") {
     log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
@@ -380,7 +400,8 @@ void complete_records(RunFolder const& run, TrainState const& state) {
   std::string const text = fs::exists(run.metrics()) ? read_file(run.metrics()) : std::string();
   if (text.find("\"kind\":\"end\"") != std::string::npos) return;
   double const nothing = std::nan("");
-  Metrics(run.metrics()).write(end_record(state, "finished", nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing));
+  ProcessTimes const times{nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing, 0, 0, 0};
+  Metrics(run.metrics()).write(end_record(state, "finished", times));
 }
 
 }  // namespace
@@ -392,8 +413,9 @@ int64_t micro_batch_sequences(Config const& config) {
                                       " is not a multiple of model.context = " + std::to_string(context));
   }
   if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
+  int64_t const fast = config.device.starts_with("cuda") ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
   int64_t chosen = 1;
-  for (int64_t count = 1; count <= sequences && count * context <= 4096; ++count) {
+  for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
     if (sequences % count == 0) chosen = count;
   }
   return chosen;

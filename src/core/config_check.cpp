@@ -24,6 +24,14 @@ void check_name(Config const& config, Found& found) {
   }
 }
 
+void check_device(std::string const& device, Found& found) {
+  std::string const index = device.starts_with("cuda:") ? device.substr(5) : "0";
+  bool const is_index = index.size() == 1 || index.size() == 2;
+  bool const digits = index.find_first_not_of("0123456789") == std::string::npos;
+  if (device == "auto" || device == "cpu" || device == "cuda" || (device.starts_with("cuda:") && is_index && digits)) return;
+  found.push_back({{"device"}, "device '" + device + "' is none of auto, cpu, cuda, cuda:0, cuda:1, ..."});
+}
+
 void check_model(ModelConfig const& model, Found& found) {
   if (model.width % model.heads != 0) {
     found.push_back({{"model.heads", "model.width"},
@@ -143,6 +151,7 @@ void check_compare(CompareConfig const& compare, Found& found) {
 std::vector<Contradiction> find_contradictions(Config const& config) {
   Found found;
   check_name(config, found);
+  check_device(config.device, found);
   check_model(config.model, found);
   check_depth(config, found);
   check_train(config, found);

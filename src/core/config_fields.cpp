@@ -73,8 +73,10 @@ std::vector<ConfigField> make_fields() {
       R(KEY(run_dir), text, free, "Folder that holds the run folders."),
       R(KEY(seed), integer, identity, "Initial values and data order; the split and the tokenizer never depend on it.")
           .between(0, largest_count),
-      R(KEY(device), choice, free, "Where the model runs.").one_of({"auto", "cpu"}),
-      R(KEY(precision), choice, identity, "Number format of the computation; weights are always kept in fp32.").one_of({"fp32"}),
+      R(KEY(device), text, free, "Where the model runs: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU)."),
+      R(KEY(precision), choice, identity,
+        "Number format of activations and matrix products; weights, optimizer, norms, router scores and losses are always fp32.")
+          .one_of({"fp32", "bf16"}),
 
       R(KEY(data.sources), text_list, identity,
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),

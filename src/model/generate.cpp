@@ -34,8 +34,8 @@ std::vector<int32_t> generate(LanguageModel& model, std::vector<int32_t> const& 
     int64_t const length = std::min<int64_t>(static_cast<int64_t>(ids.size()), model.model_config().context);
     at::Tensor tokens_BT = at::empty({1, length}, at::TensorOptions().dtype(at::kLong));
     std::copy(ids.end() - length, ids.end(), tokens_BT.mutable_data_ptr<int64_t>());
-    ModelOutput const output = model.forward({tokens_BT, {}, {}}, Routing::causal, {settings.seed, step, 0});
-    int32_t const id = draw(model.logits(output.x_ND.narrow(0, length - 1, 1)).squeeze(0), settings, static_cast<uint64_t>(step));
+    ModelOutput const output = model.forward({tokens_BT.to(model.device()), {}, {}}, Routing::causal, {settings.seed, step, 0});
+    int32_t const id = draw(model.logits(output.x_ND.narrow(0, length - 1, 1)).squeeze(0).cpu(), settings, static_cast<uint64_t>(step));
     if (id == settings.stop_token) break;
     ids.push_back(id);
     fresh.push_back(id);

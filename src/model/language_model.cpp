@@ -27,7 +27,8 @@ struct LanguageModel::Parts {
   };
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
-  RotaryTables rotary;
+  RotaryTables rotary_master;  // in double, on the CPU
+  RotaryTables rotary;         // in the wide type, on the model's device
 };
 
 LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
@@ -43,7 +44,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   }
   parts_->norm_D = register_parameter("norm", at::ones({model.width}));
   if (!model.tie_embeddings) parts_->head_VD = register_parameter("head", at::empty({vocab_size, model.width}));
-  std::tie(parts_->rotary.cos_TE, parts_->rotary.sin_TE) =
+  std::tie(parts_->rotary_master.cos_TE, parts_->rotary_master.sin_TE) =
       ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kDouble));
 
   for (Stored const& stored : this->stored()) {
@@ -67,8 +68,10 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     throw Error(ExitCode::data,
                 "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
   at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
-  // Kept in double, used in the model's type and on its device.
-  RotaryTables const rotary{parts_->rotary.cos_TE.to(x_ND.options()), parts_->rotary.sin_TE.to(x_ND.options())};
+  RotaryTables& rotary = parts_->rotary;
+  if (!rotary.cos_TE.defined() || rotary.cos_TE.device() != x_ND.device() || rotary.cos_TE.scalar_type() != x_ND.scalar_type())
+    rotary = {parts_->rotary_master.cos_TE.to(x_ND.options()), parts_->rotary_master.sin_TE.to(x_ND.options())};
+  if (narrow_type_) x_ND = x_ND.to(*narrow_type_);
   Rows const rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
 
   ModelOutput output;

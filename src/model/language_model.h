@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/config.h"
@@ -35,7 +36,7 @@ struct ModelInput {
 enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
 
 struct ModelOutput {
-  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T
+  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
   at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
   at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
@@ -50,12 +51,16 @@ class LanguageModel : public torch::nn::Module {
 
   ModelOutput forward(ModelInput const& input, Routing routing, NoiseKey const& noise);
 
+  // Activations and matrix products in bfloat16 from here on. Weights, norms' sums, scores, gates and losses stay in the parameters' type.
+  void compute_in_bfloat16() { narrow_type_ = at::kBFloat16; }
+
   // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
   at::Tensor const& head_weight() const;
   // Sum of nats over targets_N that are not -100.
   at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;
   at::Tensor logits(at::Tensor const& x_ND) const;
 
+  at::Device device() const { return head_weight().device(); }
   ModelConfig const& model_config() const { return model_; }
   DepthConfig const& depth_config() const { return depth_; }
   int64_t vocab_size() const { return vocab_size_; }
@@ -82,6 +87,7 @@ class LanguageModel : public torch::nn::Module {
   ModelConfig model_;
   DepthConfig depth_;
   int64_t vocab_size_;
+  std::optional<at::ScalarType> narrow_type_;
   std::shared_ptr<Parts> parts_;
 };
 

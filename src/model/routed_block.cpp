@@ -6,7 +6,10 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
+#include <optional>
+
 #include "nn/ops.h"
+#include "nn/routing_scope.h"
 
 namespace isobath {
 
@@ -20,6 +23,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows co
   int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
 
   // score and select
+  std::optional<RoutingScope> routing_scope(std::in_place);
   at::Tensor const score_N = router->score(x_ND, noise_key);
   at::Tensor const score_BT = score_N.view({B, T});
   at::Tensor index_R = ops::top_k(score_BT, K);
@@ -31,7 +35,10 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows co
   // the work, on the selected rows only, weighed and added back
   Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}};
   if (selected.count > 0) {
-    at::Tensor const delta_RD = block->delta(ops::gather_rows(x_ND, index_R), selected, rotary);
+    at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
+    routing_scope.reset();
+    at::Tensor const delta_RD = block->delta(x_RD, selected, rotary);
+    routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
   }
 

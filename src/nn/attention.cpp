@@ -1,12 +1,15 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_scaled_dot_product_attention_math.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "nn/fused.h"
+#include "nn/backend.h"
 #include "nn/kernels_cpu_attention.h"
 #include "nn/ops.h"
 
@@ -55,24 +58,35 @@ struct CausalAttention : Function<CausalAttention> {
   }
 };
 
-bool has_kernel(Tensor const& q_RHE) { return is_fused(q_RHE) && q_RHE.size(2) % kernels::attention_head_dim_step == 0; }
+bool has_kernel(Tensor const& q_RHE) {
+  return &backend_for(q_RHE) == &cpu_backend() && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
+}
 
-// The same, and with documents kept apart where segments_BK is defined, by LibTorch's operator.
+// The same, and with documents kept apart where segments_BK is defined, by LibTorch's operators. On CUDA the kernel is named, so that none
+// is chosen behind our back: FlashAttention for bfloat16, the plain formula for the other types.
 Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK) {
   int64_t const heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
   auto const by_head = [&](Tensor const& x_RXE) { return x_RXE.view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
   auto const repeat = [&](Tensor const& x_BGKE) { return kv_heads == heads ? x_BGKE : x_BGKE.repeat_interleave(heads / kv_heads, 1); };
   Tensor const q_BHKE = by_head(q_RHE), k_BHKE = repeat(by_head(k_RGE)), v_BHKE = repeat(by_head(v_RGE));
-  Tensor const out_BHKE = segments_BK.defined()
-                              ? at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE,
-                                                                 segments_BK.unsqueeze(2).eq(segments_BK.unsqueeze(1)).tril().unsqueeze(1))
-                              : at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
+  Tensor out_BHKE;
+  if (segments_BK.defined()) {
+    Tensor const visible_B1KK = segments_BK.unsqueeze(2).eq(segments_BK.unsqueeze(1)).tril().unsqueeze(1);
+    out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, visible_B1KK);
+  } else if (q_RHE.is_cpu()) {
+    out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
+  } else if (q_RHE.is_cuda() && q_RHE.scalar_type() == at::kBFloat16) {
+    out_BHKE = std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
+  } else {
+    out_BHKE = std::get<0>(at::_scaled_dot_product_attention_math(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true));
+  }
   return out_BHKE.transpose(1, 2).reshape({B * K, heads, head_dim});
 }
 
 }  // namespace
 
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
+  RECORD_USER_SCOPE("ops::attend");
   int64_t const B = rows.sequences, K = rows.longest;
   // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
   auto const to_cells = [&](Tensor const& x_R) {

@@ -11,7 +11,7 @@
 #include <cstring>
 #endif
 
-#include "nn/fused.h"
+#include "nn/backend.h"
 
 // LibTorch exports this function, but its headers leave it out; one that was built without it links all the same. Strides of the
 // operands are taken as they are; result = alpha mat1 mat2 + beta result.
@@ -41,7 +41,7 @@ bool prefers_onednn() {
 #endif
 }
 
-bool takes_onednn(at::Tensor const& a) { return is_fused(a) && a.numel() > 0 && prefers_onednn(); }
+bool takes_onednn(at::Tensor const& a) { return &backend_for(a) == &cpu_backend() && a.numel() > 0 && prefers_onednn(); }
 
 }  // namespace
 
@@ -53,7 +53,10 @@ at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN) {
 
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate) {
   at::Tensor out = out_MN;
-  if (takes_onednn(a_MK)) {
+  if (out.scalar_type() != a_MK.scalar_type()) {
+    at::Tensor const product_MN = gemm(a_MK, b_KN);
+    accumulate ? out.add_(product_MN) : out.copy_(product_MN);
+  } else if (takes_onednn(a_MK)) {
     at::native::mkldnn_matmul(a_MK, b_KN, out, accumulate ? 1.0f : 0.0f, 1.0f);
   } else if (accumulate) {
     out.addmm_(a_MK, b_KN);

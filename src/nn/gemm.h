@@ -9,7 +9,8 @@ namespace isobath {
 
 // a_MK b_KN, either of them possibly a transposed view. Without autograd.
 at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN);
-// out_MN = a_MK b_KN, or out_MN += a_MK b_KN. out_MN has rows of its own or is a range of rows of a larger tensor.
+// out_MN = a_MK b_KN, or out_MN += a_MK b_KN. out_MN has rows of its own or is a range of rows of a larger tensor; its type may be wider
+// than the operands'.
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate = false);
 
 // The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". The BLAS of LibTorch's x86 wheels is MKL, whose fast kernels

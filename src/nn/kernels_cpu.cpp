@@ -1,7 +1,9 @@
 #include "nn/kernels_cpu.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "nn/kernels_cpu_math.h"
 
@@ -190,6 +192,22 @@ void scatter_add_backward(float const* dy, int64_t const* index, float const* de
       out[i] = w * grad[i];
     }
     if (dweight) dweight[r] = dot;
+  }
+}
+
+void top_k(float const* scores, int64_t* index, int64_t first, int64_t last, int64_t length, int64_t K) {
+  auto const larger = [](float a, float b) { return std::isnan(a) ? !std::isnan(b) : a > b; };
+  std::vector<float> order(static_cast<size_t>(length));
+  for (int64_t sequence = first; sequence < last; ++sequence, scores += length) {
+    std::copy_n(scores, length, order.begin());
+    auto const kth = order.begin() + K - 1;
+    std::nth_element(order.begin(), kth, order.end(), larger);
+    float const bound = *kth;
+    int64_t ties = K - std::count_if(order.begin(), kth, [&](float score) { return larger(score, bound); });
+    for (int64_t t = 0; t < length; ++t) {
+      bool const in = larger(scores[t], bound) || (!larger(bound, scores[t]) && ties-- > 0);
+      if (in) *index++ = sequence * length + t;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Float loops behind ops.h: no LibTorch, no threads (ops.cpp hands each thread a range of rows), one build with run-time dispatch to
-// AVX-512, AVX2 or baseline. All pointers are contiguous, row-major.
+// Float loops behind ops.h: no LibTorch, no threads (backend_cpu.cpp hands each thread a range of rows), one build with run-time dispatch
+// to AVX-512, AVX2 or baseline. All pointers are contiguous, row-major.
 
 #include <cstdint>
 
@@ -31,5 +31,9 @@ void scatter_add(float* y, int64_t const* index, float const* delta, float const
 // ddelta[r] = weight[r] * dy[index[r]]; dweight[r] = dot(delta[r], dy[index[r]]) where dweight is not null.
 void scatter_add_backward(float const* dy, int64_t const* index, float const* delta, float const* weight, float* ddelta, float* dweight,
                           int64_t rows, int64_t width);
+
+// For sequences [first, last): positions of the K largest of `length` scores, ascending, as sequence * length + position; scores and index
+// point at the first sequence's. Ties go to the lower position; NaN counts as larger than every number.
+void top_k(float const* scores, int64_t* index, int64_t first, int64_t last, int64_t length, int64_t K);
 
 }  // namespace isobath::kernels

@@ -2,27 +2,26 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/sort.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <optional>
 
-#include "nn/fused.h"
+#include "core/random.h"
+#include "nn/backend.h"
 #include "nn/gemm.h"
-#include "nn/kernels_cpu.h"
 
 namespace isobath::ops {
 
@@ -33,98 +32,76 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// Rows a thread takes at a time, so that small work stays on one thread.
-int64_t grain(int64_t width) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width)); }
-
-float* data(Tensor& x) { return x.mutable_data_ptr<float>(); }
-float const* data(Tensor const& x) { return x.const_data_ptr<float>(); }
-
 struct RmsNorm : Function<RmsNorm> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& weight, double eps) {
-    Tensor const x = x_in.contiguous();
-    int64_t const width = x.size(-1), rows = x.numel() / width;
-    Tensor y = at::empty_like(x), rstd = at::empty({rows}, x.options());
-    at::parallel_for(0, rows, grain(width), [&](int64_t begin, int64_t end) {
-      kernels::rms_norm(data(std::as_const(x)) + begin * width, data(weight), data(y) + begin * width, data(rstd) + begin, end - begin,
-                        width, static_cast<float>(eps));
-    });
+    Tensor const x = x_in.reshape({-1, x_in.size(-1)}).contiguous();
+    auto const [y, rstd] = backend_for(x).rms_norm(x, weight, eps);
     ctx->save_for_backward({x, weight, rstd});
-    return y;
+    return y.view(x_in.sizes());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    Tensor const &x = saved[0], &weight = saved[1], &rstd = saved[2];
-    Tensor const dy = grads[0].contiguous();
-    int64_t const width = x.size(-1), rows = x.numel() / width;
-    // A fixed number of partial sums, so that the result does not depend on the number of threads.
-    int64_t const parts = std::min<int64_t>(16, rows);
-    Tensor dx = at::empty_like(x), dweight_parts = at::zeros({parts, width}, x.options());
-    at::parallel_for(0, parts, std::max<int64_t>(1, grain(width) * parts / std::max<int64_t>(1, rows)), [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        int64_t const first = rows * part / parts, last = rows * (part + 1) / parts;
-        kernels::rms_norm_backward(data(dy) + first * width, data(x) + first * width, data(weight), data(rstd) + first,
-                                   data(dx) + first * width, data(dweight_parts) + part * width, last - first, width);
-      }
-    });
-    return {dx, dweight_parts.sum(0), Tensor()};
+    Tensor const& x = saved[0];
+    auto const [dx, dweight] = backend_for(x).rms_norm_backward(grads[0].reshape(x.sizes()).contiguous(), x, saved[1], saved[2]);
+    return {dx.view(grads[0].sizes()), dweight, Tensor()};
   }
 };
 
 struct Linear : Function<Linear> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& weight) {
-    ctx->save_for_backward({x, weight});
-    return gemm(x, weight.t());
+    Tensor const narrow_weight = weight.to(x.scalar_type());
+    ctx->save_for_backward({x, narrow_weight});
+    ctx->saved_data["weight_type"] = weight.scalar_type();
+    return gemm(x, narrow_weight.t());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
     Tensor const &x = saved[0], &weight = saved[1], &dy = grads[0];
-    return {ctx->needs_input_grad(0) ? gemm(dy, weight) : Tensor(), ctx->needs_input_grad(1) ? gemm(dy.t(), x) : Tensor()};
+    at::ScalarType const weight_type = ctx->saved_data["weight_type"].toScalarType();
+    return {ctx->needs_input_grad(0) ? gemm(dy, weight) : Tensor(), ctx->needs_input_grad(1) ? gemm(dy.t(), x).to(weight_type) : Tensor()};
+  }
+};
+
+// The weighted sum of a row, x_ND weight_D, in the wide type; keeps x itself for the backward pass, not a wide copy.
+struct RowDot : Function<RowDot> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& weight) {
+    ctx->save_for_backward({x, weight});
+    return x.to(weight.scalar_type()).mv(weight);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto const saved = ctx->get_saved_variables();
+    Tensor const &x = saved[0], &weight = saved[1], &dy = grads[0];
+    return {ctx->needs_input_grad(0) ? dy.ger(weight).to(x.scalar_type()) : Tensor(),
+            ctx->needs_input_grad(1) ? x.to(weight.scalar_type()).t().mv(dy) : Tensor()};
   }
 };
 
 struct SwiGlu : Function<SwiGlu> {
   static Tensor forward(AutogradContext* ctx, Tensor const& gate_up_in) {
     Tensor const gate_up = gate_up_in.contiguous();
-    int64_t const rows = gate_up.size(0), hidden = gate_up.size(1) / 2;
-    Tensor y = at::empty({rows, hidden}, gate_up.options());
-    at::parallel_for(0, rows, grain(hidden), [&](int64_t begin, int64_t end) {
-      kernels::swiglu(data(gate_up) + begin * 2 * hidden, data(y) + begin * hidden, end - begin, hidden);
-    });
     ctx->save_for_backward({gate_up});
-    return y;
+    return backend_for(gate_up).swiglu(gate_up);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    Tensor const gate_up = ctx->get_saved_variables()[0], dy = grads[0].contiguous();
-    int64_t const rows = gate_up.size(0), hidden = gate_up.size(1) / 2;
-    Tensor dgate_up = at::empty_like(gate_up);
-    at::parallel_for(0, rows, grain(hidden), [&](int64_t begin, int64_t end) {
-      kernels::swiglu_backward(data(dy) + begin * hidden, data(gate_up) + begin * 2 * hidden, data(dgate_up) + begin * 2 * hidden,
-                               end - begin, hidden);
-    });
-    return {dgate_up};
+    Tensor const gate_up = ctx->get_saved_variables()[0];
+    return {backend_for(gate_up).swiglu_backward(grads[0].contiguous(), gate_up)};
   }
 };
 
 struct Gelu : Function<Gelu> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x_in) {
     Tensor const x = x_in.contiguous();
-    Tensor y = at::empty_like(x);
-    at::parallel_for(0, x.numel(), 16384,
-                     [&](int64_t begin, int64_t end) { kernels::gelu(data(x) + begin, data(y) + begin, end - begin); });
     ctx->save_for_backward({x});
-    return y;
+    return backend_for(x).gelu(x);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    Tensor const x = ctx->get_saved_variables()[0], dy = grads[0].contiguous();
-    Tensor dx = at::empty_like(x);
-    at::parallel_for(0, x.numel(), 16384, [&](int64_t begin, int64_t end) {
-      kernels::gelu_backward(data(dy) + begin, data(x) + begin, data(dx) + begin, end - begin);
-    });
-    return {dx};
+    Tensor const x = ctx->get_saved_variables()[0];
+    return {backend_for(x).gelu_backward(grads[0].contiguous(), x)};
   }
 };
 
@@ -132,107 +109,50 @@ struct SplitRotary : Function<SplitRotary> {
   static variable_list forward(AutogradContext* ctx, Tensor const& qkv_in, int64_t heads, int64_t kv_heads, int64_t head_dim,
                                Tensor const& positions, Tensor const& cos, Tensor const& sin) {
     Tensor const qkv = qkv_in.contiguous();
-    int64_t const rows = qkv.size(0), stride = qkv.size(1), q_width = heads * head_dim, k_width = kv_heads * head_dim;
-    Tensor q = at::empty({rows, heads, head_dim}, qkv.options()), k = at::empty({rows, kv_heads, head_dim}, qkv.options()),
-           v = at::empty({rows, kv_heads, head_dim}, qkv.options());
-    int64_t const* position = positions.const_data_ptr<int64_t>();
-    at::parallel_for(0, rows, grain(stride), [&](int64_t begin, int64_t end) {
-      int64_t const n = end - begin;
-      float const* in = data(qkv) + begin * stride;
-      kernels::rotate(in, stride, data(q) + begin * q_width, q_width, position + begin, data(cos), data(sin), n, heads, head_dim, false);
-      kernels::rotate(in + q_width, stride, data(k) + begin * k_width, k_width, position + begin, data(cos), data(sin), n, kv_heads,
-                      head_dim, false);
-      kernels::copy_rows(in + q_width + k_width, stride, data(v) + begin * k_width, k_width, n, k_width);
-    });
+    auto const [q, k, v] = backend_for(qkv).split_rotary(qkv, heads, kv_heads, head_dim, positions, cos, sin);
     ctx->save_for_backward({positions, cos, sin});
-    ctx->saved_data["stride"] = stride;
     return {q, k, v};
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
     Tensor const dq = grads[0].contiguous(), dk = grads[1].contiguous(), dv = grads[2].contiguous();
-    int64_t const stride = ctx->saved_data["stride"].toInt(), rows = dq.size(0), heads = dq.size(1), head_dim = dq.size(2),
-                  kv_heads = dk.size(1), q_width = heads * head_dim, k_width = kv_heads * head_dim;
-    Tensor dqkv = at::empty({rows, stride}, dq.options());
-    int64_t const* position = saved[0].const_data_ptr<int64_t>();
-    Tensor const &cos = saved[1], &sin = saved[2];
-    at::parallel_for(0, rows, grain(stride), [&](int64_t begin, int64_t end) {
-      int64_t const n = end - begin;
-      float* out = data(dqkv) + begin * stride;
-      kernels::rotate(data(dq) + begin * q_width, q_width, out, stride, position + begin, data(cos), data(sin), n, heads, head_dim, true);
-      kernels::rotate(data(dk) + begin * k_width, k_width, out + q_width, stride, position + begin, data(cos), data(sin), n, kv_heads,
-                      head_dim, true);
-      kernels::copy_rows(data(dv) + begin * k_width, k_width, out + q_width + k_width, stride, n, k_width);
-    });
+    Tensor const dqkv = backend_for(dq).split_rotary_backward(dq, dk, dv, saved[0], saved[1], saved[2]);
     return {dqkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
 struct ScatterAddRows : Function<ScatterAddRows> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& index, Tensor const& delta_in,
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& index, Tensor const& delta_in,
                         std::optional<Tensor> const& weight_in) {
-    Tensor const delta = delta_in.contiguous(), weight = weight_in ? weight_in->contiguous() : Tensor();
-    int64_t const width = x.size(1);
-    Tensor y = x.clone(at::MemoryFormat::Contiguous);
-    at::parallel_for(0, index.size(0), grain(width), [&](int64_t begin, int64_t end) {
-      kernels::scatter_add(data(y), index.const_data_ptr<int64_t>() + begin, data(delta) + begin * width,
-                           weight.defined() ? data(weight) + begin : nullptr, end - begin, width);
-    });
+    Tensor const x = x_in.contiguous(), delta = delta_in.contiguous(), weight = weight_in ? weight_in->contiguous() : Tensor();
     ctx->save_for_backward({index, delta, weight});
-    return y;
+    return backend_for(x).scatter_add_rows(x, index, delta, weight);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    Tensor const &index = saved[0], &delta = saved[1], &weight = saved[2];
     Tensor const dy = grads[0].contiguous();
-    int64_t const width = dy.size(1);
-    Tensor ddelta = at::empty_like(delta), dweight = weight.defined() ? at::empty_like(weight) : Tensor();
-    at::parallel_for(0, index.size(0), grain(width), [&](int64_t begin, int64_t end) {
-      kernels::scatter_add_backward(data(dy), index.const_data_ptr<int64_t>() + begin, data(delta) + begin * width,
-                                    weight.defined() ? data(weight) + begin : nullptr, data(ddelta) + begin * width,
-                                    dweight.defined() ? data(dweight) + begin : nullptr, end - begin, width);
-    });
+    auto const [ddelta, dweight] = backend_for(dy).scatter_add_rows_backward(dy, saved[0], saved[1], saved[2]);
     return {dy, Tensor(), ddelta, dweight};
   }
 };
 
-// Losses of one chunk of logits; the logits become softmax - onehot when gradients are wanted. Rows to ignore become zeros.
-Tensor chunk_cross_entropy(Tensor& logits, Tensor const& targets, bool gradients) {
-  int64_t const rows = logits.size(0), vocab = logits.size(1);
-  if (is_fused(logits)) {
-    Tensor losses = at::empty({rows}, logits.options());
-    at::parallel_for(0, rows, grain(4 * vocab), [&](int64_t begin, int64_t end) {
-      kernels::cross_entropy(data(logits) + begin * vocab, targets.const_data_ptr<int64_t>() + begin, data(losses) + begin, end - begin,
-                             vocab, gradients);
-    });
-    return losses;
-  }
-  Tensor const keep = targets.ge(0), index = targets.clamp_min(0).unsqueeze(1);
-  Tensor const log_sum = logits.logsumexp(1), keep_f = keep.to(logits.scalar_type());
-  Tensor const losses = (log_sum - logits.gather(1, index).squeeze(1)) * keep_f;
-  if (gradients) {
-    logits.sub_(log_sum.unsqueeze(1)).exp_();
-    logits.scatter_add_(1, index, -at::ones_like(index, logits.options()));
-    logits.mul_(keep_f.unsqueeze(1));
-  }
-  return losses;
+// Rows whose logits exist at one time. On the CPU about 4 MiB of floats, which the last-level cache can hold; elsewhere 64 Mi logits,
+// enough to fill a large GPU and small beside its memory.
+int64_t chunk_rows(Tensor const& x, int64_t vocab) {
+  return std::max<int64_t>(64, (x.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 26) / vocab);
 }
 
-// Rows whose logits exist at one time: about 4 MiB of floats, which the last-level cache can hold.
-int64_t chunk_rows(int64_t vocab) { return std::max<int64_t>(64, (int64_t{1} << 20) / vocab); }
-
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& weight, Tensor const& targets) {
-    Tensor const x = x_in.contiguous();
-    int64_t const rows = x.size(0), step = chunk_rows(weight.size(0));
-    Tensor loss = at::zeros({}, x.options()), dx = at::empty_like(x), dweight = at::zeros_like(weight);
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets) {
+    Tensor const x = x_in.contiguous(), weight = wide_weight.to(x.scalar_type());
+    int64_t const rows = x.size(0), step = chunk_rows(x, weight.size(0));
+    Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight = at::zeros_like(wide_weight);
     for (int64_t first = 0; first < rows; first += step) {
       int64_t const n = std::min(step, rows - first);
-      Tensor const x_chunk = x.narrow(0, first, n);
-      Tensor logits = gemm(x_chunk, weight.t());
-      loss += chunk_cross_entropy(logits, targets.narrow(0, first, n), true).sum();
+      Tensor const x_chunk = x.narrow(0, first, n), logits = gemm(x_chunk, weight.t());
+      loss += backend_for(x).cross_entropy(logits, targets.narrow(0, first, n), /*gradients=*/true).sum();
       gemm_into(dx.narrow(0, first, n), logits, weight);
       gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
     }
@@ -242,28 +162,36 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    return {saved[0] * grads[0], saved[1] * grads[0], Tensor()};
+    return {(saved[0] * grads[0]).to(saved[0].scalar_type()), saved[1] * grads[0], Tensor()};
   }
 };
 
 }  // namespace
 
 Tensor rms_norm(Tensor const& x_RD, Tensor const& weight_D, double eps) {
-  if (is_fused(x_RD)) return RmsNorm::apply(x_RD, weight_D, eps);
-  return x_RD * (x_RD.square().mean(-1, true) + eps).rsqrt() * weight_D;
+  RECORD_USER_SCOPE("ops::rms_norm");
+  return RmsNorm::apply(x_RD, weight_D, eps);
 }
 
 Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) {
-  return is_fused(x_RI) ? Linear::apply(x_RI, weight_OI) : at::linear(x_RI, weight_OI);
+  RECORD_USER_SCOPE("ops::linear");
+  return Linear::apply(x_RI, weight_OI);
+}
+
+Tensor row_dot(Tensor const& x_ND, Tensor const& weight_D) {
+  RECORD_USER_SCOPE("ops::row_dot");
+  return RowDot::apply(x_ND, weight_D);
 }
 
 Tensor swiglu(Tensor const& gate_up_RX) {
-  if (is_fused(gate_up_RX)) return SwiGlu::apply(gate_up_RX);
-  auto const halves = gate_up_RX.chunk(2, -1);
-  return at::silu(halves[0]) * halves[1];
+  RECORD_USER_SCOPE("ops::swiglu");
+  return SwiGlu::apply(gate_up_RX);
 }
 
-Tensor gelu(Tensor const& x_RF) { return is_fused(x_RF) ? Gelu::apply(x_RF) : at::gelu(x_RF, "tanh"); }
+Tensor gelu(Tensor const& x_RF) {
+  RECORD_USER_SCOPE("ops::gelu");
+  return Gelu::apply(x_RF);
+}
 
 std::tuple<Tensor, Tensor> rotary_tables(int64_t length, int64_t head_dim, double theta, at::TensorOptions const& options) {
   // In double: an angle of some thousand radians keeps only three decimals in fp32.
@@ -276,49 +204,71 @@ std::tuple<Tensor, Tensor> rotary_tables(int64_t length, int64_t head_dim, doubl
 Tensor rotary(Tensor const& x_RHE, Tensor const& positions_R, Tensor const& cos_TE, Tensor const& sin_TE) {
   Tensor const cos = cos_TE.index_select(0, positions_R).unsqueeze(1), sin = sin_TE.index_select(0, positions_R).unsqueeze(1);
   auto const halves = x_RHE.chunk(2, -1);
-  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+  return at::cat({halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1).to(x_RHE.scalar_type());
 }
 
 std::tuple<Tensor, Tensor, Tensor> split_rotary(Tensor const& qkv_RX, int64_t heads, int64_t kv_heads, int64_t head_dim,
                                                 Tensor const& positions_R, Tensor const& cos_TE, Tensor const& sin_TE) {
-  if (is_fused(qkv_RX)) {
-    auto const parts = SplitRotary::apply(qkv_RX, heads, kv_heads, head_dim, positions_R, cos_TE, sin_TE);
-    return {parts[0], parts[1], parts[2]};
+  RECORD_USER_SCOPE("ops::split_rotary");
+  auto const parts = SplitRotary::apply(qkv_RX, heads, kv_heads, head_dim, positions_R, cos_TE, sin_TE);
+  return {parts[0], parts[1], parts[2]};
+}
+
+Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options) {
+  if (options.device().is_cpu()) {
+    Tensor noise_N = at::empty({count}, at::kDouble);
+    double* const out = noise_N.mutable_data_ptr<double>();
+    at::parallel_for(0, count, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = isobath::random_normal(key, static_cast<uint64_t>(i));
+    });
+    return noise_N.to(options);
   }
-  auto const parts = qkv_RX.split_with_sizes({heads * head_dim, kv_heads * head_dim, kv_heads * head_dim}, 1);
-  return {rotary(parts[0].unflatten(1, {heads, head_dim}), positions_R, cos_TE, sin_TE),
-          rotary(parts[1].unflatten(1, {kv_heads, head_dim}), positions_R, cos_TE, sin_TE), parts[2].unflatten(1, {kv_heads, head_dim})};
+  // core/random's arithmetic in int64, which wraps as uint64 does; only right shifts differ.
+  auto const shifted = [](Tensor const& x, int64_t bits) {
+    return x.bitwise_right_shift(bits).bitwise_and((int64_t{1} << (64 - bits)) - 1);
+  };
+  auto const mixed = [&](Tensor x) {
+    x = x.bitwise_xor(shifted(x, 30)).mul(static_cast<int64_t>(0xbf58476d1ce4e5b9ULL));
+    x = x.bitwise_xor(shifted(x, 27)).mul(static_cast<int64_t>(0x94d049bb133111ebULL));
+    return x.bitwise_xor(shifted(x, 31));
+  };
+  auto const uniform = [&](Tensor const& counter) {
+    Tensor const bits = mixed(mixed(counter + static_cast<int64_t>(0x9e3779b97f4a7c15ULL)).bitwise_xor(static_cast<int64_t>(key)));
+    return shifted(bits, 12).to(at::kDouble).add(0.5).mul(0x1.0p-52);
+  };
+  Tensor const counter_N = at::arange(count, options.dtype(at::kLong)), odd_N = counter_N.bitwise_and(1), pair_N = counter_N - odd_N;
+  Tensor const radius_N = uniform(pair_N).log().mul(-2).sqrt(), angle_N = uniform(pair_N + 1).mul(2 * std::numbers::pi);
+  return radius_N.mul(at::where(odd_N.eq(1), angle_N.sin(), angle_N.cos())).to(options);
 }
 
 Tensor top_k(Tensor const& scores_BT, int64_t K) {
-  int64_t const B = scores_BT.size(0), T = scores_BT.size(1);
-  // A stable sort keeps equal scores in order of position, which at::topk does not promise.
-  Tensor const order_BT = std::get<1>(at::sort(scores_BT.detach(), /*stable=*/true, 1, /*descending=*/true));
-  Tensor const index_BK = std::get<0>(order_BT.narrow(1, 0, K).sort(1));
-  return (index_BK + at::arange(B, index_BK.options()).unsqueeze(1) * T).reshape({-1});
+  RECORD_USER_SCOPE("ops::top_k");
+  Tensor const scores = scores_BT.detach().contiguous();
+  return backend_for(scores).top_k(scores, K);
 }
 
 Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) { return x_ND.index_select(0, index_R); }
 
 Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const& delta_RD, Tensor const& weight_R) {
-  if (is_fused(x_ND))
-    return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
-  return x_ND.index_add(0, index_R, weight_R.defined() ? weight_R.unsqueeze(1) * delta_RD : delta_RD);
+  RECORD_USER_SCOPE("ops::scatter_add_rows");
+  return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
 }
 
 Tensor linear_cross_entropy(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {
+  RECORD_USER_SCOPE("ops::linear_cross_entropy");
   bool const differentiable = at::GradMode::is_enabled() && (x_ND.requires_grad() || weight_VD.requires_grad());
   return differentiable ? LinearCrossEntropy::apply(x_ND, weight_VD, targets_N) : token_losses(x_ND, weight_VD, targets_N).sum();
 }
 
 Tensor token_losses(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {
   at::NoGradGuard no_grad;
-  int64_t const rows = x_ND.size(0), step = chunk_rows(weight_VD.size(0));
-  Tensor losses_N = at::empty({rows}, x_ND.options());
+  Tensor const weight = weight_VD.to(x_ND.scalar_type());
+  int64_t const rows = x_ND.size(0), step = chunk_rows(x_ND, weight.size(0));
+  Tensor losses_N = at::empty({rows}, weight_VD.options());
   for (int64_t first = 0; first < rows; first += step) {
     int64_t const n = std::min(step, rows - first);
-    Tensor logits = gemm(x_ND.narrow(0, first, n), weight_VD.t());
-    losses_N.narrow(0, first, n).copy_(chunk_cross_entropy(logits, targets_N.narrow(0, first, n), false));
+    Tensor const logits = gemm(x_ND.narrow(0, first, n), weight.t());
+    losses_N.narrow(0, first, n).copy_(backend_for(x_ND).cross_entropy(logits, targets_N.narrow(0, first, n), /*gradients=*/false));
   }
   return losses_N;
 }

@@ -1,7 +1,9 @@
 #pragma once
-// Every piece of arithmetic a model is made of, as free functions, so that a faster kernel can take a function's place without
-// touching a model. Float tensors on the CPU take the fused kernels of kernels_cpu*.cpp; everything else (fp64, other devices) takes
-// the plain composition of ATen operators, which is also the tests' reference.
+// Every piece of arithmetic a model is made of, as free functions with gradients, so that a faster kernel can take a function's place
+// without touching a model. backend.h says who computes: loops of our own on the CPU, a plug-in's kernels on CUDA, else ATen operators.
+//
+// Activations are float, double or bfloat16; weights, scores, gates and losses have the wide type: double for double, else float.
+// Narrow activations meet weights rounded to their type, and weights' gradients come back wide.
 //
 // Shapes: B sequences, T time, K routed tokens, R packed rows, D width, H heads, G key-value heads, E head dim, F hidden, V vocabulary.
 
@@ -18,6 +20,8 @@ at::Tensor rms_norm(at::Tensor const& x_RD, at::Tensor const& weight_D, double e
 
 // x_RI W_OI^T.
 at::Tensor linear(at::Tensor const& x_RI, at::Tensor const& weight_OI);
+// x_ND weight_D, computed and returned in weight's type.
+at::Tensor row_dot(at::Tensor const& x_ND, at::Tensor const& weight_D);
 
 // silu(gate) * up of gate_up_RX = [gate_RF | up_RF] (Shazeer 2020).
 at::Tensor swiglu(at::Tensor const& gate_up_RX);
@@ -37,6 +41,9 @@ at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Te
 // Causal attention among the rows that are present: within a sequence, row i sees row j when j is not later (and of the same
 // segment, where segments are given). Returns [R, H * E]. Rows being sorted, causal among them is the position mask.
 at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
+
+// Standard normal numbers: number i is core/random's random_normal(key, i), on every device up to rounding.
+at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);
 
 // Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing
 // from the device.

@@ -1,12 +1,10 @@
 #include "nn/router.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
@@ -16,7 +14,6 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
-#include "core/random.h"
 #include "nn/ops.h"
 
 namespace isobath {
@@ -32,6 +29,9 @@ Enum pick(std::string const& value, std::initializer_list<std::pair<char const*,
   }
   throw Error(ExitCode::config, std::string(key) + " is '" + value + "'; allowed are " + allowed);
 }
+
+// Scores are never narrow.
+at::TensorOptions wide_options(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x.options() : x.options().dtype(at::kFloat); }
 
 }  // namespace
 
@@ -55,13 +55,8 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth)
 }
 
 at::Tensor RouterImpl::score(at::Tensor const& x_ND, uint64_t noise_key) const {
-  if (kind == Score::linear) return x_ND.mv(weight_D);
-  at::Tensor noise_N = at::empty({x_ND.size(0)}, at::kFloat);
-  float* out = noise_N.mutable_data_ptr<float>();
-  at::parallel_for(0, noise_N.size(0), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = static_cast<float>(random_normal(noise_key, static_cast<uint64_t>(i)));
-  });
-  return noise_N.to(x_ND.options());
+  if (kind == Score::linear) return ops::row_dot(x_ND, weight_D);
+  return ops::random_normal(noise_key, x_ND.size(0), wide_options(x_ND));
 }
 
 at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
@@ -90,8 +85,9 @@ at::Tensor RouterImpl::causal_logit(at::Tensor const& x_ND, at::Tensor const& sc
       break;
   }
   // The residual stream grows with depth; the norm (without weights) keeps the predictor's input at one scale.
-  at::Tensor const normed_ND = ops::rms_norm(x_ND.detach(), at::ones({x_ND.size(1)}, x_ND.options()), 1e-6);
-  return at::linear(at::silu(at::linear(normed_ND, up_PD, up_bias_P)), down_1P, down_bias).squeeze(1);
+  at::Tensor const normed_ND = ops::rms_norm(x_ND.detach(), at::ones({x_ND.size(1)}, wide_options(x_ND)), 1e-6);
+  at::Tensor const hidden_NP = at::silu(ops::linear(normed_ND, up_PD) + up_bias_P.to(x_ND.scalar_type()));
+  return ops::row_dot(hidden_NP, down_1P.squeeze(0)) + down_bias;
 }
 
 void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {

@@ -10,7 +10,8 @@ namespace isobath {
 struct RouterImpl : torch::nn::Module {
   RouterImpl(ModelConfig const& model, DepthConfig const& depth);
 
-  // One score per token from x_ND, the block's input (fp32). `random`: standard normal noise that depends on noise_key alone.
+  // One score per token, in the wide type (ops.h), from x_ND, the block's input. `random`: standard normal noise that depends on noise_key
+  // alone.
   at::Tensor score(at::Tensor const& x_ND, uint64_t noise_key) const;
   // g(r): raw r, sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
   at::Tensor gate(at::Tensor const& score_R) const;

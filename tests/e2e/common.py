@@ -94,7 +94,8 @@ class Workspace:
 
 
 # What may differ between two runs of the same thing.
-MEASURED = {"time_s", "data_wait_s", "tokens_per_s", "mfu", "mfu_6n", "memory_bytes", "eval_s", "step_time_s_median", "wall_s", "name"}
+MEASURED = {"time_s", "data_wait_s", "tokens_per_s", "mfu", "mfu_6n", "memory_bytes", "eval_s", "step_time_s_median", "wall_s", "name", "peak_flops",
+            "checkpoint_s", "checkpoints"}
 
 
 def comparable(records):

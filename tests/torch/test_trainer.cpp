@@ -60,9 +60,13 @@ struct SmallRun {
   Optimizers optimizers;
   Window window;
   SmallRun(DepthConfig const& depth, TrainConfig const& train = {})
-      : model(small_model(), depth, 257, 1), optimizers(make_optimizers(model, train)), window(depth.kind == "mod" ? 1 : 0) {}
+      : model(small_model(), depth, 257, 1), optimizers(make_optimizers(model, train)), window(depth.kind == "mod" ? 1 : 0, at::kCPU) {}
   void steps(SmallText const& text, int64_t first, int64_t last, StepSettings const& settings, double lr = 1e-2) {
-    for (int64_t step = first; step < last; ++step) train_step(model, optimizers, text.loader->at(step * 4, 4), settings, step, lr, window);
+    Feed feed(at::kCPU);
+    for (int64_t step = first; step < last; ++step) {
+      Batch const batch = text.loader->at(step * 4, 4);
+      train_step(model, optimizers, feed.load(batch), settings, step, lr, window);
+    }
   }
 };
 

@@ -27,7 +27,7 @@ Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const&
     for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
       if (difference.path.starts_with(fixed)) {
         throw Error(ExitCode::config, difference.path + " = " + difference.after + ": a checkpoint's model cannot be changed (it has " +
-                                          difference.before + "); eval takes data.*, eval.* and train.threads");
+                                          difference.before + "); eval takes data.*, eval.*, device, precision and train.threads");
       }
     }
   }
@@ -54,6 +54,7 @@ void run_eval(Target const& target) {
   PreparedData const data = eval_data(checkpoint, config);
   TokenStream const valid(data.valid);
   auto const model = load_model(checkpoint);
+  place_model(*model, config);
 
   EvalSettings settings;
   settings.routing = config.eval.routing;

@@ -1,0 +1,152 @@
+#include "nn/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+
+#include <filesystem>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "core/error.h"
+#include "core/log.h"
+#include "cuda/plugin.h"
+#include "nn/backend.h"
+
+namespace isobath {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string last_dl_error() {
+  char const* const text = dlerror();
+  return text ? text : "unknown reason";
+}
+
+// What stands between a request for CUDA and its fulfilment; the driver's count of GPUs.
+struct CudaSearch {
+  std::vector<std::string> missing;
+  int gpus = 0;
+};
+
+// The folder of the library that holds LibTorch's core, beside which its CUDA backend lies.
+fs::path torch_library_folder() {
+  Dl_info info = {};
+  if (dladdr(reinterpret_cast<void*>(&at::globalContext), &info) == 0 || info.dli_fname == nullptr) return {};
+  return fs::path(info.dli_fname).parent_path();
+}
+
+void look_for_driver(CudaSearch& search) {
+  void* const driver = dlopen("libcuda.so.1", RTLD_NOW);
+  if (driver == nullptr) {
+    search.missing.push_back("an NVIDIA driver (" + last_dl_error() + ")");
+    return;
+  }
+  auto const init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+  auto const count = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDeviceGetCount"));
+  int const status = init ? init(0) : -1;
+  if (status == 0 && count) count(&search.gpus);
+  if (search.gpus == 0) search.missing.push_back("a GPU (the driver's cuInit gave " + std::to_string(status) + " and it counts none)");
+}
+
+fs::path plugin_path() {
+  std::error_code ignored;
+  fs::path const folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  fs::path const beside = folder / cuda_plugin_file;
+  return fs::exists(beside) ? beside : folder / "../lib" / cuda_plugin_file;
+}
+
+CudaSearch look_for_cuda() {
+  CudaSearch search;
+  look_for_driver(search);
+  if (fs::path const backend = torch_library_folder() / "libtorch_cuda.so"; !fs::exists(backend))
+    search.missing.push_back("LibTorch's CUDA backend (no " + backend.string() + ": this LibTorch was built for the CPU alone)");
+  if (fs::path const plugin = plugin_path(); !fs::exists(plugin)) {
+    search.missing.push_back("Isobath's CUDA plug-in (no " + std::string(cuda_plugin_file) +
+                             " beside the program: it is built where CMake finds a CUDA compiler, see docs/gpu.md)");
+  }
+  return search;
+}
+
+// Both stay loaded for the life of the process. Empty: done; else why not.
+std::string load_cuda() {
+  fs::path const backend = torch_library_folder() / "libtorch_cuda.so";
+  if (dlopen(backend.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) return "LibTorch's CUDA backend does not load: " + last_dl_error();
+  void* const library = dlopen(plugin_path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return "Isobath's CUDA plug-in does not load: " + last_dl_error();
+  auto const entry = reinterpret_cast<CudaPlugin const* (*)()>(dlsym(library, cuda_plugin_symbol));
+  if (entry == nullptr || entry()->version != cuda_plugin_version)
+    return "Isobath's CUDA plug-in " + plugin_path().string() + " belongs to another build of Isobath";
+  set_cuda_plugin(entry());
+  return "";
+}
+
+std::string joined(std::vector<std::string> const& parts) {
+  std::string text;
+  for (std::string const& part : parts) text += (text.empty() ? "" : "; ") + part;
+  return text;
+}
+
+}  // namespace
+
+at::Device open_device(std::string const& name) {
+  if (name == "cpu") return at::kCPU;
+  int const index = name.starts_with("cuda:") ? std::stoi(name.substr(5)) : 0;
+
+  static CudaSearch const search = look_for_cuda();
+  std::string problem = search.missing.empty() ? "" : "missing is " + joined(search.missing);
+  if (problem.empty() && index >= search.gpus) problem = "this machine's GPUs are cuda:0 to cuda:" + std::to_string(search.gpus - 1);
+  if (problem.empty()) {
+    static std::string const refusal = load_cuda();
+    problem = refusal;
+  }
+  if (problem.empty()) return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  if (name != "auto") throw Error(ExitCode::config, "device " + name + " cannot be used: " + problem);
+  if (search.gpus > 0) log_warning("device auto takes the CPU although there is a GPU: " + problem);
+  return at::kCPU;
+}
+
+std::string device_name(at::Device device) {
+  if (!device.is_cuda()) return device.str();
+  return device.str() + " " + cuda_plugin()->device(device.index()).name;
+}
+
+double vendor_bfloat16_flops(std::string const& gpu_name) {
+  // Data sheets of NVIDIA, without sparsity. The first that fits counts.
+  static constexpr std::pair<char const*, double> known[] = {
+      {"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989.4e12}, {"H200", 989.4e12},
+      {"B200", 2250e12},     {"A100", 312e12},     {"L40S", 362e12},   {"RTX 4090", 165.2e12},
+  };
+  for (auto const& [part, flops] : known)
+    if (gpu_name.find(part) != std::string::npos) return flops;
+  return 0;
+}
+
+void synchronize(at::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
+int64_t peak_tensor_bytes(at::Device device) {
+  if (!device.is_cuda()) return 0;
+  auto const stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void reset_peak_tensor_bytes(at::Device device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+bool cpu_has_fast_bfloat16() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1) != 0;  // AMX-BF16
+#else
+  return false;
+#endif
+}
+
+}  // namespace isobath

@@ -1,0 +1,40 @@
+#pragma once
+// Batches on their way to the device.
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "data/loader.h"
+#include "model/language_model.h"
+
+namespace isobath {
+
+// A batch where the model is.
+struct DeviceBatch {
+  int64_t sequences = 0, target_count = 0;
+  at::Tensor tokens_BT, targets_BT;      // int64
+  at::Tensor positions_BT, segments_BT;  // int64; undefined unless documents are isolated
+
+  // Sequences [first, first + count).
+  ModelInput input(int64_t first, int64_t count) const;
+  at::Tensor targets_N(int64_t first, int64_t count) const;
+};
+
+// Copies each batch through one of two page-locked buffers, on the device's own stream: the copy is queued behind the work before it, and
+// the program waits only when it is two batches ahead. On the CPU nothing is copied: a DeviceBatch is a view of the Batch, which must
+// outlive it.
+class Feed {
+ public:
+  explicit Feed(at::Device device);
+  ~Feed();
+  DeviceBatch load(Batch const& batch);
+
+ private:
+  struct Slot;
+  at::Device device_;
+  std::unique_ptr<Slot[]> slots_;
+  int64_t loads_ = 0;
+};
+
+}  // namespace isobath
