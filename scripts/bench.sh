@@ -6,24 +6,24 @@
 # Run it on a machine that does nothing else. Arguments go to every `isobath bench train`, e.g. --repeats 31
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[[ -x build/isobath ]] || scripts/build.sh isobath
+program=$(scripts/program.sh)
 threads=$(nproc)
 
 echo "=== 1. dense against Mixture-of-Depths: 8 layers, width 256, context 512, 8Ki tokens a step"
-build/isobath bench train configs/bench.yaml "$@"
+"$program" bench train configs/bench.yaml "$@"
 
 if ! python=$(scripts/torch_python.sh); then
   echo "no Python with torch: set ISOBATH_PYTHON to one for the comparison with eager PyTorch"
   exit 0
 fi
 shape() {  # layers width heads context batch
-  build/isobath bench train configs/bench.yaml "model.layers=$1" "model.width=$2" "model.heads=$3" "model.kv_heads=$3" "model.context=$4" \
+  "$program" bench train configs/bench.yaml "model.layers=$1" "model.width=$2" "model.heads=$3" "model.kv_heads=$3" "model.context=$4" \
     "train.batch_tokens=$(($4 * $5))" "train.threads=$threads" \
-    --peer "$python scripts/peers/train_step.py --layers $1 --width $2 --heads $3 --context $4 --batch $5 --vocab 512 --threads $threads" "${@:6}"
+    --peer "eager=$python scripts/peers/train_step.py --layers $1 --width $2 --heads $3 --context $4 --batch $5 --vocab 512 --threads $threads" "${@:6}"
 }
-echo "=== 2a. against eager PyTorch (peer): 4 layers, width 128, context 256, 4Ki tokens a step"
+echo "=== 2a. against eager PyTorch: 4 layers, width 128, context 256, 4Ki tokens a step"
 shape 4 128 4 256 16 "$@"
-echo "=== 2b. against eager PyTorch (peer): 4 layers, width 512, context 512, 4Ki tokens a step"
+echo "=== 2b. against eager PyTorch: 4 layers, width 512, context 512, 4Ki tokens a step"
 shape 4 512 8 512 8 "$@"
 
 echo "=== 3. FLOPs of a forward pass by PyTorch's counter (aten.mm: the linear maps; aten.bmm: attention on the full square)"

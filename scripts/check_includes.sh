@@ -19,6 +19,10 @@ forbid src/core "data/|nn/|model/|trainer/|$torch" "core stands on nothing of ou
 forbid data "nn/|model/|trainer/|$torch" "data sees core only, and no LibTorch"
 forbid src/nn "data/|model/|trainer/" "nn sees core only"
 forbid src/model "data/|trainer/" "model sees core and nn only"
+forbid src/cuda "core/|data/|model/|trainer/" "the CUDA plug-in sees nn/backend.h only"
+for folder in src/core src/model data trainer; do
+  forbid "$folder" "cuda/" "what CUDA offers comes through nn/device.h and nn/backend.h"
+done
 forbid trainer "trainer/cli/" "nobody includes the command line" '^trainer/cli/'
 forbid tests "trainer/cli/" "nobody includes the command line"
 for folder in src data trainer; do

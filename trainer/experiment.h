@@ -42,6 +42,7 @@ fs::path pending_file(ExperimentRun const& run);
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`
   int64_t jobs = 1;
+  double minutes = 0;  // after which running children are stopped (they save) and no more are started; 0: no limit
   std::function<double(ExperimentRun const&)> work;  // planned training FLOPs of a run, for progress; may be empty
 };
 
@@ -52,7 +53,8 @@ struct FailedRun {
 };
 
 // Runs what is not finished, `jobs` at a time. A run that fails does not stop the others. On SIGINT and SIGTERM: hands
-// the signal on, waits until every child has saved, then throws Error(interrupted | terminated).
+// the signal on, waits until every child has saved, then throws Error(interrupted | terminated);
+// when the time is up the same, but Error(incomplete).
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings);
 
 }  // namespace isobath

@@ -71,7 +71,7 @@ class Runner {
   std::vector<FailedRun> go() {
     size_t next = 0;
     while (true) {
-      int const stop = stop_requested();
+      int const stop = stop_requested() ? stop_requested() : time_is_up() ? SIGTERM : 0;
       if (stop && !forwarded_) {
         for (Running& running : running_) running.child->signal(stop);
         forwarded_ = true;
@@ -83,14 +83,20 @@ class Runner {
       watch();
     }
     end_live_line();
-    if (int const stop = stop_requested(); stop && done_ < runs_.size())
-      throw Error(stop == SIGINT ? ExitCode::interrupted : ExitCode::terminated,
-                  fmt::format("stopped with {} of {} runs finished; the same command goes on from here", done_, runs_.size()));
+    if (forwarded_ && done_ < runs_.size()) {
+      int const signal = stop_requested();
+      ExitCode const code = signal == SIGINT ? ExitCode::interrupted : signal ? ExitCode::terminated : ExitCode::incomplete;
+      throw Error(code, fmt::format("{} with {} of {} runs finished; the same command goes on from here",
+                                    signal ? "stopped" : "the time is up", done_, runs_.size()));
+    }
     return std::move(failed_);
   }
 
  private:
   double work(ExperimentRun const& run) const { return settings_.work ? settings_.work(run) : 1; }
+  bool time_is_up() const {
+    return settings_.minutes > 0 && std::chrono::duration<double>(Clock::now() - started_).count() > 60 * settings_.minutes;
+  }
   std::string place(ExperimentRun const& run) const {
     return fmt::format("[{}/{}] {}", &run - runs_.data() + 1, runs_.size(), run.label());
   }

@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""The peer of `isobath bench`: the same dense language model, trained by eager PyTorch.
+"""The peer of `isobath bench`: the same dense language model, trained by PyTorch, eager or compiled.
 
 Reads commands on standard input and answers each with one JSON line on standard output, so that the caller can interleave it with
 its own steps and both meet the same state of the machine:
 
-    run N   ->  {"seconds_per_step": median of N steps, "steps": N, "loss": last loss}
+    run N   ->  {"seconds_per_step": mean of N steps in a row, "steps": N, "loss": last loss, "peak_memory_bytes": since the warm-up}
     quit
 
-A step is what Isobath's is: forward, mean cross-entropy, backward, clipping by global norm, fused AdamW. The model is written as
-an experienced user would for speed in eager mode: fused qkv and gate-up projections, F.rms_norm, scaled_dot_product_attention.
+A step is what Isobath's is: forward, mean cross-entropy, backward (for every micro-batch), clipping by global norm, fused AdamW. The
+model is written as an experienced user would for speed: fused qkv and gate-up projections, F.rms_norm, scaled_dot_product_attention.
+--precision bf16 is torch.autocast over fp32 parameters; --compile is torch.compile of forward and loss. The device is waited for
+before and after the N steps, not between them.
 """
 
 import argparse
 import json
 import math
-import statistics
+import resource
 import sys
 import time
 
@@ -91,17 +93,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name, default in [("layers", 4), ("width", 128), ("heads", 4), ("vocab", 512), ("context", 256), ("batch", 16), ("threads", 2)]:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--micro-batch", type=int, default=0, help="sequences computed at once; divides --batch (default: all of them)")
     parser.add_argument("--mlp-width", type=int, default=0, help="default: 8/3 of the width, rounded up to a multiple of 8")
     parser.add_argument("--clip", type=float, default=1.0, help="0: none")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; takes a minute before the first step")
     parser.add_argument("--flops", action="store_true", help="print FLOPs by operator as JSON and end")
     arguments = parser.parse_args()
+    micro_batch = arguments.micro_batch or arguments.batch
+    if arguments.batch % micro_batch:
+        sys.exit(f"--micro-batch {micro_batch} does not divide --batch {arguments.batch}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: this PyTorch sees no GPU")
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
     hidden = arguments.mlp_width or -(-8 * arguments.width // 3 // 8) * 8
     model = Model(arguments.layers, arguments.width, arguments.heads, hidden, arguments.vocab, arguments.context)
     stream = torch.randint(arguments.vocab, (arguments.batch, arguments.context + 1))
-    tokens, targets = stream[:, :-1].contiguous(), stream[:, 1:].contiguous()
+    tokens, targets = (part.contiguous().to(arguments.device) for part in (stream[:, :-1], stream[:, 1:]))
+    model.to(arguments.device)
     if arguments.flops:
         print(json.dumps(count_flops(model, tokens, targets)), flush=True)
         return
@@ -111,16 +123,40 @@ def main():
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.95), fused=True)
 
+    bf16 = arguments.precision == "bf16"
+    if bf16:  # else the rotation would lift queries and keys to fp32
+        model.cos, model.sin = model.cos.bfloat16(), model.sin.bfloat16()
+    mean_loss = torch.compile(model) if arguments.compile else model
+    batches = list(zip(tokens.split(micro_batch), targets.split(micro_batch)))
+
     def step():
-        loss = model(tokens, targets)
-        loss.backward()
+        total = 0
+        for micro_tokens, micro_targets in batches:
+            with torch.autocast(arguments.device, torch.bfloat16, enabled=bf16):
+                loss = mean_loss(micro_tokens, micro_targets) / len(batches)
+            loss.backward()
+            total += loss.detach()
         if arguments.clip > 0:
             nn.utils.clip_grad_norm_(model.parameters(), arguments.clip)
         optimizer.step()
         optimizer.zero_grad()
-        return loss.detach()
+        return total
 
-    step()  # allocations and first-use set-up are nobody's speed
+    def synchronize():
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
+
+    def peak_memory_bytes():
+        if arguments.device == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    # Compilation, allocations and first-use set-up are nobody's speed.
+    for _ in range(3 if arguments.compile or arguments.device == "cuda" else 1):
+        step()
+    synchronize()
+    if arguments.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     print(json.dumps({"ready": True, "parameters": sum(p.numel() for p in model.parameters()), "mlp_width": hidden}), flush=True)
     for line in sys.stdin:
         words = line.split()
@@ -130,12 +166,14 @@ def main():
             return
         if words[0] != "run" or len(words) != 2 or not words[1].isdigit() or int(words[1]) < 1:
             sys.exit(f"unknown command {line.strip()!r}; known: 'run N', 'quit'")
-        seconds = []
-        for _ in range(int(words[1])):
-            start = time.perf_counter()
+        steps = int(words[1])
+        synchronize()
+        start = time.perf_counter()
+        for _ in range(steps):
             loss = step()
-            seconds.append(time.perf_counter() - start)
-        answer = {"seconds_per_step": statistics.median(seconds), "steps": len(seconds), "loss": loss.item()}
+        synchronize()
+        seconds = (time.perf_counter() - start) / steps
+        answer = {"seconds_per_step": seconds, "steps": steps, "loss": loss.item(), "peak_memory_bytes": peak_memory_bytes()}
         print(json.dumps(answer), flush=True)
 
 

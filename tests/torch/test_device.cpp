@@ -18,6 +18,7 @@
 #include "nn/device.h"
 #include "nn/ops.h"
 #include "reference.h"
+#include "trainer/bench_ops.h"
 #include "trainer/profile.h"
 #include "trainer/records.h"
 #include "trainer/step.h"
@@ -205,6 +206,20 @@ TEST_CASE("a device that cannot be had is refused with what is missing", "[devic
     CHECK(error.code() == ExitCode::config);
     std::string const message = error.what();
     CHECK(message.starts_with("device cuda:1 cannot be used: missing is an NVIDIA driver"));
+  }
+}
+
+TEST_CASE("the kernels' check finds them right", "[device]") {
+  Config config;
+  config.train.batch_tokens = 512;
+  for (char const* precision : {"fp32", "bf16"}) {
+    config.precision = precision;
+    std::vector<OpResult> const results = bench_ops(config, 300, 1);
+    CHECK(results.size() == 12);
+    for (OpResult const& result : results) {
+      INFO(precision << " " << result.name << " " << result.difference);
+      CHECK(result.ok());
+    }
   }
 }
 

@@ -56,7 +56,7 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
   }
 }
 
-void compare(Target const& target) {
+void compare(Target const& target, double minutes) {
   LoadedConfig const base = load_config(target.path, target.overrides);
   Texts texts;
   auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
@@ -78,6 +78,7 @@ void compare(Target const& target) {
   ExperimentSettings settings;
   settings.executable = fs::read_symlink("/proc/self/exe");
   settings.jobs = base.config.compare.jobs;
+  settings.minutes = minutes;
   settings.work = [&](ExperimentRun const& run) { return plans.at(run.arm).train_flops; };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
 
@@ -97,7 +98,11 @@ void add_compare(CLI::App& app) {
   CLI::App* command = app.add_subcommand("compare", "Train every arm and seed at equal compute and report who won, by how much");
   command->group("Compare");
   auto const target = add_target(*command, "CONFIG", "Experiment with a compare section; goes on where it was interrupted");
-  command->callback([target] { compare(*target); });
+  auto const minutes = std::make_shared<double>(0);
+  command
+      ->add_option("--minutes", *minutes, "Stop after this long (running runs save) and leave with exit code 9; the same command goes on")
+      ->check(CLI::PositiveNumber);
+  command->callback([target, minutes] { compare(*target, *minutes); });
 }
 
 }  // namespace isobath

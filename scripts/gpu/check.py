@@ -1,0 +1,451 @@
+"""Twenty minutes on a GPU: is training there right, and how fast is it? One JSON file and a table. See docs/gpu.md.
+
+Parts, the most important first; each is skipped, with the reason in the JSON, when too little time is left:
+
+  environment    the machine, the program, PyTorch
+  correctness    four tiny models in fp32, on the CPU and on the GPU: losses step by step, and of validation under both routings
+  resume         a run that is stopped by SIGTERM and goes on, against an uninterrupted one, and against that one's own repeat
+  bf16           a 19M model in bf16 against fp32
+  speed-124m     configs/gpu-124m.yaml and the same model in eager and compiled PyTorch, interleaved
+  profile-124m   its arms alone: MFU, peak memory, kernels of one step, the share of routing
+  profile-350m   the same of configs/gpu-350m.yaml
+  speed-350m
+  checkpoint     seconds that saving costs a run of 124M parameters
+
+The JSON is rewritten after every part. A part that an earlier call finished with the same --output is not run again, so a check can be
+spread over several visits; --again runs it all the same.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from common import (CONFIGS, ROOT, Deadline, Failed, call, end_on_sigterm, machine, name_torch_of_bundle, program, read_records, run, say,
+                    torch_python, without_paths, write_json)
+
+ROUTED = "depth.kind=mod depth.capacity=12.5% depth.stride=2 depth.offset=1"
+ARMS = {
+    "dense": "depth.kind=dense",
+    "mod, linear router, raw gate, predictor": f"{ROUTED} depth.router=linear depth.gate=raw depth.causal=predictor",
+    "mod, linear router, sigmoid gate, bce": f"{ROUTED} depth.router=linear depth.gate=sigmoid depth.causal=bce",
+    "mod, random router": f"{ROUTED} depth.router=random depth.gate=none depth.causal=none",
+}
+
+# Thresholds on relative differences of losses. Rounding grows with every step, and a token whose score lies near the K-th can change
+# sides in a routed model: the CPU against itself with another thread count differs by 5e-4 after 60 steps there, by 2e-7 when dense.
+EARLY_STEPS = 10
+EARLY = 5e-5       # over the first steps, where rounding has not grown: an error in a kernel shows here
+WHOLE_DENSE = 1e-3
+WHOLE_ROUTED = 5e-3
+RESUME_OVER_REPEAT = 10  # a resumed run may differ from an uninterrupted one as much as that one's repeat does, within this factor ...
+RESUME_FLOOR = 1e-5      # ... or by this
+BF16_FINAL = 0.01
+BF16_SMOOTHED = 0.02
+SMOOTHED_OVER = 20  # steps
+
+KERNELS = 40  # of a profile that are kept, the longest first
+
+TINY_BENCH = ("model.layers=2 model.width=64 model.heads=2 model.kv_heads=2 model.mlp_width=auto model.context=64 tokenizer.vocab_size=512 "
+              "train.batch_tokens=512 train.micro_batch_tokens=256").split()
+
+
+def largest_relative(a, b):
+    if len(a) != len(b) or not a:
+        raise Failed(f"{len(a)} values against {len(b)}: the two runs did not log the same steps")
+    if any(value is None for value in a + b):
+        return float("inf")
+    return max(abs(x - y) / abs(y) for x, y in zip(a, b))
+
+
+def train_losses(records):
+    return [r["train_loss"] for r in records if r["kind"] == "train"]
+
+
+def final_losses(records):
+    for r in records:
+        if r["kind"] == "validation" and r.get("final"):
+            return {"topk": r["loss_topk"], "causal": r.get("loss_causal", r["loss_topk"])}
+    raise Failed("a run ended without its final validation")
+
+
+def largest_final(a, b):
+    return max(largest_relative([a[key]], [b[key]]) for key in a)
+
+
+def smoothed(values, over):
+    return [sum(values[i - over:i]) / over for i in range(over, len(values) + 1)]
+
+
+def held(value, threshold):
+    return {"value": value, "threshold": threshold, "pass": value <= threshold}
+
+
+def count(text):
+    """64Ki -> 65536"""
+    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "K": 10**3, "M": 10**6, "G": 10**9}
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            return int(float(text[:-len(unit)]) * factor)
+    return int(text)
+
+
+class Check:
+    def __init__(self, arguments):
+        self.tiny, self.device = arguments.tiny, arguments.device
+        self.isobath = program()
+        self.python, torch_folder = torch_python()
+        name_torch_of_bundle(torch_folder)
+        self.deadline = Deadline(arguments.minutes)
+        self.part_end = self.deadline.end
+        self.work = Path(tempfile.mkdtemp(prefix="isobath-gpu-check-", dir=arguments.work))
+
+    # --- helpers -------------------------------------------------------------------------------------------------------------------
+
+    def time_left(self):
+        left = min(self.part_end, self.deadline.end) - time.monotonic()
+        if left < 1:
+            raise Failed("its share of the time ran out")
+        return left
+
+    def train(self, name, *overrides, config="tiny.yaml", watch=None):
+        """One run in its own folder; its records."""
+        run([self.isobath, "train", CONFIGS / config, f"name={name}", f"run_dir={self.work}/runs", f"data.cache_dir={self.work}/cache",
+             "eval.sample_tokens=off", "eval.every=100%", *overrides], self.time_left(), watch)
+        return read_records(self.work / "runs" / name / "metrics.jsonl")
+
+    def records(self, name):
+        return read_records(self.work / "runs" / name / "metrics.jsonl")
+
+    def settings(self, config, overrides):
+        """The resolved keys of a configuration, as text."""
+        keys, section = {}, ""
+        for line in run([self.isobath, "config", "show", config, *overrides], self.time_left()).splitlines():
+            key, _, value = line.split("#")[0].rstrip().partition(":")
+            if line.startswith(" "):
+                keys[f"{section}.{key.strip()}"] = value.strip()
+            else:
+                section = key
+                keys[key] = value.strip()
+        return keys
+
+    def bench(self, size, *options, micro_batch_share=1, peers=()):
+        """`bench train` of a size's configuration. Halves the micro-batch when the memory does not suffice."""
+        config = CONFIGS / f"gpu-{size}.yaml"
+        overrides = [f"device={self.device}", f"precision={'bf16' if self.device != 'cpu' else 'fp32'}", *(TINY_BENCH if self.tiny else [])]
+        context = count(self.settings(config, overrides)["model.context"])
+        micro = max(context, count(self.settings(config, overrides)["train.micro_batch_tokens"]) // micro_batch_share)
+        while True:
+            chosen = [*overrides, f"train.micro_batch_tokens={micro}"]
+            words = [str(word) for word in (self.isobath, "bench", "train", config, *chosen, "--json", *options)]
+            for name in peers:
+                words += ["--peer", f"{name}={self.peer_command(config, chosen, name == 'compiled')}"]
+            try:
+                result = json.loads(run(words, self.time_left()))
+                break
+            except Failed as failure:
+                out_of_memory = "memory" in " ".join(failure.details.get("stderr", [])).lower()
+                if not out_of_memory or micro <= context:
+                    raise
+                micro //= 2
+                say(f"    out of memory; again with micro-batches of {micro} tokens")
+        return {"micro_batch_tokens": micro, "command": words, **result}
+
+    def peer_command(self, config, overrides, compiled):
+        keys = self.settings(config, overrides)
+        words = [self.python, ROOT / "scripts/peers/train_step.py", "--device", self.device, "--precision", keys["precision"]]
+        for option, key in [("layers", "layers"), ("width", "width"), ("heads", "heads")]:
+            words += [f"--{option}", keys[f"model.{key}"]]
+        context = count(keys["model.context"])
+        words += ["--context", context, "--batch", count(keys["train.batch_tokens"]) // context, "--vocab", count(keys["tokenizer.vocab_size"])]
+        words += ["--micro-batch", count(keys["train.micro_batch_tokens"]) // context, "--threads", os.cpu_count()]
+        if keys["model.mlp_width"] != "auto":
+            words += ["--mlp-width", keys["model.mlp_width"]]
+        return " ".join(str(word) for word in words + (["--compile"] if compiled else []))
+
+    # --- parts ---------------------------------------------------------------------------------------------------------------------
+
+    def environment(self):
+        found = machine(self.isobath, self.python)
+        if self.device != "cpu" and not found["gpu"]:
+            say("    nvidia-smi reports no GPU; the parts below will say what is wrong")
+        return found
+
+    def correctness(self):
+        steps = 20 if self.tiny else 60
+        common = [f"train.budget={steps}step", "train.log_every=1step", "train.batch_tokens=1Ki", "train.micro_batch_tokens=1Ki",
+                  "model.layers=4", "model.width=64", "model.heads=4", "model.kv_heads=4", "model.context=128", "data.max_bytes=1Mi",
+                  "eval.tokens=4Ki", "eval.final_tokens=32Ki", "checkpoint.every=100%", "precision=fp32"]
+        arms = {}
+        for number, (arm, depth) in enumerate(ARMS.items()):
+            say(f"    {arm}")
+            here, there = (self.train(f"correctness-{number}-{side}", f"device={device}", *common, *depth.split())
+                           for side, device in (("cpu", "cpu"), ("device", self.device)))
+            cpu, gpu = train_losses(here), train_losses(there)
+            whole = WHOLE_DENSE if arm == "dense" else WHOLE_ROUTED
+            checks = {
+                "train_loss_first_steps": held(largest_relative(gpu[:EARLY_STEPS], cpu[:EARLY_STEPS]), EARLY),
+                "train_loss": held(largest_relative(gpu, cpu), whole),
+                "validation_loss": held(largest_final(final_losses(there), final_losses(here)), whole),
+            }
+            arms[arm] = {"pass": all(c["pass"] for c in checks.values()), **checks, "final_cpu": final_losses(here),
+                         "final_device": final_losses(there), "train_loss_cpu": cpu[::10], "train_loss_device": gpu[::10]}
+        return {"pass": all(a["pass"] for a in arms.values()), "steps": steps, "arms": arms}
+
+    def resume(self):
+        steps = 200 if self.tiny else 500
+        common = [f"device={self.device}", "precision=fp32", f"train.budget={steps}step", "train.log_every=1step", "train.batch_tokens=2Ki",
+                  "train.micro_batch_tokens=2Ki", "model.layers=4", "model.width=64", "model.heads=4", "model.kv_heads=4",
+                  "model.context=128", "data.max_bytes=1Mi", "eval.tokens=4Ki", "eval.final_tokens=32Ki", "checkpoint.every=100%",
+                  *ARMS["mod, linear router, raw gate, predictor"].split()]
+
+        def stop_halfway(process):
+            done = len(train_losses(self.records("stopped")))
+            if done < steps // 2:
+                return False
+            process.send_signal(signal.SIGTERM)
+            return True
+
+        first, repeat = self.train("uninterrupted", *common), self.train("repeat", *common)
+        stopped = self.train("stopped", *common, watch=stop_halfway)
+        at = len(train_losses(stopped))
+        if at >= steps or stopped[-1].get("status") != "stopped":
+            raise Failed(f"SIGTERM was to stop a run of {steps} steps halfway, and it ended at step {at} with {stopped[-1]}")
+        resumed = self.train("stopped", *common)
+
+        def differences(a, b):
+            return {"train_loss": largest_relative(train_losses(a), train_losses(b)),
+                    "validation_loss": largest_final(final_losses(a), final_losses(b))}
+
+        of_repeat, of_resume = differences(repeat, first), differences(resumed, first)
+        checks = {key: held(of_resume[key], max(RESUME_FLOOR, RESUME_OVER_REPEAT * of_repeat[key])) for key in of_resume}
+        return {"pass": all(c["pass"] for c in checks.values()), "steps": steps, "stopped_at_step": at, "resumed_against_uninterrupted": checks,
+                "repeat_against_uninterrupted": of_repeat, "bit_exact": of_resume["train_loss"] == 0 == of_resume["validation_loss"]}
+
+    def bf16(self):
+        steps = 60 if self.tiny else 300
+        size = (["model.layers=2", "model.width=64", "model.heads=2", "model.kv_heads=2", "model.context=64", "train.batch_tokens=512"]
+                if self.tiny else ["model.layers=6", "model.width=512", "model.heads=8", "model.kv_heads=8", "model.context=512",
+                                   "train.batch_tokens=16Ki", "train.micro_batch_tokens=16Ki"])
+        common = [f"device={self.device}", f"train.budget={steps}step", "train.log_every=1step", "train.lr=1e-3", "data.max_bytes=all",
+                  "eval.tokens=64Ki", "eval.final_tokens=256Ki", "checkpoint.every=100%", *size]
+        if self.tiny:
+            common += ["data.max_bytes=1Mi", "eval.tokens=4Ki", "eval.final_tokens=8Ki"]
+        arms = {}
+        for number, (arm, depth) in enumerate([("dense", ARMS["dense"]), ("mod", ARMS["mod, linear router, sigmoid gate, bce"])]):
+            say(f"    {arm}")
+            half, full = (self.train(f"bf16-{number}-{precision}", f"precision={precision}", *common, *depth.split())
+                          for precision in ("bf16", "fp32"))
+            a, b = smoothed(train_losses(half), SMOOTHED_OVER), smoothed(train_losses(full), SMOOTHED_OVER)
+            checks = {"smoothed_train_loss": held(largest_relative(a, b), BF16_SMOOTHED),
+                      "validation_loss": held(largest_final(final_losses(half), final_losses(full)), BF16_FINAL)}
+            arms[arm] = {"pass": all(c["pass"] for c in checks.values()), **checks, "final_bf16": final_losses(half),
+                         "final_fp32": final_losses(full), "train_loss_bf16": a[::SMOOTHED_OVER], "train_loss_fp32": b[::SMOOTHED_OVER],
+                         "tokens_per_s": {name: records[-1].get("tokens_per_s") for name, records in (("bf16", half), ("fp32", full))}}
+        return {"pass": all(a["pass"] for a in arms.values()), "steps": steps, "smoothed_over": SMOOTHED_OVER, "arms": arms}
+
+    def speed(self, size):
+        # Four models share the card's memory here; the peers keep all logits. So half of the configuration's micro-batch.
+        if not self.python:
+            return {"note": "no Python with torch was found (ISOBATH_PYTHON names one): no peers",
+                    **self.bench(size, *self.turns(size), micro_batch_share=2)}
+        try:
+            return self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager", "compiled"))
+        except Failed as failure:  # torch.compile needs a C compiler on the machine, among other things
+            say(f"    with compiled PyTorch: {failure}; again without it")
+            result = self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager",))
+            return {"note": f"without compiled PyTorch: {failure}", **failure.details, **result}
+
+    def turns(self, size):
+        return ["--repeats", "3", "--steps", "1"] if self.tiny else ["--repeats", "7", "--steps", "5" if size == "124m" else "3"]
+
+    def profile(self, size):
+        result = self.bench(size, *self.turns(size), "--profile")
+        arms = {arm["name"]: arm for arm in result["arms"]}
+        for arm in arms.values():
+            if arm.get("profile"):
+                arm["profile"]["kernels"] = sorted(arm["profile"]["kernels"], key=lambda kernel: -kernel["seconds"])[:KERNELS]
+        peak = [arms[name].get("peak_memory_bytes") for name in ("dense", "mod")]
+        result["memory_ratio"] = peak[1] / peak[0] if all(peak) else None
+        return result
+
+    def checkpoint(self):
+        steps, every = (12, 4) if self.tiny else (40, 10)
+        size = [*TINY_BENCH, "data.max_bytes=1Mi"] if self.tiny else []
+        precision = "bf16" if self.device != "cpu" else "fp32"
+        self.train("checkpoint", f"device={self.device}", f"precision={precision}", f"train.budget={steps}step",
+                   f"checkpoint.every={every}step", "checkpoint.keep=1", "eval.tokens=64Ki", "eval.final_tokens=64Ki", "train.log_every=5step",
+                   *size, config="gpu-124m.yaml")
+        end = self.records("checkpoint")[-1]
+        folder = (self.work / "runs" / "checkpoint" / "latest").resolve()
+        stored = sum(file.stat().st_size for file in folder.iterdir())
+        seconds, number = end.get("checkpoint_s"), end.get("checkpoints")
+        each = seconds / number if seconds is not None and number else None
+        return {"steps": steps, "checkpoints": number, "checkpoint_s": seconds, "seconds_each": each, "bytes_each": stored,
+                "bytes_per_s": stored / each if each else None, "training_s": end.get("time_s"),
+                "tokens_per_s": end.get("tokens_per_s"), "memory_bytes": end.get("memory_bytes")}
+
+
+# name: (function, least minutes to begin with, most minutes)
+PARTS = {
+    "environment": (Check.environment, 0, 2),
+    "correctness": (Check.correctness, 1, 5),
+    "resume": (Check.resume, 0.75, 3),
+    "bf16": (Check.bf16, 1, 4),
+    "speed-124m": (lambda check: check.speed("124m"), 1.5, 6),
+    "profile-124m": (lambda check: check.profile("124m"), 0.75, 3),
+    "profile-350m": (lambda check: check.profile("350m"), 1, 4),
+    "speed-350m": (lambda check: check.speed("350m"), 2, 7),
+    "checkpoint": (Check.checkpoint, 0.75, 3),
+}
+
+
+def goals(parts):
+    """Every goal beside its figure; met is null where the figure is missing."""
+
+    def arms(part):
+        return {arm["name"]: arm for arm in parts.get(part, {}).get("arms", [])}
+
+    def figure(part, arm, *keys):
+        value = arms(part).get(arm)
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    rows = []
+
+    def goal(name, value, relation, target):
+        met = None if value is None else value >= target if relation == ">=" else value <= target
+        rows.append({"goal": name, "value": value, "target": f"{relation} {target}", "met": met})
+
+    for size, target in (("124m", 0.50), ("350m", 0.55)):
+        goal(f"MFU of dense {size} (6N + 12LDT)", figure(f"profile-{size}", "dense", "mfu_6n"), ">=", target)
+        goal(f"MFU of dense {size} (realised FLOPs of the ledger)", figure(f"profile-{size}", "dense", "mfu"), ">=", target)
+    for size in ("124m", "350m"):
+        goal(f"realised / ideal speed-up of mod {size}", figure(f"profile-{size}", "mod", "realised_over_ideal"), ">=", 0.93)
+    for size in ("124m", "350m"):
+        goal(f"share of routing in a step of mod {size}", figure(f"profile-{size}", "mod", "profile", "routing_share"), "<=", 0.03)
+    goal("peak memory of mod / dense, 350m", parts.get("profile-350m", {}).get("memory_ratio"), "<=", 0.75)
+    for size in ("124m", "350m"):
+        for peer in ("eager", "compiled"):
+            speedup = figure(f"speed-{size}", peer, "speedup_median")
+            goal(f"dense {size}: times as fast as {peer} PyTorch", 1 / speedup if speedup else None, ">=", 1.0)
+    return rows
+
+
+def text_of(value):
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+
+
+def table(result):
+    lines = []
+    for name, part in result["parts"].items():
+        verdict = {True: "pass", False: "FAIL", None: part["status"]}[part.get("pass")]
+        lines.append(f"{name:14} {verdict:8} {part.get('seconds', 0):6.0f} s   {part.get('reason', '')}".rstrip())
+        for arm, checks in part.get("arms", {}).items() if isinstance(part.get("arms"), dict) else []:
+            figures = ", ".join(f"{key} {c['value']:.1e} (<= {c['threshold']:g})" for key, c in checks.items()
+                                if isinstance(c, dict) and "threshold" in c)
+            lines.append(f"    {'ok  ' if checks['pass'] else 'FAIL'} {arm}: {figures}")
+        for key, c in part.get("resumed_against_uninterrupted", {}).items():
+            lines.append(f"    {'ok  ' if c['pass'] else 'FAIL'} resumed, {key}: {c['value']:.1e} (<= {c['threshold']:.1e}); "
+                         f"the repeat: {part['repeat_against_uninterrupted'][key]:.1e}")
+        for arm in part.get("arms", []) if isinstance(part.get("arms"), list) else []:
+            memory = arm.get("peak_memory_bytes")
+            lines.append(f"    {arm['name']:9} {1e3 * arm['step_time_s_median']:9.1f} ms   {text_of(arm.get('tokens_per_s')):>9} tok/s   "
+                         f"mfu {text_of(arm.get('mfu')):>6}   mfu_6n {text_of(arm.get('mfu_6n')):>6}   "
+                         f"{memory / 2**30 if memory else 0:6.2f} GiB   speedup {text_of(arm.get('speedup_median'))}")
+            profile = arm.get("profile") or {}
+            for kernel in profile.get("kernels", [])[:6]:
+                lines.append(f"        {1e3 * kernel['seconds']:8.2f} ms {kernel['calls']:5} x {kernel['scope']:10.10} {kernel['name'][:80]}")
+        if "note" in part:
+            lines.append(f"    {part['note']}")
+        if name == "checkpoint" and part["status"] == "done":
+            lines.append(f"    {text_of(part['checkpoints'])} checkpoints, {text_of(part['seconds_each'])} s each, {part['bytes_each'] / 1e9:.3g} GB each")
+    lines.append("")
+    for row in result["goals"]:
+        lines.append(f"{ {True: 'met', False: 'MISSED', None: 'unknown'}[row['met']]:8} {row['goal']:52} {text_of(row['value']):>8}  {row['target']}")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="gpu_check.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("gpu_check.json"), metavar="FILE", help="default: gpu_check.json")
+    parser.add_argument("--minutes", type=float, default=20, help="of all parts together; default: 20")
+    parser.add_argument("--parts", help=f"only these, separated by commas: {', '.join(PARTS)}")
+    parser.add_argument("--again", action="store_true", help="run finished parts of an earlier call again")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="default: cuda; CUDA_VISIBLE_DEVICES chooses among several")
+    parser.add_argument("--tiny", action="store_true", help="models of toy size: tries this script, on a CPU in two minutes")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="for runs and prepared text; its disk is what the checkpoint part measures")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of an earlier check and end")
+    arguments = parser.parse_args()
+    if arguments.show:
+        print(table(json.loads(arguments.show.read_text())))
+        return 0
+    wanted = arguments.parts.split(",") if arguments.parts else list(PARTS)
+    if unknown := [name for name in wanted if name not in PARTS]:
+        parser.error(f"no part is called {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+
+    asked = {"device": arguments.device, "tiny": arguments.tiny}
+    result = {"format": 1, "asked": asked, "parts": {}}
+    if arguments.output.exists():
+        earlier = json.loads(arguments.output.read_text())
+        if earlier.get("asked") != asked:
+            parser.error(f"{arguments.output} holds a check with other settings, {earlier.get('asked')}; move it away or name another --output")
+        result = earlier
+
+    def save():
+        result["parts"] = {name: result["parts"][name] for name in PARTS if name in result["parts"]}
+        result["goals"] = goals(result["parts"])
+        write_json(arguments.output, without_paths(result, WORK=check.work, isobath=check.isobath, python=check.python or ""))
+
+    end_on_sigterm()
+    check = Check(arguments)
+    before, now = result["parts"].get("environment", {}).get("gpu"), machine(check.isobath)["gpu"]
+    if before and before != now:
+        parser.error(f"{arguments.output} holds a check of another GPU ({before}; here: {now}); name another --output")
+    say(f"{check.isobath}, at most {arguments.minutes:g} minutes, results in {arguments.output}")
+    try:
+        for name in wanted:
+            function, least, most = PARTS[name]
+            if result["parts"].get(name, {}).get("status") == "done" and not arguments.again and name != "environment":
+                say(f"{name}: done before")
+                continue
+            left = check.deadline.left()
+            if left < 60 * least * (0.1 if arguments.tiny else 1):
+                part = {"status": "skipped", "reason": f"{left:.0f} s were left, it needs at least {60 * least:.0f}"}
+            else:
+                say(f"{name} ({left / 60:.1f} minutes left)")
+                began = time.monotonic()
+                check.part_end = began + 60 * most
+                part = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+                try:
+                    part.update({"status": "done", **function(check)})
+                except Failed as failure:
+                    part.update({"status": "failed", "reason": str(failure), **failure.details})
+                except Exception as error:  # one part never stops the others
+                    part.update({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
+                except BaseException:
+                    part.update({"status": "stopped", "reason": "the check was stopped"})
+                    raise
+                finally:
+                    part["seconds"] = time.monotonic() - began
+                    result["parts"][name] = part
+                    save()
+            result["parts"][name] = part
+            save()
+            verdict = {True: ", passed", False: ", FAILED", None: ""}[part.get("pass")]
+            say(f"{name}: {part['status']}{verdict}{': ' + part['reason'] if 'reason' in part else ''}")
+    finally:
+        shutil.rmtree(check.work, ignore_errors=True)
+    print("\n" + table(result))
+    print(f"\n{arguments.output}")
+    bad = [name for name in wanted if result["parts"][name]["status"] != "done" or result["parts"][name].get("pass") is False]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    call(main, "gpu_check.sh")
