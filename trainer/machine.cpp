@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "nn/device.h"
 #include "nn/gemm.h"
@@ -57,6 +58,11 @@ void keep_freed_memory() {
 
 at::Device place_model(LanguageModel& model, Config const& config) {
   at::Device const device = open_device(config.device);
+  int64_t const head_dim = config.model.width / config.model.heads;
+  if (device.is_cuda() && config.precision == "bf16" && head_dim % 8 != 0) {
+    throw Error(ExitCode::config, "precision bf16 on " + config.device + ": FlashAttention needs a head size that is a multiple of 8; " +
+                                      "model.width / model.heads is " + std::to_string(head_dim));
+  }
   model.to(device);
   if (config.precision == "bf16") {
     model.compute_in_bfloat16();

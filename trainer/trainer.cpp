@@ -423,6 +423,7 @@ int64_t micro_batch_sequences(Config const& config) {
 
 int train(Config const& config, std::string const& version) {
   micro_batch_sequences(config);  // complains before anything is made
+  open_device(config.device);     // before the text is prepared for a device that is not there
   set_threads(config.train.threads);
   RunFolder const run(config);
   std::optional<Found> const found = find_earlier_run(run, config);

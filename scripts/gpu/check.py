@@ -3,6 +3,7 @@
 Parts, the most important first; each is skipped, with the reason in the JSON, when too little time is left:
 
   environment    the machine, the program, PyTorch
+  kernels        every row kernel of the device, in both precisions, against LibTorch's operators in double
   correctness    four tiny models in fp32, on the CPU and on the GPU: losses step by step, and of validation under both routings
   resume         a run that is stopped by SIGTERM and goes on, against an uninterrupted one, and against that one's own repeat
   bf16           a 19M model in bf16 against fp32
@@ -175,6 +176,16 @@ class Check:
             say("    nvidia-smi reports no GPU; the parts below will say what is wrong")
         return found
 
+    def kernels(self):
+        arms = {}
+        for precision in ("fp32", "bf16"):
+            kernels = json.loads(run([self.isobath, "bench", "ops", CONFIGS / "gpu-124m.yaml", f"device={self.device}", f"precision={precision}",
+                                      "--json", *(TINY_BENCH if self.tiny else [])], self.time_left(), good=(0, 1)))
+            checks = {k["name"]: {**held(k["difference"], k["allowed"]), "seconds": k["seconds"], "aten_seconds": k["aten_seconds"]}
+                      for k in kernels}
+            arms[precision] = {"pass": all(c["pass"] for c in checks.values()), **checks}
+        return {"pass": all(a["pass"] for a in arms.values()), "arms": arms}
+
     def correctness(self):
         steps = 20 if self.tiny else 60
         common = [f"train.budget={steps}step", "train.log_every=1step", "train.batch_tokens=1Ki", "train.micro_batch_tokens=1Ki",
@@ -293,6 +304,7 @@ class Check:
 # name: (function, least minutes to begin with, most minutes)
 PARTS = {
     "environment": (Check.environment, 0, 2),
+    "kernels": (Check.kernels, 0.5, 2),
     "correctness": (Check.correctness, 1, 5),
     "resume": (Check.resume, 0.75, 3),
     "bf16": (Check.bf16, 1, 4),

@@ -84,8 +84,9 @@ def stop(process):
             pass
 
 
-def run(command, limit_s, watch=None, cwd=None):
-    """Runs a command to its end, at most limit_s seconds. Returns its standard output; throws Failed with the tail of standard error.
+def run(command, limit_s, watch=None, cwd=None, good=(0,)):
+    """Runs a command to its end, at most limit_s seconds. Returns its standard output; an exit code that is not among the good ones
+    throws Failed with the tail of standard error.
 
     watch(process) is called ten to a hundred times a second; when it returns True, the process was asked to stop, and every exit is good.
     """
@@ -111,7 +112,7 @@ def run(command, limit_s, watch=None, cwd=None):
             if process.poll() is None:
                 stop(process)
             raise
-        if process.returncode and not asked:
+        if process.returncode not in good and not asked:
             lines = tail_of(errors)
             raise Failed(f"exit code {process.returncode}" + (f": {lines[-1]}" if lines else ""), command=command,
                          exit_code=process.returncode, stderr=lines)

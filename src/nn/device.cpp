@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -105,8 +106,10 @@ at::Device open_device(std::string const& name) {
     problem = refusal;
   }
   if (problem.empty()) return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
-  if (name != "auto") throw Error(ExitCode::config, "device " + name + " cannot be used: " + problem);
-  if (search.gpus > 0) log_warning("device auto takes the CPU although there is a GPU: " + problem);
+  if (name != "auto")
+    throw Error(ExitCode::config, "device " + name + " cannot be used: " + problem + "; device=cpu computes here without one");
+  static bool warned = false;
+  if (search.gpus > 0 && !std::exchange(warned, true)) log_warning("device auto takes the CPU although there is a GPU: " + problem);
   return at::kCPU;
 }
 

@@ -11,6 +11,7 @@ namespace isobath {
 // "cpu"; "cuda" (the first GPU), "cuda:1"; "auto": the first GPU, or the CPU where there is none (a warning when there is one that cannot
 // be used); other forms are refused by the configuration. Asking for CUDA loads LibTorch's CUDA backend and Isobath's plug-in into the
 // process. Throws Error(config) naming all that is missing: driver, GPU, backend, plug-in.
+// To be called before anything else of LibTorch: what has once asked it for CUDA in vain keeps the answer.
 at::Device open_device(std::string const& name);
 
 std::string device_name(at::Device device);  // "cpu", "cuda:0 NVIDIA H200"

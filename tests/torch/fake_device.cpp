@@ -21,7 +21,9 @@ namespace {
 constexpr at::DeviceType type = at::kHPU;
 
 std::mutex mutex;
-std::map<std::string, int64_t> host_reads, operators;
+Meetings meetings;
+std::map<std::string, int64_t> operators;
+thread_local bool in_fallback = false;  // whose copies are nobody's
 
 void count(std::map<std::string, int64_t>& counts, std::string const& name) {
   std::lock_guard const lock(mutex);
@@ -97,7 +99,11 @@ at::Tensor empty_strided(c10::SymIntArrayRef size, c10::SymIntArrayRef stride, s
 }
 
 at::Tensor copy_from(at::Tensor const& from, at::Tensor const& to, bool) {
-  if (to.is_cpu()) count(host_reads, "copy to the host");
+  if (!in_fallback && to.is_cpu()) count(meetings.reads, "copy to the host");
+  if (!in_fallback && from.is_cpu()) {
+    std::lock_guard const lock(mutex);
+    ++meetings.copies_from_host;
+  }
   at::Tensor target = as_host(to);
   target.copy_(as_host(from));
   return to;
@@ -109,7 +115,7 @@ at::Tensor copy_from_and_resize(at::Tensor const& from, at::Tensor const& to) {
 }
 
 at::Scalar read_scalar(at::Tensor const& x) {
-  count(host_reads, "aten::_local_scalar_dense");
+  count(meetings.reads, "aten::_local_scalar_dense");
   return as_host(x).item();
 }
 
@@ -136,11 +142,10 @@ void run_on_host(c10::OperatorHandle const& op, torch::jit::Stack* stack) {
   }
   auto const& full = op.schema().operator_name();
   count(operators, full.overload_name.empty() ? full.name : full.name + "." + full.overload_name);
-  if (reads_values(name)) count(host_reads, name);
-  auto const before = host_reads["copy to the host"];
+  if (reads_values(name)) count(meetings.reads, name);
+  in_fallback = true;
   at::native::cpu_fallback(op, stack, /*error_on_views=*/false);
-  std::lock_guard const lock(mutex);
-  host_reads["copy to the host"] = before;  // the fallback's own
+  in_fallback = false;
 }
 
 C10_REGISTER_GUARD_IMPL(HPU, Guard)
@@ -151,11 +156,9 @@ bool const registered = (c10::SetAllocator(type, new Allocator), true);
 
 at::Device fake_device() { return {type, 0}; }
 
-std::map<std::string, int64_t> take_host_reads() {
+Meetings take_meetings() {
   std::lock_guard const lock(mutex);
-  auto counts = std::exchange(host_reads, {});
-  std::erase_if(counts, [](auto const& entry) { return entry.second == 0; });
-  return counts;
+  return std::exchange(meetings, {});
 }
 
 std::map<std::string, int64_t> take_operators() {

@@ -13,8 +13,12 @@ namespace isobath::test {
 
 at::Device fake_device();
 
-// How often the host read from the device, by operator, since the last call.
-std::map<std::string, int64_t> take_host_reads();
+// What made the host and the device meet since the last call: values that the host read, by operator, and copies from the host.
+struct Meetings {
+  std::map<std::string, int64_t> reads;
+  int64_t copies_from_host = 0;
+};
+Meetings take_meetings();
 // The operators that ran on it, with their number, since the last call.
 std::map<std::string, int64_t> take_operators();
 

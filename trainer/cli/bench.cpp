@@ -10,6 +10,7 @@
 #include "core/units.h"
 #include "model/match.h"
 #include "model/plan.h"
+#include "nn/device.h"
 #include "trainer/bench.h"
 #include "trainer/bench_ops.h"
 #include "trainer/cli/commands.h"
@@ -125,6 +126,7 @@ BenchSettings::Peer parse_peer(std::string const& text) {
 
 void run_ops(Target const& target, int repeats, bool json) {
   LoadedConfig const loaded = load_config(target.path, target.overrides);
+  open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
   std::vector<OpResult> const results = bench_ops(loaded.config, planned_vocab_size(loaded.config.tokenizer), repeats);
   if (json) {
@@ -195,6 +197,7 @@ void add_bench(CLI::App& app) {
   command->callback([target, settings, peers, json] {
     LoadedConfig const loaded = load_config(target->path, target->overrides);
     settings->vocab_size = planned_vocab_size(loaded.config.tokenizer);
+    open_device(loaded.config.device);
     set_threads(loaded.config.train.threads);
     keep_freed_memory();
     for (std::string const& peer : *peers) settings->peers.push_back(parse_peer(peer));

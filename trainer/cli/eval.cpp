@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "data/prepare.h"
+#include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/machine.h"
 #include "trainer/records.h"
@@ -50,6 +51,7 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
 void run_eval(Target const& target) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
+  open_device(config.device);
   set_threads(config.train.threads);
   PreparedData const data = eval_data(checkpoint, config);
   TokenStream const valid(data.valid);

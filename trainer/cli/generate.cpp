@@ -8,6 +8,7 @@
 #include "core/config_check.h"
 #include "core/error.h"
 #include "core/stop.h"
+#include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/machine.h"
 #include "trainer/sample.h"
@@ -21,16 +22,17 @@ struct GenerateOptions {
   std::vector<std::string> prompts;
   SampleSettings sampling;
   int64_t threads = 0;
-  std::string device = "cpu";
+  std::string device = "auto";
 };
 
 void run_generate(std::string const& path, GenerateOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
-  set_threads(options.threads);
-  auto const model = load_model(checkpoint);
   Config config = checkpoint.config;
   config.device = options.device;
   check_config(config);
+  open_device(config.device);
+  set_threads(options.threads);
+  auto const model = load_model(checkpoint);
   place_model(*model, config);
   Tokenizer const& tokenizer = *checkpoint.tokenizer;
   SampleSettings sampling = options.sampling;
@@ -64,7 +66,7 @@ void add_generate(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--seed", options->sampling.seed, "Equal seeds give equal text")->capture_default_str();
   command->add_option("--threads", options->threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096));
-  command->add_option("--device", options->device, "cpu, cuda, cuda:1, auto")->capture_default_str();
+  command->add_option("--device", options->device, "cpu, cuda, cuda:1, or auto: the first GPU, else the CPU")->capture_default_str();
   command->callback([target, options] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': generate takes options, no keys");
     if (options->prompts.empty()) options->prompts.push_back("");
