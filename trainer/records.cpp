@@ -58,6 +58,44 @@ WindowReading read_window(Window const& window, int64_t tokens) {
   return reading;
 }
 
+Json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak, Schedule const& schedule,
+                PreparedData const& data, double epochs) {
+  int64_t const vocab_size = data.tokenizer->vocab_size(), T = config.model.context;
+  Parameters const parameters = count_parameters(config.model, config.depth, vocab_size);
+  return {
+      {"kind", "run"},
+      {"step", state.step},
+      {"name", config.name},
+      {"version", machine.version},
+      {"seed", config.seed},
+      {"params", parameters.total},
+      {"params_non_embedding", parameters.non_embedding()},
+      {"vocab_size", vocab_size},
+      {"steps", schedule.total_steps()},
+      {"batch_tokens", config.train.batch_tokens},
+      {"micro_batch_tokens", state.micro_batch_tokens},
+      {"train_flops_planned", schedule.total_flops()},
+      {"train_flops_per_step", schedule.step_flops()},
+      {"forward_flops_per_token_topk",
+       static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T)},
+      {"kv_bytes_per_token", kv_bytes_per_token(config.model, config.depth, config.precision == "bf16" ? 2 : 4)},
+      {"epochs", epochs},
+      {"train_tokens", data.train_tokens},
+      {"valid_tokens", data.valid_tokens},
+      {"train_bytes", data.train_bytes},
+      {"valid_bytes", data.valid_bytes},
+      {"documents", data.documents},
+      {"tokenizer", data.tokenizer->fingerprint()},
+      {"device", machine.device},
+      {"precision", config.precision},
+      {"peak_flops", peak.per_s},
+      {"peak_flops_source", peak.source},
+      {"threads", machine.threads},
+      {"cpu_capability", machine.cpu_capability},
+      {"gemm", machine.gemm},
+  };
+}
+
 Json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed, int64_t memory_bytes) {
   Json record = record_head("train", state);
   record["train_loss"] = finite_or_null(reading.loss);

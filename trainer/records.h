@@ -4,7 +4,9 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "data/prepare.h"
 #include "trainer/evaluate.h"
+#include "trainer/machine.h"
 #include "trainer/schedule.h"
 #include "trainer/state.h"
 #include "trainer/step.h"
@@ -25,6 +27,9 @@ struct Speed {
   double mfu_6n = 0;  // the same by the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
 };
 
+// Of a start and of every change of schedule. epochs: planned.
+nlohmann::ordered_json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak,
+                                  Schedule const& schedule, PreparedData const& data, double epochs);
 // memory_bytes: the most so far (peak_memory_bytes of machine.h).
 nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed,
                                     int64_t memory_bytes);

@@ -202,41 +202,9 @@ void Trainer::resume(Found const& found) {
 }
 
 void Trainer::write_run_record() {
-  Parameters const parameters = count_parameters(config_.model, config_.depth, model_.vocab_size());
-  int64_t const T = config_.model.context;
   double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
-  metrics_->write({
-      {"kind", "run"},
-      {"step", state_.step},
-      {"name", config_.name},
-      {"version", machine_.version},
-      {"seed", config_.seed},
-      {"params", parameters.total},
-      {"params_non_embedding", parameters.non_embedding()},
-      {"vocab_size", model_.vocab_size()},
-      {"steps", schedule_.total_steps()},
-      {"batch_tokens", config_.train.batch_tokens},
-      {"micro_batch_tokens", state_.micro_batch_tokens},
-      {"train_flops_planned", schedule_.total_flops()},
-      {"train_flops_per_step", schedule_.step_flops()},
-      {"forward_flops_per_token_topk",
-       static_cast<double>(planned_forward_flops(config_.model, config_.depth, model_.vocab_size(), 1, T)) / static_cast<double>(T)},
-      {"kv_bytes_per_token", kv_bytes_per_token(config_.model, config_.depth, config_.precision == "bf16" ? 2 : 4)},
-      {"epochs", batches / static_cast<double>(loader_.samples_per_epoch())},
-      {"train_tokens", data_.train_tokens},
-      {"valid_tokens", data_.valid_tokens},
-      {"train_bytes", data_.train_bytes},
-      {"valid_bytes", data_.valid_bytes},
-      {"documents", data_.documents},
-      {"tokenizer", data_.tokenizer->fingerprint()},
-      {"device", machine_.device},
-      {"precision", config_.precision},
-      {"peak_flops", peak_flops_.per_s},
-      {"peak_flops_source", peak_flops_.source},
-      {"threads", machine_.threads},
-      {"cpu_capability", machine_.cpu_capability},
-      {"gemm", machine_.gemm},
-  });
+  metrics_->write(
+      run_record(state_, config_, machine_, peak_flops_, schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())));
 }
 
 int Trainer::loop() {
@@ -281,7 +249,8 @@ void Trainer::one_step() {
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
   bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
-  if (due) synchronize(device_);  // a step that was only asked for has no time yet
+  // Steps that were only asked for take no time yet, and what comes next would wait for them.
+  if (due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every)) synchronize(device_);
   double const seconds = seconds_since(start);
   state_.train_seconds += seconds;
   state_.window_seconds += seconds;

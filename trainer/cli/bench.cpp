@@ -12,7 +12,6 @@
 #include "model/plan.h"
 #include "nn/device.h"
 #include "trainer/bench.h"
-#include "trainer/bench_ops.h"
 #include "trainer/cli/commands.h"
 #include "trainer/experiment_plan.h"
 #include "trainer/machine.h"
@@ -122,49 +121,6 @@ BenchSettings::Peer parse_peer(std::string const& text) {
   if (equals == 0 || equals == std::string::npos || text.substr(0, equals).find_first_of(" /") != std::string::npos)
     throw Error(ExitCode::config, "--peer '" + text + "' is not NAME=COMMAND");
   return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-void run_ops(Target const& target, int repeats, bool json) {
-  LoadedConfig const loaded = load_config(target.path, target.overrides);
-  open_device(loaded.config.device);
-  set_threads(loaded.config.train.threads);
-  std::vector<OpResult> const results = bench_ops(loaded.config, planned_vocab_size(loaded.config.tokenizer), repeats);
-  if (json) {
-    auto list = nlohmann::ordered_json::array();
-    for (OpResult const& r : results) {
-      list.push_back({{"name", r.name},
-                      {"ok", r.ok()},
-                      {"difference", r.difference},
-                      {"allowed", r.allowed},
-                      {"aten_difference", r.aten_difference},
-                      {"seconds", r.seconds},
-                      {"aten_seconds", r.aten_seconds}});
-    }
-    std::printf("%s\n", list.dump(2).c_str());
-  } else {
-    std::printf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
-    for (OpResult const& r : results) {
-      std::printf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed, r.aten_difference,
-                  1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds, r.ok() ? "" : "  WRONG");
-    }
-  }
-  std::string wrong;
-  for (OpResult const& r : results)
-    if (!r.ok()) wrong += (wrong.empty() ? "" : ", ") + r.name;
-  if (!wrong.empty()) throw Error(ExitCode::other, "not what ATen's operators give in double: " + wrong);
-}
-
-void add_bench_ops(CLI::App& bench) {
-  CLI::App* command =
-      bench.add_subcommand("ops",
-                           "Row kernels of CONFIG's device and precision, in its model's shapes: error against ATen's operators\n"
-                           "in double, and time against ATen's. Exit code 1 when one is wrong");
-  auto const target = add_target(*command, "CONFIG", "its model, device, precision and micro-batch count");
-  auto const repeats = std::make_shared<int>(7);
-  auto const json = std::make_shared<bool>(false);
-  command->add_option("--repeats", *repeats, "Rounds over each kernel")->capture_default_str()->check(CLI::Range(1, 100000));
-  command->add_flag("--json", *json, "Print JSON");
-  command->callback([target, repeats, json] { run_ops(*target, *repeats, *json); });
 }
 
 }  // namespace

@@ -36,5 +36,6 @@ void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_config(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_bench_ops(CLI::App& bench);  // below `bench`
 
 }  // namespace isobath
