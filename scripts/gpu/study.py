@@ -49,7 +49,7 @@ def documents(sources):
     for source in sources:
         named = Path(source).expanduser()
         if named.is_dir():
-            files = sorted(path for path in named.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.parts))
+            files = sorted(path for path in named.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(named).parts))
         else:
             files = sorted(Path(path) for path in glob.glob(str(named), recursive=True) if Path(path).is_file())
         if not files:

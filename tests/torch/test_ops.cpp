@@ -4,7 +4,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <limits>
 
+#include "nn/backend.h"
 #include "nn/gemm.h"
 #include "nn/ops.h"
 #include "reference.h"
@@ -149,6 +151,36 @@ TEST_CASE("linear_cross_entropy equals the plain loss and its gradients", "[ops]
   at::Tensor const each = ops::token_losses(x, w, targets);
   CHECK(each[3].item<double>() == 0);
   CHECK(largest_relative_difference(each.sum(), plain) < 1e-12);
+}
+
+TEST_CASE("linear_cross_entropy in bf16 sums its chunks' weight gradients in fp32", "[ops]") {
+  int64_t const rows = 300, width = 16, vocab = 20011;  // five chunks
+  at::Tensor const targets = (at::arange(rows) * 7919) % vocab;
+  at::Tensor const x = wave({rows, width}, 1, 0).to(at::kBFloat16), w = wave({vocab, width}, 1, 1).to(at::kBFloat16).to(at::kFloat);
+  auto const gradient = [&](at::ScalarType activations, at::ScalarType weights) {
+    at::Tensor const leaf = w.to(weights).clone().requires_grad_();
+    at::Tensor const loss = ops::linear_cross_entropy(x.to(activations), leaf, targets);
+    loss.backward();
+    return std::pair(loss, leaf.grad());
+  };
+  auto const [narrow_loss, narrow] = gradient(at::kBFloat16, at::kFloat);
+  auto const [wide_loss, wide] = gradient(at::kDouble, at::kDouble);
+  CHECK(narrow.scalar_type() == at::kFloat);
+  CHECK(narrow_loss.scalar_type() == at::kFloat);
+  CHECK(largest_relative_difference(narrow_loss, wide_loss) < 1e-3);
+  CHECK(largest_relative_difference(narrow, wide) < 1e-2);
+}
+
+TEST_CASE("top-k picks as a stable sort does: ties, infinities, NaN, both zeros", "[ops]") {
+  auto const [B, T] = GENERATE(std::pair(1, 1), std::pair(3, 7), std::pair(5, 200));
+  auto const K = GENERATE_COPY(1, (T + 1) / 2, T);
+  at::Tensor const scores = (wave({B, T}, 4, 0) * 2).round().div(2).to(at::kFloat);  // many ties
+  float* const values = scores.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < B * T; i += 3) values[i] = i % 2 ? 0.0f : -0.0f;
+  for (int64_t i = 4; i < B * T; i += 17) values[i] = std::numeric_limits<float>::quiet_NaN();
+  for (int64_t i = 5; i < B * T; i += 19) values[i] = std::numeric_limits<float>::infinity();
+  for (int64_t i = 6; i < B * T; i += 23) values[i] = -std::numeric_limits<float>::infinity();
+  CHECK(at::equal(cpu_backend().top_k(scores, K), aten_backend().top_k(scores, K)));
 }
 
 TEST_CASE("attend on ragged rows equals each sequence on its own", "[ops]") {

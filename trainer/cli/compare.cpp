@@ -8,6 +8,7 @@
 #include "core/config_io.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/experiment.h"
 #include "trainer/experiment_plan.h"
@@ -58,6 +59,7 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
 
 void compare(Target const& target, double minutes) {
   LoadedConfig const base = load_config(target.path, target.overrides);
+  open_device(base.config.device);  // every run would fail, after the text was prepared for them
   Texts texts;
   auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
   std::vector<ExperimentRun> const runs = resolve_runs(base, vocab_size);
