@@ -18,8 +18,8 @@ struct OpResult {
   bool ok() const { return difference <= allowed; }
 };
 
-// Every function of the table that `config` computes with (device, precision), on random tensors of its model's shapes and one micro-batch
-// of rows.
+// Attention and every function of the table that `config` computes with (device, precision), on random tensors of its model's shapes and
+// one micro-batch of rows.
 std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats);
 
 }  // namespace isobath

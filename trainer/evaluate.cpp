@@ -75,6 +75,8 @@ RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
   return rates;
 }
 
+int64_t evaluation_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
+
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;

@@ -34,6 +34,9 @@ struct Evaluation {
   std::optional<RoutingResult> topk, causal;
 };
 
+// What EvalSettings::micro_sequences is good for on a device.
+int64_t evaluation_sequences(ModelConfig const& model, bool gpu);
+
 // nullopt when `stop` (may be empty) said so between two batches. Throws Error(data) when there is no validation text.
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop = {});

@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "nn/device.h"
 #include "nn/gemm.h"
+#include "nn/ops.h"
 
 namespace isobath {
 
@@ -59,10 +60,12 @@ void keep_freed_memory() {
 at::Device place_model(LanguageModel& model, Config const& config) {
   at::Device const device = open_device(config.device);
   int64_t const head_dim = config.model.width / config.model.heads;
-  if (device.is_cuda() && config.precision == "bf16" && head_dim % 8 != 0) {
-    throw Error(ExitCode::config, "precision bf16 on " + config.device + ": FlashAttention needs a head size that is a multiple of 8; " +
-                                      "model.width / model.heads is " + std::to_string(head_dim));
+  if (device.is_cuda() && config.precision == "bf16" && (head_dim % 8 != 0 || head_dim > 256)) {
+    throw Error(ExitCode::config,
+                "precision bf16 on " + device.str() + ": its attention kernels take head sizes that are multiples of 8 up to " +
+                    "256; model.width / model.heads is " + std::to_string(head_dim) + " (precision=fp32 and device=cpu take any)");
   }
+  ops::set_cuda_attention(config.cuda_attention == "cudnn" ? ops::CudaAttention::cudnn : ops::CudaAttention::flash);
   model.to(device);
   if (config.precision == "bf16") {
     model.compute_in_bfloat16();

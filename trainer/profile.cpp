@@ -39,6 +39,12 @@ bool is_kernel(KinetoEvent const& event) {
   }
 }
 
+bool is_wait(KinetoEvent const& event) {
+  auto const type = static_cast<libkineto::ActivityType>(event.activityType());
+  bool const call = type == libkineto::ActivityType::CUDA_RUNTIME || type == libkineto::ActivityType::CUDA_DRIVER;
+  return call && event.name().find("Synchronize") != std::string::npos;
+}
+
 bool is_operator(KinetoEvent const& event) {
   auto const type = static_cast<libkineto::ActivityType>(event.activityType());
   return type == libkineto::ActivityType::CPU_OP || type == libkineto::ActivityType::USER_ANNOTATION;
@@ -96,35 +102,42 @@ Profile profile(at::Device device, std::function<void()> const& work) {
   RoutingScope::take_sequence_numbers();
   torch::autograd::profiler::prepareProfiler(config, activities);
   torch::autograd::profiler::enableProfiler(config, activities);
-  {
-    RECORD_USER_SCOPE(whole);
+  try {
+    RECORD_FUNCTION(whole, c10::ArrayRef<c10::IValue const>());
     work();
     synchronize(device);
+  } catch (...) {
+    torch::autograd::profiler::disableProfiler();
+    throw;
   }
   auto const result = torch::autograd::profiler::disableProfiler();
   std::vector<HostEvent> const hosts = host_events(result->events(), RoutingScope::take_sequence_numbers());
 
   Profile profile;
-  std::map<std::pair<std::string, bool>, ProfileEntry> entries;
-  auto const add = [&](std::string const& name, bool routing, double seconds) {
-    ProfileEntry& entry = entries[{name, routing}];
+  std::map<std::pair<std::string, std::string>, ProfileEntry> entries;
+  auto const add = [&](std::string const& name, std::string const& part, double seconds) {
+    ProfileEntry& entry = entries[{name, part}];
     entry.name = name;
-    entry.part = routing ? "routing" : "model";
+    entry.part = part;
     entry.seconds += seconds;
     entry.calls += 1;
     profile.seconds += seconds;
-    if (routing) profile.routing_seconds += seconds;
+    if (part == "routing") profile.routing_seconds += seconds;
+    if (part == "unknown") profile.unknown_seconds += seconds;
   };
+  auto const part_of = [](bool routing) { return routing ? "routing" : "model"; };
   if (device.is_cuda()) {
     std::unordered_map<uint64_t, bool> routing_of;  // by the operator's correlation number
     for (HostEvent const& host : hosts) routing_of[host.event->correlationId()] = host.routing;
     for (KinetoEvent const& event : result->events()) {
+      if (is_wait(event)) ++profile.host_waits;
       if (!is_kernel(event)) continue;
       auto const caller = routing_of.find(event.linkedCorrelationId());
-      add(event.name(), caller != routing_of.end() && caller->second, 1e-9 * static_cast<double>(event.durationNs()));
+      add(event.name(), caller == routing_of.end() ? "unknown" : part_of(caller->second), 1e-9 * static_cast<double>(event.durationNs()));
     }
+    profile.host_waits = std::max<int64_t>(0, profile.host_waits - 1);
   } else {
-    for (HostEvent const& host : hosts) add(readable(host.event->name()), host.routing, host.own_seconds);
+    for (HostEvent const& host : hosts) add(readable(host.event->name()), part_of(host.routing), host.own_seconds);
   }
   for (auto& [key, entry] : entries) profile.entries.push_back(std::move(entry));
   std::sort(profile.entries.begin(), profile.entries.end(), [](auto const& a, auto const& b) { return a.seconds > b.seconds; });

@@ -11,13 +11,15 @@ namespace isobath {
 
 struct ProfileEntry {
   std::string name;  // of a kernel (GPU) or an operator (CPU)
-  std::string part;  // "routing" (routing_scope.h, forward and backward) or "model"
+  std::string part;  // "routing" (routing_scope.h, forward and backward), "model" or "unknown"
   double seconds = 0;
   int64_t calls = 0;
 };
 
 struct Profile {
   double seconds = 0;                 // GPU: all kernels; CPU: all operators' own time
+  double unknown_seconds = 0;         // of these: kernels that no operator is known to have asked for
+  int64_t host_waits = 0;             // GPU: calls that made the host wait for the device, the one at the end left out
   double routing_seconds = 0;         // of these
   std::vector<ProfileEntry> entries;  // longest first
   double routing_share() const { return seconds > 0 ? routing_seconds / seconds : 0; }

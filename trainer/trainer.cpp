@@ -30,9 +30,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t most_step_times = 2000;  // of the median
-constexpr int64_t hopeless_streak = 10;    // skipped steps in a row that end a run
-constexpr double plain_line_seconds = 5;   // between progress lines when there is no terminal
+constexpr std::ptrdiff_t most_step_times = 2000;  // of the median
+constexpr int64_t hopeless_streak = 10;           // skipped steps in a row that end a run
+constexpr double plain_line_seconds = 5;          // between progress lines when there is no terminal
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -100,6 +100,8 @@ class Trainer {
   int64_t earlier_tokens_ = 0, checkpoints_ = 0;
   double checkpoint_seconds_ = 0;
   std::vector<double> step_times_;
+  int64_t unmeasured_steps_ = 0;
+  double unmeasured_seconds_ = 0;
   WindowReading last_reading_;
   Speed last_speed_;
 };
@@ -121,7 +123,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
                 static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_)),
       optimizers_(make_optimizers(model_, config.train)),
       window_(ledger_.routed_layers, device_),
-      step_settings_{micro_batch_sequences(config), config.depth.bce_weight, static_cast<uint64_t>(config.seed)} {
+      step_settings_{micro_batch_sequences(config, device_.is_cuda()), config.depth.bce_weight, static_cast<uint64_t>(config.seed)} {
   if (loader_.samples_per_epoch() == 0) {
     throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
                                     " tokens: not one window of model.context = " + std::to_string(config.model.context) +
@@ -250,13 +252,21 @@ void Trainer::one_step() {
   state_.window_steps += 1;
   bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
   // Steps that were only asked for take no time yet, and what comes next would wait for them.
-  if (due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every)) synchronize(device_);
+  bool const waits = due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every);
+  if (waits) synchronize(device_);
   double const seconds = seconds_since(start);
   state_.train_seconds += seconds;
   state_.window_seconds += seconds;
   state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
-  if (static_cast<int64_t>(step_times_.size()) >= most_step_times) step_times_.erase(step_times_.begin());
-  step_times_.push_back(seconds);
+  unmeasured_steps_ += 1;
+  unmeasured_seconds_ += seconds;
+  if (waits || device_.is_cpu()) {  // a GPU is asked for steps long before it does them: only from one wait to the next is time known
+    step_times_.insert(step_times_.end(), static_cast<size_t>(unmeasured_steps_),
+                       unmeasured_seconds_ / static_cast<double>(unmeasured_steps_));
+    if (std::ssize(step_times_) > most_step_times) step_times_.erase(step_times_.begin(), step_times_.end() - most_step_times);
+    unmeasured_steps_ = 0;
+    unmeasured_seconds_ = 0;
+  }
 
   if (due) log_window(learning_rate);
   if (terminal_is_live() && last_speed_.tokens_per_s > 0)
@@ -308,7 +318,7 @@ bool Trainer::validate(bool final) {
   EvalSettings settings;
   settings.routing = config_.eval.routing;
   settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
-  settings.micro_sequences = std::max<int64_t>(1, 4096 / config_.model.context);
+  settings.micro_sequences = evaluation_sequences(config_.model, device_.is_cuda());
   settings.isolate_documents = config_.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config_.seed);
   std::optional<Evaluation> const evaluation =
@@ -375,14 +385,14 @@ void complete_records(RunFolder const& run, TrainState const& state) {
 
 }  // namespace
 
-int64_t micro_batch_sequences(Config const& config) {
+int64_t micro_batch_sequences(Config const& config, bool gpu) {
   int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
   if (sequences < 1 || sequences * context != config.train.batch_tokens) {
     throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
                                       " is not a multiple of model.context = " + std::to_string(context));
   }
   if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
-  int64_t const fast = config.device.starts_with("cuda") ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
+  int64_t const fast = gpu ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
   int64_t chosen = 1;
   for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
     if (sequences % count == 0) chosen = count;
@@ -391,8 +401,8 @@ int64_t micro_batch_sequences(Config const& config) {
 }
 
 int train(Config const& config, std::string const& version) {
-  micro_batch_sequences(config);  // complains before anything is made
-  open_device(config.device);     // before the text is prepared for a device that is not there
+  bool const gpu = open_device(config.device).is_cuda();  // before the text is prepared for a device that is not there
+  micro_batch_sequences(config, gpu);                     // complains before anything is made
   set_threads(config.train.threads);
   RunFolder const run(config);
   std::optional<Found> const found = find_earlier_run(run, config);

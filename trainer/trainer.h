@@ -11,7 +11,7 @@ namespace isobath {
 int train(Config const& config, std::string const& version);
 
 // Sequences of one forward and backward: what the configuration says, or for `auto` the most that divide the batch and keep a
-// micro-batch within 4Ki tokens. A function of the configuration alone.
-int64_t micro_batch_sequences(Config const& config);
+// micro-batch within 4Ki tokens, on a GPU within 64Ki.
+int64_t micro_batch_sequences(Config const& config, bool gpu);
 
 }  // namespace isobath

@@ -117,8 +117,9 @@ struct Config {
   std::string name = "run";
   std::string run_dir = "runs";
   int64_t seed = 1;
-  std::string device = "cpu";      // auto | cpu | cuda | cuda:i
-  std::string precision = "fp32";  // fp32 | bf16
+  std::string device = "cpu";            // auto | cpu | cuda | cuda:i
+  std::string precision = "fp32";        // fp32 | bf16
+  std::string cuda_attention = "flash";  // flash | cudnn
   DataConfig data;
   TokenizerConfig tokenizer;
   ModelConfig model;

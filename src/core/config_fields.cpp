@@ -77,6 +77,8 @@ std::vector<ConfigField> make_fields() {
       R(KEY(precision), choice, identity,
         "Number format of activations and matrix products; weights, optimizer, norms, router scores and losses are always fp32.")
           .one_of({"fp32", "bf16"}),
+      R(KEY(cuda_attention), choice, free, "Attention kernel that trains bf16 on a GPU: FlashAttention or cuDNN's.")
+          .one_of({"flash", "cudnn"}),
 
       R(KEY(data.sources), text_list, identity,
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),

@@ -72,15 +72,23 @@ std::tuple<Tensor, Tensor> rms_norm(Tensor const& x_RD, Tensor const& weight_D, 
   return {y_RD, rstd_R};
 }
 
+// How backward passes divide their rows, each part with a sum of its own for dweight: a few blocks for every multiprocessor of a large GPU.
+struct Parts {
+  explicit Parts(int64_t rows, int64_t width) : count(std::min<int64_t>((rows + 7) / 8, 1024)) {
+    size_t const bytes = static_cast<size_t>(width) * sizeof(float);
+    scratch_bytes = bytes <= 40 << 10 ? bytes : 0;  // of the 48 KiB that every GPU grants without being asked
+  }
+  int64_t count;
+  size_t scratch_bytes;
+};
+
 std::tuple<Tensor, Tensor> rms_norm_backward(Tensor const& dy_RD, Tensor const& x_RD, Tensor const& weight_D, Tensor const& rstd_R) {
   c10::cuda::CUDAGuard const guard(x_RD.device());
   int64_t const R = x_RD.size(0), D = x_RD.size(1);
-  int64_t const parts = std::min<int64_t>((R + 7) / 8, 1024);  // a few blocks for every multiprocessor of a large GPU
-  size_t const scratch_bytes = static_cast<size_t>(D) * sizeof(float);
-  bool const scratch = scratch_bytes <= 40 << 10;  // of the 48 KiB that every GPU grants without being asked
-  Tensor dx_RD = at::empty_like(x_RD), dweight_PD = at::empty({parts, D}, weight_D.options());
+  Parts const parts(R, D);
+  Tensor dx_RD = at::empty_like(x_RD), dweight_PD = at::empty({parts.count, D}, weight_D.options());
   dispatch("rms_norm_backward", D, x_RD, {dy_RD, weight_D}, [&]<typename T, int N>() {
-    launch<128>(parts,
+    launch<128>(parts.count,
                 RmsNormBackward<T, N>{.dy = data<T>(dy_RD),
                                       .x = data<T>(x_RD),
                                       .weight = data<float>(weight_D),
@@ -88,12 +96,44 @@ std::tuple<Tensor, Tensor> rms_norm_backward(Tensor const& dy_RD, Tensor const& 
                                       .dx = data<T>(dx_RD),
                                       .dweight_parts = data<float>(dweight_PD),
                                       .rows = R,
-                                      .parts = parts,
+                                      .parts = parts.count,
                                       .width = static_cast<int>(D),
-                                      .scratch = scratch},
-                scratch ? scratch_bytes : 0);
+                                      .scratch = parts.scratch_bytes > 0},
+                parts.scratch_bytes);
   });
   return {dx_RD, dweight_PD.sum(0)};
+}
+
+Tensor row_dot(Tensor const& x_ND, Tensor const& weight_D) {
+  c10::cuda::CUDAGuard const guard(x_ND.device());
+  int64_t const R = x_ND.size(0), D = x_ND.size(1);
+  Tensor y_N = at::empty({R}, weight_D.options());
+  dispatch("row_dot", D, x_ND, {weight_D}, [&]<typename T, int N>() {
+    launch<warp>(
+        R, RowDot<T, N>{.x = data<T>(x_ND), .weight = data<float>(weight_D), .y = data<float>(y_N), .width = static_cast<int>(D)});
+  });
+  return y_N;
+}
+
+std::tuple<Tensor, Tensor> row_dot_backward(Tensor const& dy_N, Tensor const& x_ND, Tensor const& weight_D) {
+  c10::cuda::CUDAGuard const guard(x_ND.device());
+  int64_t const R = x_ND.size(0), D = x_ND.size(1);
+  Parts const parts(R, D);
+  Tensor dx_ND = at::empty_like(x_ND), dweight_PD = at::empty({parts.count, D}, weight_D.options());
+  dispatch("row_dot_backward", D, x_ND, {weight_D}, [&]<typename T, int N>() {
+    launch<128>(parts.count,
+                RowDotBackward<T, N>{.dy = data<float>(dy_N),
+                                     .x = data<T>(x_ND),
+                                     .weight = data<float>(weight_D),
+                                     .dx = data<T>(dx_ND),
+                                     .dweight_parts = data<float>(dweight_PD),
+                                     .rows = R,
+                                     .parts = parts.count,
+                                     .width = static_cast<int>(D),
+                                     .scratch = parts.scratch_bytes > 0},
+                parts.scratch_bytes);
+  });
+  return {dx_ND, dweight_PD.sum(0)};
 }
 
 Tensor swiglu(Tensor const& gate_up_RX) {
@@ -246,6 +286,8 @@ extern Backend const backend;  // plugin.cpp hands it out
 Backend const backend{.name = "cuda",
                       .rms_norm = rms_norm,
                       .rms_norm_backward = rms_norm_backward,
+                      .row_dot = row_dot,
+                      .row_dot_backward = row_dot_backward,
                       .swiglu = swiglu,
                       .swiglu_backward = swiglu_backward,
                       .gelu = gelu,

@@ -22,7 +22,7 @@ struct CudaPlugin {
 };
 
 // Raised with every change of this file or of backend.h: a plug-in of another build is refused.
-constexpr int cuda_plugin_version = 1;
+constexpr int cuda_plugin_version = 2;
 constexpr char const* cuda_plugin_file = "libisobath_cuda.so";
 constexpr char const* cuda_plugin_symbol = "isobath_cuda_plugin";  // CudaPlugin const* (), extern "C"
 

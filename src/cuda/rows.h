@@ -135,6 +135,60 @@ struct RmsNormBackward {
 };
 
 template <typename T, int N>
+struct RowDot {
+  T const* x;
+  float const* weight;
+  float* y;
+  int width;
+
+  template <typename Group>
+  ISOBATH_DEVICE void operator()(Group const& group, int64_t row) const {
+    float const total = sum(group, width / N, [&](int i) {
+      auto const v = read<N>(x + row * width, i), w = read<N>(weight, i);
+      float part = 0;
+      for (int j = 0; j < N; ++j) part += v.at[j] * w.at[j];
+      return part;
+    });
+    if (group.rank() == 0) y[row] = total;
+  }
+};
+
+// In parts, as RmsNormBackward.
+template <typename T, int N>
+struct RowDotBackward {
+  float const* dy;
+  T const* x;
+  float const* weight;
+  T* dx;
+  float* dweight_parts;
+  int64_t rows, parts;
+  int width;
+  bool scratch;
+
+  template <typename Group>
+  ISOBATH_DEVICE void operator()(Group const& group, int64_t part) const {
+    int const packs = width / N;
+    float* const share = dweight_parts + part * width;
+    float* const dweight = scratch ? static_cast<float*>(group.scratch()) : share;
+    each(group, packs, [&](int i) { write<N>(dweight, i, {}); });
+    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+      float const grad = dy[row];
+      each(group, packs, [&](int i) {
+        auto const v = read<N>(x + row * width, i);
+        auto d = read<N>(weight, i), total = read<N>(dweight, i);
+        for (int j = 0; j < N; ++j) {
+          d.at[j] *= grad;
+          total.at[j] += grad * v.at[j];
+        }
+        write<N>(dx + row * width, i, d);
+        write<N>(dweight, i, total);
+      });
+    }
+    each(group, packs, [&](int i) { write<N>(share, i, read<N>(dweight, i)); });
+  }
+};
+
+template <typename T, int N>
 struct SwiGlu {
   T const* gate_up;
   T* y;

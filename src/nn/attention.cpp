@@ -1,6 +1,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
+#include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -58,12 +60,15 @@ struct CausalAttention : Function<CausalAttention> {
   }
 };
 
+CudaAttention cuda_attention = CudaAttention::flash;
+
 bool has_kernel(Tensor const& q_RHE) {
   return &backend_for(q_RHE) == &cpu_backend() && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
 }
 
 // The same, and with documents kept apart where segments_BK is defined, by LibTorch's operators. On CUDA the kernel is named, so that none
-// is chosen behind our back: FlashAttention for bfloat16, the plain formula for the other types.
+// is chosen behind our back: for bfloat16 the one of cuda_attention, for other types the plain formula; device.cpp takes cuDNN out of the
+// choice that the operator with a mask makes.
 Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK) {
   int64_t const heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
   auto const by_head = [&](Tensor const& x_RXE) { return x_RXE.view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
@@ -76,7 +81,11 @@ Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const
   } else if (q_RHE.is_cpu()) {
     out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
   } else if (q_RHE.is_cuda() && q_RHE.scalar_type() == at::kBFloat16) {
-    out_BHKE = std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
+    // cuDNN makes a plan for every shape: not for the ever new ones of ragged evaluation.
+    bool const cudnn = cuda_attention == CudaAttention::cudnn && at::GradMode::is_enabled();
+    out_BHKE = cudnn ? std::get<0>(at::_scaled_dot_product_cudnn_attention(q_BHKE, k_BHKE, v_BHKE, {}, /*compute_log_sumexp=*/true, 0.0,
+                                                                           /*is_causal=*/true))
+                     : std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
   } else {
     out_BHKE = std::get<0>(at::_scaled_dot_product_attention_math(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true));
   }
@@ -85,8 +94,10 @@ Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const
 
 }  // namespace
 
+void set_cuda_attention(CudaAttention kernel) { cuda_attention = kernel; }
+
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
-  RECORD_USER_SCOPE("ops::attend");
+  RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, K = rows.longest;
   // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
   auto const to_cells = [&](Tensor const& x_R) {

@@ -1,5 +1,8 @@
 #include "nn/backend.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "cuda/plugin.h"
 
 namespace isobath {
@@ -17,7 +20,9 @@ CudaPlugin const* cuda_plugin() { return loaded_plugin; }
 Backend const& backend_for(at::Tensor const& x) {
   bool const is_float = x.scalar_type() == at::kFloat;
   if (is_float && x.is_cpu()) return cpu_backend();
-  bool const has_kernels = loaded_plugin && x.is_cuda() && (is_float || x.scalar_type() == at::kBFloat16);
+  static char const* const wish = std::getenv("ISOBATH_CUDA_KERNELS");
+  static bool const off = wish && std::string_view(wish) == "off";
+  bool const has_kernels = loaded_plugin && !off && x.is_cuda() && (is_float || x.scalar_type() == at::kBFloat16);
   return has_kernels ? *loaded_plugin->backend : aten_backend();
 }
 

@@ -20,6 +20,11 @@ struct Backend {
   std::tuple<at::Tensor, at::Tensor> (*rms_norm_backward)(at::Tensor const& dy_RD, at::Tensor const& x_RD, at::Tensor const& weight_D,
                                                           at::Tensor const& rstd_R);
 
+  // x_ND weight_D in the wide type.
+  at::Tensor (*row_dot)(at::Tensor const& x_ND, at::Tensor const& weight_D);
+  // dx_ND, dweight_D.
+  std::tuple<at::Tensor, at::Tensor> (*row_dot_backward)(at::Tensor const& dy_N, at::Tensor const& x_ND, at::Tensor const& weight_D);
+
   // y_RF = silu(gate_RF) * up_RF of gate_up_RX = [gate_RF | up_RF].
   at::Tensor (*swiglu)(at::Tensor const& gate_up_RX);
   at::Tensor (*swiglu_backward)(at::Tensor const& dy_RF, at::Tensor const& gate_up_RX);  // dgate_up_RX
@@ -60,7 +65,8 @@ struct CudaPlugin;
 void set_cuda_plugin(CudaPlugin const* plugin);
 CudaPlugin const* cuda_plugin();
 
-// The fastest for tensors like x.
+// The fastest for tensors like x. ISOBATH_CUDA_KERNELS=off in the environment leaves the plug-in's kernels out, should one of them be
+// wrong.
 Backend const& backend_for(at::Tensor const& x);
 
 }  // namespace isobath

@@ -30,6 +30,12 @@ std::tuple<Tensor, Tensor> aten_rms_norm_backward(Tensor const& dy_RD, Tensor co
   return {dx.to(x_RD.scalar_type()), (dy * normed).sum(0)};
 }
 
+Tensor aten_row_dot(Tensor const& x_ND, Tensor const& weight_D) { return widen(x_ND).mv(weight_D); }
+
+std::tuple<Tensor, Tensor> aten_row_dot_backward(Tensor const& dy_N, Tensor const& x_ND, Tensor const& weight_D) {
+  return {dy_N.ger(weight_D).to(x_ND.scalar_type()), widen(x_ND).t().mv(dy_N)};
+}
+
 Tensor aten_swiglu(Tensor const& gate_up_RX) {
   auto const halves = widen(gate_up_RX).chunk(2, 1);
   return (halves[0] * halves[0].sigmoid() * halves[1]).to(gate_up_RX.scalar_type());
@@ -104,6 +110,8 @@ Backend const& aten_backend() {
   static Backend const backend{"aten",
                                aten_rms_norm,
                                aten_rms_norm_backward,
+                               aten_row_dot,
+                               aten_row_dot_backward,
                                aten_swiglu,
                                aten_swiglu_backward,
                                aten_gelu,

@@ -48,6 +48,12 @@ std::tuple<Tensor, Tensor> cpu_rms_norm_backward(Tensor const& dy_RD, Tensor con
   return {dx_RD, dweight_parts.sum(0)};
 }
 
+Tensor cpu_row_dot(Tensor const& x_ND, Tensor const& weight_D) { return x_ND.mv(weight_D); }
+
+std::tuple<Tensor, Tensor> cpu_row_dot_backward(Tensor const& dy_N, Tensor const& x_ND, Tensor const& weight_D) {
+  return {dy_N.ger(weight_D), x_ND.t().mv(dy_N)};
+}
+
 Tensor cpu_swiglu(Tensor const& gate_up_RX) {
   int64_t const rows = gate_up_RX.size(0), hidden = gate_up_RX.size(1) / 2;
   Tensor y_RF = at::empty({rows, hidden}, gate_up_RX.options());
@@ -162,6 +168,8 @@ Backend const& cpu_backend() {
   static Backend const backend{"cpu",
                                cpu_rms_norm,
                                cpu_rms_norm_backward,
+                               cpu_row_dot,
+                               cpu_row_dot_backward,
                                cpu_swiglu,
                                cpu_swiglu_backward,
                                cpu_gelu,

@@ -4,6 +4,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
+#include <link.h>
 
 #include <filesystem>
 #include <utility>
@@ -34,11 +35,12 @@ struct CudaSearch {
   int gpus = 0;
 };
 
-// The folder of the library that holds LibTorch's core, beside which its CUDA backend lies.
+// The folder of LibTorch's core library, beside which its CUDA backend lies.
 fs::path torch_library_folder() {
-  Dl_info info = {};
-  if (dladdr(reinterpret_cast<void*>(&at::globalContext), &info) == 0 || info.dli_fname == nullptr) return {};
-  return fs::path(info.dli_fname).parent_path();
+  link_map* found = nullptr;
+  void* const core = dlopen("libtorch_cpu.so", RTLD_NOW | RTLD_NOLOAD);
+  if (core == nullptr || dlinfo(core, RTLD_DI_LINKMAP, &found) != 0 || found == nullptr) return {};
+  return fs::path(found->l_name).parent_path();
 }
 
 void look_for_driver(CudaSearch& search) {
@@ -83,6 +85,8 @@ std::string load_cuda() {
   if (entry == nullptr || entry()->version != cuda_plugin_version)
     return "Isobath's CUDA plug-in " + plugin_path().string() + " belongs to another build of Isobath";
   set_cuda_plugin(entry());
+  at::globalContext().setAllowTF32CuBLAS(false);  // whatever the environment says
+  at::globalContext().setSDPUseCuDNN(false);      // see attention.cpp
   return "";
 }
 
@@ -121,8 +125,8 @@ std::string device_name(at::Device device) {
 double vendor_bfloat16_flops(std::string const& gpu_name) {
   // Data sheets of NVIDIA, without sparsity. The first that fits counts.
   static constexpr std::pair<char const*, double> known[] = {
-      {"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989.4e12}, {"H200", 989.4e12},
-      {"B200", 2250e12},     {"A100", 312e12},     {"L40S", 362e12},   {"RTX 4090", 165.2e12},
+      {"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989.4e12}, {"H200 NVL", 835e12}, {"H200", 989.4e12},
+      {"GB200", 2500e12},    {"B200", 2250e12},    {"A100", 312e12},   {"L40S", 362e12},     {"RTX 4090", 165.2e12},
   };
   for (auto const& [part, flops] : known)
     if (gpu_name.find(part) != std::string::npos) return flops;

@@ -51,10 +51,16 @@ at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN) {
   return out_MN;
 }
 
+at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN, at::ScalarType type) {
+  bool const wide = type != a_MK.scalar_type();
+  if (wide && a_MK.is_cuda() && type == at::kFloat) return at::mm(a_MK, b_KN, type);  // its sums are never rounded to the narrow type
+  return wide ? gemm(a_MK, b_KN).to(type) : gemm(a_MK, b_KN);
+}
+
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate) {
   at::Tensor out = out_MN;
   if (out.scalar_type() != a_MK.scalar_type()) {
-    at::Tensor const product_MN = gemm(a_MK, b_KN);
+    at::Tensor const product_MN = gemm(a_MK, b_KN, out.scalar_type());
     accumulate ? out.add_(product_MN) : out.copy_(product_MN);
   } else if (takes_onednn(a_MK)) {
     at::native::mkldnn_matmul(a_MK, b_KN, out, accumulate ? 1.0f : 0.0f, 1.0f);

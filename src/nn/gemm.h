@@ -7,8 +7,9 @@
 
 namespace isobath {
 
-// a_MK b_KN, either of them possibly a transposed view. Without autograd.
+// a_MK b_KN, either of them possibly a transposed view. Without autograd. The result has the operands' type, or a wider one.
 at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN);
+at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN, at::ScalarType type);
 // out_MN = a_MK b_KN, or out_MN += a_MK b_KN. out_MN has rows of its own or is a range of rows of a larger tensor; its type may be wider
 // than the operands'.
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate = false);

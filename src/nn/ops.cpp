@@ -64,18 +64,17 @@ struct Linear : Function<Linear> {
   }
 };
 
-// The weighted sum of a row, x_ND weight_D, in the wide type; keeps x itself for the backward pass, not a wide copy.
 struct RowDot : Function<RowDot> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& weight) {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& weight_in) {
+    Tensor const x = x_in.contiguous(), weight = weight_in.contiguous();
     ctx->save_for_backward({x, weight});
-    return x.to(weight.scalar_type()).mv(weight);
+    return backend_for(x).row_dot(x, weight);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    Tensor const &x = saved[0], &weight = saved[1], &dy = grads[0];
-    return {ctx->needs_input_grad(0) ? dy.ger(weight).to(x.scalar_type()) : Tensor(),
-            ctx->needs_input_grad(1) ? x.to(weight.scalar_type()).t().mv(dy) : Tensor()};
+    auto const [dx, dweight] = backend_for(saved[0]).row_dot_backward(grads[0].contiguous(), saved[0], saved[1]);
+    return {dx, dweight};
   }
 };
 
@@ -138,10 +137,11 @@ struct ScatterAddRows : Function<ScatterAddRows> {
   }
 };
 
-// Rows whose logits exist at one time. On the CPU about 4 MiB of floats, which the last-level cache can hold; elsewhere 64 Mi logits,
-// enough to fill a large GPU and small beside its memory.
+// Rows whose logits exist at one time. On the CPU about 4 MiB of floats, which the last-level cache can hold; elsewhere 512 MiB of
+// bfloat16, for every chunk adds to the whole gradient of the weight.
 int64_t chunk_rows(Tensor const& x, int64_t vocab) {
-  return std::max<int64_t>(64, (x.is_cpu() ? int64_t{1} << 20 : int64_t{1} << 26) / vocab);
+  if (x.is_cpu()) return std::max<int64_t>(64, (int64_t{1} << 20) / vocab);
+  return std::max<int64_t>(1, (int64_t{1} << 28) / vocab / 256) * 256;
 }
 
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
@@ -169,27 +169,27 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 }  // namespace
 
 Tensor rms_norm(Tensor const& x_RD, Tensor const& weight_D, double eps) {
-  RECORD_USER_SCOPE("ops::rms_norm");
+  RECORD_FUNCTION("ops::rms_norm", c10::ArrayRef<c10::IValue const>());
   return RmsNorm::apply(x_RD, weight_D, eps);
 }
 
 Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) {
-  RECORD_USER_SCOPE("ops::linear");
+  RECORD_FUNCTION("ops::linear", c10::ArrayRef<c10::IValue const>());
   return Linear::apply(x_RI, weight_OI);
 }
 
 Tensor row_dot(Tensor const& x_ND, Tensor const& weight_D) {
-  RECORD_USER_SCOPE("ops::row_dot");
+  RECORD_FUNCTION("ops::row_dot", c10::ArrayRef<c10::IValue const>());
   return RowDot::apply(x_ND, weight_D);
 }
 
 Tensor swiglu(Tensor const& gate_up_RX) {
-  RECORD_USER_SCOPE("ops::swiglu");
+  RECORD_FUNCTION("ops::swiglu", c10::ArrayRef<c10::IValue const>());
   return SwiGlu::apply(gate_up_RX);
 }
 
 Tensor gelu(Tensor const& x_RF) {
-  RECORD_USER_SCOPE("ops::gelu");
+  RECORD_FUNCTION("ops::gelu", c10::ArrayRef<c10::IValue const>());
   return Gelu::apply(x_RF);
 }
 
@@ -209,7 +209,7 @@ Tensor rotary(Tensor const& x_RHE, Tensor const& positions_R, Tensor const& cos_
 
 std::tuple<Tensor, Tensor, Tensor> split_rotary(Tensor const& qkv_RX, int64_t heads, int64_t kv_heads, int64_t head_dim,
                                                 Tensor const& positions_R, Tensor const& cos_TE, Tensor const& sin_TE) {
-  RECORD_USER_SCOPE("ops::split_rotary");
+  RECORD_FUNCTION("ops::split_rotary", c10::ArrayRef<c10::IValue const>());
   auto const parts = SplitRotary::apply(qkv_RX, heads, kv_heads, head_dim, positions_R, cos_TE, sin_TE);
   return {parts[0], parts[1], parts[2]};
 }
@@ -242,7 +242,7 @@ Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& optio
 }
 
 Tensor top_k(Tensor const& scores_BT, int64_t K) {
-  RECORD_USER_SCOPE("ops::top_k");
+  RECORD_FUNCTION("ops::top_k", c10::ArrayRef<c10::IValue const>());
   Tensor const scores = scores_BT.detach().contiguous();
   return backend_for(scores).top_k(scores, K);
 }
@@ -250,12 +250,12 @@ Tensor top_k(Tensor const& scores_BT, int64_t K) {
 Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) { return x_ND.index_select(0, index_R); }
 
 Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const& delta_RD, Tensor const& weight_R) {
-  RECORD_USER_SCOPE("ops::scatter_add_rows");
+  RECORD_FUNCTION("ops::scatter_add_rows", c10::ArrayRef<c10::IValue const>());
   return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
 }
 
 Tensor linear_cross_entropy(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {
-  RECORD_USER_SCOPE("ops::linear_cross_entropy");
+  RECORD_FUNCTION("ops::linear_cross_entropy", c10::ArrayRef<c10::IValue const>());
   bool const differentiable = at::GradMode::is_enabled() && (x_ND.requires_grad() || weight_VD.requires_grad());
   return differentiable ? LinearCrossEntropy::apply(x_ND, weight_VD, targets_N) : token_losses(x_ND, weight_VD, targets_N).sum();
 }

@@ -42,6 +42,10 @@ at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Te
 // segment, where segments are given). Returns [R, H * E]. Rows being sorted, causal among them is the position mask.
 at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
 
+// Which kernel trains bfloat16 on CUDA (key `cuda_attention`); evaluation takes FlashAttention.
+enum class CudaAttention { flash, cudnn };
+void set_cuda_attention(CudaAttention kernel);
+
 // Standard normal numbers: number i is core/random's random_normal(key, i), on every device up to rounding.
 at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);
 

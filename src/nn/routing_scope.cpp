@@ -15,7 +15,7 @@ std::vector<std::pair<int64_t, int64_t>>& covered_ranges() {
 }  // namespace
 
 struct RoutingScope::State {
-  State() : record(at::RecordScope::USER_SCOPE), first(static_cast<int64_t>(at::sequence_number::peek())) { record.before(name); }
+  State() : record(at::RecordScope::FUNCTION), first(static_cast<int64_t>(at::sequence_number::peek())) { record.before(name); }
   ~State() { covered_ranges().emplace_back(first, static_cast<int64_t>(at::sequence_number::peek())); }
 
   at::RecordFunction record;

@@ -34,7 +34,7 @@ with Workspace() as space:
     check("kernels: done before" in said, said)
     with open(output) as file:
         result = json.load(file)
-    check(result["parts"]["kernels"]["pass"] and len(result["parts"]["kernels"]["arms"]["bf16"]) == 13, result["parts"]["kernels"])
+    check(result["parts"]["kernels"]["pass"] and len(result["parts"]["kernels"]["arms"]["bf16"]) == 17, result["parts"]["kernels"])
     arms = {arm["name"]: arm for arm in result["parts"]["profile-124m"]["arms"]}
     check(0 < arms["mod"]["profile"]["routing_share"] < 1 and arms["dense"]["profile"]["routing_share"] == 0, arms)
     check(arms["dense"]["mfu"] > 0 and arms["mod"]["ideal_speedup"] > 1, arms)

@@ -1,7 +1,8 @@
 #pragma once
 // A device that is none: its tensors lie in host memory and its operators run on the CPU, but it insists on what a GPU insists on. Every
-// operator must get its tensors from this device (scalars excepted), and every value that the host reads is counted. What runs here with no
-// complaint holds no operator with tensors in the wrong place and no hidden synchronisation; numbers equal the CPU's.
+// operator must get its tensors from this device (numbers excepted), and every value that the host reads is counted. What runs here with no
+// complaint asks for nothing that would make a GPU wait; what LibTorch's CUDA operators do inside is beyond it. Copies that were asked for
+// without waiting are done late.
 
 #include <ATen/core/Tensor.h>
 

@@ -161,6 +161,28 @@ TEST_CASE("rms_norm on a GPU's threads", "[cuda]") {
   });
 }
 
+TEST_CASE("row_dot on a GPU's threads", "[cuda]") {
+  int const threads = any_threads(), D = GENERATE(1, 7, 64, 520);
+  int64_t const R = GENERATE(1, 11);
+  every_kind(D, [&]<typename T, int N>() {
+    Tensor const x = numbers<T>({R, D}, 3, 0), weight = numbers<float>({D}, 1, 1), dy = numbers<float>({R}, 1, 2);
+    Tensor const x_exact = exact(x), weight_exact = exact(weight), y_exact = x_exact.mv(weight_exact);
+    y_exact.backward(dy.to(at::kDouble));
+    Tensor const y = blank<float>({R});
+    run(threads, R, cuda::RowDot<T, N>{data<T>(x), data(weight), data(y), D});
+    CHECK(close(y, y_exact, 1e-4));
+    for (int64_t parts : {int64_t{1}, (R + 2) / 3, R})
+      for (bool scratch : {false, true}) {
+        Tensor const dx = blank<T>({R, D}), dweight = blank<float>({parts, D});
+        run(threads, parts,
+            cuda::RowDotBackward<T, N>{data(dy), data<T>(x), data(weight), data<T>(dx), data(dweight), R, parts, D, scratch},
+            scratch ? static_cast<size_t>(D) * sizeof(float) : 0);
+        CHECK(close(dx, x_exact.grad()));
+        CHECK(close(dweight.sum(0), weight_exact.grad()));
+      }
+  });
+}
+
 TEST_CASE("swiglu on a GPU's threads", "[cuda]") {
   int const threads = any_threads(), F = GENERATE(1, 5, 48, 264);
   int64_t const R = GENERATE(1, 6);

@@ -218,7 +218,7 @@ TEST_CASE("the kernels' check finds them right", "[device]") {
   for (char const* precision : {"fp32", "bf16"}) {
     config.precision = precision;
     std::vector<OpResult> const results = bench_ops(config, 300, 1);
-    CHECK(results.size() == 12);
+    CHECK(results.size() == 16);
     for (OpResult const& result : results) {
       INFO(precision << " " << result.name << " " << result.difference);
       CHECK(result.ok());

@@ -248,16 +248,17 @@ TEST_CASE("a dense model has one loss under both names") {
   CHECK_FALSE(evaluate(run.model, *text.stream, *text.tokenizer, settings)->topk);
 }
 
-TEST_CASE("micro-batches are chosen from the configuration alone") {
+TEST_CASE("micro-batches are chosen from the configuration and the kind of device") {
   Config config;
-  auto const tokens = [&](int64_t batch, int64_t context, int64_t asked) {
+  auto const tokens = [&](int64_t batch, int64_t context, int64_t asked, bool gpu = false) {
     config.train.batch_tokens = batch;
     config.model.context = context;
     config.train.micro_batch_tokens = asked;
-    return micro_batch_sequences(config) * context;
+    return micro_batch_sequences(config, gpu) * context;
   };
   CHECK(tokens(1024, 128, 0) == 1024);
   CHECK(tokens(65536, 512, 0) == 4096);
+  CHECK(tokens(131072, 512, 0, /*gpu=*/true) == 65536);
   CHECK(tokens(3 * 2048, 512, 0) == 3072);  // divides the batch
   CHECK(tokens(65536, 8192, 0) == 8192);    // one sequence at least
   CHECK(tokens(65536, 512, 1024) == 1024);

@@ -81,7 +81,11 @@ nlohmann::ordered_json to_json(Profile const& profile) {
   auto kernels = nlohmann::ordered_json::array();
   for (ProfileEntry const& entry : profile.entries)
     kernels.push_back({{"name", entry.name}, {"scope", entry.part}, {"seconds", entry.seconds}, {"calls", entry.calls}});
-  return {{"seconds", profile.seconds}, {"routing_share", profile.routing_share()}, {"kernels", kernels}};
+  return {{"seconds", profile.seconds},
+          {"routing_share", profile.routing_share()},
+          {"unknown_share", profile.seconds > 0 ? profile.unknown_seconds / profile.seconds : 0},
+          {"host_waits", profile.host_waits},
+          {"kernels", kernels}};
 }
 
 nlohmann::ordered_json to_json(Bench const& bench, std::string const& precision) {

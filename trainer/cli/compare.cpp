@@ -59,7 +59,7 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
 
 void compare(Target const& target, double minutes) {
   LoadedConfig const base = load_config(target.path, target.overrides);
-  open_device(base.config.device);  // every run would fail, after the text was prepared for them
+  bool const gpu = open_device(base.config.device).is_cuda();  // every run would fail, after the text was prepared for them
   Texts texts;
   auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
   std::vector<ExperimentRun> const runs = resolve_runs(base, vocab_size);
@@ -74,7 +74,7 @@ void compare(Target const& target, double minutes) {
   for (ExperimentRun const& run : runs)
     if (!plans.contains(run.arm))
       plans.emplace(run.arm, plan_arm(run.arm, run.config, vocab_size(run.config), measured_data(texts.of(run.config)),
-                                      micro_batch_sequences(run.config) * run.config.model.context));
+                                      micro_batch_sequences(run.config, gpu) * run.config.model.context));
   log_plans(runs, plans);
 
   ExperimentSettings settings;

@@ -61,7 +61,7 @@ void run_eval(Target const& target) {
   EvalSettings settings;
   settings.routing = config.eval.routing;
   settings.tokens = config.eval.final_tokens;
-  settings.micro_sequences = std::max<int64_t>(1, 4096 / config.model.context);
+  settings.micro_sequences = evaluation_sequences(config.model, model->device().is_cuda());
   settings.isolate_documents = config.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config.seed);
   auto const evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });

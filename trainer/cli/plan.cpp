@@ -33,7 +33,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
   for (auto const& [name, config] : arms_of(loaded, vocab_size)) {
     bool const own_text = !same_text(config, loaded.config);
     plans.push_back(plan_arm(name, config, vocab_size(config), own_text ? size_of(config) : size,
-                             micro_batch_sequences(config) * config.model.context));
+                             micro_batch_sequences(config, config.device.starts_with("cuda")) * config.model.context));
   }
   if (as_json)
     std::cout << plan_json(plans, size).dump(2) << "\n";
