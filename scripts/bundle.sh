@@ -3,9 +3,16 @@
 # small shared libraries that are neither LibTorch's nor CUDA's, configs, scripts and docs. The other machine needs x86-64 Linux with glibc 2.34
 # or newer and a torch 2.11 wheel.
 #
-#   scripts/bundle.sh [FILE]      default: isobath-VERSION-x86_64.tar.gz in the current folder
+#   scripts/bundle.sh [--no-cuda] [FILE]      default: isobath-VERSION-x86_64.tar.gz in the current folder
+#
+# --no-cuda: a bundle without the plug-in is wanted; else it is an error that none was built.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
+cuda=yes
+if [[ ${1:-} == --no-cuda ]]; then
+  cuda=no
+  shift
+fi
 case ${1:-} in
   -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
   -*) echo "bundle.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
@@ -15,10 +22,16 @@ version=$(sed -n 's/^project(isobath VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLis
 archive=$(realpath -m "${1:-isobath-$version-x86_64.tar.gz}")
 
 "$root/scripts/build.sh"
+if [[ $cuda == yes && ! -e $root/build/libisobath_cuda.so ]]; then
+  echo "bundle.sh: the CUDA plug-in was not built ('cmake --preset release' says why); --no-cuda packs without it" >&2
+  exit 1
+fi
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 bundle=$stage/isobath
 cmake --install "$root/build" --prefix "$bundle" --strip >/dev/null
+mkdir -p "$bundle/lib"
+[[ $cuda == yes ]] || rm -f "$bundle/lib/libisobath_cuda.so"
 
 # Libraries that the program asks for and another machine may not have, by what the loader finds for it here.
 provided='^(linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|util|stdc\+\+|gcc_s|gomp|torch.*|c10.*|cu[a-z]+|nv[a-zA-Z]+)\.so)'
@@ -35,6 +48,4 @@ cp "$root/scripts/bundle_launcher.sh" "$bundle/isobath"
 git -C "$root" describe --always --dirty >"$bundle/COMMIT" 2>/dev/null || echo unknown >"$bundle/COMMIT"
 
 tar -C "$stage" --owner=0 --group=0 -cf - isobath | gzip -9 >"$archive"
-plugin=with
-[[ -e $bundle/lib/libisobath_cuda.so ]] || plugin=without
-echo "$archive: $(du -h --apparent-size "$archive" | cut -f1), $plugin the CUDA plug-in"
+echo "$archive: $(du -h --apparent-size "$archive" | cut -f1), CUDA plug-in: $cuda"

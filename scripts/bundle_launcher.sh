@@ -26,7 +26,7 @@ if [[ -n $found && $found != "$wanted".* ]]; then
   exit 2
 fi
 
-export LD_LIBRARY_PATH="$here/lib:$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export ISOBATH_TORCH=$torch
 export ISOBATH_TORCH_INCLUDE_DIR=${ISOBATH_TORCH_INCLUDE_DIR:-$torch/include}
 exec "$here/bin/isobath" "$@"

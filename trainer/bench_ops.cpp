@@ -146,7 +146,8 @@ Tensors to_type(Tensors const& tensors, at::ScalarType type) {
   return converted;
 }
 
-// NaN when either holds one.
+}  // namespace
+
 double largest_difference(Tensors const& a, Tensors const& b) {
   double largest = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -158,8 +159,6 @@ double largest_difference(Tensors const& a, Tensors const& b) {
   }
   return largest;
 }
-
-}  // namespace
 
 std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats) {
   at::NoGradGuard const no_grad;

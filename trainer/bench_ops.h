@@ -1,6 +1,8 @@
 #pragma once
 // The row kernels of a device (backend.h), one by one: are they right, and how fast.
 
+#include <ATen/core/Tensor.h>
+
 #include <string>
 #include <vector>
 
@@ -17,6 +19,9 @@ struct OpResult {
   double seconds = 0, aten_seconds = 0;  // medians of a call
   bool ok() const { return difference <= allowed; }
 };
+
+// The largest difference of two lists of tensors as a share of the second's largest value; NaN when either holds one.
+double largest_difference(std::vector<at::Tensor> const& a, std::vector<at::Tensor> const& b);
 
 // Attention and every function of the table that `config` computes with (device, precision), on random tensors of its model's shapes and
 // one micro-batch of rows.

@@ -4,12 +4,14 @@ Parts, the most important first; each is skipped, with the reason in the JSON, w
 
   environment    the machine, the program, PyTorch
   kernels        every row kernel of the device, in both precisions, against LibTorch's operators in double
-  correctness    four tiny models in fp32, on the CPU and on the GPU: losses step by step, and of validation under both routings
+  correctness    six tiny models in fp32, on the CPU and on the GPU: losses step by step, and of validation under both routings
   resume         a run that is stopped by SIGTERM and goes on, against an uninterrupted one, and against that one's own repeat
   bf16           a 19M model in bf16 against fp32
   speed-124m     configs/gpu-124m.yaml and the same model in eager and compiled PyTorch, interleaved
   profile-124m   its arms alone: MFU, peak memory, kernels of one step, the share of routing
   profile-350m   the same of configs/gpu-350m.yaml
+  cudnn-124m     the arms with cuDNN's attention instead of FlashAttention
+  cudnn-350m
   speed-350m
   checkpoint     seconds that saving costs a run of 124M parameters
 
@@ -34,7 +36,10 @@ ARMS = {
     "dense": "depth.kind=dense",
     "mod, linear router, raw gate, predictor": f"{ROUTED} depth.router=linear depth.gate=raw depth.causal=predictor",
     "mod, linear router, sigmoid gate, bce": f"{ROUTED} depth.router=linear depth.gate=sigmoid depth.causal=bce",
+    "mod, linear router, tanh gate, threshold": f"{ROUTED} depth.router=linear depth.gate=tanh depth.causal=none",
     "mod, random router": f"{ROUTED} depth.router=random depth.gate=none depth.causal=none",
+    "dense, everything else": "depth.kind=dense model.kv_heads=2 model.qk_norm=true model.mlp=gelu model.tie_embeddings=false "
+                              "data.isolate_documents=true",
 }
 
 # Thresholds on relative differences of losses. Rounding grows with every step, and a token whose score lies near the K-th can change
@@ -134,10 +139,11 @@ class Check:
                 keys[key] = value.strip()
         return keys
 
-    def bench(self, size, *options, micro_batch_share=1, peers=()):
+    def bench(self, size, *options, micro_batch_share=1, peers=(), keys=(), limit_s=None):
         """`bench train` of a size's configuration. Halves the micro-batch when the memory does not suffice."""
+        end = time.monotonic() + min(self.time_left(), limit_s or self.time_left())
         config = CONFIGS / f"gpu-{size}.yaml"
-        overrides = [f"device={self.device}", f"precision={'bf16' if self.device != 'cpu' else 'fp32'}", *(TINY_BENCH if self.tiny else [])]
+        overrides = [f"device={self.device}", f"precision={'bf16' if self.device != 'cpu' else 'fp32'}", *(TINY_BENCH if self.tiny else []), *keys]
         context = count(self.settings(config, overrides)["model.context"])
         micro = max(context, count(self.settings(config, overrides)["train.micro_batch_tokens"]) // micro_batch_share)
         while True:
@@ -146,10 +152,10 @@ class Check:
             for name in peers:
                 words += ["--peer", f"{name}={self.peer_command(config, chosen, name == 'compiled')}"]
             try:
-                result = json.loads(run(words, self.time_left()))
+                result = json.loads(run(words, max(1, end - time.monotonic())))
                 break
             except Failed as failure:
-                out_of_memory = "memory" in " ".join(failure.details.get("stderr", [])).lower()
+                out_of_memory = failure.details.get("exit_code") == 6
                 if not out_of_memory or micro <= context:
                     raise
                 micro //= 2
@@ -158,7 +164,8 @@ class Check:
 
     def peer_command(self, config, overrides, compiled):
         keys = self.settings(config, overrides)
-        words = [self.python, ROOT / "scripts/peers/train_step.py", "--device", self.device, "--precision", keys["precision"]]
+        # Not with the library path that a bundle's program is started with.
+        words = ["env", f"LD_LIBRARY_PATH={os.environ.get('LD_LIBRARY_PATH', '')}", self.python, ROOT / "scripts/peers/train_step.py", "--device", self.device, "--precision", keys["precision"]]
         for option, key in [("layers", "layers"), ("width", "width"), ("heads", "heads")]:
             words += [f"--{option}", keys[f"model.{key}"]]
         context = count(keys["model.context"])
@@ -179,12 +186,18 @@ class Check:
     def kernels(self):
         arms = {}
         for precision in ("fp32", "bf16"):
-            kernels = json.loads(run([self.isobath, "bench", "ops", CONFIGS / "gpu-124m.yaml", f"device={self.device}", f"precision={precision}",
-                                      "--json", *(TINY_BENCH if self.tiny else [])], self.time_left(), good=(0, 1)))
+            said = run([self.isobath, "bench", "ops", CONFIGS / "gpu-124m.yaml", f"device={self.device}", f"precision={precision}",
+                                      "--json", *(TINY_BENCH if self.tiny else [])], self.time_left(), good=(0, 1))
+            kernels = json.loads(said)
             checks = {k["name"]: {**held(k["difference"], k["allowed"]), "seconds": k["seconds"], "aten_seconds": k["aten_seconds"]}
                       for k in kernels}
             arms[precision] = {"pass": all(c["pass"] for c in checks.values()), **checks}
         return {"pass": all(a["pass"] for a in arms.values()), "arms": arms}
+
+    def leave_kernels_out(self):
+        """After wrong kernels: what follows is about everything else."""
+        say("    the parts below do without the plug-in's kernels (ISOBATH_CUDA_KERNELS=off)")
+        os.environ["ISOBATH_CUDA_KERNELS"] = "off"
 
     def correctness(self):
         steps = 20 if self.tiny else 60
@@ -197,7 +210,7 @@ class Check:
             here, there = (self.train(f"correctness-{number}-{side}", f"device={device}", *common, *depth.split())
                            for side, device in (("cpu", "cpu"), ("device", self.device)))
             cpu, gpu = train_losses(here), train_losses(there)
-            whole = WHOLE_DENSE if arm == "dense" else WHOLE_ROUTED
+            whole = WHOLE_DENSE if arm.startswith("dense") else WHOLE_ROUTED
             checks = {
                 "train_loss_first_steps": held(largest_relative(gpu[:EARLY_STEPS], cpu[:EARLY_STEPS]), EARLY),
                 "train_loss": held(largest_relative(gpu, cpu), whole),
@@ -265,7 +278,8 @@ class Check:
             return {"note": "no Python with torch was found (ISOBATH_PYTHON names one): no peers",
                     **self.bench(size, *self.turns(size), micro_batch_share=2)}
         try:
-            return self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager", "compiled"))
+            # Compiling may take long, or fail; the rest of the time is for the others alone.
+            return self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager", "compiled"), limit_s=0.65 * self.time_left())
         except Failed as failure:  # torch.compile needs a C compiler on the machine, among other things
             say(f"    with compiled PyTorch: {failure}; again without it")
             result = self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager",))
@@ -283,6 +297,9 @@ class Check:
         peak = [arms[name].get("peak_memory_bytes") for name in ("dense", "mod")]
         result["memory_ratio"] = peak[1] / peak[0] if all(peak) else None
         return result
+
+    def cudnn(self, size):
+        return self.bench(size, *self.turns(size), keys=["cuda_attention=cudnn"])
 
     def checkpoint(self):
         steps, every = (12, 4) if self.tiny else (40, 10)
@@ -311,6 +328,8 @@ PARTS = {
     "speed-124m": (lambda check: check.speed("124m"), 1.5, 6),
     "profile-124m": (lambda check: check.profile("124m"), 0.75, 3),
     "profile-350m": (lambda check: check.profile("350m"), 1, 4),
+    "cudnn-124m": (lambda check: check.cudnn("124m"), 0.5, 2),
+    "cudnn-350m": (lambda check: check.cudnn("350m"), 0.75, 3),
     "speed-350m": (lambda check: check.speed("350m"), 2, 7),
     "checkpoint": (Check.checkpoint, 0.75, 3),
 }
@@ -416,7 +435,7 @@ def main():
 
     end_on_sigterm()
     check = Check(arguments)
-    before, now = result["parts"].get("environment", {}).get("gpu"), machine(check.isobath)["gpu"]
+    before, now = ((found or "").split(",")[0] for found in (result["parts"].get("environment", {}).get("gpu"), machine(check.isobath)["gpu"]))
     if before and before != now:
         parser.error(f"{arguments.output} holds a check of another GPU ({before}; here: {now}); name another --output")
     say(f"{check.isobath}, at most {arguments.minutes:g} minutes, results in {arguments.output}")
@@ -447,6 +466,10 @@ def main():
                     part["seconds"] = time.monotonic() - began
                     result["parts"][name] = part
                     save()
+            if name == "kernels" and part.get("pass") is not True and part["status"] != "skipped" and check.device != "cpu":
+                check.leave_kernels_out()
+            if os.environ.get("ISOBATH_CUDA_KERNELS"):
+                part["ISOBATH_CUDA_KERNELS"] = os.environ["ISOBATH_CUDA_KERNELS"]
             result["parts"][name] = part
             save()
             verdict = {True: ", passed", False: ", FAILED", None: ""}[part.get("pass")]

@@ -85,8 +85,8 @@ def stop(process):
 
 
 def run(command, limit_s, watch=None, cwd=None, good=(0,)):
-    """Runs a command to its end, at most limit_s seconds. Returns its standard output; an exit code that is not among the good ones
-    throws Failed with the tail of standard error.
+    """Runs a command to its end, at most limit_s seconds. Returns its standard output; an exit code that is not among the good ones,
+    or one other than 0 with nothing said, throws Failed with the tail of standard error.
 
     watch(process) is called ten to a hundred times a second; when it returns True, the process was asked to stop, and every exit is good.
     """
@@ -112,12 +112,13 @@ def run(command, limit_s, watch=None, cwd=None, good=(0,)):
             if process.poll() is None:
                 stop(process)
             raise
-        if process.returncode not in good and not asked:
+        output.seek(0)
+        said = output.read()
+        if process.returncode and not asked and (process.returncode not in good or not said):
             lines = tail_of(errors)
             raise Failed(f"exit code {process.returncode}" + (f": {lines[-1]}" if lines else ""), command=command,
                          exit_code=process.returncode, stderr=lines)
-        output.seek(0)
-        return output.read()
+        return said
 
 
 def tail_of(file):

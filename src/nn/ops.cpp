@@ -121,6 +121,21 @@ struct SplitRotary : Function<SplitRotary> {
   }
 };
 
+// Rows are distinct, which index_select's own backward pass cannot know: it adds where copying does.
+struct GatherRows : Function<GatherRows> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& index) {
+    ctx->save_for_backward({index});
+    ctx->saved_data["rows"] = x.size(0);
+    return x.index_select(0, index);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    Tensor const index = ctx->get_saved_variables()[0], &dy = grads[0];
+    Tensor const dx = at::zeros({ctx->saved_data["rows"].toInt(), dy.size(1)}, dy.options());
+    return {dx.index_copy_(0, index, dy), Tensor()};
+  }
+};
+
 struct ScatterAddRows : Function<ScatterAddRows> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& index, Tensor const& delta_in,
                         std::optional<Tensor> const& weight_in) {
@@ -247,7 +262,10 @@ Tensor top_k(Tensor const& scores_BT, int64_t K) {
   return backend_for(scores).top_k(scores, K);
 }
 
-Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) { return x_ND.index_select(0, index_R); }
+Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) {
+  RECORD_FUNCTION("ops::gather_rows", c10::ArrayRef<c10::IValue const>());
+  return GatherRows::apply(x_ND, index_R);
+}
 
 Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const& delta_RD, Tensor const& weight_R) {
   RECORD_FUNCTION("ops::scatter_add_rows", c10::ArrayRef<c10::IValue const>());

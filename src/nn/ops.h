@@ -53,6 +53,7 @@ at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& o
 // from the device.
 at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
 
+// The rows index_R (each at most once).
 at::Tensor gather_rows(at::Tensor const& x_ND, at::Tensor const& index_R);
 // x_ND with weight_R * delta_RD added to the rows index_R (each at most once). weight_R undefined: 1.
 at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, at::Tensor const& delta_RD, at::Tensor const& weight_R);

@@ -213,6 +213,11 @@ TEST_CASE("a device that cannot be had is refused with what is missing", "[devic
 }
 
 TEST_CASE("the kernels' check finds them right", "[device]") {
+  at::Tensor const good = at::ones({3}), bad = at::tensor({1.0f, std::nanf(""), 1.0f});
+  CHECK(largest_difference({good}, {2 * good}) == 0.5);
+  CHECK(std::isnan(largest_difference({good, bad}, {good, good})));
+  CHECK(std::isnan(largest_difference({bad, good}, {good, 2 * good})));
+  CHECK(std::isnan(largest_difference({good}, {bad})));
   Config config;
   config.train.batch_tokens = 512;
   for (char const* precision : {"fp32", "bf16"}) {
