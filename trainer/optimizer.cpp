@@ -24,7 +24,7 @@ AdamW::AdamW(std::string name, std::vector<ParameterGroup> groups, AdamWSettings
       exp_avg_sqs_.push_back(at::zeros_like(parameter));
       options = options.device(parameter.device());
     }
-    ranges_.push_back({first, parameters_.size(), group.weight_decay});
+    ranges_.push_back({first, parameters_.size(), group.weight_decay, group.lr_factor});
   }
   steps_ = at::zeros({}, options);
   grad_norm_ = at::zeros({}, options);
@@ -61,8 +61,8 @@ void AdamW::step(double learning_rate) {
     }
     if (parameters.empty()) continue;
     std::vector<at::Tensor> const steps(parameters.size(), steps_);
-    at::_fused_adamw_(parameters, grads, exp_avgs, exp_avg_sqs, {}, steps, learning_rate, settings_.beta1, settings_.beta2,
-                      range.weight_decay, settings_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor, skipped_);
+    at::_fused_adamw_(parameters, grads, exp_avgs, exp_avg_sqs, {}, steps, range.lr_factor * learning_rate, settings_.beta1,
+                      settings_.beta2, range.weight_decay, settings_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor, skipped_);
   }
 }
 

@@ -12,10 +12,11 @@ namespace isobath {
 
 using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
-// Parameters that share a weight decay.
+// Parameters that share a weight decay and a learning rate.
 struct ParameterGroup {
   NamedParameters parameters;
   double weight_decay = 0;
+  double lr_factor = 1;  // on the learning rate of a step
 };
 
 struct AdamWSettings {
@@ -44,7 +45,7 @@ class AdamW {
  private:
   struct Range {
     size_t first, last;
-    double weight_decay;
+    double weight_decay, lr_factor;
   };
   std::string name_;
   AdamWSettings settings_;

@@ -51,6 +51,7 @@ WindowReading read_window(Window const& window, int64_t tokens) {
   reading.loss = mean(Window::loss);
   reading.router_loss = mean(Window::router_loss);
   reading.predictor_loss = mean(Window::predictor_loss);
+  reading.z_loss = mean(Window::z_loss);
   reading.grad_norm = mean(Window::grad_norm);
   reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
   reading.streak = static_cast<int64_t>(window.streak.item<double>());
@@ -111,6 +112,7 @@ Json train_record(TrainState const& state, WindowReading const& reading, double 
   if (!reading.routing.capacity.empty()) {
     record["aux_loss"] = finite_or_null(reading.router_loss);
     record["predictor_loss"] = finite_or_null(reading.predictor_loss);
+    record["z_loss"] = finite_or_null(reading.z_loss);
     record["capacity_realised"] = finite_or_null(reading.routing.capacity);
     record["router_precision"] = finite_or_null(reading.routing.precision);
     record["router_recall"] = finite_or_null(reading.routing.recall);

@@ -15,7 +15,7 @@ namespace isobath {
 
 // A window, read from the device. NaN: nothing to average.
 struct WindowReading {
-  double loss = 0, router_loss = 0, predictor_loss = 0, grad_norm = 0;
+  double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, grad_norm = 0;
   int64_t skipped = 0, streak = 0;
   RoutingRates routing;
 };

@@ -55,7 +55,13 @@ void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& 
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
   for (auto& [name, tensor] : training_tensors(optimizers, window)) {
-    at::Tensor const stored = read_tensor(file, name);
+    at::Tensor stored = read_tensor(file, name);
+    // A checkpoint from before a value was added to the window: what it has comes first.
+    if (name.starts_with("window.") && stored.dim() == 1 && stored.size(0) < tensor.size(0)) {
+      at::Tensor const grown = tensor.clone();
+      grown.narrow(0, 0, stored.size(0)).copy_(stored);
+      stored = grown;
+    }
     if (stored.sizes() != tensor.sizes() || stored.scalar_type() != tensor.scalar_type()) {
       throw Error(ExitCode::checkpoint,
                   (folder / "optimizer.safetensors").string() + ": tensor '" + name + "' has the wrong shape or type");

@@ -37,10 +37,19 @@ NamedParameters Window::tensors() const {
 }
 
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train) {
-  LanguageModel::Groups const groups = model.parameter_groups();
+  using Role = LanguageModel::Role;
+  DepthConfig const& depth = model.depth_config();
+  bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
+  ParameterGroup matrices{{}, train.weight_decay}, vectors, routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
+  for (auto const& [name, tensor, role] : model.trained()) {
+    ParameterGroup& group = role == Role::matrix                   ? matrices
+                            : role == Role::predictor              ? predictors
+                            : role == Role::router && own_settings ? routers
+                                                                   : vectors;
+    group.parameters.emplace_back(name, tensor);
+  }
   AdamWSettings const settings{train.betas[0], train.betas[1], train.eps, train.clip_norm};
-  return {AdamW("language_model", {{groups.decay, train.weight_decay}, {groups.no_decay, 0}}, settings),
-          AdamW("predictor", {{groups.predictor, 0}}, settings)};
+  return {AdamW("language_model", {matrices, vectors, routers}, settings), AdamW("predictor", {predictors}, settings)};
 }
 
 void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
@@ -66,6 +75,7 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
     at::Tensor total = loss_sum.mul(per_target);
     if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
     if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
+    if (output.z_loss.defined()) total = total.add(output.z_loss, settings.z_loss_weight * share);
 
     // 3 backward
     total.backward();
@@ -74,6 +84,7 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
     add(Window::loss, loss_sum, per_target);
     if (output.router_loss.defined()) add(Window::router_loss, output.router_loss, share);
     if (output.predictor_loss.defined()) add(Window::predictor_loss, output.predictor_loss, share);
+    if (output.z_loss.defined()) add(Window::z_loss, output.z_loss, share);
     if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
   }
 

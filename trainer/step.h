@@ -16,7 +16,7 @@ struct Window {
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
   NamedParameters tensors() const;
 
-  enum Value : int { loss, router_loss, predictor_loss, grad_norm, values };
+  enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, values };
   at::Tensor sums_S;      // fp64, finite values only
   at::Tensor counts_S;    // fp64: how many were finite
   at::Tensor skipped;     // fp64, 0-dim: steps that updated nothing
@@ -28,12 +28,13 @@ struct StepSettings {
   int64_t micro_sequences = 1;  // sequences of one forward and backward; divides the batch
   double bce_weight = 0;
   uint64_t seed = 0;
+  double z_loss_weight = 0;
 };
 
 struct Optimizers {
   AdamW language_model, predictor;
 };
-Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // routers by model's DepthConfig
 
 // `step` counts from 0. Reads nothing from the device.
 void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,

@@ -48,10 +48,18 @@ struct DepthConfig {
   double capacity = 0.125;
   int64_t stride = 2;
   int64_t offset = 1;
-  std::string router = "linear";     // linear | random
-  std::string gate = "raw";          // raw | sigmoid | sigmoid2 | tanh | none
+  std::string router = "linear";     // config_routers.h
+  std::string router_input = "raw";  // raw | normalised
+  int64_t router_width = 0;          // 0: auto
+  double router_lr = 1;              // factor on train.lr
+  double router_weight_decay = 0;
+  double z_loss_weight = 0;
+  double score_noise = 0;
+  std::string gate = "raw";  // raw | sigmoid | sigmoid2 | tanh | none
+  double gate_alpha = 1;
   std::string causal = "predictor";  // none | bce | predictor
   double bce_weight = 0.01;
+  bool bce_detach = false;
   int64_t predictor_width = 0;    // 0: auto
   double threshold_decay = 0.99;  // running quantile for `causal: none`
 };
@@ -131,8 +139,9 @@ struct Config {
 };
 
 // Values that `auto` stands for.
-int64_t resolved_mlp_width(ModelConfig const&);  // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
-double resolved_init_std(ModelConfig const&);    // 0.5 / sqrt(width)
+int64_t resolved_mlp_width(ModelConfig const&);                         // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
+double resolved_init_std(ModelConfig const&);                           // 0.5 / sqrt(width)
+int64_t resolved_router_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 int64_t resolved_predictor_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 
 }  // namespace isobath

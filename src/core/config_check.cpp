@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/config_routers.h"
 #include "core/config_values.h"
 
 namespace isobath {
@@ -54,13 +55,36 @@ void check_depth(Config const& config, Found& found) {
                      "depth.offset (" + value_of(depth.offset) + ") is past the last of " + value_of(config.model.layers) +
                          " layers: no block would be routed"});
   }
-  if (depth.router == "linear" && depth.gate == "none" && depth.causal != "bce") {
-    found.push_back({{"depth.gate", "depth.causal", "depth.router"},
-                     "with gate none, only `causal: bce` gives the linear router a gradient (causal is " + depth.causal + ")"});
+  RouterKind const& router = router_kind(depth.router);
+  bool const learns = !router.parameters.empty();
+  if (learns && depth.gate == "none" && depth.causal != "bce") {
+    found.push_back(
+        {{"depth.gate", "depth.causal", "depth.router"},
+         "with gate none, only `causal: bce` gives the " + depth.router + " router a gradient (causal is " + depth.causal + ")"});
   }
   if (depth.router == "random" && depth.causal != "none") {
     found.push_back({{"depth.causal", "depth.router"},
                      "a random router leaves nothing to learn for `causal: " + depth.causal + "`; write `causal: none`"});
+  } else if (!learns && depth.causal == "bce") {
+    found.push_back({{"depth.causal", "depth.router"},
+                     "the " + depth.router + " router has no parameters that `causal: bce` could train; write none or predictor"});
+  }
+  if (!router.takes_input && depth.router_input != "raw") {
+    found.push_back(
+        {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not score its input; leave depth.router_input out"});
+  }
+  if (!learns && depth.z_loss_weight > 0) {
+    found.push_back(
+        {{"depth.z_loss_weight", "depth.router"}, "the " + depth.router + " router has no parameters that a z-loss could train"});
+  }
+  if (depth.router == "random" && depth.score_noise > 0) {
+    found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
+  }
+  if (depth.bce_detach && depth.causal != "bce") {
+    found.push_back({{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal + ")"});
+  }
+  if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
+    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});
   }
   if (config.data.isolate_documents) {
     found.push_back({{"data.isolate_documents", "depth.kind"},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/config_routers.h"
 #include "core/config_values.h"
 
 namespace isobath {
@@ -59,6 +60,12 @@ struct Row : FieldOf<Owner> {
 // The path of a key is the name of its member.
 #define KEY(member) #member, [](Config & config) -> FieldRef { return &config.member; }
 #define MATCH_KEY(member) #member, [](MatchConfig & match) -> FieldRef { return &match.member; }
+
+std::vector<std::string> router_names() {
+  std::vector<std::string> names;
+  for (RouterKind const& kind : router_kinds()) names.push_back(kind.name);
+  return names;
+}
 
 std::vector<ConfigField> make_fields() {
   using enum Kind;
@@ -118,14 +125,27 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.capacity), fraction, identity, "Share of each sequence that a routed block lets through.").above(0),
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
-      R(KEY(depth.router), choice, identity, "How tokens are scored; random is a control.").one_of({"linear", "random"}),
+      R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
+          .one_of(router_names()),
+      R(KEY(depth.router_input), choice, identity, "What linear and mlp score: the block's input, or that divided by its root mean square.")
+          .one_of({"raw", "normalised"}),
+      R(KEY(depth.router_width), integer, identity, "Hidden width of the mlp router; auto: width / 4, at least 8.")
+          .between(1, 1 << 20)
+          .zero_is("auto"),
+      R(KEY(depth.router_lr), real, schedule, "Learning rate of routers, as a factor on train.lr.").above(0).between(0, 1000),
+      R(KEY(depth.router_weight_decay), real, schedule, "AdamW's decay of routers.").between(0, 100),
+      R(KEY(depth.z_loss_weight), real, schedule, "Weight of the z-loss, softplus(score)^2, which keeps scores small.").between(0, 1000),
+      R(KEY(depth.score_noise), real, schedule, "Deviation of the normal noise that is added to scores when training selects.")
+          .between(0, 1000),
       R(KEY(depth.gate), choice, identity,
-        "What the score does to a routed block's update: factor r, sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1.")
+        "What the score does to a routed block's update: factor r, gate_alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1.")
           .one_of({"raw", "sigmoid", "sigmoid2", "tanh", "none"}),
+      R(KEY(depth.gate_alpha), real, identity, "Factor of gate: sigmoid.").above(0).between(0, 1000),
       R(KEY(depth.causal), choice, identity,
         "How generation decides from the past alone: a calibrated threshold, bce on the router, or a predictor.")
           .one_of({"none", "bce", "predictor"}),
       R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),
+      R(KEY(depth.bce_detach), boolean, identity, "The bce trains the router alone, not the trunk below it."),
       R(KEY(depth.predictor_width), integer, identity, "Hidden width of the predictor; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),

@@ -11,6 +11,7 @@
 
 #include <cmath>
 
+#include "core/config_routers.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "model/routed_block.h"
@@ -37,7 +38,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     std::string const name = "layer" + std::to_string(layer);
     if (is_routed(depth, layer)) {
-      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth))});
+      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size))});
     } else {
       parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
     }
@@ -86,10 +87,11 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
       continue;
     }
     uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
-    auto result = routed->forward(x_ND, rows, rotary, routing, noise_key);
+    auto result = routed->forward(x_ND, input.tokens_BT.reshape({-1}), rows, rotary, routing, noise_key);
     x_ND = result.x_ND;
     add(output.router_loss, result.router_loss);
     add(output.predictor_loss, result.predictor_loss);
+    add(output.z_loss, result.z_loss);
     statistics_NC.push_back(result.statistics_C);
     ran_NBT.push_back(result.ran_BT);
   }
@@ -98,8 +100,8 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
   if (routed_count > 0) {
     double const share = 1.0 / static_cast<double>(B * T * routed_count);
-    if (output.router_loss.defined()) output.router_loss = output.router_loss * share;
-    if (output.predictor_loss.defined()) output.predictor_loss = output.predictor_loss * share;
+    for (at::Tensor* loss : {&output.router_loss, &output.predictor_loss, &output.z_loss})
+      if (loss->defined()) *loss = *loss * share;
     output.routing_NC = at::stack(statistics_NC);
   }
   if (!at::GradMode::is_enabled()) {
@@ -154,7 +156,8 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
     random(layer + "mlp.down_proj.weight", mlp.down_DF, residual_std);
     if (parts_->layers[i].routed) {
       RouterImpl const& router = *parts_->layers[i].routed->router;
-      random(layer + "router.weight", router.weight_D, 1 / std::sqrt(width));
+      std::vector<RouterParameter> const declared = router_parameters(model_, depth_, vocab_size_);
+      for (size_t j = 0; j < declared.size(); ++j) random(layer + declared[j].name, router.weights[j], declared[j].init_std);
       constant(layer + "router.threshold", router.threshold, 0);
       if (router.up_PD.defined()) {
         random(layer + "predictor.up.weight", router.up_PD, 1 / std::sqrt(width));
@@ -171,16 +174,20 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
   return all;
 }
 
-LanguageModel::Groups LanguageModel::parameter_groups() const {
-  Groups groups;
+std::vector<LanguageModel::Parameter> LanguageModel::trained() const {
+  std::vector<Parameter> all;
   for (auto const& item : named_parameters()) {
     std::string const& name = item.key();
-    bool const router = name.find(".router.") != std::string::npos;
-    bool const predictor = router && !name.ends_with(".weight");
-    auto& group = predictor ? groups.predictor : (item.value().dim() >= 2 ? groups.decay : groups.no_decay);
-    group.emplace_back(name, item.value());
+    size_t const router = name.find(".router.");
+    bool const scores =
+        router != std::string::npos && (name.ends_with(".router.weight") || name.find(".score_", router) != std::string::npos);
+    Role const role = scores                        ? Role::router
+                      : router != std::string::npos ? Role::predictor
+                      : item.value().dim() >= 2     ? Role::matrix
+                                                    : Role::vector;
+    all.push_back({name, item.value(), role});
   }
-  return groups;
+  return all;
 }
 
 }  // namespace isobath

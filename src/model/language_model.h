@@ -39,6 +39,7 @@ struct ModelOutput {
   at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
   at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
   at::Tensor depth_BT;        // int64: blocks each token went through
 };
@@ -75,12 +76,15 @@ class LanguageModel : public torch::nn::Module {
   };
   std::vector<Stored> stored() const;
 
-  // Parameters in three disjoint groups. Matrices of linear maps and embeddings decay; norms, router vectors do not;
-  // predictors have their own group (and clipping) so that switching them on changes nothing else.
-  struct Groups {
-    std::vector<std::pair<std::string, at::Tensor>> decay, no_decay, predictor;
+  // Matrices of linear maps and embeddings decay; norms do not; routers have a learning rate and decay of their own; predictors have
+  // their own optimizer (and clipping), too, so that switching them on changes nothing else.
+  enum class Role { matrix, vector, router, predictor };
+  struct Parameter {
+    std::string name;
+    at::Tensor tensor;
+    Role role;
   };
-  Groups parameter_groups() const;
+  std::vector<Parameter> trained() const;
 
  private:
   struct Parts;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/config_routers.h"
 #include "core/error.h"
 
 namespace isobath {
@@ -16,11 +17,17 @@ int64_t block_weights(ModelConfig const& model) {
   return attention + mlp;
 }
 
+int64_t elements(RouterParameter const& parameter) {
+  int64_t count = 1;
+  for (int64_t const size : parameter.shape) count *= size;
+  return count;
+}
+
 }  // namespace
 
-bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && depth.router == "linear"; }
+bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && !router_kind(depth.router).parameters.empty(); }
 
-bool has_predictor(DepthConfig const& depth) { return has_router(depth) && depth.causal == "predictor"; }
+bool has_predictor(DepthConfig const& depth) { return depth.kind == "mod" && depth.router != "random" && depth.causal == "predictor"; }
 
 bool is_routed(DepthConfig const& depth, int64_t layer) {
   return depth.kind == "mod" && layer >= depth.offset && (layer - depth.offset) % depth.stride == 0;
@@ -46,7 +53,10 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   Ledger ledger;
   ledger.block_row = 2 * block_weights(model);
   ledger.pair = 2 * 2 * model.heads * E;
-  if (has_router(depth)) ledger.router_row = 2 * D;
+  if (has_router(depth)) {
+    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
+      if (!parameter.table) ledger.router_row += 2 * elements(parameter);
+  }
   if (has_predictor(depth)) {
     int64_t const P = resolved_predictor_width(model, depth);
     ledger.predictor_row = 2 * (D * P + P);
@@ -89,7 +99,9 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
   Parameters count;
   count.embedding = vocab_size * D * (model.tie_embeddings ? 1 : 2);
   count.blocks = model.layers * (block_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
-  if (has_router(depth)) count.routers = routed * D;
+  if (has_router(depth)) {
+    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size)) count.routers += routed * elements(parameter);
+  }
   if (has_predictor(depth)) {
     int64_t const P = resolved_predictor_width(model, depth);
     count.predictors = routed * (D * P + P + P + 1);

@@ -33,7 +33,7 @@ struct Ledger {
   int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
-bool has_router(DepthConfig const&);                // a learned one: random routers have no parameters
+bool has_router(DepthConfig const&);                // one with parameters
 bool has_predictor(DepthConfig const&);             // `causal: predictor`, and a router worth predicting
 bool is_routed(DepthConfig const&, int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);

@@ -13,27 +13,28 @@
 
 namespace isobath {
 
-RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth) : capacity(depth.capacity) {
+RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) : capacity(depth.capacity) {
   block = register_module("block", std::make_shared<BlockImpl>(model));
-  router = register_module("router", std::make_shared<RouterImpl>(model, depth));
+  router = register_module("router", std::make_shared<RouterImpl>(model, depth, vocab_size));
 }
 
-RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, Routing routing,
-                                                 uint64_t noise_key) {
+RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows,
+                                                 RotaryTables const& rotary, Routing routing, uint64_t noise_key) {
   int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
 
   // score and select
   std::optional<RoutingScope> routing_scope(std::in_place);
-  at::Tensor const score_N = router->score(x_ND, noise_key);
+  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
+  at::Tensor const score_N = router->score(input);
   at::Tensor const score_BT = score_N.view({B, T});
-  at::Tensor index_R = ops::top_k(score_BT, K);
+  at::Tensor index_R = router->select(score_BT, K, noise_key);
   at::Tensor const picked_BT = at::zeros({B * T}, x_ND.options().dtype(at::kBool)).index_fill_(0, index_R, true).view({B, T});
-  at::Tensor const logit_N = router->causal_logit(x_ND, score_N);
+  at::Tensor const logit_N = router->causal_logit(input, score_N);
   at::Tensor const decided_BT = logit_N.detach().gt(0).view({B, T});
   Rows const selected = routing == Routing::topk ? select_rows(rows, index_R, K) : select_ragged(rows, decided_BT, index_R);
 
   // the work, on the selected rows only, weighed and added back
-  Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}};
+  Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}, {}};
   if (selected.count > 0) {
     at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
     routing_scope.reset();
@@ -47,6 +48,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, Rows co
     at::Tensor const loss = ops::binary_cross_entropy_sum(logit_N, picked_BT.view({-1}).to(logit_N.scalar_type()));
     (router->causal == RouterImpl::Causal::bce ? result.router_loss : result.predictor_loss) = loss;
   }
+  if (router->z_loss) result.z_loss = router->z_loss_sum(score_N);
   if (routing == Routing::topk && is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
 
   at::Tensor const ran_B = result.ran_BT.sum(1);

@@ -10,17 +10,19 @@
 namespace isobath {
 
 struct RoutedBlockImpl : torch::nn::Module {
-  RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth);
+  RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
 
   struct Result {
     at::Tensor x_ND;
     at::Tensor ran_BT;          // bool: tokens that went through the block
     at::Tensor router_loss;     // sum over tokens, undefined without bce
     at::Tensor predictor_loss;  // sum over tokens, undefined without predictor
+    at::Tensor z_loss;          // sum over tokens, undefined without z-loss
     at::Tensor statistics_C;    // int64 [routing_columns]
   };
-  // rows: all tokens of the batch. noise_key: this layer's own.
-  Result forward(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, Routing routing, uint64_t noise_key);
+  // rows: all tokens of the batch, tokens_N their ids. noise_key: this layer's own.
+  Result forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, RotaryTables const& rotary, Routing routing,
+                 uint64_t noise_key);
 
   double capacity;
   std::shared_ptr<BlockImpl> block;

@@ -6,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/where.h>
@@ -228,6 +229,10 @@ std::tuple<Tensor, Tensor, Tensor> split_rotary(Tensor const& qkv_RX, int64_t he
   auto const parts = SplitRotary::apply(qkv_RX, heads, kv_heads, head_dim, positions_R, cos_TE, sin_TE);
   return {parts[0], parts[1], parts[2]};
 }
+
+at::TensorOptions wide_options(Tensor const& x) { return x.scalar_type() == at::kDouble ? x.options() : x.options().dtype(at::kFloat); }
+
+Tensor look_up(Tensor const& table_V, Tensor const& index_N) { return at::embedding(table_V.unsqueeze(1), index_N).squeeze(1); }
 
 Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options) {
   if (options.device().is_cpu()) {

@@ -46,6 +46,11 @@ at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor c
 enum class CudaAttention { flash, cudnn };
 void set_cuda_attention(CudaAttention kernel);
 
+// Options of the wide type where x lies.
+at::TensorOptions wide_options(at::Tensor const& x);
+// table_V[index_N], with a gradient that adds up equal indices in a fixed order.
+at::Tensor look_up(at::Tensor const& table_V, at::Tensor const& index_N);
+
 // Standard normal numbers: number i is core/random's random_normal(key, i), on every device up to rounding.
 at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);
 

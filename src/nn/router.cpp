@@ -8,12 +8,15 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softplus.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/config_routers.h"
 #include "core/error.h"
+#include "core/random.h"
 #include "nn/ops.h"
 
 namespace isobath {
@@ -30,20 +33,32 @@ Enum pick(std::string const& value, std::initializer_list<std::pair<char const*,
   throw Error(ExitCode::config, std::string(key) + " is '" + value + "'; allowed are " + allowed);
 }
 
-// Scores are never narrow.
-at::TensorOptions wide_options(at::Tensor const& x) { return x.scalar_type() == at::kDouble ? x.options() : x.options().dtype(at::kFloat); }
+// x over its root mean square.
+at::Tensor normalised(at::Tensor const& x_ND) { return ops::rms_norm(x_ND, at::ones({x_ND.size(1)}, ops::wide_options(x_ND)), 1e-6); }
+
+// The name under which a module registers what is stored as "router.up.weight": "score_up"; "router.weight" is "weight".
+std::string registered_name(std::string const& stored) {
+  size_t const first = stored.find('.') + 1, last = stored.rfind('.');
+  return first > last ? stored.substr(first) : "score_" + stored.substr(first, last - first);
+}
 
 }  // namespace
 
-RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth)
-    : kind(pick<Score>(depth.router, {{"linear", Score::linear}, {"random", Score::random}}, "depth.router")),
-      gate_kind(pick<Gate>(
+RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size)
+    : gate_kind(pick<Gate>(
           depth.gate,
           {{"raw", Gate::raw}, {"sigmoid", Gate::sigmoid}, {"sigmoid2", Gate::sigmoid2}, {"tanh", Gate::tanh}, {"none", Gate::none}},
           "depth.gate")),
       causal(pick<Causal>(depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}}, "depth.causal")),
+      score_of(router_score(depth.router)),
+      normalises(depth.router_input == "normalised"),
+      bce_detach(depth.bce_detach),
+      z_loss(depth.z_loss_weight > 0),
+      gate_alpha(depth.gate == "sigmoid2" ? 2 : depth.gate_alpha),
+      score_noise(depth.score_noise),
       threshold_decay(depth.threshold_decay) {
-  if (kind == Score::linear) weight_D = register_parameter("weight", at::empty({model.width}));
+  for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
+    weights.push_back(register_parameter(registered_name(parameter.name), at::empty(parameter.shape)));
   if (causal == Causal::none) threshold = register_buffer("threshold", at::zeros({2}));
   if (causal == Causal::predictor) {
     int64_t const hidden = resolved_predictor_width(model, depth);
@@ -54,9 +69,17 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth)
   }
 }
 
-at::Tensor RouterImpl::score(at::Tensor const& x_ND, uint64_t noise_key) const {
-  if (kind == Score::linear) return ops::row_dot(x_ND, weight_D);
-  return ops::random_normal(noise_key, x_ND.size(0), wide_options(x_ND));
+at::Tensor RouterImpl::score(RouterInput const& input) const {
+  if (!normalises) return score_of(weights, input);
+  RouterInput scaled = input;
+  scaled.x_ND = normalised(input.x_ND);
+  return score_of(weights, scaled);
+}
+
+at::Tensor RouterImpl::select(at::Tensor const& score_BT, int64_t K, uint64_t noise_key) const {
+  if (score_noise == 0 || !is_training() || !at::GradMode::is_enabled()) return ops::top_k(score_BT, K);
+  at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), score_BT.numel(), score_BT.options());
+  return ops::top_k(score_BT.detach().add(noise_N.view_as(score_BT), score_noise), K);
 }
 
 at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
@@ -64,9 +87,8 @@ at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
     case Gate::raw:
       return score_R;
     case Gate::sigmoid:
-      return score_R.sigmoid();
     case Gate::sigmoid2:
-      return 2 * score_R.sigmoid();
+      return gate_alpha == 1 ? score_R.sigmoid() : gate_alpha * score_R.sigmoid();
     case Gate::tanh:
       return 1 + 0.2 * score_R.tanh();
     case Gate::none:
@@ -75,20 +97,23 @@ at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
   return {};
 }
 
-at::Tensor RouterImpl::causal_logit(at::Tensor const& x_ND, at::Tensor const& score_N) const {
+at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& score_N) const {
   switch (causal) {
     case Causal::bce:
-      return score_N;
+      if (!bce_detach) return score_N;
+      return score({input.x_ND.detach(), input.tokens_N, input.positions_N, input.noise_key});
     case Causal::none:
       return score_N - threshold.select(0, 0);
     case Causal::predictor:
       break;
   }
   // The residual stream grows with depth; the norm (without weights) keeps the predictor's input at one scale.
-  at::Tensor const normed_ND = ops::rms_norm(x_ND.detach(), at::ones({x_ND.size(1)}, wide_options(x_ND)), 1e-6);
-  at::Tensor const hidden_NP = at::silu(ops::linear(normed_ND, up_PD) + up_bias_P.to(x_ND.scalar_type()));
+  at::Tensor const normed_ND = normalised(input.x_ND.detach());
+  at::Tensor const hidden_NP = at::silu(ops::linear(normed_ND, up_PD) + up_bias_P.to(normed_ND.scalar_type()));
   return ops::row_dot(hidden_NP, down_1P.squeeze(0)) + down_bias;
 }
+
+at::Tensor RouterImpl::z_loss_sum(at::Tensor const& score_N) const { return at::softplus(score_N).square().sum(); }
 
 void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
   if (!threshold.defined()) return;

@@ -3,29 +3,36 @@
 
 #include <torch/nn/module.h>
 
+#include <vector>
+
 #include "core/config.h"
+#include "nn/router_scores.h"
 
 namespace isobath {
 
 struct RouterImpl : torch::nn::Module {
-  RouterImpl(ModelConfig const& model, DepthConfig const& depth);
+  RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
 
-  // One score per token, in the wide type (ops.h), from x_ND, the block's input. `random`: standard normal noise that depends on noise_key
-  // alone.
-  at::Tensor score(at::Tensor const& x_ND, uint64_t noise_key) const;
-  // g(r): raw r, sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
+  // One score per row, in the wide type (ops.h), of the block's input.
+  at::Tensor score(RouterInput const& input) const;
+  // The K best of every sequence, as ops::top_k; while training with depth.score_noise, of scores with noise.
+  at::Tensor select(at::Tensor const& score_BT, int64_t K, uint64_t noise_key) const;
+  // g(r): raw r, alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
   at::Tensor gate(at::Tensor const& score_R) const;
   // The decision from the past alone, as a logit: yes when above 0. bce: the score itself; predictor: its output on the detached
-  // input; none: score - threshold.
-  at::Tensor causal_logit(at::Tensor const& x_ND, at::Tensor const& score_N) const;
+  // input; none: score - threshold. Its loss is the binary cross-entropy against top-k's choice.
+  at::Tensor causal_logit(RouterInput const& input, at::Tensor const& score_N) const;
+  // Sum over rows of softplus(r)^2: the log-sum-exp of the choices run (r) and skip (0), squared (Zoph et al. 2022, section 3.3).
+  at::Tensor z_loss_sum(at::Tensor const& score_N) const;
   // Moves the running threshold towards the score that the B * K best tokens of the batch exceed. Training only.
   void update_threshold(at::Tensor const& score_BT, int64_t K);
 
-  enum class Score { linear, random } kind;
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;
   enum class Causal { none, bce, predictor } causal;
-  double threshold_decay;
-  at::Tensor weight_D;                              // linear
+  RouterScore score_of;
+  bool normalises, bce_detach, z_loss;
+  double gate_alpha, score_noise, threshold_decay;
+  std::vector<at::Tensor> weights;                  // in the order of config_routers.h
   at::Tensor threshold;                             // buffer [2]: value, number of updates
   at::Tensor up_PD, up_bias_P, down_1P, down_bias;  // predictor: an MLP with SiLU on the RMS-normalised, detached block input
 };

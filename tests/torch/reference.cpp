@@ -1,10 +1,36 @@
 #include "reference.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/random.h"
 
 namespace isobath::test {
+namespace {
+
+at::Tensor silu(at::Tensor const& x) { return x * x.sigmoid(); }
+
+// log(1 + e^x)
+at::Tensor softplus(at::Tensor const& x) { return x.clamp_min(0) + (1 + (-x.abs()).exp()).log(); }
+
+at::Tensor unit_rms(at::Tensor const& x) { return x / (x.pow(2).mean(-1, true) + 1e-6).sqrt(); }
+
+// The K best of every sequence, the first among equals.
+at::Tensor best(at::Tensor const& score_BT, int64_t K) {
+  int64_t const B = score_BT.size(0), T = score_BT.size(1);
+  at::Tensor const scores = score_BT.detach().to(at::kDouble).contiguous(), picked = at::zeros({B, T}, at::kBool);
+  for (int64_t b = 0; b < B; ++b) {
+    double const* score = scores.data_ptr<double>() + b * T;
+    std::vector<int64_t> order(static_cast<size_t>(T));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) { return score[a] > score[c]; });
+    for (int64_t j = 0; j < K; ++j) picked.data_ptr<bool>()[b * T + order[static_cast<size_t>(j)]] = true;
+  }
+  return picked;
+}
+
+}  // namespace
 
 Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()) {
   for (auto const& stored : from.stored())
@@ -64,11 +90,33 @@ at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, a
   return attended + up.matmul(weight("mlp.down_proj").t());
 }
 
-Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routing) const {
+at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const {
+  int64_t const B = x_BTD.size(0), T = x_BTD.size(1);
+  auto const weight = [&](std::string const& name) { return w.at(layer + "router." + name); };
+  if (depth.router == "random") return normal_tensor({B, T}, noise_key).to(x_BTD.scalar_type());
+  if (depth.router == "position") return weight("position.weight").narrow(0, 0, T).unsqueeze(0).expand({B, T});
+  if (depth.router == "token") return weight("token.weight").index_select(0, tokens_BT.reshape({-1})).view({B, T});
+  if (depth.router == "norm") return x_BTD.detach().pow(2).mean(-1).sqrt();
+  at::Tensor const x = depth.router_input == "normalised" ? unit_rms(x_BTD) : x_BTD;
+  if (depth.router == "mlp") return silu(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
+  return x.matmul(weight("weight"));
+}
+
+at::Tensor Reference::gate(at::Tensor const& score_BT) const {
+  if (depth.gate == "sigmoid") return depth.gate_alpha * score_BT.sigmoid();
+  if (depth.gate == "sigmoid2") return 2 * score_BT.sigmoid();
+  if (depth.gate == "tanh") return 1 + 0.2 * score_BT.tanh();
+  if (depth.gate == "none") return at::ones_like(score_BT);
+  return score_BT;
+}
+
+Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routing, NoiseKey const& noise,
+                                     std::vector<at::Tensor> const& picked_BT) const {
   int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
+  int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(depth.capacity * static_cast<double>(T))));
   Output out;
   at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT);
-  std::vector<at::Tensor> router_losses, predictor_losses;
+  std::vector<at::Tensor> router_losses, predictor_losses, z_losses;
   for (int64_t i = 0; i < model.layers; ++i) {
     std::string const layer = "model.layers." + std::to_string(i) + ".";
     bool const routed = depth.kind == "mod" && i >= depth.offset && (i - depth.offset) % depth.stride == 0;
@@ -76,45 +124,33 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
       x = x + delta(layer, x, at::ones({B, T}, at::kBool));
       continue;
     }
-    at::Tensor const score = x.matmul(w.at(layer + "router.weight"));
-    int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(depth.capacity * static_cast<double>(T))));
-    at::Tensor const picked = at::zeros({B, T}, at::kBool);
-    for (int64_t b = 0; b < B; ++b) {  // K times the best of what is left, the first among equals
-      std::vector<bool> taken(static_cast<size_t>(T));
-      for (int64_t j = 0; j < K; ++j) {
-        int64_t best = -1;
-        for (int64_t t = 0; t < T; ++t)
-          if (!taken[static_cast<size_t>(t)] && (best < 0 || score[b][t].item<double>() > score[b][best].item<double>())) best = t;
-        taken[static_cast<size_t>(best)] = true;
-        picked[b][best] = true;
-      }
-    }
+    uint64_t const noise_key =
+        make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
+    at::Tensor const r = score(layer, x, tokens_BT, noise_key);
+    at::Tensor const picked = picked_BT.empty() ? best(r, K) : picked_BT.at(out.ran_BT.size());
     at::Tensor logit;
     if (depth.causal == "predictor") {
-      at::Tensor const d = x.detach(), n = d / (d.pow(2).mean(-1, true) + 1e-6).sqrt();
-      at::Tensor const hidden = n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias");
-      logit =
-          (hidden * hidden.sigmoid()).matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
+      at::Tensor const n = unit_rms(x.detach());
+      at::Tensor const hidden = silu(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
+      logit = hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
+    } else if (depth.causal == "bce") {
+      logit = depth.bce_detach ? score(layer, x.detach(), tokens_BT, noise_key) : r;
     } else {
-      logit = depth.causal == "bce" ? score : score - w.at(layer + "router.threshold")[0];
+      logit = r - w.at(layer + "router.threshold")[0];
     }
-    at::Tensor const target = picked.to(score.scalar_type());
-    at::Tensor const bce = (logit.clamp_min(0) - logit * target + (1 + (-logit.abs()).exp()).log()).mean();
+    at::Tensor const bce = (softplus(logit) - logit * picked.to(logit.scalar_type())).mean();
     if (depth.causal == "bce") router_losses.push_back(bce);
     if (depth.causal == "predictor") predictor_losses.push_back(bce);
-    at::Tensor const ran = routing == Routing::topk ? picked : logit.gt(0);
-    at::Tensor gate = score;
-    if (depth.gate == "sigmoid") gate = score.sigmoid();
-    if (depth.gate == "sigmoid2") gate = 2 * score.sigmoid();
-    if (depth.gate == "tanh") gate = 1 + 0.2 * score.tanh();
-    if (depth.gate == "none") gate = at::ones_like(score);
-    x = x + (gate * ran.to(score.scalar_type())).unsqueeze(2) * delta(layer, x, ran);
+    if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm") z_losses.push_back(softplus(r).pow(2).mean());
+    at::Tensor const ran = routing == Routing::topk ? picked : logit.detach().gt(0);
+    x = x + (gate(r) * ran.to(r.scalar_type())).unsqueeze(2) * delta(layer, x, ran);
     out.ran_BT.push_back(ran);
-    out.score_BT.push_back(score);
+    out.score_BT.push_back(r);
   }
   out.x_BTD = norm(x, w.at("model.norm.weight"));
   if (!router_losses.empty()) out.router_loss = at::stack(router_losses).mean();
   if (!predictor_losses.empty()) out.predictor_loss = at::stack(predictor_losses).mean();
+  if (!z_losses.empty()) out.z_loss = at::stack(z_losses).mean();
   return out;
 }
 
@@ -146,11 +182,34 @@ std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType typ
     ++key;
     if (stored.name.ends_with("threshold")) continue;
     // Larger than a fresh start, so that attention, gates and norms all matter.
-    at::Tensor noise = at::empty(stored.tensor.sizes(), at::kDouble);
-    for (int64_t i = 0; i < noise.numel(); ++i) noise.data_ptr<double>()[i] = 0.15 * random_normal(key, static_cast<uint64_t>(i));
-    at::Tensor(stored.tensor).add_(noise);
+    at::Tensor(stored.tensor).add_(0.15 * normal_tensor(stored.tensor.sizes(), key));
   }
   return model;
+}
+
+std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model) {
+  // A second model that holds the gradients as its values splits the fused tensors.
+  auto holder = std::make_shared<LanguageModel>(model.model_config(), model.depth_config(), model.vocab_size(), 1);
+  holder->to(model.head_weight().scalar_type());
+  at::NoGradGuard no_grad;
+  auto to = holder->named_parameters();
+  for (auto const& item : model.named_parameters()) {
+    at::Tensor const g = item.value().grad();
+    if (g.defined())
+      to[item.key()].copy_(g);
+    else
+      to[item.key()].zero_();
+  }
+  std::map<std::string, at::Tensor> gradients;
+  for (auto const& stored : holder->stored())
+    if (!stored.name.ends_with("threshold")) gradients[stored.name] = stored.tensor;
+  return gradients;
+}
+
+at::Tensor normal_tensor(at::IntArrayRef sizes, uint64_t key) {
+  at::Tensor values = at::empty(sizes, at::kDouble);
+  for (int64_t i = 0; i < values.numel(); ++i) values.data_ptr<double>()[i] = random_normal(key, static_cast<uint64_t>(i));
+  return values;
 }
 
 at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed) {

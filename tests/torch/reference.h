@@ -18,16 +18,19 @@ struct Reference {
 
   explicit Reference(LanguageModel const& from);
   struct Output {
-    at::Tensor x_BTD, router_loss, predictor_loss;
-    std::vector<at::Tensor> ran_BT, score_BT;
+    at::Tensor x_BTD, router_loss, predictor_loss, z_loss;
+    std::vector<at::Tensor> ran_BT, score_BT;  // one a routed layer
   };
-  // Top-k: the K best scores of a sequence. Causal: the decision's sign.
-  Output forward(at::Tensor const& tokens_BT, Routing routing) const;
+  // Top-k: the K best scores of a sequence, or `picked_BT` of every routed layer where given. Causal: the decision's sign.
+  Output forward(at::Tensor const& tokens_BT, Routing routing, NoiseKey const& noise = {},
+                 std::vector<at::Tensor> const& picked_BT = {}) const;
   at::Tensor loss_sum(Output const& output, at::Tensor const& targets_BT) const;
 
  private:
   at::Tensor norm(at::Tensor const& x, at::Tensor const& weight) const;
   at::Tensor rotate(at::Tensor const& x_BTHE) const;
+  at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const;
+  at::Tensor gate(at::Tensor const& score_BT) const;
   // block(x) - x for every token; only tokens with present_BT serve as keys.
   at::Tensor delta(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
 };
@@ -40,6 +43,9 @@ struct Shape {
 };
 Shape small_shape(std::string const& kind = "mod");
 std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType type = at::kDouble, uint64_t seed = 3);
+// Gradients under the stored names; zero where there is none.
+std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model);
+at::Tensor normal_tensor(at::IntArrayRef sizes, uint64_t key);  // fp64
 at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed = 5);
 double largest_relative_difference(at::Tensor const& a, at::Tensor const& b);
 

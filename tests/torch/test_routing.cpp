@@ -1,4 +1,5 @@
-// What every router must pass: agreement with a slow masked reference, causality, ties, extremes, finite differences.
+// The routed block in models of the common shapes: agreement with a slow masked reference, statistics, causality, extremes, finite
+// differences. What every router must pass as well: test_routers.cpp.
 
 #include <ATen/ATen.h>
 
@@ -6,6 +7,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "nn/layers.h"
 #include "nn/ops.h"
@@ -83,25 +85,10 @@ TEST_CASE("model agrees with the slow masked reference, forward and backward", "
 
   loss.backward();
   expected_loss.backward();
-  // The model's gradients under the stored names: view the fused gradients as the fused parameters are viewed.
-  auto gradients = std::make_shared<LanguageModel>(shape.model, shape.depth, shape.vocab, 1);
-  gradients->to(at::kDouble);
-  {
-    at::NoGradGuard no_grad;
-    auto to = gradients->named_parameters();
-    for (auto const& item : model->named_parameters()) {
-      at::Tensor const g = item.value().grad();
-      if (g.defined())
-        to[item.key()].copy_(g);
-      else
-        to[item.key()].zero_();
-    }
-  }
-  for (auto const& stored : gradients->stored()) {
-    if (stored.name.ends_with("threshold")) continue;
-    INFO(stored.name);
-    at::Tensor const g = reference.w.at(stored.name).grad();
-    CHECK(largest_relative_difference(stored.tensor, g.defined() ? g : at::zeros_like(stored.tensor)) < 1e-8);
+  for (auto const& [name, gradient] : stored_gradients(*model)) {
+    INFO(name);
+    at::Tensor const g = reference.w.at(name).grad();
+    CHECK(largest_relative_difference(gradient, g.defined() ? g : at::zeros_like(gradient)) < 1e-8);
   }
 }
 
@@ -179,9 +166,11 @@ TEST_CASE("gradients agree with finite differences in fp64", "[routing]") {
     return sum;
   };
   loss().backward();
+  std::set<std::string> predictor;  // has a loss of its own
+  for (auto const& [name, parameter] : model->parameter_groups().predictor) predictor.insert(name);
   uint64_t draw = 0;
   for (auto const& item : model->named_parameters()) {
-    if (item.key().find("router.up") != std::string::npos || item.key().find("router.down") != std::string::npos) continue;  // own loss
+    if (predictor.contains(item.key())) continue;
     INFO(item.key());
     at::Tensor const parameter = item.value();
     at::Tensor const flat = parameter.detach().view({-1});
@@ -270,8 +259,9 @@ TEST_CASE("the gradient reaches the router through the gate", "[routing]") {
   auto model = make_model(shape);
   at::Tensor const tokens = random_tokens(2, 24, shape.vocab);
   model->loss_sum(model->forward({tokens, {}, {}}, Routing::topk, {}), tokens).backward();
-  for (auto const& item : model->named_parameters())
-    if (item.key().ends_with("router.weight")) CHECK(item.value().grad().abs().max().item<double>() > 1e-6);
+  auto const gradients = stored_gradients(*model);
+  for (auto const* layer : {"model.layers.1.", "model.layers.3."})
+    CHECK(gradients.at(std::string(layer) + "router.weight").abs().max().item<double>() > 1e-6);
 }
 
 TEST_CASE("the predictor's loss touches predictor parameters only", "[routing]") {

@@ -1,0 +1,12 @@
+// Control: noise. What is learning to route worth?
+
+#include "nn/ops.h"
+#include "nn/router_scores.h"
+
+namespace isobath {
+
+at::Tensor random_score(std::vector<at::Tensor> const&, RouterInput const& input) {
+  return ops::random_normal(input.noise_key, input.x_ND.size(0), ops::wide_options(input.x_ND));
+}
+
+}  // namespace isobath

@@ -1,0 +1,341 @@
+// What every router must pass, in every combination of gate and causal decision that a configuration may ask for: agreement with the slow
+// masked reference, finite differences, causality, independent sequences, extremes, ties. A new router gets all of it by one row.
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <cmath>
+#include <functional>
+
+#include "core/config_io.h"
+#include "core/error.h"
+#include "model/plan.h"
+#include "reference.h"
+
+using namespace isobath;
+using namespace isobath::test;
+
+namespace {
+
+struct RouterRow {
+  char const *name, *router, *input;
+  bool learns;         // has parameters: gates and bce train them
+  bool predictable;    // a predictor can learn its choice
+  bool detaches;       // its score is no constant, yet carries no gradient
+  bool knows_batch;    // its score depends on where in the batch a token stands
+  int64_t parameters;  // of one layer of tiny_shape()
+  int64_t flops;       // of one token there
+};
+constexpr RouterRow router_rows[] = {
+    {"linear", "linear", "raw", true, true, false, false, 8, 2 * 8},
+    {"linear normalised", "linear", "normalised", true, true, false, false, 8, 2 * 8},
+    {"mlp", "mlp", "raw", true, true, false, false, 8 * 5 + 5, 2 * (8 * 5 + 5)},
+    {"mlp normalised", "mlp", "normalised", true, true, false, false, 8 * 5 + 5, 2 * (8 * 5 + 5)},
+    {"position", "position", "raw", true, true, false, false, 16, 0},
+    {"token", "token", "raw", true, true, false, false, 11, 0},
+    {"norm", "norm", "raw", false, true, true, false, 0, 0},
+    {"random", "random", "raw", false, false, false, true, 0, 0},
+};
+
+constexpr char const *every_gate[] = {"raw", "sigmoid", "sigmoid2", "tanh", "none"}, *every_causal[] = {"none", "bce", "predictor"};
+
+struct Combination {
+  RouterRow row;
+  std::string gate, causal;
+  bool bce_detach;
+  double z_loss_weight = 0;
+
+  std::string label() const { return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : ""); }
+};
+
+bool allowed(Combination const& c) {
+  if (c.causal == "bce") return c.row.learns;
+  if (c.bce_detach || (c.causal == "predictor" && !c.row.predictable)) return false;
+  return c.gate != "none" || !c.row.learns;
+}
+
+std::vector<Combination> combinations(bool as_allowed = true) {
+  std::vector<Combination> found;
+  for (RouterRow const& row : router_rows)
+    for (std::string const gate : every_gate)
+      for (std::string const causal : every_causal)
+        for (bool const detach : {false, true}) {
+          Combination c{row, gate, causal, detach};
+          if (row.learns && (gate == "sigmoid" || gate == "none")) c.z_loss_weight = 0.2;
+          if (allowed(c) == as_allowed) found.push_back(c);
+        }
+  return found;
+}
+
+// The last two of three layers are routed. Numbers that a router does not read must not matter to it.
+Shape tiny_shape() {
+  Shape shape;
+  shape.model.layers = 3;
+  shape.model.width = 8;
+  shape.model.heads = 2;
+  shape.model.kv_heads = 1;
+  shape.model.mlp_width = 12;
+  shape.model.context = 16;
+  shape.depth.kind = "mod";
+  shape.depth.stride = 1;
+  shape.depth.offset = 1;
+  shape.depth.capacity = 0.25;
+  shape.depth.router_width = 5;
+  shape.depth.predictor_width = 6;
+  shape.depth.gate_alpha = 1.7;
+  shape.vocab = 11;
+  return shape;
+}
+
+Shape shape_of(Combination const& c) {
+  Shape shape = tiny_shape();
+  shape.depth.router = c.row.router;
+  shape.depth.router_input = c.row.input;
+  shape.depth.gate = c.gate;
+  shape.depth.causal = c.causal;
+  shape.depth.bce_detach = c.bce_detach;
+  shape.depth.z_loss_weight = c.z_loss_weight;
+  return shape;
+}
+
+// One routed layer right behind the embedding: depth_BT is who ran.
+Shape one_layer(std::string const& router, std::string const& gate, std::string const& causal) {
+  Shape shape = tiny_shape();
+  shape.model.layers = 1;
+  shape.depth.offset = 0;
+  shape.depth.router = router;
+  shape.depth.gate = gate;
+  shape.depth.causal = causal;
+  return shape;
+}
+
+constexpr NoiseKey noise_key{5, 6, 7};
+
+// Thresholds amid the scores and predictors without a bias, so that causal decisions go both ways.
+void balance(LanguageModel& model, at::Tensor const& tokens) {
+  at::NoGradGuard no_grad;
+  auto const scores = Reference(model).forward(tokens, Routing::topk, noise_key).score_BT;
+  size_t layer = 0;
+  for (auto const& stored : model.stored()) {
+    if (stored.name.ends_with("threshold")) at::Tensor(stored.tensor).select(0, 0).fill_(scores.at(layer++).mean().item<double>());
+    if (stored.name.ends_with("predictor.down.bias")) at::Tensor(stored.tensor).zero_();
+  }
+}
+
+bool of_predictor(std::string const& name) { return name.find(".predictor.") != std::string::npos; }
+bool of_router(std::string const& name) { return name.find(".router.") != std::string::npos && !name.ends_with("threshold"); }
+bool of_trunk(std::string const& name) { return !of_predictor(name) && name.find(".router.") == std::string::npos; }
+
+// The gradient along one random direction of some parameters, against the difference of the loss itself.
+void check_direction(LanguageModel& model, std::function<at::Tensor()> const& loss, std::function<bool(std::string const&)> const& moves) {
+  model.zero_grad();
+  loss().backward();
+  auto const gradients = stored_gradients(model);
+  std::vector<std::pair<at::Tensor, at::Tensor>> steps;
+  double squares = 0, analytic = 0;
+  for (auto const& stored : model.stored()) {
+    if (!moves(stored.name)) continue;
+    at::Tensor const direction = normal_tensor(stored.tensor.sizes(), 1000 + steps.size());
+    squares += direction.pow(2).sum().item<double>();
+    analytic += (direction * gradients.at(stored.name)).sum().item<double>();
+    steps.emplace_back(stored.tensor, direction);
+  }
+  REQUIRE(!steps.empty());
+  analytic /= std::sqrt(squares);
+  at::NoGradGuard no_grad;
+  auto const loss_moved_by = [&](double distance) {
+    for (auto const& [parameter, direction] : steps) parameter.add_(direction, distance / std::sqrt(squares));
+    return loss().item<double>();
+  };
+  double const h = 1e-5;
+  double const up = loss_moved_by(h), down = loss_moved_by(-2 * h);
+  loss_moved_by(h);
+  double const numeric = (up - down) / (2 * h);
+  INFO("numeric " << numeric << ", analytic " << analytic);
+  CHECK(std::abs(numeric - analytic) <= 1e-6 * std::max(1.0, std::abs(analytic)));
+}
+
+}  // namespace
+
+TEST_CASE("a configuration may ask for exactly these combinations", "[routers]") {
+  auto const check = [](Combination const& c, bool fine) {
+    Shape const shape = shape_of(c);
+    Config config;
+    config.model = shape.model;
+    config.depth = shape.depth;
+    INFO(c.label());
+    if (fine)
+      CHECK_NOTHROW(check_config(config));
+    else
+      CHECK_THROWS_AS(check_config(config), ConfigError);
+  };
+  for (Combination const& c : combinations()) check(c, true);
+  for (Combination const& c : combinations(false)) check(c, false);
+}
+
+TEST_CASE("every router agrees with the slow masked reference, forward and backward", "[routers]") {
+  auto const routing = GENERATE(Routing::topk, Routing::causal);
+  at::Tensor const tokens = random_tokens(2, 16, 11), targets = random_tokens(2, 16, 11, 6);
+  targets[1][3] = -100;
+  auto const total = [](at::Tensor loss, auto const& output) {
+    if (output.router_loss.defined()) loss = loss + 0.3 * output.router_loss;
+    if (output.predictor_loss.defined()) loss = loss + 0.7 * output.predictor_loss;
+    if (output.z_loss.defined()) loss = loss + 0.2 * output.z_loss;
+    return loss;
+  };
+  for (Combination const& c : combinations()) {
+    INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
+    auto model = make_model(shape_of(c));
+    balance(*model, tokens);
+    Reference const reference(*model);
+    ModelOutput const output = model->forward({tokens, {}, {}}, routing, noise_key);
+    auto const expected = reference.forward(tokens, routing, noise_key);
+    at::Tensor const loss = total(model->loss_sum(output, targets), output);
+    at::Tensor const expected_loss = total(reference.loss_sum(expected, targets), expected);
+    CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
+    CHECK(output.router_loss.defined() == (c.causal == "bce"));
+    CHECK(output.predictor_loss.defined() == (c.causal == "predictor"));
+    CHECK(output.z_loss.defined() == (c.z_loss_weight > 0));
+    CHECK(largest_relative_difference(loss, expected_loss) < 1e-10);
+    loss.backward();
+    expected_loss.backward();
+    for (auto const& [name, gradient] : stored_gradients(*model)) {
+      INFO(name);
+      at::Tensor const g = reference.w.at(name).grad();
+      CHECK(largest_relative_difference(gradient, g.defined() ? g : at::zeros_like(gradient)) < 1e-8);
+    }
+  }
+}
+
+TEST_CASE("gradients of every router agree with finite differences", "[routers]") {
+  at::Tensor const tokens = random_tokens(2, 16, 11), targets = random_tokens(2, 16, 11, 6);
+  for (Combination const& c : combinations()) {
+    INFO(c.label());
+    auto model = make_model(shape_of(c));
+    auto const loss = [&](bool with_bce) {
+      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, noise_key);
+      at::Tensor sum = model->loss_sum(output, targets);
+      if (with_bce && output.router_loss.defined()) sum = sum + 5 * output.router_loss;
+      if (output.z_loss.defined()) sum = sum + 3 * output.z_loss;
+      return sum;
+    };
+    // Where a gradient stops on purpose, a difference sees more than it: then only what does not move the input of a later score.
+    auto const in_last_layer = [](std::string const& name) { return name.starts_with("model.layers.2.") || name == "model.norm.weight"; };
+    bool const cut = c.row.detaches && c.gate != "none";
+    check_direction(
+        *model, [&] { return loss(!c.bce_detach); }, [&](auto const& name) { return of_trunk(name) && (!cut || in_last_layer(name)); });
+    if (c.row.learns) {
+      check_direction(
+          *model, [&] { return loss(true); }, [&](auto const& name) { return of_router(name) && (!c.bce_detach || in_last_layer(name)); });
+    }
+    if (c.causal == "predictor") {
+      check_direction(
+          *model,
+          [&] {
+            return 5 * model->forward({tokens, {}, {}}, Routing::topk, noise_key).predictor_loss;
+          },
+          of_predictor);
+    }
+  }
+}
+
+TEST_CASE("with every router, future tokens never change a causal output", "[routers]") {
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, 11);
+  for (Combination const& c : combinations()) {
+    INFO(c.label());
+    auto model = make_model(shape_of(c));
+    balance(*model, tokens);
+    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, Routing::causal, noise_key).x_ND.view({2, 16, 8}); };
+    at::Tensor const before = run(tokens);
+    for (int64_t changed : {1, 6, 15}) {
+      at::Tensor const other = tokens.clone();
+      other.slice(1, changed) = (other.slice(1, changed) + 1 + at::arange(16 - changed)) % 11;
+      at::Tensor const after = run(other);
+      CHECK(largest_relative_difference(after.slice(1, 0, changed), before.slice(1, 0, changed)) < 1e-12);
+      CHECK(largest_relative_difference(after.slice(1, changed), before.slice(1, changed)) > 1e-6);
+    }
+  }
+}
+
+TEST_CASE("with every router, one sequence never changes another", "[routers]") {
+  auto const routing = GENERATE(Routing::topk, Routing::causal);
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(3, 16, 11);
+  for (Combination const& c : combinations()) {
+    INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
+    auto model = make_model(shape_of(c));
+    balance(*model, tokens);
+    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, routing, noise_key).x_ND.view({-1, 16, 8}); };
+    at::Tensor const together = run(tokens);
+    for (int64_t b = 0; b < 3; ++b) {
+      at::Tensor const others = (tokens + 3) % 11;
+      others[b] = tokens[b];
+      CHECK(largest_relative_difference(run(others)[b], together[b]) < 1e-12);
+      if (!c.row.knows_batch) CHECK(largest_relative_difference(run(tokens.narrow(0, b, 1))[0], together[b]) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "[routers]") {
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, 11);
+  for (Combination const& c : combinations()) {
+    for (double const capacity : {0.001, 1.0}) {
+      INFO(c.label() << " capacity=" << capacity);
+      Shape shape = shape_of(c);
+      shape.depth.capacity = capacity;
+      auto model = make_model(shape);
+      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, noise_key);
+      auto const expected = Reference(*model).forward(tokens, Routing::topk, noise_key);
+      CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
+      CHECK(output.routing_NC.select(1, routing_rows).eq(capacity < 1 ? 2 : 2 * 16).all().item<bool>());
+      if (capacity < 1 || c.gate != "none") continue;
+
+      shape.depth.kind = "dense";  // with K = T and g = 1 the routed model is the dense one
+      auto dense = make_model(shape);
+      std::map<std::string, at::Tensor> from;
+      for (auto const& stored : model->stored()) from[stored.name] = stored.tensor;
+      for (auto const& stored : dense->stored()) at::Tensor(stored.tensor).copy_(from.at(stored.name));
+      CHECK(largest_relative_difference(output.x_ND, dense->forward({tokens, {}, {}}, Routing::topk, {}).x_ND) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("with every learned router, equal scores go to the lower position", "[routers]") {
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, 11);
+  at::Tensor const first = at::arange(16).lt(4).to(at::kLong) * 2 + 1;  // K = 4
+  for (Combination const& c : combinations()) {
+    if (!c.row.learns) continue;
+    INFO(c.label());
+    auto model = make_model(shape_of(c));
+    bool const table = c.row.router == std::string("position") || c.row.router == std::string("token");
+    for (auto const& stored : model->stored())
+      if (of_router(stored.name)) at::Tensor(stored.tensor).fill_(table ? 0.3 : 0);
+    CHECK(model->forward({tokens, {}, {}}, Routing::topk, noise_key).depth_BT.equal(first.expand({2, 16})));
+  }
+}
+
+TEST_CASE("the ledger and the stored tensors know every router", "[routers]") {
+  for (Combination const& c : combinations()) {
+    INFO(c.label());
+    Shape const shape = shape_of(c);
+    auto model = make_model(shape);
+    int64_t routers = 0, predictors = 0;
+    for (auto const& stored : model->stored()) {
+      if (of_router(stored.name)) routers += stored.tensor.numel();
+      if (of_predictor(stored.name)) predictors += stored.tensor.numel();
+    }
+    Parameters const count = count_parameters(shape.model, shape.depth, shape.vocab);
+    Ledger const ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+    CHECK(routers == 2 * c.row.parameters);
+    CHECK(count.routers == routers);
+    CHECK(count.predictors == predictors);
+    CHECK(ledger.router_row == c.row.flops);
+    CHECK(has_router(shape.depth) == c.row.learns);
+    CHECK(has_predictor(shape.depth) == (c.causal == "predictor"));
+  }
+}
