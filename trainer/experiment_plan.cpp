@@ -29,8 +29,9 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   auto const tokens = static_cast<double>(micro_batch_tokens);
   auto const T = static_cast<double>(model.context);
   double const share = static_cast<double>(rows_of_capacity(plan.config.depth.capacity, model.context)) / T;
-  double const block_rows =
-      tokens * (static_cast<double>(plan.ledger.dense_layers) + share * static_cast<double>(plan.ledger.routed_layers));
+  // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
+  double const ran = plan.config.depth.target == "block" ? share : (1 + share) / 2;
+  double const block_rows = tokens * (static_cast<double>(plan.ledger.dense_layers) + ran * static_cast<double>(plan.ledger.routed_layers));
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
   constexpr double logits_chunk = 1 << 20;
   int64_t const bytes = plan.config.precision == "bf16" ? 2 : 4;
@@ -115,14 +116,14 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
 
   int64_t const T = model.context;
   Ledger const& ledger = plan.ledger;
-  int64_t rows = T * ledger.dense_layers, pairs = causal_pairs(T) * ledger.dense_layers;
+  Ledger::Layer sum = ledger.dense_layer(1, T);
+  sum = {ledger.dense_layers * sum.linear, ledger.dense_layers * sum.attention};
   for (RoutedWork const& work : planned_work(model, config.depth, 1, T)) {
-    rows += work.rows;
-    pairs += work.pairs;
+    Ledger::Layer const layer = ledger.routed_layer(1, T, work);
+    sum = {sum.linear + layer.linear, sum.attention + layer.attention};
   }
-  auto const per_token = [&](int64_t flops) { return static_cast<double>(flops) / static_cast<double>(T); };
-  plan.linear = per_token(rows * ledger.block_row);
-  plan.attention = per_token(pairs * ledger.pair);
+  plan.linear = static_cast<double>(sum.linear) / static_cast<double>(T);
+  plan.attention = static_cast<double>(sum.attention) / static_cast<double>(T);
   plan.router = static_cast<double>(ledger.routed_layers * ledger.router_row);
   plan.predictor = static_cast<double>(ledger.routed_layers * ledger.predictor_row);
   plan.head = static_cast<double>(ledger.head_row);

@@ -16,6 +16,10 @@ double resolved_init_std(ModelConfig const& model) {
   return model.init_std > 0 ? model.init_std : 0.5 / std::sqrt(static_cast<double>(model.width));
 }
 
+int64_t resolved_skip_rank(ModelConfig const& model, DepthConfig const& depth) {
+  return depth.skip_rank > 0 ? depth.skip_rank : std::max<int64_t>(1, model.width / 16);
+}
+
 int64_t resolved_router_width(ModelConfig const& model, DepthConfig const& depth) {
   return depth.router_width > 0 ? depth.router_width : std::max<int64_t>(8, model.width / 4);
 }

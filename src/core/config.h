@@ -48,10 +48,13 @@ struct DepthConfig {
   double capacity = 0.125;
   int64_t stride = 2;
   int64_t offset = 1;
-  std::string router = "linear";     // config_routers.h
-  std::string router_input = "raw";  // raw | normalised
-  int64_t router_width = 0;          // 0: auto
-  double router_lr = 1;              // factor on train.lr
+  std::string target = "block";        // block | attention | mlp
+  std::string skip_path = "identity";  // identity | linear | low_rank
+  int64_t skip_rank = 0;               // 0: auto
+  std::string router = "linear";       // config_routers.h
+  std::string router_input = "raw";    // raw | normalised
+  int64_t router_width = 0;            // 0: auto
+  double router_lr = 1;                // factor on train.lr
   double router_weight_decay = 0;
   double z_loss_weight = 0;
   double score_noise = 0;
@@ -141,6 +144,7 @@ struct Config {
 // Values that `auto` stands for.
 int64_t resolved_mlp_width(ModelConfig const&);                         // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
 double resolved_init_std(ModelConfig const&);                           // 0.5 / sqrt(width)
+int64_t resolved_skip_rank(ModelConfig const&, DepthConfig const&);     // max(1, width / 16)
 int64_t resolved_router_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 int64_t resolved_predictor_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 

@@ -74,14 +74,21 @@ void check_depth(Config const& config, Found& found) {
         {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not score its input; leave depth.router_input out"});
   }
   if (!learns && depth.z_loss_weight > 0) {
-    found.push_back(
-        {{"depth.z_loss_weight", "depth.router"}, "the " + depth.router + " router has no parameters that a z-loss could train"});
+    found.push_back({{"depth.z_loss_weight", "depth.router"},
+                     "the " + depth.router + " router has no parameters that depth.z_loss_weight could train"});
   }
   if (depth.router == "random" && depth.score_noise > 0) {
     found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
   }
   if (depth.bce_detach && depth.causal != "bce") {
     found.push_back({{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal + ")"});
+  }
+  if (depth.skip_rank > 0 && depth.skip_path != "low_rank") {
+    found.push_back(
+        {{"depth.skip_rank", "depth.skip_path"}, "depth.skip_rank goes with `skip_path: low_rank` (skip_path is " + depth.skip_path + ")"});
+  }
+  if (depth.capacity == 1 && depth.skip_path != "identity") {
+    found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});
   }
   if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
     found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});

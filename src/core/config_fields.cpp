@@ -125,6 +125,12 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.capacity), fraction, identity, "Share of each sequence that a routed block lets through.").above(0),
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
+      R(KEY(depth.target), choice, identity,
+        "What is routed: the whole block, or its attention or MLP alone (the other half sees every token).")
+          .one_of({"block", "attention", "mlp"}),
+      R(KEY(depth.skip_path), choice, identity, "What a skipped token gets instead: nothing, or a linear map of its normalised state.")
+          .one_of({"identity", "linear", "low_rank"}),
+      R(KEY(depth.skip_rank), integer, identity, "Rank of skip_path: low_rank; auto: width / 16.").between(1, 1 << 20).zero_is("auto"),
       R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
           .one_of(router_names()),
       R(KEY(depth.router_input), choice, identity, "What linear and mlp score: the block's input, or that divided by its root mean square.")

@@ -159,6 +159,10 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
       std::vector<RouterParameter> const declared = router_parameters(model_, depth_, vocab_size_);
       for (size_t j = 0; j < declared.size(); ++j) random(layer + declared[j].name, router.weights[j], declared[j].init_std);
       constant(layer + "router.threshold", router.threshold, 0);
+      if (SkipPathImpl const* skip = parts_->layers[i].routed->skip_path.get()) {  // starts as the identity
+        random(layer + "skip.down.weight", skip->down_XD, 1 / std::sqrt(width));
+        constant(layer + "skip.up.weight", skip->up_DX, 0);
+      }
       if (router.up_PD.defined()) {
         random(layer + "predictor.up.weight", router.up_PD, 1 / std::sqrt(width));
         constant(layer + "predictor.up.bias", router.up_bias_P, 0);

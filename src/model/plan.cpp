@@ -9,12 +9,19 @@
 namespace isobath {
 namespace {
 
-// Weights of one block's linear maps: what a row is multiplied with.
-int64_t block_weights(ModelConfig const& model) {
-  int64_t const D = model.width, H = model.heads, G = model.kv_heads, E = D / H, F = resolved_mlp_width(model);
-  int64_t const attention = D * (H + 2 * G) * E + H * E * D;
-  int64_t const mlp = (model.mlp == "swiglu" ? 3 : 2) * D * F;
-  return attention + mlp;
+// Weights of the linear maps of one block's halves: what a row is multiplied with.
+int64_t attention_weights(ModelConfig const& model) {
+  int64_t const D = model.width, H = model.heads, G = model.kv_heads, E = D / H;
+  return D * (H + 2 * G) * E + H * E * D;
+}
+
+int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == "swiglu" ? 3 : 2) * model.width * resolved_mlp_width(model); }
+
+// Of one routed layer's skip path.
+int64_t skip_weights(ModelConfig const& model, DepthConfig const& depth) {
+  if (depth.kind != "mod" || depth.skip_path == "identity") return 0;
+  int64_t const D = model.width;
+  return depth.skip_path == "linear" ? D * D : 2 * D * resolved_skip_rank(model, depth);
 }
 
 int64_t elements(RouterParameter const& parameter) {
@@ -51,7 +58,11 @@ int64_t causal_pairs(int64_t rows) { return rows * (rows + 1) / 2; }
 Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
-  ledger.block_row = 2 * block_weights(model);
+  ledger.attention_row = 2 * attention_weights(model);
+  ledger.mlp_row = 2 * mlp_weights(model);
+  ledger.skip_row = 2 * skip_weights(model, depth);
+  ledger.routes_attention = depth.target != "mlp";
+  ledger.routes_mlp = depth.target != "attention";
   ledger.pair = 2 * 2 * model.heads * E;
   if (has_router(depth)) {
     for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
@@ -73,11 +84,22 @@ int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWor
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
   int64_t const tokens = sequences * length;
-  int64_t flops = tokens * head_row;
-  flops += dense_layers * (tokens * block_row + sequences * causal_pairs(length) * pair);
-  flops += routed_layers * tokens * (router_row + predictor_row);
-  for (RoutedWork const& work : routed) flops += work.rows * block_row + work.pairs * pair;
+  int64_t flops = tokens * (head_row + routed_layers * (router_row + predictor_row));
+  auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
+  add(dense_layer(sequences, length), dense_layers);
+  for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);
   return flops;
+}
+
+Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
+  return {sequences * length * (attention_row + mlp_row), sequences * causal_pairs(length) * pair};
+}
+
+Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const {
+  int64_t const tokens = sequences * length;
+  int64_t const linear = (routes_attention ? work.rows : tokens) * attention_row + (routes_mlp ? work.rows : tokens) * mlp_row +
+                         (tokens - work.rows) * skip_row;
+  return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
 }
 
 std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
@@ -98,7 +120,9 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
   auto const routed = static_cast<int64_t>(routed_layers(model, depth).size());
   Parameters count;
   count.embedding = vocab_size * D * (model.tie_embeddings ? 1 : 2);
-  count.blocks = model.layers * (block_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
+  count.blocks =
+      model.layers * (attention_weights(model) + mlp_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
+  count.blocks += routed * skip_weights(model, depth);
   if (has_router(depth)) {
     for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size)) count.routers += routed * elements(parameter);
   }
@@ -111,7 +135,8 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
 }
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
-  auto const routed = static_cast<double>(routed_layers(model, depth).size());
+  // A routed MLP lets every token's keys and values be.
+  auto const routed = depth.target == "mlp" ? 0.0 : static_cast<double>(routed_layers(model, depth).size());
   double const kept = static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
   double const layers = static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;

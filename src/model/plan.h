@@ -20,15 +20,24 @@ struct RoutedWork {
 
 struct Ledger {
   // Forward FLOPs.
-  int64_t block_row = 0;      // linear maps of one block, per row
-  int64_t pair = 0;           // attention, per query-key pair of one block
-  int64_t router_row = 0;     // score of one token by one router
-  int64_t predictor_row = 0;  // decision of one token by one predictor
-  int64_t head_row = 0;       // logits of one token
+  int64_t attention_row = 0;                        // linear maps of one attention, per row
+  int64_t mlp_row = 0;                              // of one MLP, per row
+  int64_t pair = 0;                                 // attention, per query-key pair
+  int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
+  int64_t router_row = 0;                           // score of one token by one router
+  int64_t predictor_row = 0;                        // decision of one token by one predictor
+  int64_t head_row = 0;                             // logits of one token
+  bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
 
+  // Of one layer, sequences of `length` tokens, without routers and predictors.
+  struct Layer {
+    int64_t linear = 0, attention = 0;
+  };
+  Layer dense_layer(int64_t sequences, int64_t length) const;
+  Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
   int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };

@@ -2,7 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
@@ -13,14 +13,33 @@
 
 namespace isobath {
 
-RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) : capacity(depth.capacity) {
+RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size)
+    : target(depth.target == "block"       ? Target::block
+             : depth.target == "attention" ? Target::attention
+                                           : Target::mlp),
+      capacity(depth.capacity) {
   block = register_module("block", std::make_shared<BlockImpl>(model));
   router = register_module("router", std::make_shared<RouterImpl>(model, depth, vocab_size));
+  if (depth.skip_path != "identity") skip_path = register_module("skip", std::make_shared<SkipPathImpl>(model, depth));
 }
 
-RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows,
+at::Tensor RoutedBlockImpl::routed_delta(at::Tensor const& x_RD, Rows const& selected, RotaryTables const& rotary) {
+  switch (target) {
+    case Target::block:
+      return block->delta(x_RD, selected, rotary);
+    case Target::attention:
+      return block->attention->forward(x_RD, selected, rotary);
+    case Target::mlp:
+      break;
+  }
+  return block->mlp->forward(x_RD);
+}
+
+RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, at::Tensor const& tokens_N, Rows const& rows,
                                                  RotaryTables const& rotary, Routing routing, uint64_t noise_key) {
   int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
+  // what every token does before
+  at::Tensor const x_ND = target == Target::mlp ? block_x_ND + block->attention->forward(block_x_ND, rows, rotary) : block_x_ND;
 
   // score and select
   std::optional<RoutingScope> routing_scope(std::in_place);
@@ -38,9 +57,18 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, at::Ten
   if (selected.count > 0) {
     at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
     routing_scope.reset();
-    at::Tensor const delta_RD = block->delta(x_RD, selected, rotary);
+    at::Tensor const delta_RD = routed_delta(x_RD, selected, rotary);
     routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
+  }
+
+  // what the others get instead
+  if (skip_path && selected.count < B * T) {
+    at::Tensor const skipped_BT = result.ran_BT.logical_not();
+    // T - K of every sequence under top-k, as many as there are else; the latter reads their number from the device.
+    at::Tensor const skipped_R =
+        routing == Routing::topk ? ops::top_k(skipped_BT.to(score_BT.scalar_type()), T - K) : skipped_BT.view({-1}).nonzero().squeeze(1);
+    result.x_ND = ops::scatter_add_rows(result.x_ND, skipped_R, skip_path->forward(ops::gather_rows(x_ND, skipped_R)), {});
   }
 
   // losses of the causal decision, whose target is top-k's choice
@@ -54,6 +82,9 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& x_ND, at::Ten
   at::Tensor const ran_B = result.ran_BT.sum(1);
   result.statistics_C = at::stack({ran_B.sum(), (ran_B * (ran_B + 1)).sum().floor_divide(2), decided_BT.sum(), picked_BT.sum(),
                                    decided_BT.logical_and(picked_BT).sum()});
+  // what every token does after
+  routing_scope.reset();
+  if (target == Target::attention) result.x_ND = result.x_ND + block->mlp->forward(result.x_ND);
   return result;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// A block that only some tokens go through (Raposo et al. 2024, section 3): x[idx] += g(r[idx]) * delta(x[idx]).
+// A block that only some tokens go through (Raposo et al. 2024, section 3): x[idx] += g(r[idx]) * delta(x[idx]). Or only its attention or
+// its MLP is such: then the other half sees every token, and the router scores the input of the half that is routed.
 
 #include <torch/nn/module.h>
 
@@ -24,9 +25,14 @@ struct RoutedBlockImpl : torch::nn::Module {
   Result forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, RotaryTables const& rotary, Routing routing,
                  uint64_t noise_key);
 
+  enum class Target { block, attention, mlp } target;
   double capacity;
   std::shared_ptr<BlockImpl> block;
   std::shared_ptr<RouterImpl> router;
+  std::shared_ptr<SkipPathImpl> skip_path;  // null: identity
+
+ private:
+  at::Tensor routed_delta(at::Tensor const& x_RD, Rows const& selected, RotaryTables const& rotary);
 };
 
 }  // namespace isobath

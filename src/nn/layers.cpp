@@ -47,6 +47,18 @@ at::Tensor MlpImpl::forward(at::Tensor const& x_RD) {
   return ops::linear(gated ? ops::swiglu(up_RX) : ops::gelu(up_RX), down_DF);
 }
 
+SkipPathImpl::SkipPathImpl(ModelConfig const& model, DepthConfig const& depth) {
+  bool const full = depth.skip_path == "linear";
+  int64_t const rank = full ? model.width : resolved_skip_rank(model, depth);
+  if (!full) down_XD = register_parameter("down", at::empty({rank, model.width}));
+  up_DX = register_parameter("up", at::empty({model.width, rank}));
+}
+
+at::Tensor SkipPathImpl::forward(at::Tensor const& x_RD) {
+  at::Tensor const normed_RD = ops::unit_rms(x_RD);
+  return ops::linear(down_XD.defined() ? ops::linear(normed_RD, down_XD) : normed_RD, up_DX);
+}
+
 BlockImpl::BlockImpl(ModelConfig const& config) {
   attention = register_module("attention", std::make_shared<AttentionImpl>(config));
   mlp = register_module("mlp", std::make_shared<MlpImpl>(config));

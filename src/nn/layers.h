@@ -34,6 +34,14 @@ struct MlpImpl : torch::nn::Module {
   at::Tensor norm_D, up_FD, down_DF;  // gated: up_FD stacks gate and up, [2F, D]
 };
 
+// What skipped tokens of a routed block get instead: a linear map of their normalised state, full (up_DX square) or of low rank.
+struct SkipPathImpl : torch::nn::Module {
+  SkipPathImpl(ModelConfig const& model, DepthConfig const& depth);
+  at::Tensor forward(at::Tensor const& x_RD);
+
+  at::Tensor down_XD, up_DX;  // down undefined when full
+};
+
 // One pre-norm transformer block.
 struct BlockImpl : torch::nn::Module {
   explicit BlockImpl(ModelConfig const& config);

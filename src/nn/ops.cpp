@@ -9,6 +9,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -188,6 +189,8 @@ Tensor rms_norm(Tensor const& x_RD, Tensor const& weight_D, double eps) {
   RECORD_FUNCTION("ops::rms_norm", c10::ArrayRef<c10::IValue const>());
   return RmsNorm::apply(x_RD, weight_D, eps);
 }
+
+Tensor unit_rms(Tensor const& x_RD) { return rms_norm(x_RD, at::ones({x_RD.size(1)}, wide_options(x_RD)), 1e-6); }
 
 Tensor linear(Tensor const& x_RI, Tensor const& weight_OI) {
   RECORD_FUNCTION("ops::linear", c10::ArrayRef<c10::IValue const>());

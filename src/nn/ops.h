@@ -18,6 +18,9 @@ namespace isobath::ops {
 // x_RD * weight_D / sqrt(mean(x^2) + eps), over the last dimension (Zhang & Sennrich 2019).
 at::Tensor rms_norm(at::Tensor const& x_RD, at::Tensor const& weight_D, double eps);
 
+// x / sqrt(mean(x^2) + 1e-6), without weights: what routers, predictors and skip paths see of a residual stream that grows with depth.
+at::Tensor unit_rms(at::Tensor const& x_RD);
+
 // x_RI W_OI^T.
 at::Tensor linear(at::Tensor const& x_RI, at::Tensor const& weight_OI);
 // x_ND weight_D, computed and returned in weight's type.

@@ -33,9 +33,6 @@ Enum pick(std::string const& value, std::initializer_list<std::pair<char const*,
   throw Error(ExitCode::config, std::string(key) + " is '" + value + "'; allowed are " + allowed);
 }
 
-// x over its root mean square.
-at::Tensor normalised(at::Tensor const& x_ND) { return ops::rms_norm(x_ND, at::ones({x_ND.size(1)}, ops::wide_options(x_ND)), 1e-6); }
-
 // The name under which a module registers what is stored as "router.up.weight": "score_up"; "router.weight" is "weight".
 std::string registered_name(std::string const& stored) {
   size_t const first = stored.find('.') + 1, last = stored.rfind('.');
@@ -72,7 +69,7 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
 at::Tensor RouterImpl::score(RouterInput const& input) const {
   if (!normalises) return score_of(weights, input);
   RouterInput scaled = input;
-  scaled.x_ND = normalised(input.x_ND);
+  scaled.x_ND = ops::unit_rms(input.x_ND);
   return score_of(weights, scaled);
 }
 
@@ -107,8 +104,7 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
     case Causal::predictor:
       break;
   }
-  // The residual stream grows with depth; the norm (without weights) keeps the predictor's input at one scale.
-  at::Tensor const normed_ND = normalised(input.x_ND.detach());
+  at::Tensor const normed_ND = ops::unit_rms(input.x_ND.detach());
   at::Tensor const hidden_NP = at::silu(ops::linear(normed_ND, up_PD) + up_bias_P.to(normed_ND.scalar_type()));
   return ops::row_dot(hidden_NP, down_1P.squeeze(0)) + down_bias;
 }

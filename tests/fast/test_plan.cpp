@@ -33,7 +33,7 @@ TEST_CASE("plan: a dense model by hand") {
   ModelConfig const model = small_model();
   Ledger const ledger = make_ledger(model, DepthConfig{}, 512);
   int64_t const weights = 64 * 64 + 2 * 64 * 32 + 64 * 64 + 3 * 64 * 176;  // q, k and v, o, gate up down
-  CHECK(ledger.block_row == 2 * weights);
+  CHECK(ledger.attention_row + ledger.mlp_row == 2 * weights);
   CHECK(ledger.pair == 4 * 64);
   CHECK(ledger.head_row == 2 * 64 * 512);
   CHECK(ledger.routed_layers == 0);
@@ -51,8 +51,9 @@ TEST_CASE("plan: a routed model by hand") {
   CHECK(routed_layers(model, depth) == std::vector<int64_t>{1, 3});
   CHECK(ledger.router_row == 2 * 64);
   CHECK(ledger.predictor_row == 2 * (64 * 16 + 16));
-  int64_t const dense_block = 128 * ledger.block_row + 128 * 129 / 2 * ledger.pair;
-  int64_t const routed_block = 16 * ledger.block_row + 16 * 17 / 2 * ledger.pair + 128 * (ledger.router_row + ledger.predictor_row);
+  int64_t const dense_block = 128 * (ledger.attention_row + ledger.mlp_row) + 128 * 129 / 2 * ledger.pair;
+  int64_t const routed_block =
+      16 * (ledger.attention_row + ledger.mlp_row) + 16 * 17 / 2 * ledger.pair + 128 * (ledger.router_row + ledger.predictor_row);
   CHECK(planned_forward_flops(model, depth, 512, 5, 128) == 5 * (2 * dense_block + 2 * routed_block + 128 * ledger.head_row));
   CHECK_THROWS_AS(ledger.forward(1, 128, {}), Error);
 }

@@ -9,10 +9,9 @@
 namespace isobath::test {
 namespace {
 
-at::Tensor silu(at::Tensor const& x) { return x * x.sigmoid(); }
+at::Tensor swish(at::Tensor const& x) { return x * x.sigmoid(); }
 
-// log(1 + e^x)
-at::Tensor softplus(at::Tensor const& x) { return x.clamp_min(0) + (1 + (-x.abs()).exp()).log(); }
+at::Tensor log_one_plus_exp(at::Tensor const& x) { return x.clamp_min(0) + (1 + (-x.abs()).exp()).log(); }
 
 at::Tensor unit_rms(at::Tensor const& x) { return x / (x.pow(2).mean(-1, true) + 1e-6).sqrt(); }
 
@@ -55,7 +54,7 @@ at::Tensor Reference::rotate(at::Tensor const& x_BTHE) const {
   return at::stack(columns, 3);
 }
 
-at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const {
+at::Tensor Reference::attention(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const {
   int64_t const B = x_BTD.size(0), T = x_BTD.size(1), H = model.heads, G = model.kv_heads, E = model.width / H;
   auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
   at::Tensor const n = norm(x_BTD, weight("input_layernorm"));
@@ -77,8 +76,11 @@ at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, a
     scores = scores.masked_fill(visible_BTT.logical_not(), -1e30);  // rows without any key become uniform; they are masked away later
     outs.push_back(scores.softmax(2).matmul(v.select(2, g)));
   }
-  at::Tensor const attended = at::cat(outs, 2).matmul(weight("self_attn.o_proj").t());
-  at::Tensor const h = x_BTD + attended;
+  return at::cat(outs, 2).matmul(weight("self_attn.o_proj").t());
+}
+
+at::Tensor Reference::mlp(std::string const& layer, at::Tensor const& h) const {
+  auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
   at::Tensor const m = norm(h, weight("post_attention_layernorm"));
   at::Tensor up = m.matmul(weight("mlp.up_proj").t());
   if (model.mlp == "swiglu") {
@@ -87,7 +89,7 @@ at::Tensor Reference::delta(std::string const& layer, at::Tensor const& x_BTD, a
   } else {
     up = at::gelu(up, "tanh");
   }
-  return attended + up.matmul(weight("mlp.down_proj").t());
+  return up.matmul(weight("mlp.down_proj").t());
 }
 
 at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const {
@@ -98,7 +100,7 @@ at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, a
   if (depth.router == "token") return weight("token.weight").index_select(0, tokens_BT.reshape({-1})).view({B, T});
   if (depth.router == "norm") return x_BTD.detach().pow(2).mean(-1).sqrt();
   at::Tensor const x = depth.router_input == "normalised" ? unit_rms(x_BTD) : x_BTD;
-  if (depth.router == "mlp") return silu(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
+  if (depth.router == "mlp") return swish(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
   return x.matmul(weight("weight"));
 }
 
@@ -116,14 +118,17 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
   int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(depth.capacity * static_cast<double>(T))));
   Output out;
   at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT);
+  at::Tensor const everyone = at::ones({B, T}, at::kBool);
   std::vector<at::Tensor> router_losses, predictor_losses, z_losses;
   for (int64_t i = 0; i < model.layers; ++i) {
     std::string const layer = "model.layers." + std::to_string(i) + ".";
     bool const routed = depth.kind == "mod" && i >= depth.offset && (i - depth.offset) % depth.stride == 0;
     if (!routed) {
-      x = x + delta(layer, x, at::ones({B, T}, at::kBool));
+      x = x + attention(layer, x, everyone);
+      x = x + mlp(layer, x);
       continue;
     }
+    if (depth.target == "mlp") x = x + attention(layer, x, everyone);
     uint64_t const noise_key =
         make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
     at::Tensor const r = score(layer, x, tokens_BT, noise_key);
@@ -131,19 +136,31 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     at::Tensor logit;
     if (depth.causal == "predictor") {
       at::Tensor const n = unit_rms(x.detach());
-      at::Tensor const hidden = silu(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
+      at::Tensor const hidden = swish(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
       logit = hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
     } else if (depth.causal == "bce") {
       logit = depth.bce_detach ? score(layer, x.detach(), tokens_BT, noise_key) : r;
     } else {
       logit = r - w.at(layer + "router.threshold")[0];
     }
-    at::Tensor const bce = (softplus(logit) - logit * picked.to(logit.scalar_type())).mean();
+    at::Tensor const bce = (log_one_plus_exp(logit) - logit * picked.to(logit.scalar_type())).mean();
     if (depth.causal == "bce") router_losses.push_back(bce);
     if (depth.causal == "predictor") predictor_losses.push_back(bce);
-    if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm") z_losses.push_back(softplus(r).pow(2).mean());
+    if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm")
+      z_losses.push_back(log_one_plus_exp(r).pow(2).mean());
     at::Tensor const ran = routing == Routing::topk ? picked : logit.detach().gt(0);
-    x = x + (gate(r) * ran.to(r.scalar_type())).unsqueeze(2) * delta(layer, x, ran);
+    at::Tensor const attended = depth.target == "mlp" ? at::Tensor() : attention(layer, x, ran);
+    at::Tensor const delta = depth.target == "attention" ? attended
+                             : depth.target == "mlp"     ? mlp(layer, x)
+                                                         : attended + mlp(layer, x + attended);
+    at::Tensor const runs = ran.to(r.scalar_type());
+    at::Tensor next = x + (gate(r) * runs).unsqueeze(2) * delta;
+    if (depth.skip_path != "identity") {
+      at::Tensor skip = unit_rms(x);
+      if (depth.skip_path == "low_rank") skip = skip.matmul(w.at(layer + "skip.down.weight").t());
+      next = next + (1 - runs).unsqueeze(2) * skip.matmul(w.at(layer + "skip.up.weight").t());
+    }
+    x = depth.target == "attention" ? next + mlp(layer, next) : next;
     out.ran_BT.push_back(ran);
     out.score_BT.push_back(r);
   }
@@ -170,6 +187,24 @@ Shape small_shape(std::string const& kind) {
   shape.model.context = 24;
   shape.depth.kind = kind;
   shape.depth.capacity = 0.25;
+  return shape;
+}
+
+Shape tiny_shape() {
+  Shape shape;
+  shape.model.layers = 3;
+  shape.model.width = 8;
+  shape.model.heads = 2;
+  shape.model.kv_heads = 1;
+  shape.model.mlp_width = 12;
+  shape.model.context = 16;
+  shape.depth.kind = "mod";
+  shape.depth.stride = 1;
+  shape.depth.offset = 1;
+  shape.depth.capacity = 0.25;
+  shape.depth.router_width = 5;
+  shape.depth.predictor_width = 6;
+  shape.vocab = 11;
   return shape;
 }
 

@@ -31,8 +31,9 @@ struct Reference {
   at::Tensor rotate(at::Tensor const& x_BTHE) const;
   at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const;
   at::Tensor gate(at::Tensor const& score_BT) const;
-  // block(x) - x for every token; only tokens with present_BT serve as keys.
-  at::Tensor delta(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
+  // What either half of a block adds, for every token; only tokens with present_BT serve as keys.
+  at::Tensor attention(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
+  at::Tensor mlp(std::string const& layer, at::Tensor const& h_BTD) const;
 };
 
 // A small model with every parameter moved off its start (norms not 1), in fp64.
@@ -42,6 +43,8 @@ struct Shape {
   int64_t vocab = 23;
 };
 Shape small_shape(std::string const& kind = "mod");
+// The last two of three layers are routed, K = 4 of 16. Numbers that a router or gate does not read are set, too: they must not matter.
+Shape tiny_shape();
 std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType type = at::kDouble, uint64_t seed = 3);
 // Gradients under the stored names; zero where there is none.
 std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model);

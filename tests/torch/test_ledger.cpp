@@ -7,6 +7,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "model/plan.h"
 #include "reference.h"
@@ -55,12 +56,20 @@ TEST_CASE("the ledger's linear FLOPs are the matrix products of a forward pass, 
   auto const causal = GENERATE("none", "bce", "predictor");
   auto const mlp = GENERATE("swiglu", "gelu");
   auto const kv_heads = GENERATE(1, 2);
+  // Of a router only the kind counts here, of a target and a skip path that they are counted at all.
+  auto const [router, target, skip_path] =
+      GENERATE(std::tuple("linear", "block", "identity"), std::tuple("mlp", "attention", "linear"), std::tuple("token", "mlp", "low_rank"));
+  if (kind == std::string("dense") && router != std::string("linear")) return;
   Shape shape = small_shape(kind);
   shape.depth.causal = causal;
+  shape.depth.router = router;
+  shape.depth.target = target;
+  shape.depth.skip_path = skip_path;
+  shape.depth.skip_rank = 3 * (skip_path == std::string("low_rank"));
   shape.model.mlp = mlp;
   shape.model.heads = 2;
   shape.model.kv_heads = kv_heads;
-  INFO(kind << ' ' << causal << ' ' << mlp << ' ' << kv_heads);
+  INFO(kind << ' ' << causal << ' ' << mlp << ' ' << kv_heads << ' ' << router << ' ' << target << ' ' << skip_path);
   auto model = make_model(shape);
   at::NoGradGuard const no_grad;
   at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
@@ -74,10 +83,13 @@ TEST_CASE("a training step multiplies three times what a forward pass does, exac
   auto const kind = GENERATE("dense", "mod");
   Shape shape = small_shape(kind);
   shape.depth.causal = "none";
+  shape.depth.router = GENERATE("linear", "mlp");
+  shape.depth.target = GENERATE("block", "attention", "mlp");
+  shape.depth.skip_path = GENERATE("identity", "linear");
   auto model = make_model(shape);
   at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
   Counter const counter;
   model->loss_sum(model->forward({tokens, {}, {}}, Routing::topk, {}), tokens).backward();
-  INFO(kind);
+  INFO(kind << ' ' << shape.depth.router << ' ' << shape.depth.target << ' ' << shape.depth.skip_path);
   CHECK(counter.flops() == 3 * linear_flops(shape, 3, 24));
 }

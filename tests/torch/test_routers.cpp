@@ -1,13 +1,14 @@
-// What every router must pass, in every combination of gate and causal decision that a configuration may ask for: agreement with the slow
-// masked reference, finite differences, causality, independent sequences, extremes, ties. A new router gets all of it by one row.
+// What every router must pass, in every combination of gate and causal decision that a configuration may ask for, with whole blocks and,
+// in turn, every other target and skip path: agreement with the slow masked reference, finite differences, causality, independent
+// sequences, extremes, ties. A new router gets all of it by one row.
 
 #include <ATen/ATen.h>
 
-#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 #include "core/config_io.h"
 #include "core/error.h"
@@ -46,8 +47,11 @@ struct Combination {
   std::string gate, causal;
   bool bce_detach;
   double z_loss_weight = 0;
+  std::string target = "block", skip_path = "identity";
 
-  std::string label() const { return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : ""); }
+  std::string label() const {
+    return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : "") + " " + target + " " + skip_path;
+  }
 };
 
 bool allowed(Combination const& c) {
@@ -56,37 +60,25 @@ bool allowed(Combination const& c) {
   return c.gate != "none" || !c.row.learns;
 }
 
+constexpr std::pair<char const*, char const*> other_paths[] = {{"attention", "identity"}, {"mlp", "identity"}, {"block", "linear"},
+                                                               {"attention", "linear"},   {"mlp", "linear"},   {"block", "low_rank"},
+                                                               {"attention", "low_rank"}, {"mlp", "low_rank"}};
+
 std::vector<Combination> combinations(bool as_allowed = true) {
   std::vector<Combination> found;
+  size_t turn = 0;
   for (RouterRow const& row : router_rows)
     for (std::string const gate : every_gate)
       for (std::string const causal : every_causal)
         for (bool const detach : {false, true}) {
           Combination c{row, gate, causal, detach};
           if (row.learns && (gate == "sigmoid" || gate == "none")) c.z_loss_weight = 0.2;
-          if (allowed(c) == as_allowed) found.push_back(c);
+          if (allowed(c) != as_allowed) continue;
+          found.push_back(c);
+          std::tie(c.target, c.skip_path) = other_paths[turn++ % std::size(other_paths)];
+          found.push_back(c);
         }
   return found;
-}
-
-// The last two of three layers are routed. Numbers that a router does not read must not matter to it.
-Shape tiny_shape() {
-  Shape shape;
-  shape.model.layers = 3;
-  shape.model.width = 8;
-  shape.model.heads = 2;
-  shape.model.kv_heads = 1;
-  shape.model.mlp_width = 12;
-  shape.model.context = 16;
-  shape.depth.kind = "mod";
-  shape.depth.stride = 1;
-  shape.depth.offset = 1;
-  shape.depth.capacity = 0.25;
-  shape.depth.router_width = 5;
-  shape.depth.predictor_width = 6;
-  shape.depth.gate_alpha = 1.7;
-  shape.vocab = 11;
-  return shape;
 }
 
 Shape shape_of(Combination const& c) {
@@ -94,29 +86,22 @@ Shape shape_of(Combination const& c) {
   shape.depth.router = c.row.router;
   shape.depth.router_input = c.row.input;
   shape.depth.gate = c.gate;
+  shape.depth.gate_alpha = c.gate == "sigmoid" ? 1.7 : 1;
+  shape.depth.target = c.target;
+  shape.depth.skip_path = c.skip_path;
+  shape.depth.skip_rank = c.skip_path == "low_rank" ? 3 : 0;
   shape.depth.causal = c.causal;
   shape.depth.bce_detach = c.bce_detach;
   shape.depth.z_loss_weight = c.z_loss_weight;
   return shape;
 }
 
-// One routed layer right behind the embedding: depth_BT is who ran.
-Shape one_layer(std::string const& router, std::string const& gate, std::string const& causal) {
-  Shape shape = tiny_shape();
-  shape.model.layers = 1;
-  shape.depth.offset = 0;
-  shape.depth.router = router;
-  shape.depth.gate = gate;
-  shape.depth.causal = causal;
-  return shape;
-}
-
-constexpr NoiseKey noise_key{5, 6, 7};
+constexpr NoiseKey some_noise{5, 6, 7};
 
 // Thresholds amid the scores and predictors without a bias, so that causal decisions go both ways.
 void balance(LanguageModel& model, at::Tensor const& tokens) {
   at::NoGradGuard no_grad;
-  auto const scores = Reference(model).forward(tokens, Routing::topk, noise_key).score_BT;
+  auto const scores = Reference(model).forward(tokens, Routing::topk, some_noise).score_BT;
   size_t layer = 0;
   for (auto const& stored : model.stored()) {
     if (stored.name.ends_with("threshold")) at::Tensor(stored.tensor).select(0, 0).fill_(scores.at(layer++).mean().item<double>());
@@ -190,8 +175,8 @@ TEST_CASE("every router agrees with the slow masked reference, forward and backw
     auto model = make_model(shape_of(c));
     balance(*model, tokens);
     Reference const reference(*model);
-    ModelOutput const output = model->forward({tokens, {}, {}}, routing, noise_key);
-    auto const expected = reference.forward(tokens, routing, noise_key);
+    ModelOutput const output = model->forward({tokens, {}, {}}, routing, some_noise);
+    auto const expected = reference.forward(tokens, routing, some_noise);
     at::Tensor const loss = total(model->loss_sum(output, targets), output);
     at::Tensor const expected_loss = total(reference.loss_sum(expected, targets), expected);
     CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
@@ -215,14 +200,19 @@ TEST_CASE("gradients of every router agree with finite differences", "[routers]"
     INFO(c.label());
     auto model = make_model(shape_of(c));
     auto const loss = [&](bool with_bce) {
-      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, noise_key);
+      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, some_noise);
       at::Tensor sum = model->loss_sum(output, targets);
       if (with_bce && output.router_loss.defined()) sum = sum + 5 * output.router_loss;
       if (output.z_loss.defined()) sum = sum + 3 * output.z_loss;
       return sum;
     };
     // Where a gradient stops on purpose, a difference sees more than it: then only what does not move the input of a later score.
-    auto const in_last_layer = [](std::string const& name) { return name.starts_with("model.layers.2.") || name == "model.norm.weight"; };
+    auto const in_last_layer = [&](std::string const& name) {
+      // A routed MLP scores what its block's attention has changed.
+      bool const before =
+          c.target == "mlp" && (name.find("self_attn") != std::string::npos || name.find("input_layernorm") != std::string::npos);
+      return (name.starts_with("model.layers.2.") && !before) || name == "model.norm.weight";
+    };
     bool const cut = c.row.detaches && c.gate != "none";
     check_direction(
         *model, [&] { return loss(!c.bce_detach); }, [&](auto const& name) { return of_trunk(name) && (!cut || in_last_layer(name)); });
@@ -234,7 +224,7 @@ TEST_CASE("gradients of every router agree with finite differences", "[routers]"
       check_direction(
           *model,
           [&] {
-            return 5 * model->forward({tokens, {}, {}}, Routing::topk, noise_key).predictor_loss;
+            return 5 * model->forward({tokens, {}, {}}, Routing::topk, some_noise).predictor_loss;
           },
           of_predictor);
     }
@@ -248,7 +238,7 @@ TEST_CASE("with every router, future tokens never change a causal output", "[rou
     INFO(c.label());
     auto model = make_model(shape_of(c));
     balance(*model, tokens);
-    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, Routing::causal, noise_key).x_ND.view({2, 16, 8}); };
+    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, Routing::causal, some_noise).x_ND.view({2, 16, 8}); };
     at::Tensor const before = run(tokens);
     for (int64_t changed : {1, 6, 15}) {
       at::Tensor const other = tokens.clone();
@@ -268,9 +258,9 @@ TEST_CASE("with every router, one sequence never changes another", "[routers]") 
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
     balance(*model, tokens);
-    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, routing, noise_key).x_ND.view({-1, 16, 8}); };
+    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, routing, some_noise).x_ND.view({-1, 16, 8}); };
     at::Tensor const together = run(tokens);
-    for (int64_t b = 0; b < 3; ++b) {
+    for (int64_t b : {1, 2}) {
       at::Tensor const others = (tokens + 3) % 11;
       others[b] = tokens[b];
       CHECK(largest_relative_difference(run(others)[b], together[b]) < 1e-12);
@@ -288,8 +278,8 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
       Shape shape = shape_of(c);
       shape.depth.capacity = capacity;
       auto model = make_model(shape);
-      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, noise_key);
-      auto const expected = Reference(*model).forward(tokens, Routing::topk, noise_key);
+      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, some_noise);
+      auto const expected = Reference(*model).forward(tokens, Routing::topk, some_noise);
       CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
       CHECK(output.routing_NC.select(1, routing_rows).eq(capacity < 1 ? 2 : 2 * 16).all().item<bool>());
       if (capacity < 1 || c.gate != "none") continue;
@@ -315,7 +305,7 @@ TEST_CASE("with every learned router, equal scores go to the lower position", "[
     bool const table = c.row.router == std::string("position") || c.row.router == std::string("token");
     for (auto const& stored : model->stored())
       if (of_router(stored.name)) at::Tensor(stored.tensor).fill_(table ? 0.3 : 0);
-    CHECK(model->forward({tokens, {}, {}}, Routing::topk, noise_key).depth_BT.equal(first.expand({2, 16})));
+    CHECK(model->forward({tokens, {}, {}}, Routing::topk, some_noise).depth_BT.equal(first.expand({2, 16})));
   }
 }
 
@@ -324,13 +314,15 @@ TEST_CASE("the ledger and the stored tensors know every router", "[routers]") {
     INFO(c.label());
     Shape const shape = shape_of(c);
     auto model = make_model(shape);
-    int64_t routers = 0, predictors = 0;
+    int64_t routers = 0, predictors = 0, all = 0;
     for (auto const& stored : model->stored()) {
+      if (!stored.name.ends_with("threshold")) all += stored.tensor.numel();
       if (of_router(stored.name)) routers += stored.tensor.numel();
       if (of_predictor(stored.name)) predictors += stored.tensor.numel();
     }
     Parameters const count = count_parameters(shape.model, shape.depth, shape.vocab);
     Ledger const ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+    CHECK(count.total == all);
     CHECK(routers == 2 * c.row.parameters);
     CHECK(count.routers == routers);
     CHECK(count.predictors == predictors);

@@ -7,7 +7,6 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "nn/layers.h"
 #include "nn/ops.h"
@@ -166,25 +165,26 @@ TEST_CASE("gradients agree with finite differences in fp64", "[routing]") {
     return sum;
   };
   loss().backward();
-  std::set<std::string> predictor;  // has a loss of its own
-  for (auto const& [name, parameter] : model->parameter_groups().predictor) predictor.insert(name);
+  auto const gradients = stored_gradients(*model);
   uint64_t draw = 0;
-  for (auto const& item : model->named_parameters()) {
-    if (predictor.contains(item.key())) continue;
-    INFO(item.key());
-    at::Tensor const parameter = item.value();
-    at::Tensor const flat = parameter.detach().view({-1});
-    for (int repeat = 0; repeat < 3; ++repeat) {
-      int64_t const at_index = static_cast<int64_t>((++draw * 2654435761u) % static_cast<uint64_t>(flat.numel()));
-      double const step = 1e-5, start = flat[at_index].item<double>();
+  for (auto const& stored : model->stored()) {
+    if (stored.name.ends_with("threshold") || stored.name.find(".predictor.") != std::string::npos) continue;  // has its own loss
+    INFO(stored.name);
+    at::Tensor const parameter = stored.tensor, gradient = gradients.at(stored.name).reshape({-1});
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      int64_t const at_index = static_cast<int64_t>((++draw * 2654435761u) % static_cast<uint64_t>(parameter.numel()));
+      at::Tensor step = at::zeros(parameter.numel(), parameter.options());
+      step[at_index] = 1e-5;
+      step = step.view_as(parameter);
       at::NoGradGuard no_grad;
-      flat[at_index] = start + step;
+      at::Tensor const start = parameter.clone();
+      parameter.copy_(start + step);
       double const up = loss().item<double>();
-      flat[at_index] = start - step;
+      parameter.copy_(start - step);
       double const down = loss().item<double>();
-      flat[at_index] = start;
-      double const numeric = (up - down) / (2 * step);
-      double const analytic = parameter.grad().view({-1})[at_index].item<double>();
+      parameter.copy_(start);
+      double const numeric = (up - down) / 2e-5;
+      double const analytic = gradient[at_index].item<double>();
       CHECK(std::abs(numeric - analytic) <= 1e-6 * std::max(1.0, std::abs(analytic)));
     }
   }
@@ -269,11 +269,16 @@ TEST_CASE("the predictor's loss touches predictor parameters only", "[routing]")
   auto model = make_model(shape);
   ModelOutput const output = model->forward({random_tokens(2, 24, shape.vocab), {}, {}}, Routing::topk, {});
   output.predictor_loss.backward();
-  auto const groups = model->parameter_groups();
-  REQUIRE(groups.predictor.size() == 8);
-  for (auto const& [name, parameter] : groups.predictor) CHECK(parameter.grad().abs().max().item<double>() > 0);
-  for (auto const* group : {&groups.decay, &groups.no_decay})
-    for (auto const& [name, parameter] : *group) CHECK(!parameter.grad().defined());
+  size_t predictors = 0;
+  for (auto const& parameter : model->trained()) {
+    INFO(parameter.name);
+    at::Tensor const gradient = parameter.tensor.grad();
+    bool const of_predictor = parameter.role == LanguageModel::Role::predictor;
+    predictors += of_predictor;
+    CHECK(gradient.defined() == of_predictor);
+    if (of_predictor && gradient.defined()) CHECK(gradient.abs().max().item<double>() > 0);
+  }
+  CHECK(predictors == 8);
 }
 
 TEST_CASE("random routing is a function of its key", "[routing]") {
@@ -311,7 +316,7 @@ TEST_CASE("without a causal decision of its own a router learns a threshold that
 TEST_CASE("scores that are not finite leave the running threshold alone", "[routing]") {
   Shape shape = small_shape();
   shape.depth.causal = "none";
-  RouterImpl router(shape.model, shape.depth);
+  RouterImpl router(shape.model, shape.depth, shape.vocab);
   router.update_threshold(at::arange(8, at::kFloat).view({2, 4}), 1);
   CHECK(router.threshold.equal(at::tensor({6.0f, 1.0f})));  // the two best of eight scores are 6 and 7
   at::Tensor bad = at::zeros({2, 4});
