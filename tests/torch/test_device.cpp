@@ -33,9 +33,15 @@ struct Arm {
   char const *name, *kind, *router, *gate, *causal;
 };
 constexpr Arm arms[] = {
-    {"dense", "dense", "linear", "raw", "none"},          {"linear, predictor", "mod", "linear", "raw", "predictor"},
-    {"linear, bce", "mod", "linear", "sigmoid", "bce"},   {"linear, none", "mod", "linear", "tanh", "none"},
+    {"dense", "dense", "linear", "raw", "none"},
+    {"linear, predictor", "mod", "linear", "raw", "predictor"},
+    {"linear, bce", "mod", "linear", "sigmoid", "bce"},
+    {"linear, none", "mod", "linear", "tanh", "none"},
     {"random, no gate", "mod", "random", "none", "none"},
+    {"mlp, noise, z-loss, routed MLP", "mod", "mlp", "tanh", "bce"},
+    {"token, routed attention", "mod", "token", "tanh", "predictor"},
+    {"position", "mod", "position", "raw", "none"},
+    {"norm", "mod", "norm", "none", "none"},
 };
 
 struct Run {
@@ -53,6 +59,17 @@ struct Run {
     depth.gate = arm.gate;
     depth.causal = arm.causal;
     depth.capacity = 0.25;
+    if (depth.router == "mlp") {
+      depth.router_input = "normalised";
+      depth.score_noise = 0.3;
+      depth.z_loss_weight = 0.01;
+      depth.target = "mlp";
+      depth.skip_path = "low_rank";
+    }
+    if (depth.router == "token") {
+      depth.target = "attention";
+      depth.skip_path = "linear";
+    }
     model = std::make_unique<LanguageModel>(config, depth, 61, 1);
     model->to(device);
     if (narrow) model->compute_in_bfloat16();

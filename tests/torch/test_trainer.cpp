@@ -150,6 +150,45 @@ TEST_CASE("weight decay touches matrices, not norms, router vectors or biases") 
   }
 }
 
+TEST_CASE("routers have a learning rate and a decay of their own") {
+  SmallText const text;
+  DepthConfig plain = routed_depth("bce"), slow = plain, decayed = plain;
+  slow.router_lr = 0.25;
+  decayed.router_weight_decay = 0.5;
+  auto const change = [&](DepthConfig const& depth) {
+    SmallRun run(depth);
+    auto const before = weights_by_name(run.model);
+    run.steps(text, 0, 1, {4, 0.01, 1});
+    auto after = weights_by_name(run.model);
+    for (auto& [name, tensor] : after) tensor = tensor - before.at(name);
+    return after;
+  };
+  auto const of_plain = change(plain), of_slow = change(slow), of_decayed = change(decayed);
+  for (auto const& [name, difference] : of_plain) {
+    INFO(name);
+    if (name.find(".router.") == std::string::npos) {
+      CHECK(at::equal(of_slow.at(name), difference));
+      CHECK(at::equal(of_decayed.at(name), difference));
+    } else {
+      CHECK(at::allclose(of_slow.at(name), 0.25 * difference, 1e-3, 1e-7));
+      CHECK_FALSE(at::allclose(of_decayed.at(name), difference, 1e-3, 1e-7));
+    }
+  }
+}
+
+TEST_CASE("a z-loss keeps scores smaller, and is recorded") {
+  SmallText const text;
+  DepthConfig with = routed_depth("bce"), without = with;
+  with.z_loss_weight = 1;
+  SmallRun a(with), b(without);
+  a.steps(text, 0, 40, {4, 0.01, 1, 1.0});
+  b.steps(text, 0, 40, {4, 0.01, 1, 0});
+  CHECK(std::isnan(read_window(b.window, 0).z_loss));
+  a.window.clear();
+  a.steps(text, 40, 41, {4, 0.01, 1, 1.0});
+  CHECK(read_window(a.window, 64).z_loss < 0.3);  // softplus(0)^2 is 0.48
+}
+
 TEST_CASE("gradients that are not finite are counted, in the window and in a row") {
   SmallText const text;
   SmallRun run(DepthConfig{});
@@ -174,16 +213,30 @@ TEST_CASE("gradients that are not finite are counted, in the window and in a row
 
 TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window included") {
   SmallText const text;
-  for (char const* causal : {"none", "bce", "predictor"}) {
-    StepSettings const settings{2, 0.01, 1};
+  std::vector<DepthConfig> depths{routed_depth("none"), routed_depth("bce"), routed_depth("predictor")};
+  for (char const* router : {"mlp", "token", "position", "norm", "random"}) {
+    DepthConfig& depth = depths.emplace_back(routed_depth("none"));
+    depth.router = router;
+    depth.gate = "tanh";
+  }
+  depths[3].router_input = "normalised";
+  depths[3].score_noise = 0.5;
+  depths[3].z_loss_weight = 0.1;
+  depths[3].router_lr = 3;
+  depths[4].target = "attention";
+  depths[4].skip_path = "linear";
+  depths[5].target = "mlp";
+  depths[5].skip_path = "low_rank";
+  for (DepthConfig const& depth : depths) {
+    StepSettings const settings{2, 0.01, 1, depth.z_loss_weight};
     Config config;
     config.model = small_model();
-    config.depth = routed_depth(causal);
+    config.depth = depth;
     config.tokenizer.kind = "byte";
     SmallRun straight(config.depth), first(config.depth), second(config.depth);
     straight.steps(text, 0, 7, settings);
     first.steps(text, 0, 4, settings);
-    fs::path const folder = text.scratch / (std::string("run-") + causal) / checkpoint_name(4);
+    fs::path const folder = text.scratch / ("run-" + depth.router + "-" + depth.causal) / checkpoint_name(4);
     TrainState state;
     state.step = 4;
     save_checkpoint(folder, first.model, first.optimizers, first.window, state, config, *text.tokenizer);
@@ -195,7 +248,7 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
     second.steps(text, 4, 7, settings);
     auto const resumed = weights_by_name(second.model);
     for (auto const& [name, tensor] : weights_by_name(straight.model)) {
-      INFO(causal << " " << name);
+      INFO(depth.router << " " << depth.causal << " " << name);
       CHECK(at::equal(tensor, resumed.at(name)));
     }
     auto const a = straight.window.tensors(), b = second.window.tensors();
