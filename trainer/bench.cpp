@@ -24,7 +24,8 @@ class Subject {
         device_(place_model(model_, arm.config)),
         optimizers_(make_optimizers(model_, arm.config.train)),
         window_(static_cast<int64_t>(routed_layers(arm.config.model, arm.config.depth).size()), device_),
-        settings_{micro_batch_sequences(arm.config, device_.is_cuda()), arm.config.depth.bce_weight, 1, arm.config.depth.z_loss_weight},
+        settings_{micro_batch_sequences(arm.config, device_.is_cuda()), arm.config.depth.bce_weight, 1, arm.config.depth.z_loss_weight,
+                  arm.config.depth.threshold_training},
         feed_(device_) {
     model_.train();
     batch_.length = arm.config.model.context;

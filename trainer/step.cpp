@@ -70,7 +70,8 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
     double const share = static_cast<double>(count) / static_cast<double>(batch.sequences);
 
     // 2 forward
-    ModelOutput const output = model.forward(batch.input(first, count), Routing::topk, {settings.seed, step, micro_batch});
+    Routing const routing = settings.threshold_training && step > 0 ? Routing::causal : Routing::topk;
+    ModelOutput const output = model.forward(batch.input(first, count), routing, {settings.seed, step, micro_batch});
     at::Tensor const loss_sum = model.loss_sum(output, batch.targets_N(first, count));
     at::Tensor total = loss_sum.mul(per_target);
     if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);

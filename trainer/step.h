@@ -29,6 +29,7 @@ struct StepSettings {
   double bce_weight = 0;
   uint64_t seed = 0;
   double z_loss_weight = 0;
+  bool threshold_training = false;  // selects by the running threshold from the second step on; then the host waits for row counts
 };
 
 struct Optimizers {
@@ -36,7 +37,7 @@ struct Optimizers {
 };
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // routers by model's DepthConfig
 
-// `step` counts from 0. Reads nothing from the device.
+// `step` counts from 0. Reads nothing from the device, unless threshold_training does.
 void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
                 double learning_rate, Window& window);
 

@@ -124,7 +124,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
       optimizers_(make_optimizers(model_, config.train)),
       window_(ledger_.routed_layers, device_),
       step_settings_{micro_batch_sequences(config, device_.is_cuda()), config.depth.bce_weight, static_cast<uint64_t>(config.seed),
-                     config.depth.z_loss_weight} {
+                     config.depth.z_loss_weight, config.depth.threshold_training} {
   if (loader_.samples_per_epoch() == 0) {
     throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
                                     " tokens: not one window of model.context = " + std::to_string(config.model.context) +

@@ -60,11 +60,12 @@ struct DepthConfig {
   double score_noise = 0;
   std::string gate = "raw";  // raw | sigmoid | sigmoid2 | tanh | none
   double gate_alpha = 1;
-  std::string causal = "predictor";  // none | bce | predictor
+  std::string causal = "predictor";  // none | bce | predictor | threshold
+  bool threshold_training = false;
   double bce_weight = 0.01;
   bool bce_detach = false;
   int64_t predictor_width = 0;    // 0: auto
-  double threshold_decay = 0.99;  // running quantile for `causal: none`
+  double threshold_decay = 0.99;  // running quantile of none and threshold
 };
 
 struct TrainConfig {

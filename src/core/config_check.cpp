@@ -80,6 +80,14 @@ void check_depth(Config const& config, Found& found) {
   if (depth.router == "random" && depth.score_noise > 0) {
     found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
   }
+  if (depth.threshold_training && depth.causal != "threshold") {
+    found.push_back({{"depth.threshold_training", "depth.causal"},
+                     "depth.threshold_training goes with `causal: threshold` (causal is " + depth.causal + ")"});
+  }
+  if (depth.threshold_training && depth.score_noise > 0) {
+    found.push_back({{"depth.score_noise", "depth.threshold_training"},
+                     "depth.score_noise disturbs top-k's choice, and depth.threshold_training does not make it"});
+  }
   if (depth.bce_detach && depth.causal != "bce") {
     found.push_back({{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal + ")"});
   }

@@ -148,14 +148,16 @@ std::vector<ConfigField> make_fields() {
           .one_of({"raw", "sigmoid", "sigmoid2", "tanh", "none"}),
       R(KEY(depth.gate_alpha), real, identity, "Factor of gate: sigmoid.").above(0).between(0, 1000),
       R(KEY(depth.causal), choice, identity,
-        "How generation decides from the past alone: a calibrated threshold, bce on the router, or a predictor.")
-          .one_of({"none", "bce", "predictor"}),
+        "How generation decides from the past alone: bce on the router, a predictor, a running threshold, or none (a threshold stands in).")
+          .one_of({"none", "bce", "predictor", "threshold"}),
+      R(KEY(depth.threshold_training), boolean, identity,
+        "With `causal: threshold`: training selects by it, too, and so is causal itself."),
       R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),
       R(KEY(depth.bce_detach), boolean, identity, "The bce trains the router alone, not the trunk below it."),
       R(KEY(depth.predictor_width), integer, identity, "Hidden width of the predictor; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),
-      R(KEY(depth.threshold_decay), real, schedule, "Decay of the running quantile that calibrates the threshold of `causal: none`.")
+      R(KEY(depth.threshold_decay), real, schedule, "Decay of the running quantile behind the threshold of `causal: none` and `threshold`.")
           .between(0, 1)
           .below(1),
 

@@ -72,12 +72,12 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   }
 
   // losses of the causal decision, whose target is top-k's choice
-  if (router->causal != RouterImpl::Causal::none) {
+  if (router->causal == RouterImpl::Causal::bce || router->causal == RouterImpl::Causal::predictor) {
     at::Tensor const loss = ops::binary_cross_entropy_sum(logit_N, picked_BT.view({-1}).to(logit_N.scalar_type()));
     (router->causal == RouterImpl::Causal::bce ? result.router_loss : result.predictor_loss) = loss;
   }
   if (router->z_loss) result.z_loss = router->z_loss_sum(score_N);
-  if (routing == Routing::topk && is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
+  if (is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
 
   at::Tensor const ran_B = result.ran_BT.sum(1);
   result.statistics_C = at::stack({ran_B.sum(), (ran_B * (ran_B + 1)).sum().floor_divide(2), decided_BT.sum(), picked_BT.sum(),

@@ -46,7 +46,9 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
           depth.gate,
           {{"raw", Gate::raw}, {"sigmoid", Gate::sigmoid}, {"sigmoid2", Gate::sigmoid2}, {"tanh", Gate::tanh}, {"none", Gate::none}},
           "depth.gate")),
-      causal(pick<Causal>(depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}}, "depth.causal")),
+      causal(pick<Causal>(
+          depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}, {"threshold", Causal::threshold}},
+          "depth.causal")),
       score_of(router_score(depth.router)),
       normalises(depth.router_input == "normalised"),
       bce_detach(depth.bce_detach),
@@ -56,7 +58,7 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
       threshold_decay(depth.threshold_decay) {
   for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
     weights.push_back(register_parameter(registered_name(parameter.name), at::empty(parameter.shape)));
-  if (causal == Causal::none) threshold = register_buffer("threshold", at::zeros({2}));
+  if (causal == Causal::none || causal == Causal::threshold) threshold = register_buffer("threshold", at::zeros({2}));
   if (causal == Causal::predictor) {
     int64_t const hidden = resolved_predictor_width(model, depth);
     up_PD = register_parameter("up", at::empty({hidden, model.width}));
@@ -100,6 +102,7 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
       if (!bce_detach) return score_N;
       return score({input.x_ND.detach(), input.tokens_N, input.positions_N, input.noise_key});
     case Causal::none:
+    case Causal::threshold:
       return score_N - threshold.select(0, 0);
     case Causal::predictor:
       break;

@@ -20,7 +20,8 @@ struct RouterImpl : torch::nn::Module {
   // g(r): raw r, alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
   at::Tensor gate(at::Tensor const& score_R) const;
   // The decision from the past alone, as a logit: yes when above 0. bce: the score itself; predictor: its output on the detached
-  // input; none: score - threshold. Its loss is the binary cross-entropy against top-k's choice.
+  // input; threshold, and none, for which that stands in: score - running threshold. Its loss is the binary cross-entropy against top-k's
+  // choice.
   at::Tensor causal_logit(RouterInput const& input, at::Tensor const& score_N) const;
   // Sum over rows of softplus(r)^2: the log-sum-exp of the choices run (r) and skip (0), squared (Zoph et al. 2022, section 3.3).
   at::Tensor z_loss_sum(at::Tensor const& score_N) const;
@@ -28,7 +29,7 @@ struct RouterImpl : torch::nn::Module {
   void update_threshold(at::Tensor const& score_BT, int64_t K);
 
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;
-  enum class Causal { none, bce, predictor } causal;
+  enum class Causal { none, bce, predictor, threshold } causal;
   RouterScore score_of;
   bool normalises, bce_detach, z_loss;
   double gate_alpha, score_noise, threshold_decay;

@@ -49,6 +49,9 @@ TEST_CASE("routers that have nothing to learn from what is asked of them") {
 }
 
 TEST_CASE("options that the router does not read") {
+  refused("threshold_training: true", {"threshold_training", "causal"});
+  refused("threshold_training: true, causal: threshold, score_noise: 0.1", {"score_noise", "threshold_training"});
+  refused("router: random, causal: threshold", {"random", "threshold"});
   refused("bce_detach: true", {"bce_detach", "causal"});
   refused("bce_detach: true, causal: none", {"bce_detach", "causal"});
   refused("bce_detach: true, causal: none, router: random", {"bce_detach"});
@@ -90,6 +93,7 @@ TEST_CASE("routers and options that go together") {
   for (std::string const router : {"linear", "mlp"})
     CHECK(accepted("kind: mod, router_input: normalised, z_loss_weight: 0.001, router: " + router).router_input == "normalised");
   for (std::string const router : {"position", "token"}) accepted("kind: mod, z_loss_weight: 0.001, causal: bce, router: " + router);
+  CHECK(accepted("kind: mod, causal: threshold, threshold_training: true").threshold_training);
   accepted("kind: dense, router: norm, causal: bce");  // no router runs
 }
 

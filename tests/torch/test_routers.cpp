@@ -23,7 +23,7 @@ namespace {
 struct RouterRow {
   char const *name, *router, *input;
   bool learns;         // has parameters: gates and bce train them
-  bool predictable;    // a predictor can learn its choice
+  bool predictable;    // a predictor can learn its choice, a threshold separate it
   bool detaches;       // its score is no constant, yet carries no gradient
   bool knows_batch;    // its score depends on where in the batch a token stands
   int64_t parameters;  // of one layer of tiny_shape()
@@ -40,7 +40,8 @@ constexpr RouterRow router_rows[] = {
     {"random", "random", "raw", false, false, false, true, 0, 0},
 };
 
-constexpr char const *every_gate[] = {"raw", "sigmoid", "sigmoid2", "tanh", "none"}, *every_causal[] = {"none", "bce", "predictor"};
+constexpr char const *every_gate[] = {"raw", "sigmoid", "sigmoid2", "tanh", "none"},
+                     *every_causal[] = {"none", "bce", "predictor", "threshold"};
 
 struct Combination {
   RouterRow row;
@@ -56,7 +57,7 @@ struct Combination {
 
 bool allowed(Combination const& c) {
   if (c.causal == "bce") return c.row.learns;
-  if (c.bce_detach || (c.causal == "predictor" && !c.row.predictable)) return false;
+  if (c.bce_detach || (c.causal != "none" && !c.row.predictable)) return false;
   return c.gate != "none" || !c.row.learns;
 }
 

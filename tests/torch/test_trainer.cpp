@@ -176,6 +176,36 @@ TEST_CASE("routers have a learning rate and a decay of their own") {
   }
 }
 
+TEST_CASE("training by the threshold keeps to the capacity and never looks ahead") {
+  SmallText const text;
+  DepthConfig depth = routed_depth("threshold");
+  depth.threshold_training = true;
+  depth.threshold_decay = 0.9;
+  depth.gate = "tanh";
+  SmallRun run(depth);
+  StepSettings const settings{4, 0, 1, 0, true};
+  run.steps(text, 0, 40, settings, 3e-3);
+  run.window.clear();
+  run.steps(text, 40, 140, settings, 3e-3);
+  WindowReading const reading = read_window(run.window, 100 * 64);
+  CHECK(reading.routing.capacity[0] == Catch::Approx(0.25).epsilon(0.1));
+  CHECK(reading.routing.work[0].rows != 100 * 16);  // not top-k's exact count
+  CHECK(reading.loss < 4.5);                        // it learns
+
+  // The loss that trains position t knows nothing of later tokens.
+  at::Tensor const tokens = at::arange(16).view({1, 16}), other = tokens.clone();
+  other.narrow(1, 9, 7).add_(100);
+  run.model.train();
+  auto const states = [&](at::Tensor const& t) {
+    return run.model.forward({t, {}, {}}, Routing::causal, {}).x_ND.detach().narrow(0, 0, 9);
+  };
+  at::Tensor const threshold = weights_by_name(run.model).at("model.layers.1.router.threshold");
+  at::Tensor const before = states(tokens);
+  for (auto const& stored : run.model.stored())
+    if (stored.name.ends_with("threshold")) at::Tensor(stored.tensor).copy_(threshold);  // each forward pass in training moves it
+  CHECK(at::allclose(before, states(other), 1e-5, 1e-6));
+}
+
 TEST_CASE("a z-loss keeps scores smaller, and is recorded") {
   SmallText const text;
   DepthConfig with = routed_depth("bce"), without = with;
@@ -227,8 +257,10 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
   depths[4].skip_path = "linear";
   depths[5].target = "mlp";
   depths[5].skip_path = "low_rank";
+  depths.push_back(routed_depth("threshold"));
+  depths.back().threshold_training = true;
   for (DepthConfig const& depth : depths) {
-    StepSettings const settings{2, 0.01, 1, depth.z_loss_weight};
+    StepSettings const settings{2, 0.01, 1, depth.z_loss_weight, depth.threshold_training};
     Config config;
     config.model = small_model();
     config.depth = depth;
