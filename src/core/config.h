@@ -51,6 +51,7 @@ struct DepthConfig {
   std::string target = "block";        // block | attention | mlp
   std::string skip_path = "identity";  // identity | linear | low_rank
   int64_t skip_rank = 0;               // 0: auto
+  std::string skipped_kv = "drop";     // drop | keep
   std::string router = "linear";       // config_routers.h
   std::string router_input = "raw";    // raw | normalised
   int64_t router_width = 0;            // 0: auto

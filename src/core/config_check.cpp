@@ -95,6 +95,10 @@ void check_depth(Config const& config, Found& found) {
     found.push_back(
         {{"depth.skip_rank", "depth.skip_path"}, "depth.skip_rank goes with `skip_path: low_rank` (skip_path is " + depth.skip_path + ")"});
   }
+  if (depth.skipped_kv == "keep" && depth.target == "mlp") {
+    found.push_back(
+        {{"depth.skipped_kv", "depth.target"}, "depth.skipped_kv: keep goes with a routed attention; with target mlp no token skips it"});
+  }
   if (depth.capacity == 1 && depth.skip_path != "identity") {
     found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});
   }

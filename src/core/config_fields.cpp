@@ -131,6 +131,9 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.skip_path), choice, identity, "What a skipped token gets instead: nothing, or a linear map of its normalised state.")
           .one_of({"identity", "linear", "low_rank"}),
       R(KEY(depth.skip_rank), integer, identity, "Rank of skip_path: low_rank; auto: width / 16.").between(1, 1 << 20).zero_is("auto"),
+      R(KEY(depth.skipped_kv), choice, identity,
+        "Whether later tokens of a routed attention see the keys and values of skipped ones: not, or they do.")
+          .one_of({"drop", "keep"}),
       R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
           .one_of(router_names()),
       R(KEY(depth.router_input), choice, identity, "What linear and mlp score: the block's input, or that divided by its root mean square.")

@@ -59,10 +59,12 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
   ledger.attention_row = 2 * attention_weights(model);
+  ledger.kv_row = 2 * D * 2 * model.kv_heads * E;
   ledger.mlp_row = 2 * mlp_weights(model);
   ledger.skip_row = 2 * skip_weights(model, depth);
   ledger.routes_attention = depth.target != "mlp";
   ledger.routes_mlp = depth.target != "attention";
+  ledger.keeps_kv = ledger.routes_attention && depth.skipped_kv == "keep";
   ledger.pair = 2 * 2 * model.heads * E;
   if (has_router(depth)) {
     for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
@@ -97,14 +99,17 @@ Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
 
 Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const {
   int64_t const tokens = sequences * length;
+  int64_t const skipped = tokens - work.rows;
   int64_t const linear = (routes_attention ? work.rows : tokens) * attention_row + (routes_mlp ? work.rows : tokens) * mlp_row +
-                         (tokens - work.rows) * skip_row;
+                         skipped * (skip_row + (keeps_kv ? kv_row : 0));
   return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
 }
 
 std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
   int64_t const K = rows_of_capacity(depth.capacity, length);
-  return std::vector<RoutedWork>(routed_layers(model, depth).size(), RoutedWork{sequences * K, sequences * causal_pairs(K)});
+  bool const keeps_kv = depth.skipped_kv == "keep" && depth.target != "mlp";
+  int64_t const pairs = keeps_kv ? K * (length + 1) / 2 : causal_pairs(K);
+  return std::vector<RoutedWork>(routed_layers(model, depth).size(), RoutedWork{sequences * K, sequences * pairs});
 }
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
@@ -135,8 +140,8 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
 }
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
-  // A routed MLP lets every token's keys and values be.
-  auto const routed = depth.target == "mlp" ? 0.0 : static_cast<double>(routed_layers(model, depth).size());
+  bool const all_kept = depth.target == "mlp" || depth.skipped_kv == "keep";
+  auto const routed = all_kept ? 0.0 : static_cast<double>(routed_layers(model, depth).size());
   double const kept = static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
   double const layers = static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;

@@ -21,6 +21,7 @@ struct RoutedWork {
 struct Ledger {
   // Forward FLOPs.
   int64_t attention_row = 0;                        // linear maps of one attention, per row
+  int64_t kv_row = 0;                               // of these, the keys' and values'
   int64_t mlp_row = 0;                              // of one MLP, per row
   int64_t pair = 0;                                 // attention, per query-key pair
   int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
@@ -28,6 +29,7 @@ struct Ledger {
   int64_t predictor_row = 0;                        // decision of one token by one predictor
   int64_t head_row = 0;                             // logits of one token
   bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
+  bool keeps_kv = false;                            // skipped tokens' keys and values are made all the same
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
@@ -50,7 +52,8 @@ int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
-// Planned work of top-k routing: K rows and K(K+1)/2 pairs a sequence, in every routed layer.
+// Planned work of top-k routing in every routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean over
+// the places that tokens may have.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 // 3 x forward.

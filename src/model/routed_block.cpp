@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
@@ -17,22 +18,22 @@ RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& de
     : target(depth.target == "block"       ? Target::block
              : depth.target == "attention" ? Target::attention
                                            : Target::mlp),
+      keeps_kv(depth.skipped_kv == "keep"),
       capacity(depth.capacity) {
   block = register_module("block", std::make_shared<BlockImpl>(model));
   router = register_module("router", std::make_shared<RouterImpl>(model, depth, vocab_size));
   if (depth.skip_path != "identity") skip_path = register_module("skip", std::make_shared<SkipPathImpl>(model, depth));
 }
 
-at::Tensor RoutedBlockImpl::routed_delta(at::Tensor const& x_RD, Rows const& selected, RotaryTables const& rotary) {
-  switch (target) {
-    case Target::block:
-      return block->delta(x_RD, selected, rotary);
-    case Target::attention:
-      return block->attention->forward(x_RD, selected, rotary);
-    case Target::mlp:
-      break;
-  }
-  return block->mlp->forward(x_RD);
+at::Tensor RoutedBlockImpl::routed_delta(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
+                                         RotaryTables const& rotary) {
+  std::optional<RoutingScope> routing_scope(std::in_place);
+  at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
+  routing_scope.reset();
+  if (target == Target::mlp) return block->mlp->forward(x_RD);
+  at::Tensor const attended_RD = keeps_kv ? block->attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
+                                          : block->attention->forward(x_RD, selected, rotary);
+  return target == Target::attention ? attended_RD : attended_RD + block->mlp->forward(x_RD + attended_RD);
 }
 
 RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, at::Tensor const& tokens_N, Rows const& rows,
@@ -55,9 +56,8 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   // the work, on the selected rows only, weighed and added back
   Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}, {}};
   if (selected.count > 0) {
-    at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
     routing_scope.reset();
-    at::Tensor const delta_RD = routed_delta(x_RD, selected, rotary);
+    at::Tensor const delta_RD = routed_delta(x_ND, rows, index_R, selected, rotary);
     routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
   }
@@ -80,8 +80,11 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   if (is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
 
   at::Tensor const ran_B = result.ran_BT.sum(1);
-  result.statistics_C = at::stack({ran_B.sum(), (ran_B * (ran_B + 1)).sum().floor_divide(2), decided_BT.sum(), picked_BT.sum(),
-                                   decided_BT.logical_and(picked_BT).sum()});
+  // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
+  at::Tensor const pairs =
+      keeps_kv ? result.ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
+  result.statistics_C = at::stack({ran_B.sum(), pairs, decided_BT.sum(), picked_BT.sum(), decided_BT.logical_and(picked_BT).sum()});
+
   // what every token does after
   routing_scope.reset();
   if (target == Target::attention) result.x_ND = result.x_ND + block->mlp->forward(result.x_ND);

@@ -26,13 +26,15 @@ struct RoutedBlockImpl : torch::nn::Module {
                  uint64_t noise_key);
 
   enum class Target { block, attention, mlp } target;
+  bool keeps_kv;  // of skipped tokens
   double capacity;
   std::shared_ptr<BlockImpl> block;
   std::shared_ptr<RouterImpl> router;
   std::shared_ptr<SkipPathImpl> skip_path;  // null: identity
 
  private:
-  at::Tensor routed_delta(at::Tensor const& x_RD, Rows const& selected, RotaryTables const& rotary);
+  at::Tensor routed_delta(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
+                          RotaryTables const& rotary);
 };
 
 }  // namespace isobath

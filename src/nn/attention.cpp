@@ -4,6 +4,7 @@
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_cudnn_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
@@ -95,6 +96,31 @@ Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const
 }  // namespace
 
 void set_cuda_attention(CudaAttention kernel) { cuda_attention = kernel; }
+
+Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& v_NGE, Rows const& rows, Tensor const& index_R,
+                        Rows const& selected) {
+  RECORD_FUNCTION("ops::attend_among_all", c10::ArrayRef<c10::IValue const>());
+  int64_t const B = rows.sequences, T = rows.longest, K = selected.longest, heads = q_RHE.size(1), head_dim = q_RHE.size(2);
+  auto const to_cells = [&](Tensor const& x_R) {
+    if (selected.dense()) return x_R;
+    auto shape = x_R.sizes().vec();
+    shape[0] = B * K;
+    return at::zeros(shape, x_R.options()).index_copy(0, selected.cells_R, x_R);
+  };
+  auto const by_head = [&](Tensor const& x_XHE, int64_t length) {
+    return x_XHE.reshape({B, length, x_XHE.size(1), head_dim}).transpose(1, 2).repeat_interleave(heads / x_XHE.size(1), 1);
+  };
+  // Padding asks from place 0, of which the first key is visible: a row without any would be no number.
+  Tensor const place_BK1 = to_cells(index_R.remainder(T)).view({B, K, 1});
+  Tensor visible_B1KT = at::arange(T, index_R.options()).le(place_BK1).unsqueeze(1);
+  if (rows.segments_R.defined()) {
+    Tensor const same = to_cells(selected.segments_R).view({B, K, 1}).eq(rows.segments_R.view({B, 1, T}));
+    visible_B1KT = visible_B1KT.logical_and(same.unsqueeze(1));
+  }
+  Tensor const out_BHKE = at::scaled_dot_product_attention(by_head(to_cells(q_RHE), K), by_head(k_NGE, T), by_head(v_NGE, T), visible_B1KT);
+  Tensor const out_RX = out_BHKE.transpose(1, 2).reshape({B * K, heads * head_dim});
+  return selected.dense() ? out_RX : out_RX.index_select(0, selected.cells_R);
+}
 
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
   RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());

@@ -35,6 +35,22 @@ at::Tensor AttentionImpl::forward(at::Tensor const& x_RD, Rows const& rows, Rota
   return ops::linear(ops::attend(q_RHE, k_RGE, v_RGE, rows), o_DX);
 }
 
+at::Tensor AttentionImpl::forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
+                                            RotaryTables const& rotary) {
+  at::Tensor const normed_ND = ops::rms_norm(x_ND, norm_D, eps);
+  int64_t const q_width = heads * head_dim, k_width = kv_heads * head_dim;
+  at::Tensor q_RHE = ops::linear(ops::gather_rows(normed_ND, index_R), qkv_XD.narrow(0, 0, q_width)).unflatten(1, {heads, head_dim});
+  auto const kv = ops::linear(normed_ND, qkv_XD.narrow(0, q_width, 2 * k_width)).unflatten(1, {2 * kv_heads, head_dim}).chunk(2, 1);
+  at::Tensor k_NGE = kv[0];
+  if (q_norm_E.defined()) {
+    q_RHE = ops::rms_norm(q_RHE, q_norm_E, eps);
+    k_NGE = ops::rms_norm(k_NGE, k_norm_E, eps);
+  }
+  q_RHE = ops::rotary(q_RHE, selected.positions_R, rotary.cos_TE, rotary.sin_TE);
+  k_NGE = ops::rotary(k_NGE, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
+  return ops::linear(ops::attend_among_all(q_RHE, k_NGE, kv[1], rows, index_R, selected), o_DX);
+}
+
 MlpImpl::MlpImpl(ModelConfig const& config) : gated(config.mlp == "swiglu"), eps(config.norm_eps) {
   int64_t const hidden = resolved_mlp_width(config);
   norm_D = register_parameter("norm", at::ones({config.width}));
@@ -67,11 +83,6 @@ BlockImpl::BlockImpl(ModelConfig const& config) {
 at::Tensor BlockImpl::forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary) {
   at::Tensor const h_RD = x_RD + attention->forward(x_RD, rows, rotary);
   return h_RD + mlp->forward(h_RD);
-}
-
-at::Tensor BlockImpl::delta(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary) {
-  at::Tensor const attended_RD = attention->forward(x_RD, rows, rotary);
-  return attended_RD + mlp->forward(x_RD + attended_RD);
 }
 
 }  // namespace isobath

@@ -17,6 +17,9 @@ struct RotaryTables {
 struct AttentionImpl : torch::nn::Module {
   explicit AttentionImpl(ModelConfig const& config);
   at::Tensor forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
+  // Of the rows index_R (what `selected` is made of) among all rows: every row gives keys and values, the selected ones ask.
+  at::Tensor forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
+                               RotaryTables const& rotary);
 
   int64_t heads, kv_heads, head_dim;
   double eps;
@@ -46,8 +49,6 @@ struct SkipPathImpl : torch::nn::Module {
 struct BlockImpl : torch::nn::Module {
   explicit BlockImpl(ModelConfig const& config);
   at::Tensor forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
-  // forward(x) - x: what a routed block weighs and adds.
-  at::Tensor delta(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
 
   std::shared_ptr<AttentionImpl> attention;
   std::shared_ptr<MlpImpl> mlp;

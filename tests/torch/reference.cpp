@@ -149,7 +149,7 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm")
       z_losses.push_back(log_one_plus_exp(r).pow(2).mean());
     at::Tensor const ran = routing == Routing::topk ? picked : logit.detach().gt(0);
-    at::Tensor const attended = depth.target == "mlp" ? at::Tensor() : attention(layer, x, ran);
+    at::Tensor const attended = depth.target == "mlp" ? at::Tensor() : attention(layer, x, depth.skipped_kv == "keep" ? everyone : ran);
     at::Tensor const delta = depth.target == "attention" ? attended
                              : depth.target == "mlp"     ? mlp(layer, x)
                                                          : attended + mlp(layer, x + attended);

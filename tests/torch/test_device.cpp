@@ -69,6 +69,7 @@ struct Run {
     if (depth.router == "token") {
       depth.target = "attention";
       depth.skip_path = "linear";
+      depth.skipped_kv = "keep";
     }
     model = std::make_unique<LanguageModel>(config, depth, 61, 1);
     model->to(device);

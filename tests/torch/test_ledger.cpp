@@ -65,6 +65,7 @@ TEST_CASE("the ledger's linear FLOPs are the matrix products of a forward pass, 
   shape.depth.router = router;
   shape.depth.target = target;
   shape.depth.skip_path = skip_path;
+  if (router == std::string("mlp")) shape.depth.skipped_kv = "keep";
   shape.depth.skip_rank = 3 * (skip_path == std::string("low_rank"));
   shape.model.mlp = mlp;
   shape.model.heads = 2;

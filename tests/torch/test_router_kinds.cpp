@@ -278,6 +278,24 @@ TEST_CASE("what an mlp router costs and how wide it is", "[routers]") {
   CHECK(stored_tensor(built, "model.layers.1.router.down.weight").sizes() == at::IntArrayRef({8}));
 }
 
+TEST_CASE("with kept keys a row sees every earlier token, and the ledger counts so", "[routers]") {
+  Shape shape = one_layer(kind_shape("linear", "raw", "none"));
+  shape.depth.skipped_kv = "keep";
+  auto model = make_model(shape);
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, shape.vocab);
+  ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, {});
+  int64_t pairs = 0;
+  for (int64_t b = 0; b < 2; ++b)
+    for (int64_t t = 0; t < 16; ++t) pairs += (t + 1) * output.depth_BT[b][t].item<int64_t>();  // the one layer is routed
+  CHECK(output.routing_NC[0][routing_pairs].item<int64_t>() == pairs);
+  Ledger const ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+  RoutedWork const work{8, pairs};
+  CHECK(ledger.routed_layer(2, 16, work).attention == pairs * ledger.pair);
+  CHECK(ledger.routed_layer(2, 16, work).linear == 8 * (ledger.attention_row + ledger.mlp_row) + 24 * ledger.kv_row);
+  CHECK(planned_work(shape.model, shape.depth, 2, 16)[0].pairs == 2 * 4 * 17 / 2);
+}
+
 TEST_CASE("with a gate that is a sigmoid, gate_alpha is its ceiling", "[routers]") {
   Shape shape = one_layer(kind_shape("position", "sigmoid", "none"));
   shape.depth.gate_alpha = 0.5;

@@ -48,10 +48,11 @@ struct Combination {
   std::string gate, causal;
   bool bce_detach;
   double z_loss_weight = 0;
-  std::string target = "block", skip_path = "identity";
+  std::string target = "block", skip_path = "identity", skipped_kv = "drop";
 
   std::string label() const {
-    return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : "") + " " + target + " " + skip_path;
+    return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : "") + " " + target + " " +
+           skip_path + " " + skipped_kv;
   }
 };
 
@@ -61,9 +62,11 @@ bool allowed(Combination const& c) {
   return c.gate != "none" || !c.row.learns;
 }
 
-constexpr std::pair<char const*, char const*> other_paths[] = {{"attention", "identity"}, {"mlp", "identity"}, {"block", "linear"},
-                                                               {"attention", "linear"},   {"mlp", "linear"},   {"block", "low_rank"},
-                                                               {"attention", "low_rank"}, {"mlp", "low_rank"}};
+// Target, skip path, skipped_kv.
+constexpr std::tuple<char const*, char const*, char const*> other_paths[] = {
+    {"attention", "identity", "drop"}, {"mlp", "identity", "drop"}, {"block", "linear", "drop"},      {"block", "identity", "keep"},
+    {"attention", "linear", "drop"},   {"mlp", "linear", "drop"},   {"block", "low_rank", "drop"},    {"attention", "identity", "keep"},
+    {"attention", "low_rank", "drop"}, {"mlp", "low_rank", "drop"}, {"attention", "low_rank", "keep"}};
 
 std::vector<Combination> combinations(bool as_allowed = true) {
   std::vector<Combination> found;
@@ -76,7 +79,7 @@ std::vector<Combination> combinations(bool as_allowed = true) {
           if (row.learns && (gate == "sigmoid" || gate == "none")) c.z_loss_weight = 0.2;
           if (allowed(c) != as_allowed) continue;
           found.push_back(c);
-          std::tie(c.target, c.skip_path) = other_paths[turn++ % std::size(other_paths)];
+          std::tie(c.target, c.skip_path, c.skipped_kv) = other_paths[turn++ % std::size(other_paths)];
           found.push_back(c);
         }
   return found;
@@ -90,6 +93,7 @@ Shape shape_of(Combination const& c) {
   shape.depth.gate_alpha = c.gate == "sigmoid" ? 1.7 : 1;
   shape.depth.target = c.target;
   shape.depth.skip_path = c.skip_path;
+  shape.depth.skipped_kv = c.skipped_kv;
   shape.depth.skip_rank = c.skip_path == "low_rank" ? 3 : 0;
   shape.depth.causal = c.causal;
   shape.depth.bce_detach = c.bce_detach;

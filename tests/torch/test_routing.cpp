@@ -210,7 +210,7 @@ TEST_CASE("routed rows keep their original positions", "[routing]") {
   at::Tensor const x = at::cos(at::arange(3 * 16, at::kDouble)).view({3, 16});
   auto const run = [&](std::vector<int64_t> const& positions) {
     Rows rows{1, 3, 3, at::tensor(positions), {}, {}};
-    return block.delta(x, rows, {cos, sin});
+    return block.forward(x, rows, {cos, sin}) - x;
   };
   at::Tensor const base = run({2, 9, 17});
   CHECK(largest_relative_difference(run({12, 19, 27}), base) < 1e-10);  // rotary attention depends on distances
