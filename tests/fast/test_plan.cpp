@@ -128,3 +128,21 @@ TEST_CASE("plan: parameters by part") {
   model.mlp = "gelu";
   CHECK(count_parameters(model, DepthConfig{}, 512).blocks == dense.blocks + 4 * 2 * 16 - 4 * 64 * 176);
 }
+
+TEST_CASE("the half of a layer that is not routed is paid for every token") {
+  ModelConfig model;
+  DepthConfig depth;
+  depth.kind = "mod";
+  RoutedWork const work{8, 20};  // of 2 sequences of 16
+  depth.target = "mlp";
+  Ledger ledger = make_ledger(model, depth, 512);
+  CHECK(ledger.routed_layer(2, 16, work).linear == 32 * ledger.attention_row + 8 * ledger.mlp_row);
+  CHECK(ledger.routed_layer(2, 16, work).attention == 2 * (16 * 17 / 2) * ledger.pair);
+  depth.target = "attention";
+  ledger = make_ledger(model, depth, 512);
+  CHECK(ledger.routed_layer(2, 16, work).linear == 8 * ledger.attention_row + 32 * ledger.mlp_row);
+  CHECK(ledger.routed_layer(2, 16, work).attention == 20 * ledger.pair);
+  depth.skip_path = "linear";
+  CHECK(make_ledger(model, depth, 512).routed_layer(2, 16, work).linear ==
+        ledger.routed_layer(2, 16, work).linear + 24 * 2 * model.width * model.width);
+}
