@@ -67,6 +67,16 @@ bool has_kernel(Tensor const& q_RHE) {
   return &backend_for(q_RHE) == &cpu_backend() && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
 }
 
+// x_R of ragged rows as B * K cells: packed to the left of each sequence, padded with zeros on its right. Dense rows are cells already.
+Tensor to_cells(Tensor const& x_R, Rows const& rows) {
+  if (rows.dense()) return x_R;
+  auto shape = x_R.sizes().vec();
+  shape[0] = rows.sequences * rows.longest;
+  return at::zeros(shape, x_R.options()).index_copy(0, rows.cells_R, x_R);
+}
+
+Tensor from_cells(Tensor const& x_C, Rows const& rows) { return rows.dense() ? x_C : x_C.index_select(0, rows.cells_R); }
+
 // The same, and with documents kept apart where segments_BK is defined, by LibTorch's operators. On CUDA the kernel is named, so that none
 // is chosen behind our back: for bfloat16 the one of cuda_attention, for other types the plain formula; device.cpp takes cuDNN out of the
 // choice that the operator with a mask makes.
@@ -101,43 +111,32 @@ Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& 
                         Rows const& selected) {
   RECORD_FUNCTION("ops::attend_among_all", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, T = rows.longest, K = selected.longest, heads = q_RHE.size(1), head_dim = q_RHE.size(2);
-  auto const to_cells = [&](Tensor const& x_R) {
-    if (selected.dense()) return x_R;
-    auto shape = x_R.sizes().vec();
-    shape[0] = B * K;
-    return at::zeros(shape, x_R.options()).index_copy(0, selected.cells_R, x_R);
-  };
   auto const by_head = [&](Tensor const& x_XHE, int64_t length) {
     return x_XHE.reshape({B, length, x_XHE.size(1), head_dim}).transpose(1, 2).repeat_interleave(heads / x_XHE.size(1), 1);
   };
   // Padding asks from place 0, of which the first key is visible: a row without any would be no number.
-  Tensor const place_BK1 = to_cells(index_R.remainder(T)).view({B, K, 1});
+  Tensor const place_BK1 = to_cells(index_R.remainder(T), selected).view({B, K, 1});
   Tensor visible_B1KT = at::arange(T, index_R.options()).le(place_BK1).unsqueeze(1);
   if (rows.segments_R.defined()) {
-    Tensor const same = to_cells(selected.segments_R).view({B, K, 1}).eq(rows.segments_R.view({B, 1, T}));
+    Tensor const same = to_cells(selected.segments_R, selected).view({B, K, 1}).eq(rows.segments_R.view({B, 1, T}));
     visible_B1KT = visible_B1KT.logical_and(same.unsqueeze(1));
   }
-  Tensor const out_BHKE = at::scaled_dot_product_attention(by_head(to_cells(q_RHE), K), by_head(k_NGE, T), by_head(v_NGE, T), visible_B1KT);
+  Tensor const out_BHKE =
+      at::scaled_dot_product_attention(by_head(to_cells(q_RHE, selected), K), by_head(k_NGE, T), by_head(v_NGE, T), visible_B1KT);
   Tensor const out_RX = out_BHKE.transpose(1, 2).reshape({B * K, heads * head_dim});
-  return selected.dense() ? out_RX : out_RX.index_select(0, selected.cells_R);
+  return from_cells(out_RX, selected);
 }
 
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
   RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, K = rows.longest;
   // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
-  auto const to_cells = [&](Tensor const& x_R) {
-    if (rows.dense()) return x_R;
-    auto shape = x_R.sizes().vec();
-    shape[0] = B * K;
-    return at::zeros(shape, x_R.options()).index_copy(0, rows.cells_R, x_R);
-  };
-  Tensor const q = to_cells(q_RHE), k = to_cells(k_RGE), v = to_cells(v_RGE);
-  Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R).view({B, K}) : Tensor();
+  Tensor const q = to_cells(q_RHE, rows), k = to_cells(k_RGE, rows), v = to_cells(v_RGE, rows);
+  Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R, rows).view({B, K}) : Tensor();
   Tensor const out =
       has_kernel(q) && !segments_BK.defined() ? CausalAttention::apply(q, k, v, B) : composed_attention(q, k, v, B, K, segments_BK);
   Tensor const out_RX = out.flatten(1);
-  return rows.dense() ? out_RX : out_RX.index_select(0, rows.cells_R);
+  return from_cells(out_RX, rows);
 }
 
 }  // namespace isobath::ops
