@@ -91,7 +91,20 @@ struct RmsNorm {
   }
 };
 
-// One "row" is a part: some successive rows, whose share of dweight has its own place, so that the sum over parts has a fixed order.
+// Backward passes that sum over rows work in parts: some successive rows, whose share of dweight has its own place, so that the sum over
+// parts has a fixed order. Calls f(row, dweight) for the rows of one part; a column of dweight is touched by one member only.
+template <int N, typename Group, typename F>
+ISOBATH_DEVICE void each_of_part(Group const& group, float* dweight_parts, bool scratch, int width, int64_t rows, int64_t parts,
+                                 int64_t part, F f) {
+  int const packs = width / N;
+  float* const share = dweight_parts + part * width;
+  float* const dweight = scratch ? static_cast<float*>(group.scratch()) : share;
+  each(group, packs, [&](int i) { write<N>(dweight, i, {}); });
+  for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) f(row, dweight);
+  each(group, packs, [&](int i) { write<N>(share, i, read<N>(dweight, i)); });
+}
+
+// One "row" is a part (each_of_part).
 template <typename T, int N>
 struct RmsNormBackward {
   T const *dy, *x;
@@ -105,10 +118,7 @@ struct RmsNormBackward {
   template <typename Group>
   ISOBATH_DEVICE void operator()(Group const& group, int64_t part) const {
     int const packs = width / N;
-    float* const share = dweight_parts + part * width;
-    float* const dweight = scratch ? static_cast<float*>(group.scratch()) : share;  // a column is touched by one member only
-    each(group, packs, [&](int i) { write<N>(dweight, i, {}); });
-    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+    each_of_part<N>(group, dweight_parts, scratch, width, rows, parts, part, [&](int64_t row, float* dweight) {
       T const *in = x + row * width, *grad = dy + row * width;
       float const scale = rstd[row];
       float const dot = sum(group, packs, [&](int i) {
@@ -129,8 +139,7 @@ struct RmsNormBackward {
         write<N>(dx + row * width, i, d);
         write<N>(dweight, i, total);
       });
-    }
-    each(group, packs, [&](int i) { write<N>(share, i, read<N>(dweight, i)); });
+    });
   }
 };
 
@@ -167,13 +176,9 @@ struct RowDotBackward {
 
   template <typename Group>
   ISOBATH_DEVICE void operator()(Group const& group, int64_t part) const {
-    int const packs = width / N;
-    float* const share = dweight_parts + part * width;
-    float* const dweight = scratch ? static_cast<float*>(group.scratch()) : share;
-    each(group, packs, [&](int i) { write<N>(dweight, i, {}); });
-    for (int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+    each_of_part<N>(group, dweight_parts, scratch, width, rows, parts, part, [&](int64_t row, float* dweight) {
       float const grad = dy[row];
-      each(group, packs, [&](int i) {
+      each(group, width / N, [&](int i) {
         auto const v = read<N>(x + row * width, i);
         auto d = read<N>(weight, i), total = read<N>(dweight, i);
         for (int j = 0; j < N; ++j) {
@@ -183,8 +188,7 @@ struct RowDotBackward {
         write<N>(dx + row * width, i, d);
         write<N>(dweight, i, total);
       });
-    }
-    each(group, packs, [&](int i) { write<N>(share, i, read<N>(dweight, i)); });
+    });
   }
 };
 
