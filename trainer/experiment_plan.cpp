@@ -34,7 +34,7 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   double const block_rows = tokens * (static_cast<double>(plan.ledger.dense_layers) + ran * static_cast<double>(plan.ledger.routed_layers));
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
   constexpr double logits_chunk = 1 << 20;
-  int64_t const bytes = plan.config.precision == "bf16" ? 2 : 4;
+  int64_t const bytes = bytes_per_value(plan.config);
   return static_cast<double>(bytes) * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
 }
 
@@ -139,7 +139,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
-  plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, config.precision == "bf16" ? 2 : 4);
+  plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
   warn(plan, schedule, data);
   return plan;
 }

@@ -79,7 +79,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
       {"train_flops_per_step", schedule.step_flops()},
       {"forward_flops_per_token_topk",
        static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T)},
-      {"kv_bytes_per_token", kv_bytes_per_token(config.model, config.depth, config.precision == "bf16" ? 2 : 4)},
+      {"kv_bytes_per_token", kv_bytes_per_token(config.model, config.depth, bytes_per_value(config))},
       {"epochs", epochs},
       {"train_tokens", data.train_tokens},
       {"valid_tokens", data.valid_tokens},

@@ -5,6 +5,8 @@
 
 namespace isobath {
 
+int64_t bytes_per_value(Config const& config) { return config.precision == "bf16" ? 2 : 4; }
+
 int64_t resolved_mlp_width(ModelConfig const& model) {
   if (model.mlp_width > 0) return model.mlp_width;
   // SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their sizes equal.

@@ -143,6 +143,8 @@ struct Config {
   CompareConfig compare;
 };
 
+int64_t bytes_per_value(Config const&);  // of an activation, a key or a value, by `precision`
+
 // Values that `auto` stands for.
 int64_t resolved_mlp_width(ModelConfig const&);                         // swiglu: 8/3 width, gelu: 4 width, rounded up to a multiple of 8
 double resolved_init_std(ModelConfig const&);                           // 0.5 / sqrt(width)
