@@ -1,6 +1,7 @@
 #include "trainer/evaluate.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -30,15 +31,18 @@ class EvalMode {
 // Sums of one routing over the batches; the tensors are read once, at the end.
 struct EvalSums {
   at::Tensor loss, routing_NC;
+  RoutingStatistics statistics;
 };
 
-void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise, EvalSums& sums) {
+void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise, bool with_statistics,
+               EvalSums& sums) {
   auto const add = [](at::Tensor& sum, at::Tensor const& term) {
     if (term.defined()) sum = sum.defined() ? sum.add(term) : term;
   };
   ModelOutput const output = model.forward(batch.input(0, batch.sequences), routing, noise);
   add(sums.loss, model.loss_sum(output, batch.targets_N(0, batch.sequences)).to(at::kDouble));
   add(sums.routing_NC, output.routing_NC);
+  if (with_statistics) sums.statistics.add(output, batch.tokens_BT);
 }
 
 RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total) {
@@ -53,6 +57,7 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
   result.capacity = std::move(rates.capacity);
   result.precision = std::move(rates.precision);
   result.recall = std::move(rates.recall);
+  result.layers = sums.statistics.layers();
   return result;
 }
 
@@ -75,6 +80,29 @@ RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
   return rates;
 }
 
+int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings) {
+  int64_t const length = model.model_config().context;
+  if (model.cuts().numel() == 0) return 0;
+  if (tokens == 0) {
+    model.set_cuts(at::zeros_like(model.cuts()));
+    return 0;
+  }
+  Loader const loader(train, length, settings.seed, /*ordered=*/false, settings.isolate_documents);
+  int64_t const samples = loader.samples_per_epoch(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
+  EvalMode const mode(model);
+  Feed feed(model.device());
+  at::Tensor sum_N = at::zeros_like(model.cuts());
+  for (int64_t done = 0, batch_index = 0; done < windows; ++batch_index) {
+    int64_t const count = std::min(settings.micro_sequences, windows - done);
+    Batch const batch = loader.at(samples - windows + done, count);
+    model.forward(feed.load(batch).input(0, count), Routing::calibrate, {settings.seed, -2, batch_index});
+    sum_N.add_(model.cuts(), static_cast<double>(count));
+    done += count;
+  }
+  model.set_cuts(sum_N.div(static_cast<double>(windows)));
+  return windows * length;
+}
+
 int64_t evaluation_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
 
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
@@ -95,15 +123,15 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
 
   EvalMode const mode(model);
   Evaluation total;
-  EvalSums topk_sums, causal_sums;
+  EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
   Feed feed(model.device());
   for (int64_t first = 0, batch_index = 0; first < windows; first += settings.micro_sequences, ++batch_index) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const on_device = feed.load(batch);
     NoiseKey const noise{settings.seed, -1, batch_index};
-    if (topk) add_batch(model, on_device, Routing::topk, noise, topk_sums);
-    if (causal) add_batch(model, on_device, Routing::causal, noise, causal_sums);
+    if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
+    if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
     total.tokens += batch.target_count;
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));

@@ -9,6 +9,7 @@
 #include "data/shards.h"
 #include "data/tokenizer.h"
 #include "model/language_model.h"
+#include "trainer/routing_statistics.h"
 
 namespace isobath {
 
@@ -26,16 +27,23 @@ struct RoutingResult {
   double forward_flops_per_token = 0;     // of what ran
   std::vector<double> capacity;           // per routed layer: share of the tokens that ran
   std::vector<double> precision, recall;  // of the causal decision against top-k; NaN where nothing was decided or picked
+  std::vector<LayerStatistics> layers;    // of the last routing that was evaluated
 };
 
 struct Evaluation {
   int64_t tokens = 0;  // targets
   int64_t bytes = 0;   // of text they stand for
+  int64_t calibration_tokens = 0;  // 0: decisions as trained
   std::optional<RoutingResult> topk, causal;
 };
 
 // What EvalSettings::micro_sequences is good for on a device.
 int64_t evaluation_sequences(ModelConfig const& model, bool gpu);
+
+// Sets the cuts of the causal decisions so that each routed layer's present capacity comes true on about `tokens` tokens of training text:
+// the last windows of its order, which a run of less than an epoch has not seen. 0: sets them back to the decisions as trained. Returns the
+// number of tokens.
+int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings);
 
 // nullopt when `stop` (may be empty) said so between two batches. Throws Error(data) when there is no validation text.
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,

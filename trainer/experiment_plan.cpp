@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "data/tokenizer.h"
+#include "model/capacity.h"
 #include "trainer/schedule.h"
 
 namespace isobath {
@@ -28,10 +29,13 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   ModelConfig const& model = plan.config.model;
   auto const tokens = static_cast<double>(micro_batch_tokens);
   auto const T = static_cast<double>(model.context);
-  double const share = static_cast<double>(rows_of_capacity(plan.config.depth.capacity, model.context)) / T;
-  // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
-  double const ran = plan.config.depth.target == "block" ? share : (1 + share) / 2;
-  double const block_rows = tokens * (static_cast<double>(plan.ledger.dense_layers) + ran * static_cast<double>(plan.ledger.routed_layers));
+  double layers = static_cast<double>(plan.ledger.dense_layers);
+  for (double const capacity : most_capacities(model, plan.config.depth)) {
+    double const share = static_cast<double>(rows_of_capacity(capacity, model.context)) / T;
+    // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
+    layers += plan.config.depth.target == "block" ? share : (1 + share) / 2;
+  }
+  double const block_rows = tokens * layers;
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
   constexpr double logits_chunk = 1 << 20;
   int64_t const bytes = bytes_per_value(plan.config);
@@ -47,7 +51,9 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
   // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
   double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
   double const passes = !plan.routed.empty() && eval.routing == "both" ? 2 : 1;
-  return passes * plan.forward() * (due * tokens(eval.tokens) + tokens(eval.final_tokens));
+  bool const calibrates = !plan.routed.empty() && eval.routing != "topk";
+  double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
+  return plan.forward() * (passes * (due * tokens(eval.tokens) + tokens(eval.final_tokens)) + (due + 1) * calibration);
 }
 
 void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
@@ -129,12 +135,12 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.head = static_cast<double>(ledger.head_row);
 
   int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);
-  plan.step_flops = planned_train_flops(model, config.depth, vocab_size, sequences, T);
   double const samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
-  Schedule const schedule(config.train, plan.step_flops, samples / static_cast<double>(sequences));
+  Schedule const schedule = make_schedule(config, vocab_size, samples / static_cast<double>(sequences));
+  plan.step_flops = schedule.mean_step_flops();
   plan.steps = schedule.total_steps();
   plan.tokens = plan.steps * sequences * T;
-  plan.train_flops = static_cast<double>(plan.steps) * static_cast<double>(plan.step_flops);
+  plan.train_flops = static_cast<double>(schedule.total_flops());
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <ranges>
 #include <nlohmann/json.hpp>
 
 #include "core/units.h"
@@ -76,7 +77,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
       {"batch_tokens", config.train.batch_tokens},
       {"micro_batch_tokens", state.micro_batch_tokens},
       {"train_flops_planned", schedule.total_flops()},
-      {"train_flops_per_step", schedule.step_flops()},
+      {"train_flops_per_step", schedule.mean_step_flops()},
       {"forward_flops_per_token_topk",
        static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T)},
       {"kv_bytes_per_token", kv_bytes_per_token(config.model, config.depth, bytes_per_value(config))},
@@ -139,6 +140,23 @@ Json validation_record(TrainState const& state, Evaluation const& evaluation, bo
   RoutingResult const& decided = evaluation.causal ? *evaluation.causal : *evaluation.topk;
   record["router_precision"] = finite_or_null(decided.precision);
   record["router_recall"] = finite_or_null(decided.recall);
+  if (!decided.layers.empty()) {
+    auto const list = [&](char const* key, double LayerStatistics::*value) {
+      std::vector<double> values;
+      for (LayerStatistics const& layer : decided.layers) values.push_back(layer.*value);
+      record[key] = finite_or_null(values);
+    };
+    list("router_f1", &LayerStatistics::f1);
+    list("router_f1_ceiling", &LayerStatistics::f1_ceiling);
+    list("choice_entropy_token", &LayerStatistics::entropy_token);
+    list("choice_entropy_position", &LayerStatistics::entropy_position);
+    list("dead_tokens", &LayerStatistics::dead);
+    list("always_on_tokens", &LayerStatistics::always_on);
+    Json& histograms = record["score_histogram"] = Json::array();
+    for (auto const& [low, high, tokens, picked] : std::views::transform(decided.layers, &LayerStatistics::scores))
+      histograms.push_back({{"low", finite_or_null(low)}, {"high", finite_or_null(high)}, {"tokens", tokens}, {"picked", picked}});
+    record["calibration_tokens"] = evaluation.calibration_tokens;
+  }
   if (!sample.empty()) record["sample"] = sample;
   return record;
 }
@@ -170,7 +188,11 @@ std::string progress_line(TrainState const& state, Schedule const& schedule, Win
   std::string line =
       print_text("step %lld/%lld %.1f%%", static_cast<long long>(state.step), static_cast<long long>(schedule.total_steps()), 100 * done);
   line += print_text(" | loss %.3f | lr %.1e | gnorm %.2f", reading.loss, learning_rate, reading.grad_norm);
-  if (!reading.routing.capacity.empty()) line += print_text(" | routed %.1f%%", 100 * mean_of(reading.routing.capacity));
+  if (!reading.routing.capacity.empty()) {
+    double const precision = mean_of(reading.routing.precision), recall = mean_of(reading.routing.recall);
+    line += print_text(" | routed %.1f%%", 100 * mean_of(reading.routing.capacity));
+    if (precision + recall > 0) line += print_text(" F1 %.2f", 2 * precision * recall / (precision + recall));
+  }
   line += " | " + format_si(speed.tokens_per_s) + " tok/s";
   if (speed.mfu > 0) line += print_text(" | mfu %.0f%%", 100 * speed.mfu);
   double const waited = state.train_seconds > 0 ? state.data_wait_seconds / state.train_seconds : 0;
@@ -188,8 +210,13 @@ std::string validation_line(TrainState const& state, Evaluation const& evaluatio
   if (both) line += print_text(" causal, %.4f top-k", evaluation.topk->loss);
   line += print_text(" | %.4f bits per byte", shown.bits_per_byte);
   if (!shown.capacity.empty()) {
-    line += print_text(" | routed %.1f%% | precision %.3f | recall %.3f", 100 * mean_of(shown.capacity), mean_of(shown.precision),
-                       mean_of(shown.recall));
+    auto const mean = [&](double LayerStatistics::*value) {
+      std::vector<double> values;
+      for (LayerStatistics const& layer : shown.layers) values.push_back(layer.*value);
+      return mean_of(values);
+    };
+    line += print_text(" | routed %.1f%% | F1 %.3f of %.3f", 100 * mean_of(shown.capacity), mean(&LayerStatistics::f1),
+                       mean(&LayerStatistics::f1_ceiling));
   }
   return line;
 }

@@ -10,6 +10,7 @@
 
 #include "core/config_io.h"
 #include "core/error.h"
+#include "model/capacity.h"
 #include "model/plan.h"
 
 namespace isobath {
@@ -299,7 +300,7 @@ std::string describe_model(Config const& config) {
   ModelConfig const& model = config.model;
   std::string text = fmt::format("{} layers", model.layers);
   auto const routed = routed_layers(model, config.depth).size();
-  if (routed > 0) text += fmt::format(", {} routed at {:g} %", routed, 100 * config.depth.capacity);
+  if (routed > 0) text += fmt::format(", {} routed at {}", routed, capacity_text(config.depth));
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/capacity.h"
 #include "model/plan.h"
 #include "trainer/report_html.h"
 #include "trainer/report_markup.h"
@@ -74,7 +75,7 @@ std::string html_results(Report const& report) {
   table.row("Layers", [](auto const& a) { return std::to_string(a.config().model.layers); });
   table.row("Routed layers", [](auto const& a) {
     auto const n = routed_layers(a.config().model, a.config().depth).size();
-    return n ? fmt::format("{} at {:g}\u00a0%", n, 100 * a.config().depth.capacity) : std::string("\u2013");
+    return n ? fmt::format("{} at {}", n, capacity_text(a.config().depth)) : std::string("\u2013");
   });
   table.row("MLP width", [](auto const& a) { return std::to_string(resolved_mlp_width(a.config().model)); });
   table.row("Parameters", [&](auto const& a) { return si(static_cast<double>(first(a).params)); });
@@ -127,7 +128,7 @@ std::string html_routing(Report const& report) {
                recall = layer_means(arm, &ValidationPoint::recall);
     if (layers.empty() || capacity.size() != layers.size()) continue;
     int64_t const T = arm.config().model.context;
-    double const ceiling = threshold_f1_ceiling(rows_of_capacity(arm.config().depth.capacity, T), T);
+    double const ceiling = threshold_f1_ceiling(rows_of_capacity(arm.config().depth.capacity.front(), T), T);
     std::string rows;
     for (size_t i = 0; i < layers.size(); ++i) {
       double const p = i < precision.size() ? precision[i] : NAN, r = i < recall.size() ? recall[i] : NAN;
@@ -136,11 +137,11 @@ std::string html_routing(Report const& report) {
                           percent(r), std::isfinite(f1) ? fmt::format("{:.3f}", f1) : "\u2013");
     }
     html += fmt::format(
-        "<h3>{}</h3><p class=\"note\">Planned capacity {:g}\u00a0%; against top-k picks, the best fixed threshold on "
+        "<h3>{}</h3><p class=\"note\">Planned capacity {}; against top-k picks, the best fixed threshold on "
         "independent scores would reach an F1 of {:.3f} at {} tokens.</p>"
         "<div class=\"scroll\"><table><thead><tr><th>Layer (from 0)</th><th>Realised "
         "capacity</th><th>Precision</th><th>Recall</th><th>F1</th></tr></thead><tbody>{}</tbody></table></div>",
-        escape_html(arm.name), 100 * arm.config().depth.capacity, ceiling, T, rows);
+        escape_html(arm.name), capacity_text(arm.config().depth), ceiling, T, rows);
   }
   return html.empty() ? "" : "<h2>Causal routing, layer by layer</h2>" + html;
 }

@@ -50,6 +50,17 @@ std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
   return model;
 }
 
+void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, LanguageModel const& model, Config const& config) {
+  if (fs::exists(folder)) throw Error(ExitCode::checkpoint, folder.string() + " exists; a checkpoint is written where nothing is yet");
+  write_checkpoint_folder(folder, [&](fs::path const& temporary) {
+    write_tensors(temporary / "model.safetensors", export_weights(model),
+                  {{"format", "pt"}, {"step", std::to_string(checkpoint.state.step)}});
+    write_file_atomic(temporary / "config.yaml", to_yaml(config));
+    for (char const* same : {"optimizer.safetensors", "state.json", "tokenizer.model"})
+      fs::copy_file(checkpoint.folder / same, temporary / same);
+  });
+}
+
 void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window) {
   import_weights(model, SafetensorsFile(folder / "model.safetensors"));
   at::NoGradGuard const no_grad;

@@ -26,6 +26,9 @@ struct Checkpoint {
 Checkpoint open_checkpoint(fs::path const& folder);
 // On the CPU, in fp32 (place_model of machine.h moves it), ready for evaluation.
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint);
+// `checkpoint` again as the new folder `folder`, with the weights and cuts of `model` and this configuration. Throws Error(checkpoint) when
+// something is there already.
+void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, LanguageModel const& model, Config const& config);
 // Reads what train_step goes on from. The model's weights too.
 void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window);
 

@@ -31,6 +31,7 @@ Json to_json(TrainState const& state) {
       {"train_flops", state.train_flops},
       {"next_sample", state.next_sample},
       {"window_steps", state.window_steps},
+      {"window_flops", state.window_flops},
       {"window_seconds", state.window_seconds},
       {"train_seconds", state.train_seconds},
       {"data_wait_seconds", state.data_wait_seconds},
@@ -63,6 +64,7 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     object.at("train_flops").get_to(state.train_flops);
     object.at("next_sample").get_to(state.next_sample);
     object.at("window_steps").get_to(state.window_steps);
+    state.window_flops = object.value("window_flops", int64_t{-1});  // not yet there in old checkpoints
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);
     object.at("data_wait_seconds").get_to(state.data_wait_seconds);

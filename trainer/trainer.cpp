@@ -13,6 +13,7 @@
 #include "core/units.h"
 #include "data/loader.h"
 #include "data/prepare.h"
+#include "model/capacity.h"
 #include "nn/device.h"
 #include "trainer/evaluate.h"
 #include "trainer/machine.h"
@@ -119,8 +120,8 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
       machine_(this_machine(version, device_)),
       feed_(device_),
       ledger_(make_ledger(config.model, config.depth, data_.tokenizer->vocab_size())),
-      schedule_(config.train, planned_train_flops(config.model, config.depth, model_.vocab_size(), batch_sequences_, config.model.context),
-                static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_)),
+      schedule_(make_schedule(config, model_.vocab_size(),
+                              static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_))),
       optimizers_(make_optimizers(model_, config.train)),
       window_(ledger_.routed_layers, device_),
       step_settings_{micro_batch_sequences(config, device_.is_cuda()), config.depth.bce_weight, static_cast<uint64_t>(config.seed),
@@ -172,6 +173,7 @@ void Trainer::resume(Found const& found) {
                                     state_.data_key + " then): restore it, or give this run another name=");
   }
   restore_training(found.folder, model_, optimizers_, window_);
+  if (state_.window_flops < 0) state_.window_flops = state_.window_steps * schedule_.mean_step_flops();
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
            std::to_string(schedule_.total_steps()));
 
@@ -243,12 +245,18 @@ int Trainer::loop() {
 void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
+  int64_t const planned_flops = schedule_.step_flops(state_.step, state_.train_flops);
+  if (capacity_changes(config_.depth)) {
+    double const progress = schedule_.progress(state_.step, state_.train_flops);
+    model_.set_capacities(step_capacities(config_.model, config_.depth, static_cast<uint64_t>(config_.seed), state_.step, progress));
+  }
   Batch const batch = prefetcher_->next();
   train_step(model_, optimizers_, feed_.load(batch), step_settings_, state_.step, learning_rate, window_);
 
   state_.step += 1;
   state_.tokens += batch.sequences * batch.length;
-  state_.train_flops += schedule_.step_flops();
+  state_.train_flops += planned_flops;
+  state_.window_flops += planned_flops;
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
   bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
@@ -279,7 +287,7 @@ void Trainer::log_window(double learning_rate) {
   WindowReading const reading = read_window(window_, sequences * config_.model.context);
   // Planned until now, realised from here on.
   int64_t const realised = 3 * ledger_.forward(sequences, config_.model.context, reading.routing.work);
-  state_.train_flops += realised - steps * schedule_.step_flops();
+  state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
   speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_.per_s;
@@ -311,20 +319,25 @@ void Trainer::log_window(double learning_rate) {
   }
   window_.clear();
   state_.window_steps = 0;
+  state_.window_flops = 0;
   state_.window_seconds = 0;
 }
 
 bool Trainer::validate(bool final) {
   Clock::time_point const start = Clock::now();
+  if (capacity_changes(config_.depth)) model_.set_capacities(layer_capacities(config_.model, config_.depth));
   EvalSettings settings;
   settings.routing = config_.eval.routing;
   settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
   settings.micro_sequences = evaluation_sequences(config_.model, device_.is_cuda());
   settings.isolate_documents = config_.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config_.seed);
-  std::optional<Evaluation> const evaluation =
+  int64_t const calibration_tokens =
+      settings.routing == "topk" ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
+  std::optional<Evaluation> evaluation =
       evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
+  evaluation->calibration_tokens = calibration_tokens;
 
   double const seconds = seconds_since(start);
   std::string sample;

@@ -47,6 +47,39 @@ void check_model(ModelConfig const& model, Found& found) {
   }
 }
 
+void check_capacity(Config const& config, Found& found) {
+  DepthConfig const& depth = config.depth;
+  std::vector<double> const& capacity = depth.capacity;
+  bool const skips = std::any_of(capacity.begin(), capacity.end(), [](double share) { return share < 1; });
+  int64_t const routed =
+      depth.offset < config.model.layers ? 1 + (config.model.layers - 1 - depth.offset) / depth.stride : 0;
+  if (routed > 0 && static_cast<int64_t>(capacity.size()) > routed) {
+    found.push_back({{"depth.capacity", "model.layers", "depth.stride"},
+                     "depth.capacity has " + value_of(static_cast<int64_t>(capacity.size())) + " entries for " + value_of(routed) +
+                         " routed blocks"});
+  }
+  if (!skips && depth.skip_path != "identity") {
+    found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});
+  }
+  if (!skips && depth.capacity_warmup > 0) {
+    found.push_back({{"depth.capacity_warmup", "depth.capacity"}, "with depth.capacity 1 there is nothing to warm up"});
+  }
+  std::vector<double> const& random = depth.capacity_random;
+  bool const range = random.size() == 2 && random[0] > 0 && random[0] < random[1];
+  if (!random.empty() && !range) {
+    found.push_back({{"depth.capacity_random"}, "depth.capacity_random takes two shares, the lower one first: [6.25%, 50%]"});
+  } else if (range && capacity.size() > 1) {
+    found.push_back({{"depth.capacity_random", "depth.capacity"},
+                     "depth.capacity_random draws one capacity for all routed blocks; it cannot go with a depth.capacity of each block"});
+  }
+  for (char const* key : {"depth.capacity_warmup", "depth.capacity_random"}) {
+    bool const asked = key == std::string("depth.capacity_warmup") ? depth.capacity_warmup > 0 : !random.empty();
+    if (!asked || !depth.threshold_training) continue;
+    found.push_back({{key, "depth.threshold_training"},
+                     std::string(key) + " moves the capacity of top-k; depth.threshold_training does not select by it"});
+  }
+}
+
 void check_depth(Config const& config, Found& found) {
   DepthConfig const& depth = config.depth;
   if (depth.kind != "mod") return;
@@ -55,6 +88,7 @@ void check_depth(Config const& config, Found& found) {
                      "depth.offset (" + value_of(depth.offset) + ") is past the last of " + value_of(config.model.layers) +
                          " layers: no block would be routed"});
   }
+  check_capacity(config, found);
   RouterKind const& router = router_kind(depth.router);
   bool const learns = !router.parameters.empty();
   if (learns && depth.gate == "none" && depth.causal != "bce") {
@@ -99,16 +133,8 @@ void check_depth(Config const& config, Found& found) {
     found.push_back(
         {{"depth.skipped_kv", "depth.target"}, "depth.skipped_kv: keep goes with a routed attention; with target mlp no token skips it"});
   }
-  if (depth.capacity == 1 && depth.skip_path != "identity") {
-    found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});
-  }
   if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
     found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});
-  }
-  if (config.data.isolate_documents) {
-    found.push_back({{"data.isolate_documents", "depth.kind"},
-                     "data.isolate_documents cannot go with `depth.kind: mod`: the top-k selection compares tokens of "
-                     "different documents"});
   }
 }
 

@@ -79,6 +79,11 @@ Json value_schema(Field const& field) {
       forms = {list, {{"type", "string"}}};
       break;
     }
+    case Kind::fraction_list: {
+      Json const share = {{"anyOf", {number_schema(field, "number"), percent_text}}};
+      forms = {number_schema(field, "number"), percent_text, {{"type", "array"}, {"items", share}, {"minItems", 1}}};
+      break;
+    }
     case Kind::integer_list:
     case Kind::real_list: {
       char const* const type = field.kind == Kind::integer_list ? "integer" : "number";

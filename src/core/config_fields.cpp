@@ -18,7 +18,7 @@ struct Row : FieldOf<Owner> {
     this->kind = kind;
     this->resume = resume;
     this->doc = doc;
-    if (kind == Kind::fraction || kind == Kind::percent) between(0, 1);
+    if (kind == Kind::fraction || kind == Kind::percent || kind == Kind::fraction_list) between(0, 1);
   }
   Row& between(double low, double high) {
     this->min = low;
@@ -122,7 +122,14 @@ std::vector<ConfigField> make_fields() {
       R(KEY(model.qk_norm), boolean, identity, "RMSNorm on queries and keys."),
 
       R(KEY(depth.kind), choice, identity, "dense: every token through every block; mod: Mixture-of-Depths.").one_of({"dense", "mod"}),
-      R(KEY(depth.capacity), fraction, identity, "Share of each sequence that a routed block lets through.").above(0),
+      R(KEY(depth.capacity), fraction_list, identity,
+        "Share of each sequence that a routed block lets through; a list is stretched over the routed blocks, from the first to the last.")
+          .above(0),
+      R(KEY(depth.capacity_warmup), percent, schedule, "Share of the run over which capacity falls from 100 % to its value."),
+      R(KEY(depth.capacity_random), fraction_list, identity,
+        "[lowest, highest]: every step of training draws its capacity between them, so that one model serves many.")
+          .above(0)
+          .zero_is("off"),
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
       R(KEY(depth.target), choice, identity,
@@ -186,6 +193,10 @@ std::vector<ConfigField> make_fields() {
       R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.").at_least(1).zero_is("all"),
       R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both.")
           .one_of({"topk", "causal", "both"}),
+      R(KEY(eval.calibration_tokens), count, free,
+        "Tokens of training text on which causal decisions are set to the capacity before a validation; off: decisions as trained.")
+          .at_least(1)
+          .zero_is("off"),
       R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.").at_least(1).zero_is("off"),
       R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
 
@@ -301,6 +312,9 @@ std::string describe_values(Field const& field) {
       break;
     case Kind::real_list:
       text = "list of numbers";
+      break;
+    case Kind::fraction_list:
+      text = "share (0.1 or 10%) or a list of them";
       break;
   }
   std::string const limits = range(field);

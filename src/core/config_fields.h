@@ -25,6 +25,7 @@ enum class Kind {
   text_list,
   integer_list,
   real_list,
+  fraction_list,  // a single share is a list of one
 };
 
 using FieldRef =
@@ -36,7 +37,7 @@ struct Field {
   ResumeClass resume;
   std::string doc;                   // one sentence
   std::vector<std::string> choices;  // Kind::choice
-  std::string zero_word;             // what stands for 0: "auto", "all", "off"
+  std::string zero_word;             // what stands for 0, or for an empty list: "auto", "all", "off"
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool above_min = false;  // min itself is refused

@@ -90,7 +90,8 @@ Wrong assign_real(Field const& field, double& target, Tree const& value) {
     return {};
   }
   std::string_view text = value.text;
-  bool const has_percent = text.ends_with('%') && (field.kind == Kind::fraction || field.kind == Kind::percent);
+  bool const is_share = field.kind == Kind::fraction || field.kind == Kind::percent || field.kind == Kind::fraction_list;
+  bool const has_percent = text.ends_with('%') && is_share;
   if (has_percent) text.remove_suffix(1);
   std::optional<double> number = parse_real(text);
   if (number && field.kind == Kind::percent && !has_percent) {
@@ -135,6 +136,11 @@ Wrong assign_one(Field const& field, FieldRef target, Tree const& value);
 
 template <class Item>
 Wrong assign_list(Field const& field, std::vector<Item>& target, Tree const& value) {
+  if (value.kind == Tree::Kind::scalar && is_zero_word(field, value.text)) {
+    target.clear();
+    return {};
+  }
+  bool const takes_one = std::is_same_v<Item, std::string> || field.kind == Kind::fraction_list;
   std::vector<Item> items;
   if (value.kind == Tree::Kind::list) {
     for (Tree const& tree : value.items) {
@@ -142,7 +148,7 @@ Wrong assign_list(Field const& field, std::vector<Item>& target, Tree const& val
       if (Wrong wrong = assign_one(field, &item, tree)) return wrong;
       items.push_back(std::move(item));
     }
-  } else if (std::is_same_v<Item, std::string> && value.kind == Tree::Kind::scalar) {
+  } else if (takes_one && value.kind == Tree::Kind::scalar) {
     Item item{};
     if (Wrong wrong = assign_one(field, &item, value)) return wrong;
     items.push_back(std::move(item));
@@ -247,7 +253,9 @@ std::string format_value(Field const& field, FieldRef target) {
   if (auto* text = std::get_if<std::string*>(&target)) return yaml_text(**text);
   if (auto* list = std::get_if<std::vector<std::string>*>(&target)) return listed(**list, [](auto const& t) { return yaml_text(t); });
   if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) return listed(**list, [](int64_t n) { return std::to_string(n); });
-  return listed(*std::get<std::vector<double>*>(target), format_real);
+  std::vector<double> const& list = *std::get<std::vector<double>*>(target);
+  if (list.empty() && !field.zero_word.empty()) return field.zero_word;
+  return field.kind == Kind::fraction_list && list.size() == 1 ? format_real(list.front()) : listed(list, format_real);
 }
 
 std::string nearest(std::string_view word, std::vector<std::string> const& words) {

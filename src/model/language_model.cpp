@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -13,6 +14,7 @@
 
 #include "core/config_routers.h"
 #include "core/error.h"
+#include "model/capacity.h"
 #include "core/random.h"
 #include "model/routed_block.h"
 #include "nn/ops.h"
@@ -28,6 +30,7 @@ struct LanguageModel::Parts {
   };
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
+  std::vector<RoutedBlockImpl*> routed;  // of these
   RotaryTables rotary_master;  // in double, on the CPU
   RotaryTables rotary;         // in the wide type, on the model's device
 };
@@ -35,10 +38,13 @@ struct LanguageModel::Parts {
 LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
     : model_(model), depth_(depth), vocab_size_(vocab_size), parts_(std::make_shared<Parts>()) {
   parts_->embedding_VD = register_parameter("embedding", at::empty({vocab_size, model.width}));
+  std::vector<double> const capacities = layer_capacities(model, depth);
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     std::string const name = "layer" + std::to_string(layer);
     if (is_routed(depth, layer)) {
-      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size))});
+      double const capacity = capacities[parts_->routed.size()];
+      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size, capacity))});
+      parts_->routed.push_back(parts_->layers.back().routed.get());
     } else {
       parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
     }
@@ -76,7 +82,8 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   Rows const rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
 
   ModelOutput output;
-  std::vector<at::Tensor> statistics_NC, ran_NBT;
+  std::vector<at::Tensor> statistics_NC;
+  std::vector<RoutedLayer> routed_layers;
   auto const add = [](at::Tensor& sum, at::Tensor const& term) {
     if (term.defined()) sum = sum.defined() ? sum + term : term;
   };
@@ -93,7 +100,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     add(output.predictor_loss, result.predictor_loss);
     add(output.z_loss, result.z_loss);
     statistics_NC.push_back(result.statistics_C);
-    ran_NBT.push_back(result.ran_BT);
+    routed_layers.push_back(result.layer);
   }
   output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
 
@@ -106,9 +113,28 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   }
   if (!at::GradMode::is_enabled()) {
     output.depth_BT = at::full({B, T}, model_.layers - routed_count, input.tokens_BT.options());
-    for (at::Tensor const& ran_BT : ran_NBT) output.depth_BT.add_(ran_BT);
+    for (RoutedLayer const& layer : routed_layers) output.depth_BT.add_(layer.ran_BT);
+    output.routed_layers = std::move(routed_layers);
   }
   return output;
+}
+
+void LanguageModel::set_capacities(std::vector<double> const& capacities) {
+  if (capacities.size() != parts_->routed.size())
+    throw Error(ExitCode::other, "[set_capacities] " + std::to_string(capacities.size()) + " capacities given, the model has " +
+                                     std::to_string(parts_->routed.size()) + " routed layers");
+  for (size_t i = 0; i < capacities.size(); ++i) parts_->routed[i]->capacity = capacities[i];
+}
+
+at::Tensor LanguageModel::cuts() const {
+  std::vector<at::Tensor> cuts;
+  for (RoutedBlockImpl const* block : parts_->routed) cuts.push_back(block->router->cut.cpu());
+  return cuts.empty() ? at::empty({0}) : at::cat(cuts);
+}
+
+void LanguageModel::set_cuts(at::Tensor const& cuts_N) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parts_->routed.size(); ++i) parts_->routed[i]->router->cut.copy_(cuts_N.narrow(0, static_cast<int64_t>(i), 1));
 }
 
 at::Tensor const& LanguageModel::head_weight() const { return parts_->head_VD.defined() ? parts_->head_VD : parts_->embedding_VD; }
@@ -159,6 +185,7 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
       std::vector<RouterParameter> const declared = router_parameters(model_, depth_, vocab_size_);
       for (size_t j = 0; j < declared.size(); ++j) random(layer + declared[j].name, router.weights[j], declared[j].init_std);
       constant(layer + "router.threshold", router.threshold, 0);
+      all.push_back({layer + "router.cut", router.cut, -1, 0, /*optional=*/true});
       if (SkipPathImpl const* skip = parts_->layers[i].routed->skip_path.get()) {  // starts as the identity
         random(layer + "skip.down.weight", skip->down_XD, 1 / std::sqrt(width));
         constant(layer + "skip.up.weight", skip->up_DX, 0);
@@ -168,7 +195,7 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
         constant(layer + "predictor.up.bias", router.up_bias_P, 0);
         random(layer + "predictor.down.weight", router.down_1P, 1 / std::sqrt(static_cast<double>(router.up_PD.size(0))));
         // Starts at the base rate: a fresh predictor already says yes to about as many tokens as the capacity.
-        double const capacity = std::min(depth_.capacity, 0.999);
+        double const capacity = std::min(parts_->layers[i].routed->trained_capacity, 0.999);
         constant(layer + "predictor.down.bias", router.down_bias, std::log(capacity / (1 - capacity)));
       }
     }

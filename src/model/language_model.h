@@ -14,8 +14,9 @@
 namespace isobath {
 
 // How a routed block picks its rows: the K best of the sequence (training; looks at the future), or one decision per token
-// from the past alone (what generation can do).
-enum class Routing { topk, causal };
+// from the past alone (what generation can do). calibrate: as causal, after each layer in turn has set its decision's cut so that its
+// capacity's share of the batch is let through.
+enum class Routing { topk, causal, calibrate };
 
 // What random routers draw from: equal keys draw equal numbers.
 struct NoiseKey {
@@ -35,13 +36,20 @@ struct ModelInput {
 // decided / picked / both are measured under either routing (precision = both / decided, recall = both / picked).
 enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
 
+// What a routed layer did with each token; [B, T] on the model's device.
+struct RoutedLayer {
+  at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
+  at::Tensor score_BT;                       // of the router, in the wide type
+};
+
 struct ModelOutput {
   at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
   at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
   at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
-  at::Tensor depth_BT;        // int64: blocks each token went through
+  at::Tensor depth_BT;        // int64: blocks each token went through; without gradients only, as
+  std::vector<RoutedLayer> routed_layers;
 };
 
 class LanguageModel : public torch::nn::Module {
@@ -54,6 +62,12 @@ class LanguageModel : public torch::nn::Module {
 
   // Activations and matrix products in bfloat16 from here on. Weights, norms' sums, scores, gates and losses stay in the parameters' type.
   void compute_in_bfloat16() { narrow_type_ = at::kBFloat16; }
+
+  // Share of each sequence that each routed layer lets through from here on, first to last; starts as configured.
+  void set_capacities(std::vector<double> const& capacities);
+  // What the logits of each routed layer's causal decision must exceed outside of training, [N], on the CPU; 0 until calibrated.
+  at::Tensor cuts() const;
+  void set_cuts(at::Tensor const& cuts_N);
 
   // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
   at::Tensor const& head_weight() const;
@@ -73,6 +87,7 @@ class LanguageModel : public torch::nn::Module {
     at::Tensor tensor;
     double init_std = -1;
     double init_value = 0;
+    bool optional = false;  // weights from elsewhere may lack it; then it keeps its start
   };
   std::vector<Stored> stored() const;
 

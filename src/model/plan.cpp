@@ -5,6 +5,7 @@
 
 #include "core/config_routers.h"
 #include "core/error.h"
+#include "model/capacity.h"
 
 namespace isobath {
 namespace {
@@ -105,11 +106,18 @@ Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork
   return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
 }
 
-std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
-  int64_t const K = rows_of_capacity(depth.capacity, length);
+std::vector<RoutedWork> planned_work(DepthConfig const& depth, std::vector<double> const& capacities, int64_t sequences, int64_t length) {
   bool const keeps_kv = depth.skipped_kv == "keep" && depth.target != "mlp";
-  int64_t const pairs = keeps_kv ? K * (length + 1) / 2 : causal_pairs(K);
-  return std::vector<RoutedWork>(routed_layers(model, depth).size(), RoutedWork{sequences * K, sequences * pairs});
+  std::vector<RoutedWork> work;
+  for (double const capacity : capacities) {
+    int64_t const K = rows_of_capacity(capacity, length);
+    work.push_back({sequences * K, sequences * (keeps_kv ? K * (length + 1) / 2 : causal_pairs(K))});
+  }
+  return work;
+}
+
+std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
+  return planned_work(depth, layer_capacities(model, depth), sequences, length);
 }
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
@@ -141,9 +149,11 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
   bool const all_kept = depth.target == "mlp" || depth.skipped_kv == "keep";
-  auto const routed = all_kept ? 0.0 : static_cast<double>(routed_layers(model, depth).size());
-  double const kept = static_cast<double>(rows_of_capacity(depth.capacity, model.context)) / static_cast<double>(model.context);
-  double const layers = static_cast<double>(model.layers) - routed + routed * kept;  // skipped tokens leave no keys behind
+  double layers = static_cast<double>(model.layers);
+  if (!all_kept) {
+    for (double const capacity : layer_capacities(model, depth))  // skipped tokens leave no keys behind
+      layers -= 1 - static_cast<double>(rows_of_capacity(capacity, model.context)) / static_cast<double>(model.context);
+  }
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;
   return layers * static_cast<double>(per_layer);
 }

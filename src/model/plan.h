@@ -55,6 +55,7 @@ Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 // Planned work of top-k routing in every routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean over
 // the places that tokens may have.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
+std::vector<RoutedWork> planned_work(DepthConfig const&, std::vector<double> const& capacities, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 // 3 x forward.
 int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);

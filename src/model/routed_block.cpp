@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
@@ -14,12 +15,13 @@
 
 namespace isobath {
 
-RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size)
+RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, double capacity)
     : target(depth.target == "block"       ? Target::block
              : depth.target == "attention" ? Target::attention
                                            : Target::mlp),
       keeps_kv(depth.skipped_kv == "keep"),
-      capacity(depth.capacity) {
+      trained_capacity(capacity),
+      capacity(capacity) {
   block = register_module("block", std::make_shared<BlockImpl>(model));
   router = register_module("router", std::make_shared<RouterImpl>(model, depth, vocab_size));
   if (depth.skip_path != "identity") skip_path = register_module("skip", std::make_shared<SkipPathImpl>(model, depth));
@@ -36,6 +38,11 @@ at::Tensor RoutedBlockImpl::routed_delta(at::Tensor const& x_ND, Rows const& row
   return target == Target::attention ? attended_RD : attended_RD + block->mlp->forward(x_RD + attended_RD);
 }
 
+at::Tensor RoutedBlockImpl::decide(at::Tensor const& logit_N) const {
+  if (capacity >= 1) return at::ones_like(logit_N, at::kBool);
+  return is_training() ? logit_N.gt(0) : logit_N.gt(router->cut);
+}
+
 RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, at::Tensor const& tokens_N, Rows const& rows,
                                                  RotaryTables const& rotary, Routing routing, uint64_t noise_key) {
   int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
@@ -47,14 +54,17 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
   at::Tensor const score_N = router->score(input);
   at::Tensor const score_BT = score_N.view({B, T});
-  at::Tensor index_R = router->select(score_BT, K, noise_key);
+  at::Tensor const segments_BT = rows.segments_R.defined() ? rows.segments_R.view({B, T}) : at::Tensor();
+  at::Tensor index_R = router->select(score_BT, segments_BT, K, noise_key);
   at::Tensor const picked_BT = at::zeros({B * T}, x_ND.options().dtype(at::kBool)).index_fill_(0, index_R, true).view({B, T});
   at::Tensor const logit_N = router->causal_logit(input, score_N);
-  at::Tensor const decided_BT = logit_N.detach().gt(0).view({B, T});
+  if (routing == Routing::calibrate) router->calibrate(logit_N.detach(), B * K);
+  at::Tensor const decided_BT = decide(logit_N.detach()).view({B, T});
   Rows const selected = routing == Routing::topk ? select_rows(rows, index_R, K) : select_ragged(rows, decided_BT, index_R);
 
   // the work, on the selected rows only, weighed and added back
-  Result result{x_ND, routing == Routing::topk ? picked_BT : decided_BT, {}, {}, {}, {}};
+  at::Tensor const ran_BT = routing == Routing::topk ? picked_BT : decided_BT;
+  Result result{x_ND, {ran_BT, picked_BT, decided_BT, score_BT.detach()}, {}, {}, {}, {}};
   if (selected.count > 0) {
     routing_scope.reset();
     at::Tensor const delta_RD = routed_delta(x_ND, rows, index_R, selected, rotary);
@@ -64,7 +74,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
 
   // what the others get instead
   if (skip_path && selected.count < B * T) {
-    at::Tensor const skipped_BT = result.ran_BT.logical_not();
+    at::Tensor const skipped_BT = ran_BT.logical_not();
     // T - K of every sequence under top-k, as many as there are else; the latter reads their number from the device.
     at::Tensor const skipped_R =
         routing == Routing::topk ? ops::top_k(skipped_BT.to(score_BT.scalar_type()), T - K) : skipped_BT.view({-1}).nonzero().squeeze(1);
@@ -77,12 +87,12 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
     (router->causal == RouterImpl::Causal::bce ? result.router_loss : result.predictor_loss) = loss;
   }
   if (router->z_loss) result.z_loss = router->z_loss_sum(score_N);
-  if (is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, K);
+  if (is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, B * rows_of_capacity(trained_capacity, T));
 
-  at::Tensor const ran_B = result.ran_BT.sum(1);
+  at::Tensor const ran_B = ran_BT.sum(1);
   // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
   at::Tensor const pairs =
-      keeps_kv ? result.ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
+      keeps_kv ? ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
   result.statistics_C = at::stack({ran_B.sum(), pairs, decided_BT.sum(), picked_BT.sum(), decided_BT.logical_and(picked_BT).sum()});
 
   // what every token does after

@@ -11,11 +11,11 @@
 namespace isobath {
 
 struct RoutedBlockImpl : torch::nn::Module {
-  RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
+  RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, double capacity);
 
   struct Result {
     at::Tensor x_ND;
-    at::Tensor ran_BT;          // bool: tokens that went through the block
+    RoutedLayer layer;          // who went through the block, and why
     at::Tensor router_loss;     // sum over tokens, undefined without bce
     at::Tensor predictor_loss;  // sum over tokens, undefined without predictor
     at::Tensor z_loss;          // sum over tokens, undefined without z-loss
@@ -27,12 +27,14 @@ struct RoutedBlockImpl : torch::nn::Module {
 
   enum class Target { block, attention, mlp } target;
   bool keeps_kv;  // of skipped tokens
-  double capacity;
+  double trained_capacity;  // as configured: what the running threshold stands for
+  double capacity;          // of the next forward
   std::shared_ptr<BlockImpl> block;
   std::shared_ptr<RouterImpl> router;
   std::shared_ptr<SkipPathImpl> skip_path;  // null: identity
 
  private:
+  at::Tensor decide(at::Tensor const& logit_N) const;  // bool
   at::Tensor routed_delta(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
                           RotaryTables const& rotary);
 };

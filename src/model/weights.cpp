@@ -59,6 +59,7 @@ void import_weights(LanguageModel& model, SafetensorsFile const& file) {
   for (auto const& stored : wanted) {
     names.insert(stored.name);
     TensorView const* view = file.find(stored.name);
+    if (!view && stored.optional) continue;
     if (!view)
       problems += "\n  missing: " + stored.name;
     else if (at::IntArrayRef(view->shape) != stored.tensor.sizes())
@@ -67,7 +68,13 @@ void import_weights(LanguageModel& model, SafetensorsFile const& file) {
   for (TensorView const& view : file.tensors())
     if (!names.contains(view.name)) problems += "\n  unknown: " + view.name;
   if (!problems.empty()) throw Error(ExitCode::checkpoint, "the weights do not fit the model:" + problems);
-  for (auto const& stored : wanted) at::Tensor(stored.tensor).copy_(to_tensor(*file.find(stored.name)));
+  for (auto const& stored : wanted) {
+    TensorView const* view = file.find(stored.name);
+    if (view)
+      at::Tensor(stored.tensor).copy_(to_tensor(*view));
+    else
+      at::Tensor(stored.tensor).fill_(stored.init_value);
+  }
 }
 
 void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata const& metadata) {

@@ -10,6 +10,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/searchsorted.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -268,6 +270,19 @@ Tensor top_k(Tensor const& scores_BT, int64_t K) {
   RECORD_FUNCTION("ops::top_k", c10::ArrayRef<c10::IValue const>());
   Tensor const scores = scores_BT.detach().contiguous();
   return backend_for(scores).top_k(scores, K);
+}
+
+Tensor top_k_of_documents(Tensor const& scores_BT, Tensor const& segments_BT, int64_t K) {
+  RECORD_FUNCTION("ops::top_k_of_documents", c10::ArrayRef<c10::IValue const>());
+  int64_t const T = scores_BT.size(1);
+  Tensor const begin_BT = at::searchsorted(segments_BT, segments_BT), end_BT = at::searchsorted(segments_BT, segments_BT, false, true);
+  Tensor const quota_BT = end_BT.mul(K).floor_divide(T) - begin_BT.mul(K).floor_divide(T);
+  // Document by document, each from its best token down: the token at place t of this order is one of the document at place t.
+  Tensor const by_score_BT = std::get<1>(scores_BT.detach().sort(/*stable=*/true, 1, /*descending=*/true));
+  Tensor const by_document_BT = std::get<1>(segments_BT.gather(1, by_score_BT).sort(/*stable=*/true, 1, /*descending=*/false));
+  Tensor const chosen_BT = (at::arange(T, begin_BT.options()) - begin_BT).lt(quota_BT);
+  Tensor const picked_BT = at::zeros_like(scores_BT).scatter_(1, by_score_BT.gather(1, by_document_BT), chosen_BT.to(scores_BT.scalar_type()));
+  return top_k(picked_BT, K);
 }
 
 Tensor gather_rows(Tensor const& x_ND, Tensor const& index_R) {

@@ -33,6 +33,13 @@ Enum pick(std::string const& value, std::initializer_list<std::pair<char const*,
   throw Error(ExitCode::config, std::string(key) + " is '" + value + "'; allowed are " + allowed);
 }
 
+// Half-way between the `rows`-th best value and the next, so that neither sits on it.
+at::Tensor separating_value(at::Tensor const& value_N, int64_t rows) {
+  int64_t const count = value_N.numel();
+  at::Tensor const best = std::get<0>(value_N.reshape({-1}).topk(std::min(rows + 1, count)));
+  return 0.5 * (best.select(0, rows - 1) + best.select(0, best.size(0) - 1));
+}
+
 // The name under which a module registers what is stored as "router.up.weight": "score_up"; "router.weight" is "weight".
 std::string registered_name(std::string const& stored) {
   size_t const first = stored.find('.') + 1, last = stored.rfind('.');
@@ -59,6 +66,7 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
   for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
     weights.push_back(register_parameter(registered_name(parameter.name), at::empty(parameter.shape)));
   if (causal == Causal::none || causal == Causal::threshold) threshold = register_buffer("threshold", at::zeros({2}));
+  cut = register_buffer("cut", at::zeros({1}));
   if (causal == Causal::predictor) {
     int64_t const hidden = resolved_predictor_width(model, depth);
     up_PD = register_parameter("up", at::empty({hidden, model.width}));
@@ -75,10 +83,13 @@ at::Tensor RouterImpl::score(RouterInput const& input) const {
   return score_of(weights, scaled);
 }
 
-at::Tensor RouterImpl::select(at::Tensor const& score_BT, int64_t K, uint64_t noise_key) const {
-  if (score_noise == 0 || !is_training() || !at::GradMode::is_enabled()) return ops::top_k(score_BT, K);
-  at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), score_BT.numel(), score_BT.options());
-  return ops::top_k(score_BT.detach().add(noise_N.view_as(score_BT), score_noise), K);
+at::Tensor RouterImpl::select(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K, uint64_t noise_key) const {
+  at::Tensor by_BT = score_BT.detach();
+  if (score_noise > 0 && is_training() && at::GradMode::is_enabled()) {
+    at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), score_BT.numel(), score_BT.options());
+    by_BT = by_BT.add(noise_N.view_as(score_BT), score_noise);
+  }
+  return segments_BT.defined() ? ops::top_k_of_documents(by_BT, segments_BT, K) : ops::top_k(by_BT, K);
 }
 
 at::Tensor RouterImpl::gate(at::Tensor const& score_R) const {
@@ -114,16 +125,21 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
 
 at::Tensor RouterImpl::z_loss_sum(at::Tensor const& score_N) const { return at::softplus(score_N).square().sum(); }
 
-void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t K) {
+void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
-  at::Tensor const quantile = std::get<0>(score_BT.reshape({-1}).topk(score_BT.size(0) * K)).amin();
+  at::Tensor const quantile = separating_value(score_BT, rows);
   at::Tensor const finite = quantile.isfinite();  // scores that are not finite change nothing
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const value = threshold.select(0, 0);
   value.add_(rate * (at::where(finite, quantile, value) - value));
   threshold.select(0, 1).add_(finite);
+}
+
+void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
+  at::NoGradGuard no_grad;
+  cut.fill_(separating_value(logit_N, rows));
 }
 
 }  // namespace isobath

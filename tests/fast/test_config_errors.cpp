@@ -151,8 +151,6 @@ TEST_CASE("keys that contradict each other") {
       {"depth: {kind: mod, router: random}\n", {"x.yaml:1:28: error: a random router leaves nothing to learn"}},
       {"depth: {kind: mod, router: random, causal: bce}\n", {"x.yaml:1:44: error: a random router leaves nothing to learn"}},
       {"depth: {kind: mod, router: random, causal: none, gate: none}\n", {}},
-      {"depth: {kind: mod}\ndata: {isolate_documents: true}\n",
-       {"x.yaml:2:27: error: data.isolate_documents cannot go with `depth.kind: mod`"}},
       {"train: {batch_tokens: 1000}\n", {"x.yaml:1:23: error: train.batch_tokens (1000) is no multiple of model.context (128)"}},
       {"train: {micro_batch_tokens: 384}\n",
        {"x.yaml:1:29: error: train.micro_batch_tokens (384) does not divide train.batch_tokens (1024)"}},

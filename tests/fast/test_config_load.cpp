@@ -148,7 +148,7 @@ TEST_CASE("arms of an included experiment can be extended") {
   REQUIRE(loaded.config.compare.arms.size() == 3);
   Config const mod = arm_config(loaded, "mod", 3).config;
   CHECK(mod.model.layers == 8);
-  CHECK(mod.depth.capacity == 0.25);
+  CHECK(mod.depth.capacity == std::vector{0.25});
   CHECK(mod.depth.kind == "mod");
   CHECK(arm_config(loaded, "wide", 3).config.model.width == 128);
 }
@@ -193,7 +193,7 @@ TEST_CASE("overrides") {
   CHECK(load({"eval.sample_prompt="}).eval.sample_prompt.empty());
   CHECK(load({"eval.sample_prompt=\"a\\nb\""}).eval.sample_prompt == "a\nb");
   CHECK(load({"name=a=b"}).name == "a=b");
-  CHECK(load({"depth={kind: mod, capacity: 50%}"}).depth.capacity == 0.5);
+  CHECK(load({"depth={kind: mod, capacity: 50%}"}).depth.capacity == std::vector{0.5});
   CHECK(load({"compare.seeds=[7]"}).compare.seeds == std::vector<int64_t>{7});
 
   auto const first = [&](std::string const& override) {
@@ -222,7 +222,7 @@ TEST_CASE("an arm is the experiment with its own settings") {
   CHECK(mod.config.name == "e/mod/seed-4");
   CHECK(mod.config.seed == 4);
   CHECK(mod.config.depth.kind == "mod");
-  CHECK(mod.config.depth.capacity == 0.125);
+  CHECK(mod.config.depth.capacity == std::vector{0.125});
   CHECK(mod.config.model.layers == 6);
   CHECK(mod.config.train.betas == std::vector<double>{0.8, 0.9});
   CHECK(mod.config.compare.arms.empty());
@@ -240,7 +240,7 @@ TEST_CASE("a config made in code is checked like one from a file") {
   config.model.heads = 3;
   CHECK_THROWS_AS(check_config(config), ConfigError);
   config = {};
-  config.depth.capacity = 2;
+  config.depth.capacity = {2};
   config.model.layers = 0;
   try {
     check_config(config);

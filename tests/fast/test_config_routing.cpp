@@ -82,8 +82,8 @@ TEST_CASE("routers and options that go together") {
   CHECK(!accepted("kind: mod").bce_detach);
   CHECK(accepted("kind: mod, router: mlp, router_width: auto").router_width == 0);
   CHECK(accepted("kind: mod, router: mlp, router_width: 12").router_width == 12);
-  CHECK(accepted("kind: mod, capacity: 1.0").capacity == 1);
-  CHECK(accepted("kind: mod, capacity: 1.0, router: random, causal: none, gate: none").capacity == 1);
+  CHECK(accepted("kind: mod, capacity: 1.0").capacity == std::vector{1.0});
+  CHECK(accepted("kind: mod, capacity: 1.0, router: random, causal: none, gate: none").capacity == std::vector{1.0});
   CHECK(accepted("kind: mod, causal: bce, bce_detach: true, gate: none, score_noise: 0.5").bce_detach);
   CHECK(accepted("kind: mod, router: norm, causal: predictor, gate: none, score_noise: 0.5").score_noise == 0.5);
   for (std::string const router : {"mlp", "position", "token", "norm"}) {

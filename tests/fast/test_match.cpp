@@ -22,7 +22,7 @@ double off_by(ModelConfig const& model, DepthConfig const& depth, int64_t target
 DepthConfig routed(double capacity = 0.125) {
   DepthConfig depth;
   depth.kind = "mod";
-  depth.capacity = capacity;
+  depth.capacity = {capacity};
   return depth;
 }
 

@@ -77,7 +77,7 @@ TEST_CASE("plan: ideal ratios of the paper at 12.5 %, every other block") {
 TEST_CASE("plan: routing everything costs what dense does, and the routers") {
   ModelConfig const model = small_model();
   DepthConfig depth = routed();
-  depth.capacity = 1;
+  depth.capacity = {1};
   Ledger const ledger = make_ledger(model, depth, 512);
   CHECK(planned_forward_flops(model, depth, 512, 2, 128) ==
         planned_forward_flops(model, DepthConfig{}, 512, 2, 128) + 2 * 2 * 128 * (ledger.router_row + ledger.predictor_row));

@@ -31,9 +31,11 @@ at::Tensor best(at::Tensor const& score_BT, int64_t K) {
 
 }  // namespace
 
-Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()) {
-  for (auto const& stored : from.stored())
-    w[stored.name] = stored.tensor.clone().requires_grad_(stored.name.find("threshold") == std::string::npos);
+bool is_trained(std::string const& name) { return !name.ends_with("router.threshold") && !name.ends_with("router.cut"); }
+
+Reference::Reference(LanguageModel const& from)
+    : model(from.model_config()), depth(from.depth_config()), training(from.is_training()) {
+  for (auto const& stored : from.stored()) w[stored.name] = stored.tensor.clone().requires_grad_(is_trained(stored.name));
 }
 
 at::Tensor Reference::norm(at::Tensor const& x, at::Tensor const& weight) const {
@@ -112,10 +114,20 @@ at::Tensor Reference::gate(at::Tensor const& score_BT) const {
   return score_BT;
 }
 
+double Reference::capacity_of(size_t layer) const {
+  size_t const routed = static_cast<size_t>((model.layers - depth.offset + depth.stride - 1) / depth.stride), entries = depth.capacity.size();
+  if (entries == 1 || routed == 1) return depth.capacity[0];
+  for (size_t i = 0; i + 1 < entries; ++i) {  // entry i stands at i / (entries - 1) of the way
+    double const from = static_cast<double>(i * (routed - 1)), to = static_cast<double>((i + 1) * (routed - 1));
+    double const at = static_cast<double>(layer * (entries - 1));
+    if (at <= to) return depth.capacity[i] + (depth.capacity[i + 1] - depth.capacity[i]) * (at - from) / (to - from);
+  }
+  return depth.capacity.back();
+}
+
 Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routing, NoiseKey const& noise,
                                      std::vector<at::Tensor> const& picked_BT) const {
   int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
-  int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(depth.capacity * static_cast<double>(T))));
   Output out;
   at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT);
   at::Tensor const everyone = at::ones({B, T}, at::kBool);
@@ -132,6 +144,7 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     uint64_t const noise_key =
         make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
     at::Tensor const r = score(layer, x, tokens_BT, noise_key);
+    int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.ran_BT.size()) * static_cast<double>(T))));
     at::Tensor const picked = picked_BT.empty() ? best(r, K) : picked_BT.at(out.ran_BT.size());
     at::Tensor logit;
     if (depth.causal == "predictor") {
@@ -148,7 +161,9 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     if (depth.causal == "predictor") predictor_losses.push_back(bce);
     if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm")
       z_losses.push_back(log_one_plus_exp(r).pow(2).mean());
-    at::Tensor const ran = routing == Routing::topk ? picked : logit.detach().gt(0);
+    double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
+    bool const everyone_runs = capacity_of(out.ran_BT.size()) >= 1;
+    at::Tensor const ran = routing == Routing::topk ? picked : everyone_runs ? everyone : logit.detach().gt(cut);
     at::Tensor const attended = depth.target == "mlp" ? at::Tensor() : attention(layer, x, depth.skipped_kv == "keep" ? everyone : ran);
     at::Tensor const delta = depth.target == "attention" ? attended
                              : depth.target == "mlp"     ? mlp(layer, x)
@@ -186,7 +201,7 @@ Shape small_shape(std::string const& kind) {
   shape.model.mlp_width = 20;
   shape.model.context = 24;
   shape.depth.kind = kind;
-  shape.depth.capacity = 0.25;
+  shape.depth.capacity = {0.25};
   return shape;
 }
 
@@ -201,7 +216,7 @@ Shape tiny_shape() {
   shape.depth.kind = "mod";
   shape.depth.stride = 1;
   shape.depth.offset = 1;
-  shape.depth.capacity = 0.25;
+  shape.depth.capacity = {0.25};
   shape.depth.router_width = 5;
   shape.depth.predictor_width = 6;
   shape.vocab = 11;
@@ -215,7 +230,7 @@ std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType typ
   uint64_t key = 77;
   for (auto const& stored : model->stored()) {
     ++key;
-    if (stored.name.ends_with("threshold")) continue;
+    if (!is_trained(stored.name)) continue;
     // Larger than a fresh start, so that attention, gates and norms all matter.
     at::Tensor(stored.tensor).add_(0.15 * normal_tensor(stored.tensor.sizes(), key));
   }
@@ -237,7 +252,7 @@ std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model) {
   }
   std::map<std::string, at::Tensor> gradients;
   for (auto const& stored : holder->stored())
-    if (!stored.name.ends_with("threshold")) gradients[stored.name] = stored.tensor;
+    if (is_trained(stored.name)) gradients[stored.name] = stored.tensor;
   return gradients;
 }
 

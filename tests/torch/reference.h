@@ -11,9 +11,12 @@
 
 namespace isobath::test {
 
+bool is_trained(std::string const& stored_name);  // not a threshold or cut
+
 struct Reference {
   ModelConfig model;
   DepthConfig depth;
+  bool training;  // then cuts do not count
   std::map<std::string, at::Tensor> w;  // leaves that require gradients
 
   explicit Reference(LanguageModel const& from);
@@ -31,6 +34,7 @@ struct Reference {
   at::Tensor rotate(at::Tensor const& x_BTHE) const;
   at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const;
   at::Tensor gate(at::Tensor const& score_BT) const;
+  double capacity_of(size_t routed_layer) const;
   // What either half of a block adds, for every token; only tokens with present_BT serve as keys.
   at::Tensor attention(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
   at::Tensor mlp(std::string const& layer, at::Tensor const& h_BTD) const;

@@ -58,7 +58,7 @@ struct Run {
     depth.router = arm.router;
     depth.gate = arm.gate;
     depth.causal = arm.causal;
-    depth.capacity = 0.25;
+    depth.capacity = {0.25};
     if (depth.router == "mlp") {
       depth.router_input = "normalised";
       depth.score_noise = 0.3;

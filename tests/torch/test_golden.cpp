@@ -55,7 +55,7 @@ std::string config_of(Shape const& shape) {
                               {"qk_norm", m.qk_norm}}},
                             {"depth",
                              {{"kind", d.kind},
-                              {"capacity", d.capacity},
+                              {"capacity", d.capacity.front()},
                               {"stride", d.stride},
                               {"offset", d.offset},
                               {"gate", d.gate},

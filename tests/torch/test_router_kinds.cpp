@@ -299,7 +299,7 @@ TEST_CASE("with kept keys a row sees every earlier token, and the ledger counts 
 TEST_CASE("with a gate that is a sigmoid, gate_alpha is its ceiling", "[routers]") {
   Shape shape = one_layer(kind_shape("position", "sigmoid", "none"));
   shape.depth.gate_alpha = 0.5;
-  shape.depth.capacity = 1;
+  shape.depth.capacity = {1};
   auto half = make_model(shape);
   shape.depth.gate_alpha = 1;
   auto whole = make_model(shape);

@@ -115,7 +115,7 @@ void balance(LanguageModel& model, at::Tensor const& tokens) {
 }
 
 bool of_predictor(std::string const& name) { return name.find(".predictor.") != std::string::npos; }
-bool of_router(std::string const& name) { return name.find(".router.") != std::string::npos && !name.ends_with("threshold"); }
+bool of_router(std::string const& name) { return name.find(".router.") != std::string::npos && is_trained(name); }
 bool of_trunk(std::string const& name) { return !of_predictor(name) && name.find(".router.") == std::string::npos; }
 
 // The gradient along one random direction of some parameters, against the difference of the loss itself.
@@ -281,7 +281,7 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
     for (double const capacity : {0.001, 1.0}) {
       INFO(c.label() << " capacity=" << capacity);
       Shape shape = shape_of(c);
-      shape.depth.capacity = capacity;
+      shape.depth.capacity = {capacity};
       auto model = make_model(shape);
       ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, some_noise);
       auto const expected = Reference(*model).forward(tokens, Routing::topk, some_noise);
@@ -321,7 +321,7 @@ TEST_CASE("the ledger and the stored tensors know every router", "[routers]") {
     auto model = make_model(shape);
     int64_t routers = 0, predictors = 0, all = 0;
     for (auto const& stored : model->stored()) {
-      if (!stored.name.ends_with("threshold")) all += stored.tensor.numel();
+      if (is_trained(stored.name)) all += stored.tensor.numel();
       if (of_router(stored.name)) routers += stored.tensor.numel();
       if (of_predictor(stored.name)) predictors += stored.tensor.numel();
     }

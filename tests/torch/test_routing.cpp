@@ -32,7 +32,7 @@ Shape shape_of(Choice const& choice) {
   Shape shape = small_shape(choice.kind);
   shape.depth.gate = choice.gate;
   shape.depth.causal = choice.causal;
-  shape.depth.capacity = choice.capacity;
+  shape.depth.capacity = {choice.capacity};
   return shape;
 }
 
@@ -220,7 +220,7 @@ TEST_CASE("routed rows keep their original positions", "[routing]") {
 TEST_CASE("with K = T and g = 1 a routed model is the dense model", "[routing]") {
   // The residual is added once, not twice.
   Shape routed = small_shape(), dense = small_shape("dense");
-  routed.depth.capacity = 1;
+  routed.depth.capacity = {1};
   routed.depth.gate = "none";
   routed.depth.causal = "none";
   auto a = make_model(routed), b = make_model(dense);
@@ -238,7 +238,7 @@ TEST_CASE("a skipped token leaves a routed block as it came", "[routing]") {
   Shape shape = small_shape();
   shape.model.layers = 1;
   shape.depth.offset = 0;
-  shape.depth.capacity = 0.25;
+  shape.depth.capacity = {0.25};
   auto model = make_model(shape);
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 24, shape.vocab);

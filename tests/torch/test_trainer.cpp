@@ -34,7 +34,7 @@ ModelConfig small_model() {
 DepthConfig routed_depth(std::string const& causal) {
   DepthConfig depth;
   depth.kind = "mod";
-  depth.capacity = 0.25;
+  depth.capacity = {0.25};
   depth.causal = causal;
   return depth;
 }

@@ -11,8 +11,10 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "data/prepare.h"
+#include "model/capacity.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
+#include "trainer/leak.h"
 #include "trainer/machine.h"
 #include "trainer/records.h"
 #include "trainer/saved_model.h"
@@ -48,13 +50,34 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
   return prepare_data(config.data, tokenizer);
 }
 
-void run_eval(Target const& target) {
+struct EvalOptions {
+  std::vector<std::string> capacities;
+  std::string save;
+  bool leak = false;
+};
+
+// The configuration as if the model had been trained for this capacity.
+Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::string const& capacity) {
+  if (routed_layers(config.model, config.depth).empty())
+    throw Error(ExitCode::config, "--capacity " + capacity + ": the checkpoint's model routes nothing (depth.kind is dense)");
+  Config changed = config;
+  changed.depth = load_config(checkpoint.folder / "config.yaml", {"depth.capacity=" + capacity}).config.depth;
+  return changed;
+}
+
+nlohmann::ordered_json leak_json(Leak const& leak) {
+  return {{"tokens", leak.tokens}, {"changed_choices", leak.changed_choices}, {"loss_change", leak.loss_change}};
+}
+
+void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
+  if (!options.save.empty() && (options.capacities.size() > 1 || config.eval.calibration_tokens == 0))
+    throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
   open_device(config.device);
   set_threads(config.train.threads);
   PreparedData const data = eval_data(checkpoint, config);
-  TokenStream const valid(data.valid);
+  TokenStream const train(data.train), valid(data.valid);
   auto const model = load_model(checkpoint);
   place_model(*model, config);
 
@@ -64,12 +87,37 @@ void run_eval(Target const& target) {
   settings.micro_sequences = evaluation_sequences(config.model, model->device().is_cuda());
   settings.isolate_documents = config.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config.seed);
-  auto const evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
-  if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
-  log_info(validation_line(checkpoint.state, *evaluation));
-  nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
-  for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
-  std::cout << record.dump(2) << "\n";
+  auto const evaluate_at = [&](Config const& now) {
+    model->set_capacities(layer_capacities(now.model, now.depth));
+    bool const calibrates = settings.routing != "topk" && config.eval.calibration_tokens > 0;
+    int64_t const calibration_tokens = calibrates ? calibrate(*model, train, config.eval.calibration_tokens, settings) : 0;
+    auto evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
+    if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+    evaluation->calibration_tokens = calibration_tokens;
+    log_info(validation_line(checkpoint.state, *evaluation));
+    nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
+    for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
+    if (options.leak) {
+      record["leak_topk"] = leak_json(measure_leak(*model, valid, Routing::topk, settings));
+      record["leak_causal"] = leak_json(measure_leak(*model, valid, Routing::causal, settings));
+    }
+    return record;
+  };
+
+  Config saved = config;
+  nlohmann::ordered_json result;
+  for (std::string const& capacity : options.capacities) {
+    saved = at_capacity(checkpoint, config, capacity);
+    nlohmann::ordered_json entry = {{"capacity", saved.depth.capacity}};
+    entry.update(evaluate_at(saved));
+    result["capacities"].push_back(entry);
+  }
+  if (options.capacities.empty()) result = evaluate_at(config);
+  std::cout << result.dump(2) << "\n";
+  if (options.save.empty()) return;
+  saved.eval.calibration_tokens = 0;  // its decisions stand
+  save_model_as(options.save, checkpoint, *model, saved);
+  log_info("saved " + options.save);
 }
 
 }  // namespace
@@ -78,9 +126,19 @@ void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings");
   command->footer(
       "Examples:\n  isobath eval runs/quickstart eval.routing=causal\n  isobath eval runs/quickstart/best data.valid_sources=[book.txt] "
-      "eval.final_tokens=64Ki");
+      "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval runs/quickstart "
+      "--capacity 25% --save runs/quickstart-25");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
-  command->callback([target] { run_eval(*target); });
+  auto const options = std::make_shared<EvalOptions>();
+  command
+      ->add_option("--capacity", options->capacities,
+                   "Let this share of each sequence through instead: top-k takes it, causal decisions are calibrated to it; may be given several "
+                   "times")
+      ->expected(1)
+      ->take_all();
+  command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
+  command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");
+  command->callback([target, options] { run_eval(*target, *options); });
 }
 
 }  // namespace isobath

@@ -1,0 +1,59 @@
+#include "model/capacity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "core/random.h"
+#include "model/plan.h"
+
+namespace isobath {
+
+std::vector<double> layer_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  std::vector<double> const& entries = depth.capacity;
+  std::vector<double> capacities(routed_layers(model, depth).size());
+  for (size_t i = 0; i < capacities.size(); ++i) {
+    double const last = static_cast<double>(entries.size() - 1);
+    double const place = capacities.size() > 1 ? last * static_cast<double>(i) / static_cast<double>(capacities.size() - 1) : 0;
+    auto const below = static_cast<size_t>(std::min(std::floor(place), std::max(0.0, last - 1)));
+    double const above = entries[std::min(below + 1, entries.size() - 1)];
+    capacities[i] = std::lerp(entries[below], above, place - static_cast<double>(below));
+  }
+  return capacities;
+}
+
+std::string capacity_text(DepthConfig const& depth) {
+  auto const percent = [](double share) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", 100 * share);
+    return std::string(text);
+  };
+  std::string const first = percent(depth.capacity.front());
+  return (depth.capacity.size() == 1 ? first : first + " to " + percent(depth.capacity.back())) + " %";
+}
+
+bool capacity_changes(DepthConfig const& depth) {
+  return depth.kind == "mod" && (depth.capacity_warmup > 0 || !depth.capacity_random.empty());
+}
+
+std::vector<double> most_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  std::vector<double> capacities = layer_capacities(model, depth);
+  if (depth.capacity_warmup > 0) std::fill(capacities.begin(), capacities.end(), 1);
+  for (double& capacity : capacities)
+    if (!depth.capacity_random.empty()) capacity = std::max(capacity, depth.capacity_random[1]);
+  return capacities;
+}
+
+std::vector<double> step_capacities(ModelConfig const& model, DepthConfig const& depth, uint64_t seed, int64_t step, double progress) {
+  std::vector<double> capacities = layer_capacities(model, depth);
+  if (!depth.capacity_random.empty()) {
+    double const drawn = random_uniform(make_key({seed, hash_text("capacity")}), static_cast<uint64_t>(step));
+    std::fill(capacities.begin(), capacities.end(), std::lerp(depth.capacity_random[0], depth.capacity_random[1], drawn));
+  }
+  if (progress < depth.capacity_warmup) {
+    for (double& capacity : capacities) capacity = std::lerp(1.0, capacity, progress / depth.capacity_warmup);
+  }
+  return capacities;
+}
+
+}  // namespace isobath
