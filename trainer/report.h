@@ -15,13 +15,23 @@
 
 namespace isobath {
 
+// Router scores of one routed layer in bins of equal width between `low` and `high`; empty when not measured.
+struct ScoreHistogram {
+  double low = 0, high = 0;
+  std::vector<int64_t> tokens, picked;  // a bin's tokens, and how many of them top-k picks
+  bool empty() const { return tokens.empty(); }
+};
+
 // One validation record of metrics.jsonl. What a run did not measure is NaN.
 struct ValidationPoint {
   int64_t step = 0, tokens = 0;
   double train_flops = 0, time_s = 0;
   double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
-  double forward_flops_causal = 0;                  // per token
-  std::vector<double> capacity, precision, recall;  // per routed layer, of the causal decision
+  double forward_flops_causal = 0;  // per token
+  int64_t calibration_tokens = 0;   // that the causal decision was set to its capacity on; 0: as trained
+  // Per routed layer, of the causal decision; docs/experiments.md says what they mean.
+  std::vector<double> capacity, precision, recall, f1, f1_ceiling, token_entropy, position_entropy, dead_tokens, always_on_tokens;
+  std::vector<ScoreHistogram> scores;  // per routed layer
 };
 
 // One validation text and the number of blocks each of its tokens went through.

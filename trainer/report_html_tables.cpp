@@ -1,4 +1,4 @@
-// Tables of the HTML report, and the text coloured by depth.
+// Tables of the HTML report.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,13 +6,13 @@
 
 #include "model/capacity.h"
 #include "model/plan.h"
+#include "trainer/report_histogram.h"
 #include "trainer/report_html.h"
 #include "trainer/report_markup.h"
+#include "trainer/report_routing.h"
 
 namespace isobath {
 namespace {
-
-constexpr size_t most_pieces = 1500;
 
 class ArmTable {
  public:
@@ -38,16 +38,68 @@ class ArmTable {
   std::string html_;
 };
 
-// Mean over seeds of a per-layer list of the last validation.
-std::vector<double> layer_means(ArmResult const& arm, std::vector<double> ValidationPoint::*list) {
-  std::vector<double> sums;
-  for (RunResult const& run : arm.runs) {
-    std::vector<double> const& values = run.result.*list;
-    if (sums.empty()) sums.resize(values.size(), 0);
-    for (size_t i = 0; i < std::min(sums.size(), values.size()); ++i) sums[i] += values[i];
+// A column of the table of routed layers.
+struct RoutingColumn {
+  char const* head;
+  char const* meaning;  // for the reader; empty where the head says it
+  LayerValues values;
+  bool percent;
+};
+
+// Those that any arm has measured.
+std::vector<RoutingColumn> routing_columns(Report const& report) {
+  using Point = ValidationPoint;
+  std::vector<RoutingColumn> columns{
+      {"Realised capacity", "", &Point::capacity, true},
+      {"Precision", "", &Point::precision, true},
+      {"Recall", "", &Point::recall, true},
+      {"F1", "of the causal decision, against the tokens that top-k picks", &Point::f1, false},
+      {"F1 ceiling", "what the best fixed threshold reaches on the very same scores", &Point::f1_ceiling, false},
+      {"F1 / ceiling", "how much of that the causal decision reaches", f1_of_ceiling, true},
+      {"Token entropy", "how varied the chosen tokens are: 1 as varied as the text, near 0 only a few different ones",
+       &Point::token_entropy, false},
+      {"Position entropy", "how evenly the choice spreads over the sequence: 1 evenly, near 0 only a few places", &Point::position_entropy,
+       false},
+      {"Dead", "share of the text made of vocabulary items that the layer never chose (items seen at least 16 times)", &Point::dead_tokens,
+       true},
+      {"Always on", "the same for items that it always chose", &Point::always_on_tokens, true},
+  };
+  std::erase_if(columns, [&](RoutingColumn const& column) {
+    return std::none_of(report.arms.begin(), report.arms.end(),
+                        [&](ArmResult const& arm) { return std::isfinite(routing_mean(arm, column.values)); });
+  });
+  return columns;
+}
+
+std::string routing_rows(ArmResult const& arm, std::vector<RoutingColumn> const& columns, std::vector<int64_t> const& layers) {
+  std::vector<std::string> rows;
+  for (int64_t layer : layers) rows.push_back(fmt::format("<td>{}</td>", layer));
+  for (RoutingColumn const& column : columns) {
+    std::vector<double> means = layer_means(arm, column.values);
+    means.resize(rows.size(), NAN);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      std::string const cell = !std::isfinite(means[i]) ? "\u2013"
+                               : column.percent         ? fmt::format("{:.1f}\u00a0%", 100 * means[i])
+                                                        : fmt::format("{:.3f}", means[i]);
+      rows[i] += "<td>" + cell + "</td>";
+    }
   }
-  for (double& sum : sums) sum /= static_cast<double>(arm.runs.size());
-  return sums;
+  std::string html;
+  for (std::string const& row : rows) html += "<tr>" + row + "</tr>";
+  return html;
+}
+
+// Small multiples, a routed layer each, of the first seed.
+std::string score_histograms(ArmResult const& arm, size_t color, std::vector<int64_t> const& layers) {
+  RunResult const& run = arm.runs.front();
+  std::string charts;
+  for (size_t i = 0; i < std::min(layers.size(), run.result.scores.size()); ++i)
+    if (!run.result.scores[i].empty()) charts += histogram_svg(run.result.scores[i], fmt::format("layer {}", layers[i]));
+  if (charts.empty()) return "";
+  return fmt::format(
+      "<figure class=\"histograms c{}\"><figcaption>Router scores of all tokens (pale) and of those that top-k picks (coloured), seed "
+      "{}</figcaption>{}</figure>",
+      color, run.config.seed, charts);
 }
 
 }  // namespace
@@ -64,6 +116,10 @@ std::string html_results(Report const& report) {
   table.row(
       "Loss, causal routing (nats per token)", [](auto const& a) { return with_spread(a.loss_causal, 4); }, best);
   table.row("Loss, top-k routing", [](auto const& a) { return with_spread(a.loss_topk, 4); });
+  table.row("Causal over top-k loss", [](auto const& a) {
+    double const gap = causal_gap_percent(a);
+    return std::isfinite(gap) ? signed_number(gap, 3) + "\u00a0%" : std::string("\u2013");
+  });
   table.row("Bits per byte, causal routing", [](auto const& a) { return with_spread(a.bits_per_byte_causal, 4); });
   table.row("Bits per byte, top-k routing", [](auto const& a) { return with_spread(a.bits_per_byte_topk, 4); });
   table.row(("Against " + escape_html(report.best_dense)).c_str(), [&](auto const& a) {
@@ -119,65 +175,31 @@ std::string html_pairs(Report const& report) {
 
 std::string html_routing(Report const& report) {
   std::string html;
-  auto const percent = [](double value) {
-    return std::isfinite(value) ? fmt::format("{:.1f}\u00a0%", 100 * value) : std::string("\u2013");
-  };
-  for (ArmResult const& arm : report.arms) {
+  auto const columns = routing_columns(report);
+  for (size_t a = 0; a < report.arms.size(); ++a) {
+    ArmResult const& arm = report.arms[a];
     auto const layers = routed_layers(arm.config().model, arm.config().depth);
-    auto const capacity = layer_means(arm, &ValidationPoint::capacity), precision = layer_means(arm, &ValidationPoint::precision),
-               recall = layer_means(arm, &ValidationPoint::recall);
-    if (layers.empty() || capacity.size() != layers.size()) continue;
+    if (layers.empty() || layer_means(arm, &ValidationPoint::capacity).size() != layers.size()) continue;
     int64_t const T = arm.config().model.context;
     double const ceiling = threshold_f1_ceiling(rows_of_capacity(arm.config().depth.capacity.front(), T), T);
-    std::string rows;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      double const p = i < precision.size() ? precision[i] : NAN, r = i < recall.size() ? recall[i] : NAN;
-      double const f1 = p + r > 0 ? 2 * p * r / (p + r) : (std::isfinite(p + r) ? 0 : NAN);
-      rows += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", layers[i], percent(capacity[i]), percent(p),
-                          percent(r), std::isfinite(f1) ? fmt::format("{:.3f}", f1) : "\u2013");
-    }
+    std::string note = fmt::format("Planned capacity {}; ", capacity_text(arm.config().depth));
+    int64_t const calibration = arm.runs.front().result.calibration_tokens;
+    note += calibration > 0 ? fmt::format("decisions calibrated on {} tokens of training text", calibration) : "decisions as trained";
+    if (!std::isfinite(routing_mean(arm, &ValidationPoint::f1_ceiling)))
+      note += fmt::format("; against top-k picks, the best fixed threshold on independent scores would reach an F1 of {:.3f} at {} tokens",
+                          ceiling, T);
+    std::string heads;
+    for (RoutingColumn const& column : columns) heads += fmt::format("<th>{}</th>", column.head);
     html += fmt::format(
-        "<h3>{}</h3><p class=\"note\">Planned capacity {}; against top-k picks, the best fixed threshold on "
-        "independent scores would reach an F1 of {:.3f} at {} tokens.</p>"
-        "<div class=\"scroll\"><table><thead><tr><th>Layer (from 0)</th><th>Realised "
-        "capacity</th><th>Precision</th><th>Recall</th><th>F1</th></tr></thead><tbody>{}</tbody></table></div>",
-        escape_html(arm.name), capacity_text(arm.config().depth), ceiling, T, rows);
+        "<h3>{}</h3><p class=\"note\">{}.</p><div class=\"scroll\"><table class=\"layers\">"
+        "<thead><tr><th>Layer (from\u00a00)</th>{}</tr></thead><tbody>{}</tbody></table></div>{}",
+        escape_html(arm.name), note, heads, routing_rows(arm, columns, layers), score_histograms(arm, a % report_colors, layers));
   }
-  return html.empty() ? "" : "<h2>Causal routing, layer by layer</h2>" + html;
-}
-
-std::string html_depth_text(Report const& report) {
-  RunResult const* run = nullptr;
-  auto const look = [&](ArmResult const& arm) {
-    if (!run && !arm.dense() && !arm.runs.front().depth_text.empty()) run = &arm.runs.front();
-  };
-  if (ArmResult const* challenger = report.arm(report.challenger)) look(*challenger);
-  for (ArmResult const& arm : report.arms) look(arm);
-  if (!run) return "";
-
-  DepthText const& text = run->depth_text;
-  int64_t const least = *std::min_element(text.depth.begin(), text.depth.end());
-  auto const shade = [&](int64_t depth) {
-    double const share = text.layers > least ? static_cast<double>(depth - least) / static_cast<double>(text.layers - least) : 0;
-    return fmt::format("background:rgba(var(--depth),{:.2f})", 0.62 * share);
-  };
-  std::string spans, legend;
-  size_t const shown = std::min(most_pieces, text.pieces.size());
-  for (size_t i = 0; i < shown; ++i) {
-    std::string const loss = std::isfinite(text.loss[i]) ? fmt::format(", loss {:.2f}", text.loss[i]) : "";
-    spans += fmt::format("<span style=\"{}\" title=\"{} of {} blocks{}\">{}</span>", shade(text.depth[i]), text.depth[i], text.layers, loss,
-                         escape_html(text.pieces[i]));
-  }
-  for (int64_t depth = least; depth <= text.layers; ++depth) {
-    auto const count = std::count(text.depth.begin(), text.depth.end(), depth);
-    legend += fmt::format("<li><i class=\"swatch\" style=\"{}\"></i>{} blocks <span class=\"soft\">{:.0f}\u00a0%</span></li>", shade(depth),
-                          depth, 100.0 * static_cast<double>(count) / static_cast<double>(text.depth.size()));
-  }
-  return fmt::format(
-      "<h2>Where the compute goes</h2><p class=\"note\">A validation text under causal routing in {}, seed {}: the "
-      "stronger the shade, the more of the {} blocks a token went through. "
-      "Hold the pointer over a token for its loss.</p><ul class=\"legend\">{}</ul><div class=\"text-box\">{}</div>",
-      escape_html(run->arm), run->config.seed, text.layers, legend, spans);
+  if (html.empty()) return "";
+  std::string terms;
+  for (RoutingColumn const& column : columns)
+    if (*column.meaning) terms += fmt::format("<dt>{}</dt><dd>{}</dd>", column.head, column.meaning);
+  return "<h2>Causal routing, layer by layer</h2>" + html + "<dl class=\"terms\">" + terms + "</dl>";
 }
 
 }  // namespace isobath

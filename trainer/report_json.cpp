@@ -6,6 +6,7 @@
 #include "core/files.h"
 #include "model/plan.h"
 #include "trainer/report.h"
+#include "trainer/report_routing.h"
 
 namespace isobath {
 namespace {
@@ -19,6 +20,15 @@ ordered_json spread_json(Spread const& s) { return {{"mean", finite(s.mean)}, {"
 ordered_json list(std::vector<double> const& values) {
   ordered_json array = ordered_json::array();
   for (double value : values) array.push_back(finite(value));
+  return array;
+}
+
+ordered_json histograms_json(std::vector<ScoreHistogram> const& layers) {
+  ordered_json array = ordered_json::array();
+  for (ScoreHistogram const& scores : layers)
+    array.push_back(scores.empty()
+                        ? ordered_json(nullptr)
+                        : ordered_json{{"low", scores.low}, {"high", scores.high}, {"tokens", scores.tokens}, {"picked", scores.picked}});
   return array;
 }
 
@@ -48,6 +58,14 @@ ordered_json run_json(RunResult const& run) {
           {"capacity_causal", list(last.capacity)},
           {"router_precision", list(last.precision)},
           {"router_recall", list(last.recall)},
+          {"router_f1", list(last.f1)},
+          {"router_f1_ceiling", list(last.f1_ceiling)},
+          {"choice_entropy_token", list(last.token_entropy)},
+          {"choice_entropy_position", list(last.position_entropy)},
+          {"dead_tokens", list(last.dead_tokens)},
+          {"always_on_tokens", list(last.always_on_tokens)},
+          {"score_histogram", histograms_json(last.scores)},
+          {"calibration_tokens", last.calibration_tokens},
           {"curve", std::move(curve)}};
 }
 
@@ -73,6 +91,10 @@ ordered_json arm_json(ArmResult const& arm) {
           {"epochs", first.epochs},
           {"loss_topk", spread_json(arm.loss_topk)},
           {"loss_causal", spread_json(arm.loss_causal)},
+          {"causal_gap_percent", finite(causal_gap_percent(arm))},
+          {"capacity_causal", finite(routing_mean(arm, &ValidationPoint::capacity))},
+          {"router_f1", finite(routing_mean(arm, &ValidationPoint::f1))},
+          {"router_f1_ceiling", finite(routing_mean(arm, &ValidationPoint::f1_ceiling))},
           {"bits_per_byte_topk", spread_json(arm.bits_per_byte_topk)},
           {"bits_per_byte_causal", spread_json(arm.bits_per_byte_causal)},
           {"step_time_s", {{"median", finite(arm.step_time_s)}}},

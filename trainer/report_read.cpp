@@ -39,6 +39,35 @@ std::vector<double> numbers(json const& record, char const* key) {
   return values;
 }
 
+std::vector<int64_t> counts(json const& record, char const* key) {
+  std::vector<int64_t> values;
+  for (double value : numbers(record, key)) values.push_back(std::isfinite(value) ? static_cast<int64_t>(value) : 0);
+  return values;
+}
+
+std::vector<ScoreHistogram> histograms(json const& record, char const* key) {
+  std::vector<ScoreHistogram> layers;
+  auto const found = record.find(key);
+  if (found == record.end() || !found->is_array()) return layers;
+  for (json const& layer : *found) {
+    ScoreHistogram scores;
+    if (layer.is_object()) scores = {number(layer, "low"), number(layer, "high"), counts(layer, "tokens"), counts(layer, "picked")};
+    bool const whole = scores.high > scores.low && scores.tokens.size() == scores.picked.size();
+    layers.push_back(whole ? std::move(scores) : ScoreHistogram());
+  }
+  return layers;
+}
+
+// For records of older runs, which leave it to the reader.
+std::vector<double> f1_of(std::vector<double> const& precision, std::vector<double> const& recall) {
+  std::vector<double> f1;
+  for (size_t i = 0; i < std::min(precision.size(), recall.size()); ++i) {
+    double const product = precision[i] * recall[i];
+    f1.push_back(product == 0 ? 0 : 2 * product / (precision[i] + recall[i]));
+  }
+  return f1;
+}
+
 ValidationPoint validation_point(json const& record) {
   ValidationPoint point;
   point.step = integer(record, "step");
@@ -53,6 +82,14 @@ ValidationPoint validation_point(json const& record) {
   point.capacity = numbers(record, "capacity_causal");
   point.precision = numbers(record, "router_precision");
   point.recall = numbers(record, "router_recall");
+  point.f1 = record.contains("router_f1") ? numbers(record, "router_f1") : f1_of(point.precision, point.recall);
+  point.f1_ceiling = numbers(record, "router_f1_ceiling");
+  point.token_entropy = numbers(record, "choice_entropy_token");
+  point.position_entropy = numbers(record, "choice_entropy_position");
+  point.dead_tokens = numbers(record, "dead_tokens");
+  point.always_on_tokens = numbers(record, "always_on_tokens");
+  point.scores = histograms(record, "score_histogram");
+  point.calibration_tokens = integer(record, "calibration_tokens");
   return point;
 }
 

@@ -25,7 +25,7 @@ main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.5rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 0.3rem; }
 h2 { font-size: 1.15rem; margin: 2.8rem 0 0.7rem; letter-spacing: -0.005em; }
 h3 { font-size: 0.95rem; font-weight: 600; margin: 0 0 0.4rem; }
-.scroll + h3 { margin-top: 1.6rem; }
+:is(.scroll, .histograms) + h3 { margin-top: 1.6rem; }
 p { margin: 0.4rem 0; max-width: 46rem; }
 .lead, .soft, figcaption, .note { color: var(--soft); }
 .lead { margin-bottom: 1.6rem; }
@@ -45,6 +45,7 @@ svg .label { font-weight: 600; font-size: 12.5px; fill: currentColor; }
 svg .grid { stroke: var(--grid); } svg .axis { stroke: var(--line); } svg .leader { stroke: var(--line); fill: none; }
 svg .mean { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linejoin: round; }
 svg .seed { fill: none; stroke: currentColor; stroke-width: 1; opacity: 0.38; }
+svg .all { fill: var(--soft); opacity: 0.3; } svg .picked { fill: currentColor; }
 svg .dot { fill: var(--card); stroke: currentColor; stroke-width: 2; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); }
 .c4 { color: var(--c4); } .c5 { color: var(--c5); } .c6 { color: var(--c6); } .c7 { color: var(--c7); }
@@ -61,6 +62,10 @@ tbody th { font-weight: 400; color: var(--soft); }
 tr.group th { color: var(--ink); font-weight: 600; padding-top: 1.1rem; border-bottom-color: var(--line); }
 td.best { font-weight: 650; }
 td .spread { color: var(--soft); font-weight: 400; }
+table.layers { table-layout: fixed; min-width: 50rem; } table.layers th { white-space: normal; }
+.histograms { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 0.9rem 1.4rem; margin-top: 1rem; }
+.histograms figcaption { grid-column: 1 / -1; font-size: 0.9rem; }
+.terms { margin-top: 1.6rem; font-size: 0.9rem; color: var(--soft); } .terms dt { color: var(--ink); }
 td.text { text-align: left; white-space: normal; }
 .text-box {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; margin-top: 0.8rem;

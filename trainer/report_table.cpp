@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/capacity.h"
 #include "trainer/report.h"
+#include "trainer/report_routing.h"
 
 namespace isobath {
 namespace {
@@ -33,6 +35,25 @@ std::string with_spread(Spread const& s, int digits) {
 
 std::string count(double value) { return std::isfinite(value) ? format_si(value) : "-"; }
 
+std::string in_percent(double share) { return std::isfinite(share) ? fmt::format("{:.1f} %", 100 * share) : "-"; }
+std::string three_digits(double value) { return std::isfinite(value) ? fmt::format("{:.3f}", value) : "-"; }
+
+// Means over layers and seeds; empty without routed arms.
+std::string routing_table(Report const& report) {
+  std::vector<Row> rows{{"arm", "capacity", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
+  for (ArmResult const& arm : report.arms) {
+    if (arm.dense()) continue;
+    double const gap = causal_gap_percent(arm);
+    rows.push_back(
+        {arm.name,
+         in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " + in_percent(routing_mean(arm, &ValidationPoint::capacity)),
+         std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
+         in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
+         three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
+  }
+  return rows.size() > 1 ? columns(rows) : "";
+}
+
 }  // namespace
 
 std::string report_table(Report const& report) {
@@ -54,6 +75,7 @@ std::string report_table(Report const& report) {
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }
     text += "\n" + columns(quality) + "\n" + columns(cost);
+    if (std::string const routing = routing_table(report); !routing.empty()) text += "\n" + routing;
   }
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())

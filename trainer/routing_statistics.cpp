@@ -36,7 +36,7 @@ double entropy(std::vector<int64_t> const& counts) {
 
 // A threshold cannot come between equal scores: only the last of each run of them counts.
 double best_threshold_f1(at::Tensor const& score_N, at::Tensor const& picked_N) {
-  auto const [sorted_N, order_N] = score_N.sort(/*descending=*/true);
+  auto const [sorted_N, order_N] = score_N.sort(0, /*descending=*/true);
   int64_t const N = sorted_N.numel();
   at::Tensor const hits_N = picked_N.index_select(0, order_N).cumsum(0);
   at::Tensor const f1_N = 2 * hits_N.to(at::kDouble) / (at::arange(1, N + 1, hits_N.options()) + hits_N.select(0, N - 1));
