@@ -31,8 +31,8 @@ struct RoutingResult {
 };
 
 struct Evaluation {
-  int64_t tokens = 0;  // targets
-  int64_t bytes = 0;   // of text they stand for
+  int64_t tokens = 0;              // targets
+  int64_t bytes = 0;               // of text they stand for
   int64_t calibration_tokens = 0;  // 0: decisions as trained
   std::optional<RoutingResult> topk, causal;
 };

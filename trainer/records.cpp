@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
-#include <ranges>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "core/units.h"
 

@@ -11,16 +11,10 @@
 
 #include "core/config.h"
 #include "core/files.h"
+#include "trainer/score_histogram.h"
 #include "trainer/statistics.h"
 
 namespace isobath {
-
-// Router scores of one routed layer in bins of equal width between `low` and `high`; empty when not measured.
-struct ScoreHistogram {
-  double low = 0, high = 0;
-  std::vector<int64_t> tokens, picked;  // a bin's tokens, and how many of them top-k picks
-  bool empty() const { return tokens.empty(); }
-};
 
 // One validation record of metrics.jsonl. What a run did not measure is NaN.
 struct ValidationPoint {

@@ -44,12 +44,12 @@ std::string routing_table(Report const& report) {
   for (ArmResult const& arm : report.arms) {
     if (arm.dense()) continue;
     double const gap = causal_gap_percent(arm);
-    rows.push_back(
-        {arm.name,
-         in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " + in_percent(routing_mean(arm, &ValidationPoint::capacity)),
-         std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
-         in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
-         three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
+    rows.push_back({arm.name,
+                    in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " +
+                        in_percent(routing_mean(arm, &ValidationPoint::capacity)),
+                    std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
+                    in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
+                    three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
   }
   return rows.size() > 1 ? columns(rows) : "";
 }

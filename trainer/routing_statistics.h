@@ -5,14 +5,9 @@
 #include <vector>
 
 #include "model/language_model.h"
+#include "trainer/score_histogram.h"
 
 namespace isobath {
-
-// Equal bins between the lowest and the highest score, but for the outermost 0.1 % on either side, which count as the last bin.
-struct ScoreHistogram {
-  double low = 0, high = 0;
-  std::vector<int64_t> tokens, picked;  // all; those that top-k picks
-};
 
 // NaN where nothing can be said.
 struct LayerStatistics {

@@ -334,8 +334,7 @@ bool Trainer::validate(bool final) {
   settings.seed = static_cast<uint64_t>(config_.seed);
   int64_t const calibration_tokens =
       settings.routing == "topk" ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
-  std::optional<Evaluation> evaluation =
-      evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
+  std::optional<Evaluation> evaluation = evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
   evaluation->calibration_tokens = calibration_tokens;
 

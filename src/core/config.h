@@ -44,7 +44,7 @@ struct ModelConfig {
 };
 
 struct DepthConfig {
-  std::string kind = "dense";  // dense | mod
+  std::string kind = "dense";           // dense | mod
   std::vector<double> capacity{0.125};  // stretched over the routed layers
   double capacity_warmup = 0;           // share of the run
   std::vector<double> capacity_random;  // lowest and highest; empty: off
@@ -90,11 +90,11 @@ struct TrainConfig {
 
 struct EvalConfig {
   Duration every{25, Unit::percent};
-  int64_t tokens = 16384;        // 0: all of the validation text
-  int64_t final_tokens = 0;      // same, for the evaluation that ends a run
-  std::string routing = "both";  // topk | causal | both
+  int64_t tokens = 16384;              // 0: all of the validation text
+  int64_t final_tokens = 0;            // same, for the evaluation that ends a run
+  std::string routing = "both";        // topk | causal | both
   int64_t calibration_tokens = 16384;  // 0: off
-  int64_t sample_tokens = 64;    // length of the text sample; 0: none
+  int64_t sample_tokens = 64;          // length of the text sample; 0: none
   std::string sample_prompt;
 };
 

@@ -51,12 +51,11 @@ void check_capacity(Config const& config, Found& found) {
   DepthConfig const& depth = config.depth;
   std::vector<double> const& capacity = depth.capacity;
   bool const skips = std::any_of(capacity.begin(), capacity.end(), [](double share) { return share < 1; });
-  int64_t const routed =
-      depth.offset < config.model.layers ? 1 + (config.model.layers - 1 - depth.offset) / depth.stride : 0;
+  int64_t const routed = depth.offset < config.model.layers ? 1 + (config.model.layers - 1 - depth.offset) / depth.stride : 0;
   if (routed > 0 && static_cast<int64_t>(capacity.size()) > routed) {
-    found.push_back({{"depth.capacity", "model.layers", "depth.stride"},
-                     "depth.capacity has " + value_of(static_cast<int64_t>(capacity.size())) + " entries for " + value_of(routed) +
-                         " routed blocks"});
+    found.push_back(
+        {{"depth.capacity", "model.layers", "depth.stride"},
+         "depth.capacity has " + value_of(static_cast<int64_t>(capacity.size())) + " entries for " + value_of(routed) + " routed blocks"});
   }
   if (!skips && depth.skip_path != "identity") {
     found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});

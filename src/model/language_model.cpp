@@ -14,8 +14,8 @@
 
 #include "core/config_routers.h"
 #include "core/error.h"
-#include "model/capacity.h"
 #include "core/random.h"
+#include "model/capacity.h"
 #include "model/routed_block.h"
 #include "nn/ops.h"
 
@@ -31,8 +31,8 @@ struct LanguageModel::Parts {
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
   std::vector<RoutedBlockImpl*> routed;  // of these
-  RotaryTables rotary_master;  // in double, on the CPU
-  RotaryTables rotary;         // in the wide type, on the model's device
+  RotaryTables rotary_master;            // in double, on the CPU
+  RotaryTables rotary;                   // in the wide type, on the model's device
 };
 
 LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)

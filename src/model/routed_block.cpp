@@ -91,8 +91,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
 
   at::Tensor const ran_B = ran_BT.sum(1);
   // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
-  at::Tensor const pairs =
-      keeps_kv ? ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
+  at::Tensor const pairs = keeps_kv ? ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
   result.statistics_C = at::stack({ran_B.sum(), pairs, decided_BT.sum(), picked_BT.sum(), decided_BT.logical_and(picked_BT).sum()});
 
   // what every token does after

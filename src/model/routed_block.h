@@ -26,7 +26,7 @@ struct RoutedBlockImpl : torch::nn::Module {
                  uint64_t noise_key);
 
   enum class Target { block, attention, mlp } target;
-  bool keeps_kv;  // of skipped tokens
+  bool keeps_kv;            // of skipped tokens
   double trained_capacity;  // as configured: what the running threshold stands for
   double capacity;          // of the next forward
   std::shared_ptr<BlockImpl> block;

@@ -281,7 +281,8 @@ Tensor top_k_of_documents(Tensor const& scores_BT, Tensor const& segments_BT, in
   Tensor const by_score_BT = std::get<1>(scores_BT.detach().sort(/*stable=*/true, 1, /*descending=*/true));
   Tensor const by_document_BT = std::get<1>(segments_BT.gather(1, by_score_BT).sort(/*stable=*/true, 1, /*descending=*/false));
   Tensor const chosen_BT = (at::arange(T, begin_BT.options()) - begin_BT).lt(quota_BT);
-  Tensor const picked_BT = at::zeros_like(scores_BT).scatter_(1, by_score_BT.gather(1, by_document_BT), chosen_BT.to(scores_BT.scalar_type()));
+  Tensor const picked_BT =
+      at::zeros_like(scores_BT).scatter_(1, by_score_BT.gather(1, by_document_BT), chosen_BT.to(scores_BT.scalar_type()));
   return top_k(picked_BT, K);
 }
 

@@ -20,9 +20,9 @@ struct RouterImpl : torch::nn::Module {
   at::Tensor select(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K, uint64_t noise_key) const;
   // g(r): raw r, alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
   at::Tensor gate(at::Tensor const& score_R) const;
-  // The decision from the past alone, as a logit: yes when above 0, or above `cut` where that was set. bce: the score itself; predictor: its output on the detached
-  // input; threshold, and none, for which that stands in: score - running threshold. Its loss is the binary cross-entropy against top-k's
-  // choice.
+  // The decision from the past alone, as a logit: yes when above 0, or above `cut` where that was set. bce: the score itself; predictor:
+  // its output on the detached input; threshold, and none, for which that stands in: score - running threshold. Its loss is the binary
+  // cross-entropy against top-k's choice.
   at::Tensor causal_logit(RouterInput const& input, at::Tensor const& score_N) const;
   // Sum over rows of softplus(r)^2: the log-sum-exp of the choices run (r) and skip (0), squared (Zoph et al. 2022, section 3.3).
   at::Tensor z_loss_sum(at::Tensor const& score_N) const;

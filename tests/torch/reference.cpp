@@ -33,8 +33,7 @@ at::Tensor best(at::Tensor const& score_BT, int64_t K) {
 
 bool is_trained(std::string const& name) { return !name.ends_with("router.threshold") && !name.ends_with("router.cut"); }
 
-Reference::Reference(LanguageModel const& from)
-    : model(from.model_config()), depth(from.depth_config()), training(from.is_training()) {
+Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()), training(from.is_training()) {
   for (auto const& stored : from.stored()) w[stored.name] = stored.tensor.clone().requires_grad_(is_trained(stored.name));
 }
 
@@ -115,7 +114,8 @@ at::Tensor Reference::gate(at::Tensor const& score_BT) const {
 }
 
 double Reference::capacity_of(size_t layer) const {
-  size_t const routed = static_cast<size_t>((model.layers - depth.offset + depth.stride - 1) / depth.stride), entries = depth.capacity.size();
+  size_t const routed = static_cast<size_t>((model.layers - depth.offset + depth.stride - 1) / depth.stride),
+               entries = depth.capacity.size();
   if (entries == 1 || routed == 1) return depth.capacity[0];
   for (size_t i = 0; i + 1 < entries; ++i) {  // entry i stands at i / (entries - 1) of the way
     double const from = static_cast<double>(i * (routed - 1)), to = static_cast<double>((i + 1) * (routed - 1));

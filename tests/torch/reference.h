@@ -16,7 +16,7 @@ bool is_trained(std::string const& stored_name);  // not a threshold or cut
 struct Reference {
   ModelConfig model;
   DepthConfig depth;
-  bool training;  // then cuts do not count
+  bool training;                        // then cuts do not count
   std::map<std::string, at::Tensor> w;  // leaves that require gradients
 
   explicit Reference(LanguageModel const& from);

@@ -126,14 +126,16 @@ void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings");
   command->footer(
       "Examples:\n  isobath eval runs/quickstart eval.routing=causal\n  isobath eval runs/quickstart/best data.valid_sources=[book.txt] "
-      "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval runs/quickstart "
+      "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval "
+      "runs/quickstart "
       "--capacity 25% --save runs/quickstart-25");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<EvalOptions>();
   command
-      ->add_option("--capacity", options->capacities,
-                   "Let this share of each sequence through instead: top-k takes it, causal decisions are calibrated to it; may be given several "
-                   "times")
+      ->add_option(
+          "--capacity", options->capacities,
+          "Let this share of each sequence through instead: top-k takes it, causal decisions are calibrated to it; may be given several "
+          "times")
       ->expected(1)
       ->take_all();
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
