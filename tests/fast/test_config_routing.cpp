@@ -111,3 +111,32 @@ TEST_CASE("a configuration made in code is held to the same rules") {
     CHECK(error.problems()[0].find("bce_detach") != std::string::npos);
   }
 }
+
+TEST_CASE("capacities that cannot stand together, and how they may be written") {
+  refused("capacity: [50%, 25%, 10%]", {"3", "2"});  // of 4 layers, 2 are routed
+  refused("capacity_warmup: 10%, capacity: 1.0", {"warm"});
+  refused("capacity_random: [10%]", {"two"});
+  refused("capacity_random: [50%, 10%]", {"lower"});
+  refused("capacity_random: [10%, 20%, 30%]", {"two"});
+  refused("capacity_random: [10%, 20%], capacity: [50%, 25%]", {"capacity_random", "capacity"});
+  refused("capacity_warmup: 10%, causal: threshold, threshold_training: true", {"capacity_warmup", "threshold_training"});
+  refused("capacity_random: [10%, 20%], causal: threshold, threshold_training: true", {"capacity_random", "threshold_training"});
+  refused("capacity: [50%, 0]", {"'0'"});
+  refused("capacity: [50%, 101%]", {"'101%'"});
+  refused("capacity: []", {"empty"});
+  CHECK(accepted("kind: mod, capacity: [50%, 0.25]").capacity == std::vector{0.5, 0.25});
+  CHECK(accepted("kind: mod, capacity: 25%").capacity == std::vector{0.25});
+  CHECK(accepted("kind: mod, capacity_random: [6.25%, 50%]").capacity_random == std::vector{0.0625, 0.5});
+  CHECK(accepted("kind: mod, capacity_random: off").capacity_random.empty());
+  CHECK(accepted("kind: mod, capacity_warmup: 10%, capacity_random: [10%, 20%]").capacity_warmup == 0.1);
+}
+
+TEST_CASE("lists of shares read back as they were written") {
+  ConfigFolder const folder;
+  for (std::string const capacity : {"0.125", "[0.5, 0.25]"}) {
+    Config const config = folder.load("depth: {kind: mod, capacity: " + capacity + ", capacity_random: off}\n").config;
+    CHECK(to_yaml(config).find("capacity: " + capacity + "\n") != std::string::npos);
+    CHECK(to_yaml(config).find("capacity_random: off\n") != std::string::npos);
+    CHECK(diff_configs(config, folder.load(to_yaml(config)).config).empty());
+  }
+}
