@@ -27,7 +27,7 @@ Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_pe
 
 Schedule::Schedule(TrainConfig const& train, StepCost cost, double steps_per_epoch)
     : Schedule(train, std::max<int64_t>(1, cost(0, 1)), steps_per_epoch) {
-  constexpr int64_t most_steps = int64_t{1} << 24;  // that are planned one by one
+  constexpr int64_t most_steps = int64_t{1} << 22;  // that are planned one by one
   cost_ = std::move(cost);
   bool const by_flops = train.budget.unit == Unit::flop;
   int64_t step = 0, flops = 0;

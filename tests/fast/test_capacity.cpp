@@ -50,8 +50,8 @@ Spent spend(Config const& config, Schedule const& schedule) {
   int64_t const T = config.model.context, B = config.train.batch_tokens / T;
   Spent spent;
   while (!schedule.finished(spent.steps, spent.flops)) {
-    auto const capacities =
-        step_capacities(config.model, config.depth, static_cast<uint64_t>(config.seed), spent.steps, schedule.progress(spent.steps, spent.flops));
+    auto const capacities = step_capacities(config.model, config.depth, static_cast<uint64_t>(config.seed), spent.steps,
+                                            schedule.progress(spent.steps, spent.flops));
     spent.last = 3 * ledger.forward(B, T, planned_work(config.depth, capacities, B, T));
     CHECK(schedule.step_flops(spent.steps, spent.flops) == spent.last);
     spent.flops += spent.last;

@@ -15,8 +15,8 @@ at::Tensor log_one_plus_exp(at::Tensor const& x) { return x.clamp_min(0) + (1 + 
 
 at::Tensor unit_rms(at::Tensor const& x) { return x / (x.pow(2).mean(-1, true) + 1e-6).sqrt(); }
 
-// The K best of every sequence, the first among equals.
-at::Tensor best(at::Tensor const& score_BT, int64_t K) {
+// The K best of every sequence, the first among equals; with documents each gets what the K marks i T / K, i = 1..K, put into it.
+at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K) {
   int64_t const B = score_BT.size(0), T = score_BT.size(1);
   at::Tensor const scores = score_BT.detach().to(at::kDouble).contiguous(), picked = at::zeros({B, T}, at::kBool);
   for (int64_t b = 0; b < B; ++b) {
@@ -24,7 +24,11 @@ at::Tensor best(at::Tensor const& score_BT, int64_t K) {
     std::vector<int64_t> order(static_cast<size_t>(T));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) { return score[a] > score[c]; });
-    for (int64_t j = 0; j < K; ++j) picked.data_ptr<bool>()[b * T + order[static_cast<size_t>(j)]] = true;
+    std::map<int64_t, int64_t> left;
+    auto const document = [&](int64_t t) { return segments_BT.defined() ? segments_BT[b][t].item<int64_t>() : 0; };
+    for (int64_t i = 1; i <= K; ++i) ++left[document((i * T + K - 1) / K - 1)];  // of the mark's last whole token
+    for (int64_t const t : order)
+      if (left[document(t)]-- > 0) picked.data_ptr<bool>()[b * T + t] = true;
   }
   return picked;
 }
@@ -41,13 +45,14 @@ at::Tensor Reference::norm(at::Tensor const& x, at::Tensor const& weight) const 
   return x / (x.pow(2).mean(-1, true) + model.norm_eps).sqrt() * weight;
 }
 
-at::Tensor Reference::rotate(at::Tensor const& x_BTHE) const {
+at::Tensor Reference::rotate(at::Tensor const& x_BTHE, at::Tensor const& positions_BT) const {
   int64_t const T = x_BTHE.size(1), E = x_BTHE.size(3);
+  at::Tensor const place_BT = positions_BT.defined() ? positions_BT.to(x_BTHE.scalar_type()) : at::arange(T, x_BTHE.options()).unsqueeze(0);
   at::Tensor out = at::empty_like(x_BTHE);
   std::vector<at::Tensor> columns(static_cast<size_t>(E));
   for (int64_t i = 0; i < E / 2; ++i) {  // each pair (i, i + E/2) turns by t * theta^(-2i/E)
     double const frequency = std::pow(model.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(E));
-    at::Tensor const angle = (at::arange(T, x_BTHE.options()) * frequency).view({1, T, 1});
+    at::Tensor const angle = (place_BT * frequency).unsqueeze(2);
     at::Tensor const a = x_BTHE.select(3, i), b = x_BTHE.select(3, i + E / 2);
     columns[static_cast<size_t>(i)] = a * angle.cos() - b * angle.sin();
     columns[static_cast<size_t>(i + E / 2)] = a * angle.sin() + b * angle.cos();
@@ -55,7 +60,8 @@ at::Tensor Reference::rotate(at::Tensor const& x_BTHE) const {
   return at::stack(columns, 3);
 }
 
-at::Tensor Reference::attention(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const {
+at::Tensor Reference::attention(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input,
+                                at::Tensor const& present_BT) const {
   int64_t const B = x_BTD.size(0), T = x_BTD.size(1), H = model.heads, G = model.kv_heads, E = model.width / H;
   auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
   at::Tensor const n = norm(x_BTD, weight("input_layernorm"));
@@ -67,10 +73,11 @@ at::Tensor Reference::attention(std::string const& layer, at::Tensor const& x_BT
     q = norm(q, weight("self_attn.q_norm"));
     k = norm(k, weight("self_attn.k_norm"));
   }
-  q = rotate(q);
-  k = rotate(k);
+  q = rotate(q, input.positions_BT);
+  k = rotate(k, input.positions_BT);
   std::vector<at::Tensor> outs;
-  at::Tensor const visible_BTT = at::ones({T, T}, at::kBool).tril().unsqueeze(0).logical_and(present_BT.unsqueeze(1));
+  at::Tensor visible_BTT = at::ones({T, T}, at::kBool).tril().unsqueeze(0).logical_and(present_BT.unsqueeze(1));
+  if (input.segments_BT.defined()) visible_BTT = visible_BTT.logical_and(input.segments_BT.unsqueeze(2).eq(input.segments_BT.unsqueeze(1)));
   for (int64_t h = 0; h < H; ++h) {
     int64_t const g = h / (H / G);
     at::Tensor scores = q.select(2, h).matmul(k.select(2, g).transpose(1, 2)) / std::sqrt(static_cast<double>(E));
@@ -93,12 +100,13 @@ at::Tensor Reference::mlp(std::string const& layer, at::Tensor const& h) const {
   return up.matmul(weight("mlp.down_proj").t());
 }
 
-at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const {
+at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, uint64_t noise_key) const {
   int64_t const B = x_BTD.size(0), T = x_BTD.size(1);
   auto const weight = [&](std::string const& name) { return w.at(layer + "router." + name); };
   if (depth.router == "random") return normal_tensor({B, T}, noise_key).to(x_BTD.scalar_type());
-  if (depth.router == "position") return weight("position.weight").narrow(0, 0, T).unsqueeze(0).expand({B, T});
-  if (depth.router == "token") return weight("token.weight").index_select(0, tokens_BT.reshape({-1})).view({B, T});
+  at::Tensor const place = input.positions_BT.defined() ? input.positions_BT : at::arange(T).unsqueeze(0).expand({B, T});
+  if (depth.router == "position") return weight("position.weight").index_select(0, place.reshape({-1})).view({B, T});
+  if (depth.router == "token") return weight("token.weight").index_select(0, input.tokens_BT.reshape({-1})).view({B, T});
   if (depth.router == "norm") return x_BTD.detach().pow(2).mean(-1).sqrt();
   at::Tensor const x = depth.router_input == "normalised" ? unit_rms(x_BTD) : x_BTD;
   if (depth.router == "mlp") return swish(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
@@ -125,34 +133,34 @@ double Reference::capacity_of(size_t layer) const {
   return depth.capacity.back();
 }
 
-Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routing, NoiseKey const& noise,
+Reference::Output Reference::forward(ModelInput const& input, Routing routing, NoiseKey const& noise,
                                      std::vector<at::Tensor> const& picked_BT) const {
-  int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
+  int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1);
   Output out;
-  at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT);
+  at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), input.tokens_BT);
   at::Tensor const everyone = at::ones({B, T}, at::kBool);
   std::vector<at::Tensor> router_losses, predictor_losses, z_losses;
   for (int64_t i = 0; i < model.layers; ++i) {
     std::string const layer = "model.layers." + std::to_string(i) + ".";
     bool const routed = depth.kind == "mod" && i >= depth.offset && (i - depth.offset) % depth.stride == 0;
     if (!routed) {
-      x = x + attention(layer, x, everyone);
+      x = x + attention(layer, x, input, everyone);
       x = x + mlp(layer, x);
       continue;
     }
-    if (depth.target == "mlp") x = x + attention(layer, x, everyone);
+    if (depth.target == "mlp") x = x + attention(layer, x, input, everyone);
     uint64_t const noise_key =
         make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
-    at::Tensor const r = score(layer, x, tokens_BT, noise_key);
+    at::Tensor const r = score(layer, x, input, noise_key);
     int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.ran_BT.size()) * static_cast<double>(T))));
-    at::Tensor const picked = picked_BT.empty() ? best(r, K) : picked_BT.at(out.ran_BT.size());
+    at::Tensor const picked = picked_BT.empty() ? best(r, input.segments_BT, K) : picked_BT.at(out.ran_BT.size());
     at::Tensor logit;
     if (depth.causal == "predictor") {
       at::Tensor const n = unit_rms(x.detach());
       at::Tensor const hidden = swish(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
       logit = hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
     } else if (depth.causal == "bce") {
-      logit = depth.bce_detach ? score(layer, x.detach(), tokens_BT, noise_key) : r;
+      logit = depth.bce_detach ? score(layer, x.detach(), input, noise_key) : r;
     } else {
       logit = r - w.at(layer + "router.threshold")[0];
     }
@@ -164,7 +172,8 @@ Reference::Output Reference::forward(at::Tensor const& tokens_BT, Routing routin
     double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
     bool const everyone_runs = capacity_of(out.ran_BT.size()) >= 1;
     at::Tensor const ran = routing == Routing::topk ? picked : everyone_runs ? everyone : logit.detach().gt(cut);
-    at::Tensor const attended = depth.target == "mlp" ? at::Tensor() : attention(layer, x, depth.skipped_kv == "keep" ? everyone : ran);
+    at::Tensor const attended =
+        depth.target == "mlp" ? at::Tensor() : attention(layer, x, input, depth.skipped_kv == "keep" ? everyone : ran);
     at::Tensor const delta = depth.target == "attention" ? attended
                              : depth.target == "mlp"     ? mlp(layer, x)
                                                          : attended + mlp(layer, x + attended);

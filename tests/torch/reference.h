@@ -25,18 +25,21 @@ struct Reference {
     std::vector<at::Tensor> ran_BT, score_BT;  // one a routed layer
   };
   // Top-k: the K best scores of a sequence, or `picked_BT` of every routed layer where given. Causal: the decision's sign.
+  Output forward(ModelInput const& input, Routing routing, NoiseKey const& noise = {}, std::vector<at::Tensor> const& picked_BT = {}) const;
   Output forward(at::Tensor const& tokens_BT, Routing routing, NoiseKey const& noise = {},
-                 std::vector<at::Tensor> const& picked_BT = {}) const;
+                 std::vector<at::Tensor> const& picked_BT = {}) const {
+    return forward({tokens_BT, {}, {}}, routing, noise, picked_BT);
+  }
   at::Tensor loss_sum(Output const& output, at::Tensor const& targets_BT) const;
 
  private:
   at::Tensor norm(at::Tensor const& x, at::Tensor const& weight) const;
-  at::Tensor rotate(at::Tensor const& x_BTHE) const;
-  at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& tokens_BT, uint64_t noise_key) const;
+  at::Tensor rotate(at::Tensor const& x_BTHE, at::Tensor const& positions_BT) const;
+  at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, uint64_t noise_key) const;
   at::Tensor gate(at::Tensor const& score_BT) const;
   double capacity_of(size_t routed_layer) const;
   // What either half of a block adds, for every token; only tokens with present_BT serve as keys.
-  at::Tensor attention(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& present_BT) const;
+  at::Tensor attention(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, at::Tensor const& present_BT) const;
   at::Tensor mlp(std::string const& layer, at::Tensor const& h_BTD) const;
 };
 

@@ -1,6 +1,6 @@
 // What every router must pass, in every combination of gate and causal decision that a configuration may ask for, with whole blocks and,
-// in turn, every other target and skip path: agreement with the slow masked reference, finite differences, causality, independent
-// sequences, extremes, ties. A new router gets all of it by one row.
+// in turn, every other target and skip path, capacities of each layer, isolated documents: agreement with the slow masked reference, finite
+// differences, causality, independent sequences and documents, extremes, ties. A new router gets all of it by one row.
 
 #include <ATen/ATen.h>
 
@@ -49,10 +49,12 @@ struct Combination {
   bool bce_detach;
   double z_loss_weight = 0;
   std::string target = "block", skip_path = "identity", skipped_kv = "drop";
+  std::vector<double> capacity{0.25};
+  bool documents = false;
 
   std::string label() const {
     return std::string(row.name) + " gate=" + gate + " causal=" + causal + (bce_detach ? " detached" : "") + " " + target + " " +
-           skip_path + " " + skipped_kv;
+           skip_path + " " + skipped_kv + (capacity.size() > 1 ? " capacities" : "") + (documents ? " documents" : "");
   }
 };
 
@@ -79,7 +81,10 @@ std::vector<Combination> combinations(bool as_allowed = true) {
           if (row.learns && (gate == "sigmoid" || gate == "none")) c.z_loss_weight = 0.2;
           if (allowed(c) != as_allowed) continue;
           found.push_back(c);
-          std::tie(c.target, c.skip_path, c.skipped_kv) = other_paths[turn++ % std::size(other_paths)];
+          std::tie(c.target, c.skip_path, c.skipped_kv) = other_paths[turn % std::size(other_paths)];
+          c.documents = turn % 2 == 0;
+          if (turn % 3 == 0) c.capacity = {0.5, 0.1875};
+          ++turn;
           found.push_back(c);
         }
   return found;
@@ -93,6 +98,7 @@ Shape shape_of(Combination const& c) {
   shape.depth.gate_alpha = c.gate == "sigmoid" ? 1.7 : 1;
   shape.depth.target = c.target;
   shape.depth.skip_path = c.skip_path;
+  shape.depth.capacity = c.capacity;
   shape.depth.skipped_kv = c.skipped_kv;
   shape.depth.skip_rank = c.skip_path == "low_rank" ? 3 : 0;
   shape.depth.causal = c.causal;
@@ -103,10 +109,27 @@ Shape shape_of(Combination const& c) {
 
 constexpr NoiseKey some_noise{5, 6, 7};
 
+// With the combination's documents: other ones in every sequence.
+ModelInput input_of(Combination const& c, at::Tensor const& tokens_BT) {
+  ModelInput input{tokens_BT.clone(), {}, {}};
+  if (!c.documents) return input;
+  int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
+  input.segments_BT = at::zeros({B, T}, at::kLong);
+  input.positions_BT = at::arange(T).expand({B, T}).contiguous();
+  for (int64_t b = 0; b < B; ++b)
+    for (int64_t const begin : {5 - b, 7 + 2 * b}) {
+      input.segments_BT[b].slice(0, begin).add_(1);
+      input.positions_BT[b].slice(0, begin).copy_(at::arange(T - begin));
+      at::Tensor const first = input.tokens_BT[b][begin], second = input.tokens_BT[b][begin + 1];  // see random_tokens
+      second.copy_(at::where(first.eq(second), (second + 1) % 11, second));
+    }
+  return input;
+}
+
 // Thresholds amid the scores and predictors without a bias, so that causal decisions go both ways.
-void balance(LanguageModel& model, at::Tensor const& tokens) {
+void balance(LanguageModel& model, ModelInput const& input) {
   at::NoGradGuard no_grad;
-  auto const scores = Reference(model).forward(tokens, Routing::topk, some_noise).score_BT;
+  auto const scores = Reference(model).forward(input, Routing::topk, some_noise).score_BT;
   size_t layer = 0;
   for (auto const& stored : model.stored()) {
     if (stored.name.ends_with("threshold")) at::Tensor(stored.tensor).select(0, 0).fill_(scores.at(layer++).mean().item<double>());
@@ -178,10 +201,10 @@ TEST_CASE("every router agrees with the slow masked reference, forward and backw
   for (Combination const& c : combinations()) {
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
-    balance(*model, tokens);
+    balance(*model, input_of(c, tokens));
     Reference const reference(*model);
-    ModelOutput const output = model->forward({tokens, {}, {}}, routing, some_noise);
-    auto const expected = reference.forward(tokens, routing, some_noise);
+    ModelOutput const output = model->forward(input_of(c, tokens), routing, some_noise);
+    auto const expected = reference.forward(input_of(c, tokens), routing, some_noise);
     at::Tensor const loss = total(model->loss_sum(output, targets), output);
     at::Tensor const expected_loss = total(reference.loss_sum(expected, targets), expected);
     CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
@@ -205,7 +228,7 @@ TEST_CASE("gradients of every router agree with finite differences", "[routers]"
     INFO(c.label());
     auto model = make_model(shape_of(c));
     auto const loss = [&](bool with_bce) {
-      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, some_noise);
+      ModelOutput const output = model->forward(input_of(c, tokens), Routing::topk, some_noise);
       at::Tensor sum = model->loss_sum(output, targets);
       if (with_bce && output.router_loss.defined()) sum = sum + 5 * output.router_loss;
       if (output.z_loss.defined()) sum = sum + 3 * output.z_loss;
@@ -227,11 +250,7 @@ TEST_CASE("gradients of every router agree with finite differences", "[routers]"
     }
     if (c.causal == "predictor") {
       check_direction(
-          *model,
-          [&] {
-            return 5 * model->forward({tokens, {}, {}}, Routing::topk, some_noise).predictor_loss;
-          },
-          of_predictor);
+          *model, [&] { return 5 * model->forward(input_of(c, tokens), Routing::topk, some_noise).predictor_loss; }, of_predictor);
     }
   }
 }
@@ -242,8 +261,8 @@ TEST_CASE("with every router, future tokens never change a causal output", "[rou
   for (Combination const& c : combinations()) {
     INFO(c.label());
     auto model = make_model(shape_of(c));
-    balance(*model, tokens);
-    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, Routing::causal, some_noise).x_ND.view({2, 16, 8}); };
+    balance(*model, input_of(c, tokens));
+    auto const run = [&](at::Tensor const& t) { return model->forward(input_of(c, t), Routing::causal, some_noise).x_ND.view({2, 16, 8}); };
     at::Tensor const before = run(tokens);
     for (int64_t changed : {1, 6, 15}) {
       at::Tensor const other = tokens.clone();
@@ -262,14 +281,36 @@ TEST_CASE("with every router, one sequence never changes another", "[routers]") 
   for (Combination const& c : combinations()) {
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
-    balance(*model, tokens);
-    auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, routing, some_noise).x_ND.view({-1, 16, 8}); };
+    balance(*model, input_of(c, tokens));
+    auto const run = [&](at::Tensor const& t) { return model->forward(input_of(c, t), routing, some_noise).x_ND.view({-1, 16, 8}); };
     at::Tensor const together = run(tokens);
     for (int64_t b : {1, 2}) {
       at::Tensor const others = (tokens + 3) % 11;
       others[b] = tokens[b];
       CHECK(largest_relative_difference(run(others)[b], together[b]) < 1e-12);
-      if (!c.row.knows_batch) CHECK(largest_relative_difference(run(tokens.narrow(0, b, 1))[0], together[b]) < 1e-12);
+      if (!c.row.knows_batch && !c.documents) CHECK(largest_relative_difference(run(tokens.narrow(0, b, 1))[0], together[b]) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("with every router, one isolated document never changes another", "[routers]") {
+  auto const routing = GENERATE(Routing::topk, Routing::causal);
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, 11);
+  for (Combination const& c : combinations()) {
+    if (!c.documents) continue;
+    INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
+    auto model = make_model(shape_of(c));
+    balance(*model, input_of(c, tokens));
+    ModelInput const before = input_of(c, tokens);
+    at::Tensor const x_BTD = model->forward(before, routing, some_noise).x_ND.view({2, 16, 8});
+    for (int64_t document : {0, 1, 2}) {
+      at::Tensor const changed_BT = before.segments_BT.eq(document);
+      ModelInput after = before;
+      after.tokens_BT = at::where(changed_BT, (before.tokens_BT + 1 + at::arange(16)) % 11, before.tokens_BT);
+      at::Tensor const difference_BT = (model->forward(after, routing, some_noise).x_ND.view({2, 16, 8}) - x_BTD).abs().amax(2);
+      CHECK(difference_BT.masked_select(changed_BT.logical_not()).max().item<double>() < 1e-12);
+      CHECK(difference_BT.masked_select(changed_BT).max().item<double>() > 1e-6);
     }
   }
 }
@@ -283,8 +324,8 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
       Shape shape = shape_of(c);
       shape.depth.capacity = {capacity};
       auto model = make_model(shape);
-      ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, some_noise);
-      auto const expected = Reference(*model).forward(tokens, Routing::topk, some_noise);
+      ModelOutput const output = model->forward(input_of(c, tokens), Routing::topk, some_noise);
+      auto const expected = Reference(*model).forward(input_of(c, tokens), Routing::topk, some_noise);
       CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
       CHECK(output.routing_NC.select(1, routing_rows).eq(capacity < 1 ? 2 : 2 * 16).all().item<bool>());
       if (capacity < 1 || c.gate != "none") continue;
@@ -294,7 +335,7 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
       std::map<std::string, at::Tensor> from;
       for (auto const& stored : model->stored()) from[stored.name] = stored.tensor;
       for (auto const& stored : dense->stored()) at::Tensor(stored.tensor).copy_(from.at(stored.name));
-      CHECK(largest_relative_difference(output.x_ND, dense->forward({tokens, {}, {}}, Routing::topk, {}).x_ND) < 1e-12);
+      CHECK(largest_relative_difference(output.x_ND, dense->forward(input_of(c, tokens), Routing::topk, {}).x_ND) < 1e-12);
     }
   }
 }
@@ -302,7 +343,6 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
 TEST_CASE("with every learned router, equal scores go to the lower position", "[routers]") {
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  at::Tensor const first = at::arange(16).lt(4).to(at::kLong) * 2 + 1;  // K = 4
   for (Combination const& c : combinations()) {
     if (!c.row.learns) continue;
     INFO(c.label());
@@ -310,7 +350,9 @@ TEST_CASE("with every learned router, equal scores go to the lower position", "[
     bool const table = c.row.router == std::string("position") || c.row.router == std::string("token");
     for (auto const& stored : model->stored())
       if (of_router(stored.name)) at::Tensor(stored.tensor).fill_(table ? 0.3 : 0);
-    CHECK(model->forward({tokens, {}, {}}, Routing::topk, some_noise).depth_BT.equal(first.expand({2, 16})));
+    at::Tensor blocks = at::ones({16}, at::kLong);
+    for (double const share : {c.capacity.front(), c.capacity.back()}) blocks = blocks + at::arange(16).lt(16 * share);
+    CHECK(model->forward({tokens, {}, {}}, Routing::topk, some_noise).depth_BT.equal(blocks.expand({2, 16})));
   }
 }
 
