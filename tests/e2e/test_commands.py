@@ -34,6 +34,25 @@ with Workspace() as space:
     _, err = space.run("eval", run, "model.layers=2", expect=2)
     check("model.layers" in err, err)
 
+    # Capacity against loss, after training: causal decisions are calibrated to each share, and can be kept.
+    out, _ = space.run("eval", run, "--leak", "--capacity", "10%", "--capacity", "0.5", "eval.final_tokens=4Ki")
+    low, high = json.loads(out)["capacities"]
+    check((low["capacity"], high["capacity"]) == ([0.1], [0.5]), out)
+    for result, share in ((low, 6 / 64), (high, 0.5)):
+        check(result["capacity_topk"] == [share] * 2 and result["calibration_tokens"] > 8000, "%s" % result)
+        check(all(abs(realised / share - 1) < 0.2 for realised in result["capacity_causal"]), "%s" % result["capacity_causal"])
+        check(all(f1 <= best for f1, best in zip(result["router_f1"], result["router_f1_ceiling"])), "%s" % result)
+        check(result["leak_topk"]["changed_choices"] > 0 and result["leak_causal"]["changed_choices"] == 0, "%s" % result)
+    saved = space.path("half")
+    space.run("eval", run, "--capacity", "50%", "--save", saved, "eval.final_tokens=4Ki")
+    out, _ = space.run("eval", saved, "eval.final_tokens=4Ki")
+    check(json.loads(out)["loss_causal"] == high["loss_causal"], "saved as %s, was %s" % (json.loads(out)["loss_causal"], high["loss_causal"]))
+    space.run("generate", saved, "-p", "the", "-n", "4")
+    _, err = space.run("eval", run, "--save", saved, expect=4)
+    check("exists" in err, err)
+    for wrong in (["--capacity", "0"], ["--capacity", "x"], ["--capacity", "10%", "--capacity", "20%", "--save", space.path("both")]):
+        space.run("eval", run, *wrong, expect=2)
+
     # Equal seeds, equal text; greedy needs none.
     once, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")
     again, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")

@@ -59,6 +59,21 @@ with Workspace() as space:
     space.train("name=killed")
     check_same_run(space, "killed")
 
+    # What other kinds of routing keep from step to step: a capacity that changes, running thresholds, documents.
+    kinds = {"changing": ("depth.capacity_random=[10%,60%]", "depth.capacity_warmup=40%"),
+             "threshold": ("depth.causal=threshold", "depth.threshold_training=true", "depth.capacity=[50%,20%]"),
+             "documents": ("data.isolate_documents=true", "depth.router=mlp", "depth.causal=none", "depth.score_noise=0.1")}
+    for kind, keys in kinds.items():
+        space.train("name=whole-" + kind, *keys)
+        for step, stop in ((7, STOP), (35, KILL)):
+            space.train_until(kind, step, stop, *keys)
+        space.train("name=" + kind, *keys)
+        check_same_run(space, kind, "whole-" + kind)
+    records = space.metrics("changing")
+    check(records[-1]["train_flops_total"] == records[0]["train_flops_planned"], "realised FLOPs are not the planned ones")
+    routed = [r["capacity_realised"][0] for r in records if r["kind"] == "train"]
+    check(routed[0] > 0.8 and len(set(routed)) == len(routed), "capacities %s" % routed)
+
     # A finished run stays as it is.
     before = space.content("runs/stopped/metrics.jsonl")
     _, err = space.train("name=stopped")

@@ -151,6 +151,7 @@ void add_bench(CLI::App& app) {
           "NAME=COMMAND of another implementation, measured in the same rounds (scripts/peers/train_step.py); may be given several "
           "times")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   command->add_flag("--profile", settings->profile, "Then one step of every arm by kernel, and the share of it that is routing");
   command->add_flag("--json", *json, "Print JSON");

@@ -137,6 +137,7 @@ void add_eval(CLI::App& app) {
           "Let this share of each sequence through instead: top-k takes it, causal decisions are calibrated to it; may be given several "
           "times")
       ->expected(1)
+      ->allow_extra_args(false)
       ->take_all();
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");

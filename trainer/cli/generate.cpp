@@ -57,7 +57,10 @@ void add_generate(CLI::App& app) {
   auto const options = std::make_shared<GenerateOptions>();
   options->sampling.max_tokens = 128;
   options->sampling.temperature = 0.8;
-  command->add_option("-p,--prompt", options->prompts, "Text to continue; may be given several times")->expected(1)->take_all();
+  command->add_option("-p,--prompt", options->prompts, "Text to continue; may be given several times")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
   command->add_option("-n,--max-tokens", options->sampling.max_tokens, "New tokens at most")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
