@@ -104,7 +104,7 @@ void check_depth(Config const& config, Found& found) {
   }
   if (!router.takes_input && depth.router_input != "raw") {
     found.push_back(
-        {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not score its input; leave depth.router_input out"});
+        {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not depend on depth.router_input; leave it out"});
   }
   if (!learns && depth.z_loss_weight > 0) {
     found.push_back({{"depth.z_loss_weight", "depth.router"},

@@ -12,6 +12,7 @@ std::vector<RouterKind> const& router_kinds() {
   static std::vector<RouterKind> const kinds{
       {"linear", {{"router.weight", {width}}}, /*takes_input=*/true},
       {"mlp", {{"router.up.weight", {hidden, width}}, {"router.down.weight", {hidden}}}, /*takes_input=*/true},
+      {"cosine", {{"router.weight", {width}}}},
       {"random", {}},
       {"position", {{"router.position.weight", {context}}}},
       {"token", {{"router.token.weight", {vocab}}}},

@@ -25,7 +25,7 @@ struct RouterKind {
   };
   char const* name;
   std::vector<Parameter> parameters;
-  bool takes_input = false;  // scores router_input; else it looks at something else
+  bool takes_input = false;  // depth.router_input matters
 };
 
 std::vector<RouterKind> const& router_kinds();

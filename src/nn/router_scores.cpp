@@ -6,7 +6,7 @@ namespace isobath {
 
 RouterScore router_score(std::string const& name) {
   static constexpr std::pair<char const*, RouterScore> scores[] = {
-      {"linear", linear_score},     {"mlp", mlp_score},     {"random", random_score},
+      {"linear", linear_score},     {"mlp", mlp_score},     {"cosine", cosine_score}, {"random", random_score},
       {"position", position_score}, {"token", token_score}, {"norm", norm_score},
   };
   for (auto const& [known, score] : scores)

@@ -23,6 +23,7 @@ RouterScore router_score(std::string const& name);
 
 at::Tensor linear_score(std::vector<at::Tensor> const& weights, RouterInput const& input);
 at::Tensor mlp_score(std::vector<at::Tensor> const& weights, RouterInput const& input);
+at::Tensor cosine_score(std::vector<at::Tensor> const& weights, RouterInput const& input);
 at::Tensor random_score(std::vector<at::Tensor> const& weights, RouterInput const& input);
 at::Tensor position_score(std::vector<at::Tensor> const& weights, RouterInput const& input);
 at::Tensor token_score(std::vector<at::Tensor> const& weights, RouterInput const& input);

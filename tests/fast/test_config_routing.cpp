@@ -55,7 +55,7 @@ TEST_CASE("options that the router does not read") {
   refused("bce_detach: true", {"bce_detach", "causal"});
   refused("bce_detach: true, causal: none", {"bce_detach", "causal"});
   refused("bce_detach: true, causal: none, router: random", {"bce_detach"});
-  for (std::string const router : {"position", "token", "norm"})
+  for (std::string const router : {"cosine", "position", "token", "norm"})
     refused("router_input: normalised, router: " + router, {"router_input", router});
   refused("router_input: normalised, router: random, causal: none", {"router_input", "random"});
   refused("z_loss_weight: 0.001, router: norm", {"z_loss_weight", "norm"});

@@ -108,6 +108,7 @@ at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, M
   if (depth.router == "position") return weight("position.weight").index_select(0, place.reshape({-1})).view({B, T});
   if (depth.router == "token") return weight("token.weight").index_select(0, input.tokens_BT.reshape({-1})).view({B, T});
   if (depth.router == "norm") return x_BTD.detach().pow(2).mean(-1).sqrt();
+  if (depth.router == "cosine") return unit_rms(x_BTD).matmul(unit_rms(weight("weight"))) / std::sqrt(static_cast<double>(model.width));
   at::Tensor const x = depth.router_input == "normalised" ? unit_rms(x_BTD) : x_BTD;
   if (depth.router == "mlp") return swish(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
   return x.matmul(weight("weight"));

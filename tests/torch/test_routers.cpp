@@ -34,6 +34,7 @@ constexpr RouterRow router_rows[] = {
     {"linear normalised", "linear", "normalised", true, true, false, false, 8, 2 * 8},
     {"mlp", "mlp", "raw", true, true, false, false, 8 * 5 + 5, 2 * (8 * 5 + 5)},
     {"mlp normalised", "mlp", "normalised", true, true, false, false, 8 * 5 + 5, 2 * (8 * 5 + 5)},
+    {"cosine", "cosine", "raw", true, true, false, false, 8, 2 * 8},
     {"position", "position", "raw", true, true, false, false, 16, 0},
     {"token", "token", "raw", true, true, false, false, 11, 0},
     {"norm", "norm", "raw", false, true, true, false, 0, 0},
