@@ -6,6 +6,7 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cmath>
 #include <map>
 #include <tuple>
 
@@ -17,6 +18,7 @@
 #include "data/shards.h"
 #include "data/tokenizer.h"
 #include "model/weights.h"
+#include "nn/router.h"
 #include "reference.h"
 #include "trainer/evaluate.h"
 #include "trainer/saved_model.h"
@@ -122,6 +124,30 @@ TEST_CASE("calibration on small batches lets the capacity through, too", "[calib
   auto const ran = capacities_that_ran(*model, text);
   CHECK(ran[0] == Catch::Approx(0.5).epsilon(0.1));
   CHECK(ran[1] == Catch::Approx(0.25).epsilon(0.1));
+}
+
+TEST_CASE("a cut lets the number through that is asked for, or with equal logits the nearest there is", "[calibration]") {
+  DepthConfig depth;
+  depth.kind = "mod";
+  RouterImpl router({}, depth, 11);
+  auto const let_through = [&](at::Tensor const& logit_N, int64_t rows) {
+    router.calibrate(logit_N, rows);
+    return logit_N.gt(router.cut).sum().item<int64_t>();
+  };
+  at::Tensor const distinct = normal_tensor({40}, 3).to(at::kFloat);
+  for (int64_t rows = 1; rows <= 40; ++rows) CHECK(let_through(distinct, rows) == rows);
+  float const one = 1, two = std::nextafter(one, 2.F), three = std::nextafter(two, 2.F);
+  CHECK(let_through(at::tensor({one, two, three}), 1) == 1);
+  CHECK(let_through(at::tensor({one, two, three}), 2) == 2);
+
+  for (uint64_t seed = 1; seed < 20; ++seed) {
+    at::Tensor const tied = (normal_tensor({40}, seed) * 1.5).floor();
+    for (int64_t rows = 1; rows <= 40; ++rows) {
+      int64_t nearest = rows;  // from nobody
+      for (int64_t i = 0; i < 40; ++i) nearest = std::min(nearest, std::abs(tied.ge(tied[i]).sum().item<int64_t>() - rows));
+      CHECK(std::abs(let_through(tied, rows) - rows) == nearest);
+    }
+  }
 }
 
 TEST_CASE("a calibrating pass is the causal pass with the cuts it sets", "[calibration]") {
