@@ -1,6 +1,5 @@
 #include "trainer/leak.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -15,12 +14,11 @@
 namespace isobath {
 
 Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routing, EvalSettings const& settings) {
-  at::NoGradGuard const no_grad;
-  model.eval();
+  EvalMode const mode(model);
   int64_t const length = model.model_config().context, half = length / 2;
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
   int64_t windows = loader.samples_per_epoch() - 1;  // the last one may be padded
-  if (settings.tokens > 0) windows = std::min(windows, settings.tokens / length);
+  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(2, settings.tokens / length));
   int64_t const at_once = std::max<int64_t>(2, settings.micro_sequences);
   if (windows < 2 || half < 2)
     throw Error(ExitCode::data, "a leak is measured between two windows of at least 4 tokens; the validation text has " +
