@@ -28,9 +28,10 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
   int64_t tokens = 0;
   at::Tensor changed, difference;
   auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
-  for (int64_t first = 0, batch_index = 0; first + 2 <= windows; first += at_once, ++batch_index) {
-    Batch const batch = loader.at(first, std::min(at_once, windows - first));
-    if (batch.sequences < 2) break;
+  for (int64_t first = 0, batch_index = 0; first < windows; ++batch_index) {
+    int64_t const left = windows - first;
+    Batch const batch = loader.at(first, left <= at_once + 1 ? left : at_once);  // never leaves one alone
+    first += batch.sequences;
     DeviceBatch const loaded = feed.load(batch);
     ModelInput const before = loaded.input(0, batch.sequences);
     auto const with_other_half = [&](at::Tensor const& x_BT, int64_t added) {
