@@ -45,7 +45,7 @@ std::shared_ptr<LanguageModel> leak_model(std::string const& kind, std::string c
 EvalSettings leak_settings(bool isolated) {
   EvalSettings settings;
   settings.isolate_documents = isolated;
-  settings.micro_sequences = 5;  // 24 windows are no multiple
+  settings.micro_sequences = 5;
   return settings;
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("the future reaches the past through top-k and nothing else", "[leak]"
   char const* router = GENERATE("linear", "mlp");
   auto model = leak_model("mod", router);
   Leak const topk = measure_leak(*model, *text.stream, Routing::topk, leak_settings(false));
-  CHECK(topk.tokens > 20 * 11);
+  CHECK(topk.tokens == 24 * 11);
   CHECK(topk.changed_choices > 0.01);
   CHECK(topk.changed_choices < 0.5);
   CHECK(topk.loss_change > 1e-4);
@@ -98,22 +98,27 @@ TEST_CASE("a dense model leaks nothing", "[leak]") {
   }
 }
 
-TEST_CASE("measuring a leak changes nothing in the model and takes as much text as it is told", "[leak]") {
+TEST_CASE("measuring a leak changes nothing in the model and takes the text it is told", "[leak]") {
   LeakText const text;
   bool const training = GENERATE(false, true);
   auto model = leak_model("mod");
   model->train(training);
   auto const before = model->cuts();
   EvalSettings settings = leak_settings(false);
-  int64_t const all = measure_leak(*model, *text.stream, Routing::topk, settings).tokens;
+  auto const tokens = [&] { return measure_leak(*model, *text.stream, Routing::topk, settings).tokens; };
+  for (int64_t const at_once : {1, 2, 4, 5, 23, 24, 100}) {
+    settings.micro_sequences = at_once;
+    CHECK(tokens() == 24 * 11);
+  }
   CHECK(model->is_training() == training);
   CHECK(model->cuts().equal(before));
-  settings.tokens = 6 * 24;
-  int64_t const some = measure_leak(*model, *text.stream, Routing::topk, settings).tokens;
-  CHECK(some > 0);
-  CHECK(some < all);
+  for (int64_t const windows : {2, 6, 7}) {
+    settings.micro_sequences = 5;
+    settings.tokens = windows * 24;
+    CHECK(tokens() == windows * 11);
+  }
   settings.tokens = 5;  // two windows are the least
-  CHECK(measure_leak(*model, *text.stream, Routing::topk, settings).tokens == some / 3);
+  CHECK(tokens() == 2 * 11);
 }
 
 TEST_CASE("too little text for a leak is an error of the data", "[leak]") {
