@@ -100,7 +100,7 @@ TEST_CASE("calibrated decisions let each layer's capacity through", "[calibratio
   auto model = make_model(calibration_shape(router, causal), at::kFloat);
   fill_stored(*model, ".threshold", 0.3);
   std::vector<double> asked = model->depth_config().capacity;
-  for (std::vector<double> const& capacities : {asked, {0.125, 0.125}, {0.125, 0.75}, {1, 0.25}}) {
+  for (std::vector<double> const& capacities : {asked, {0.125, 0.75}, {1, 0.25}}) {
     INFO(router << " " << causal << " " << capacities[0] << " " << capacities[1]);
     model->set_capacities(capacities);
     CHECK(calibrate(*model, *text.stream, text.stream->size(), causal_settings()) == 128 * 32);
@@ -112,6 +112,23 @@ TEST_CASE("calibrated decisions let each layer's capacity through", "[calibratio
       else
         CHECK(ran[i] == Catch::Approx(capacities[i]).epsilon(0.1));
     }
+  }
+}
+
+TEST_CASE("a layer of capacity 1 runs everyone, whatever its cut", "[calibration]") {
+  char const* causal = GENERATE("none", "bce", "predictor", "threshold");
+  bool const training = GENERATE(false, true);
+  INFO(causal << (training ? " training" : ""));
+  auto model = make_model(calibration_shape("linear", causal));
+  fill_stored(*model, ".threshold", 100);
+  model->train(training);
+  model->set_capacities({0.25, 1});
+  at::NoGradGuard const no_grad;
+  for (double const cut : {-100.0, 0.0, 100.0}) {
+    model->set_cuts(at::full({2}, cut));
+    ModelOutput const output = model->forward({random_tokens(3, 32, 257), {}, {}}, Routing::causal, {});
+    CHECK(output.routing_NC[1][routing_rows].item<int64_t>() == 3 * 32);
+    CHECK(output.routing_NC[1][routing_decided].item<int64_t>() == 3 * 32);
   }
 }
 

@@ -117,6 +117,11 @@ TEST_CASE("measuring a leak changes nothing in the model and takes the text it i
     settings.tokens = windows * 24;
     CHECK(tokens() == windows * 11);
   }
+  settings.tokens = 3 * 24;
+  settings.micro_sequences = 3;
+  double const of_three = measure_leak(*model, *text.stream, Routing::topk, settings).loss_change;
+  settings.micro_sequences = 2;  // the third cannot be alone: there is no other window to take
+  CHECK(measure_leak(*model, *text.stream, Routing::topk, settings).loss_change == of_three);
   settings.tokens = 5;  // two windows are the least
   CHECK(tokens() == 2 * 11);
 }
