@@ -131,7 +131,7 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
   at::Tensor const quantile = separating_value(score_BT, rows);
-  at::Tensor const finite = quantile.isfinite();  // scores that are not finite change nothing
+  at::Tensor const finite = score_BT.isfinite().all();  // scores that are not finite change nothing
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const value = threshold.select(0, 0);
