@@ -130,7 +130,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   }
   plan.linear = static_cast<double>(sum.linear) / static_cast<double>(T);
   plan.attention = static_cast<double>(sum.attention) / static_cast<double>(T);
-  plan.router = static_cast<double>(ledger.routed_layers * ledger.router_row);
+  plan.router = static_cast<double>(ledger.routed_layers * ledger.router_row + ledger.gate_row);
   plan.predictor = static_cast<double>(ledger.routed_layers * ledger.predictor_row);
   plan.head = static_cast<double>(ledger.head_row);
 

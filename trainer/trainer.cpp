@@ -286,7 +286,7 @@ void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
   WindowReading const reading = read_window(window_, sequences * config_.model.context);
   // Planned until now, realised from here on.
-  int64_t const realised = 3 * ledger_.forward(sequences, config_.model.context, reading.routing.work);
+  int64_t const realised = ledger_.train(sequences, config_.model.context, reading.routing.work);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
