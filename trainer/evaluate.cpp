@@ -16,18 +16,6 @@ namespace isobath {
 
 namespace {
 
-// Validation must neither train nor move running thresholds.
-class EvalMode {
- public:
-  explicit EvalMode(LanguageModel& model) : model_(model), was_training_(model.is_training()) { model_.eval(); }
-  ~EvalMode() { model_.train(was_training_); }
-
- private:
-  LanguageModel& model_;
-  bool was_training_;
-  at::NoGradGuard no_grad_;
-};
-
 // Sums of one routing over the batches; the tensors are read once, at the end.
 struct EvalSums {
   at::Tensor loss, routing_NC;
@@ -62,6 +50,16 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
 }
 
 }  // namespace
+
+EvalMode::EvalMode(LanguageModel& model) : model_(model), was_training_(model.is_training()), had_gradients_(at::GradMode::is_enabled()) {
+  model_.eval();
+  at::GradMode::set_enabled(false);
+}
+
+EvalMode::~EvalMode() {
+  at::GradMode::set_enabled(had_gradients_);
+  model_.train(was_training_);
+}
 
 RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
   RoutingRates rates;

@@ -37,6 +37,19 @@ struct Evaluation {
   std::optional<RoutingResult> topk, causal;
 };
 
+// While it lives the model neither trains nor moves running thresholds, and nothing has gradients; then all is as it was.
+class EvalMode {
+ public:
+  explicit EvalMode(LanguageModel& model);
+  ~EvalMode();
+  EvalMode(EvalMode const&) = delete;
+  EvalMode& operator=(EvalMode const&) = delete;
+
+ private:
+  LanguageModel& model_;
+  bool was_training_, had_gradients_;
+};
+
 // What EvalSettings::micro_sequences is good for on a device.
 int64_t evaluation_sequences(ModelConfig const& model, bool gpu);
 

@@ -1,6 +1,5 @@
 #include "trainer/leak.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -15,12 +14,11 @@
 namespace isobath {
 
 Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routing, EvalSettings const& settings) {
-  at::NoGradGuard const no_grad;
-  model.eval();
+  EvalMode const mode(model);
   int64_t const length = model.model_config().context, half = length / 2;
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
   int64_t windows = loader.samples_per_epoch() - 1;  // the last one may be padded
-  if (settings.tokens > 0) windows = std::min(windows, settings.tokens / length);
+  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(2, settings.tokens / length));
   int64_t const at_once = std::max<int64_t>(2, settings.micro_sequences);
   if (windows < 2 || half < 2)
     throw Error(ExitCode::data, "a leak is measured between two windows of at least 4 tokens; the validation text has " +
@@ -30,9 +28,10 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
   int64_t tokens = 0;
   at::Tensor changed, difference;
   auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
-  for (int64_t first = 0, batch_index = 0; first + 2 <= windows; first += at_once, ++batch_index) {
-    Batch const batch = loader.at(first, std::min(at_once, windows - first));
-    if (batch.sequences < 2) break;
+  for (int64_t first = 0, batch_index = 0; first < windows; ++batch_index) {
+    int64_t const left = windows - first;
+    Batch const batch = loader.at(first, left <= at_once + 1 ? left : at_once);  // never leaves one alone
+    first += batch.sequences;
     DeviceBatch const loaded = feed.load(batch);
     ModelInput const before = loaded.input(0, batch.sequences);
     auto const with_other_half = [&](at::Tensor const& x_BT, int64_t added) {

@@ -12,8 +12,9 @@ struct Leak {
   double loss_change = 0;      // mean |difference| of their losses, nats per token
 };
 
-// Replaces the second half of every validation window by another window's and compares what the model does in the first half under
-// `routing`. With isolated documents only those that end before the change are looked at, for the one in the middle does change.
+// Replaces the second half of every validation window but the last by another window's and compares what the model does in the first half
+// under `routing`. With isolated documents only those that end before the change are looked at, for the one in the middle does change. At
+// least two windows; throws Error(data) when there are not that many.
 Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routing, EvalSettings const& settings);
 
 }  // namespace isobath

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace isobath {
 
@@ -23,15 +24,16 @@ std::vector<int64_t> to_vector(at::Tensor const& counts) {
   return {on_cpu.const_data_ptr<int64_t>(), on_cpu.const_data_ptr<int64_t>() + on_cpu.numel()};
 }
 
-// Of the distribution that `counts` are drawn from, in nats; NaN of nothing.
+// Of the distribution that `counts` are drawn from, in nats, exactly 0 of one that has one value; NaN of nothing.
 double entropy(std::vector<int64_t> const& counts) {
-  double total = 0, sum = 0;
+  auto const total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+  if (total == 0) return std::nan("");
+  double sum = 0;
   for (int64_t const count : counts) {
-    auto const n = static_cast<double>(count);
-    total += n;
-    if (count > 0) sum += n * std::log(n);
+    double const share = static_cast<double>(count) / total;
+    if (count > 0) sum -= share * std::log(share);
   }
-  return total > 0 ? std::log(total) - sum / total : std::nan("");
+  return sum;
 }
 
 // A threshold cannot come between equal scores: only the last of each run of them counts.

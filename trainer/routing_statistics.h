@@ -20,7 +20,7 @@ struct LayerStatistics {
   ScoreHistogram scores;
 };
 
-// Sums over batches, on the model's device; looks at the first 2^20 tokens at most.
+// Sums over batches, on the model's device; batches after the first 2^20 tokens are left out.
 class RoutingStatistics {
  public:
   static constexpr int64_t most_tokens = 1 << 20, often = 16;

