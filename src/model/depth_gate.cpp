@@ -60,6 +60,7 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   int64_t const B = rows.sequences, T = rows.longest, n = static_cast<int64_t>(depths.size());
   at::TensorOptions const wide = ops::wide_options(x_ND);
   Choice choice;
+  choice.price = price.detach().clone();
   if (random) {  // one uniform number a token, against the shares' sums
     at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, B * T, wide)).unsqueeze(1);
     at::Tensor const sums_B = at::tensor(shares, at::kDouble).cumsum(0).slice(0, 0, n - 1).to(wide);
@@ -99,7 +100,11 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
 
 at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
   if (random || training_kind == Training::hindsight) return {};
-  at::Tensor const goes_on_N = choice.probability_NB.slice(1, exit + 1).sum(1);
+  at::Tensor goes_on_N = choice.probability_NB.slice(1, exit + 1).sum(1);
+  if (by_sequence) {  // a prefix goes on for sure, and is not to see what it decides
+    at::Tensor const place_N = at::arange(goes_on_N.numel(), choice.branch_BT.options()).remainder(choice.branch_BT.size(1));
+    goes_on_N = at::where(place_N.ge(prefix), goes_on_N, 1);
+  }
   if (training_kind == Training::weight) return goes_on_N;
   return at::GradMode::is_enabled() ? 1 + goes_on_N - goes_on_N.detach() : at::Tensor();
 }
@@ -115,7 +120,7 @@ at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {
   }
   if (mean_depth > 0 && training_kind != Training::hindsight) {
     at::Tensor const depth_sum = (p_NB * depths_B(p_NB)).sum() / static_cast<double>(layers);
-    loss = loss.defined() ? loss + price.squeeze(0) * depth_sum : price.squeeze(0) * depth_sum;
+    loss = loss.defined() ? loss + choice.price.squeeze(0) * depth_sum : choice.price.squeeze(0) * depth_sum;
   }
   return loss;
 }
@@ -128,7 +133,7 @@ at::Tensor DepthGateImpl::hindsight_loss_sum(Choice const& choice, at::Tensor co
     at::Tensor const tokens_B11 = behind_BT1.sum(1, true).clamp_min(1);
     costs_NB = ((losses_NB.view({B, T, n}) * behind_BT1).sum(1, true) / tokens_B11).expand({B, T, n}).reshape({B * T, n});
   }
-  costs_NB = costs_NB + price * depths_B(losses_NB) / static_cast<double>(layers);
+  costs_NB = costs_NB + choice.price * depths_B(losses_NB) / static_cast<double>(layers);
   at::Tensor const target_NB =
       temperature > 0 ? (-costs_NB / temperature).softmax(1) : at::one_hot(costs_NB.argmin(1), n).to(costs_NB.options());
   at::Tensor const loss_N = -(target_NB * choice.logits_NB.log_softmax(1)).sum(1);

@@ -19,6 +19,7 @@ struct DepthGateImpl : torch::nn::Module {
     at::Tensor branch_BT;      // int64, from 0, the shallowest
     at::Tensor logits_NB;      // of the network, in the wide type (ops.h); undefined when random
     at::Tensor probability_NB;  // their softmax
+    at::Tensor price;           // of depth, at this choice
   };
   // rows: all tokens. calibrate: first sets `cut` so that the mean depth of this batch comes nearest to depth.mean_depth.
   Choice choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key, bool calibrate);

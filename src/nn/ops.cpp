@@ -164,7 +164,7 @@ int64_t chunk_rows(Tensor const& x, int64_t vocab) {
 }
 
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets, Tensor losses) {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets, std::optional<Tensor> const& losses) {
     Tensor const x = x_in.contiguous(), weight = wide_weight.to(x.scalar_type());
     int64_t const rows = x.size(0), step = chunk_rows(x, weight.size(0));
     Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight = at::zeros_like(wide_weight);
@@ -173,7 +173,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       Tensor const x_chunk = x.narrow(0, first, n), logits = gemm(x_chunk, weight.t());
       Tensor const losses_n = backend_for(x).cross_entropy(logits, targets.narrow(0, first, n), /*gradients=*/true);
       loss += losses_n.sum();
-      if (losses.defined()) losses.narrow(0, first, n).copy_(losses_n);
+      if (losses) losses->narrow(0, first, n).copy_(losses_n);
       gemm_into(dx.narrow(0, first, n), logits, weight);
       gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
     }
@@ -307,7 +307,7 @@ Tensor linear_cross_entropy(Tensor const& x_ND, Tensor const& weight_VD, Tensor 
     return losses.sum();
   }
   if (losses_N) *losses_N = at::empty({x_ND.size(0)}, weight_VD.options().requires_grad(false));
-  return LinearCrossEntropy::apply(x_ND, weight_VD, targets_N, losses_N ? *losses_N : Tensor());
+  return LinearCrossEntropy::apply(x_ND, weight_VD, targets_N, losses_N ? std::optional<Tensor>(*losses_N) : std::nullopt);
 }
 
 Tensor token_losses(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {
