@@ -40,13 +40,16 @@ std::string three_digits(double value) { return std::isfinite(value) ? fmt::form
 
 // Means over layers and seeds; empty without routed arms.
 std::string routing_table(Report const& report) {
-  std::vector<Row> rows{{"arm", "capacity", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
+  std::vector<Row> rows{
+      {"arm", "capacity", "mean depth", "best in hindsight", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
   for (ArmResult const& arm : report.arms) {
     if (arm.dense()) continue;
     double const gap = causal_gap_percent(arm);
     rows.push_back({arm.name,
                     in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " +
                         in_percent(routing_mean(arm, &ValidationPoint::capacity)),
+                    std::isfinite(mean_depth(arm)) ? fmt::format("{:.2f}", mean_depth(arm)) : "-",
+                    std::isfinite(oracle_loss(arm)) ? fmt::format("{:.4f}", oracle_loss(arm)) : "-",
                     std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
                     in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
                     three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});

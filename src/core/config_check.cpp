@@ -95,8 +95,8 @@ void check_nested(Config const& config, Found& found) {
     refuse({"depth.exits", "model.layers"}, "depth.exits (" + value_of(exits.back()) + ") must lie before the last of model.layers (" +
                                                 value_of(model.layers) + "), which is a branch anyway");
   if (depth.decide_after > exits.front())
-    refuse({"depth.decide_after", "depth.exits"}, "depth.decide_after (" + value_of(depth.decide_after) + ") is past the first exit (" +
-                                                      value_of(exits.front()) + ")");
+    refuse({"depth.decide_after", "depth.exits"},
+           "depth.decide_after (" + value_of(depth.decide_after) + ") is past the first exit (" + value_of(exits.front()) + ")");
   if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
     refuse({"depth.router"}, "the depth network of `kind: nested` is linear, mlp or random (depth.router is " + depth.router + ")");
   if (depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
@@ -113,8 +113,9 @@ void check_nested(Config const& config, Found& found) {
   if (depth.skip_path != "identity") refuse({"depth.skip_path"}, "`kind: nested` has no skip path; leave depth.skip_path out");
   if (depth.mean_depth > 0 &&
       (depth.mean_depth <= static_cast<double>(exits.front()) || depth.mean_depth >= static_cast<double>(model.layers)))
-    refuse({"depth.mean_depth", "depth.exits", "model.layers"},
-           "depth.mean_depth must lie between the first exit (" + value_of(exits.front()) + ") and model.layers (" + value_of(model.layers) + ")");
+    refuse({"depth.mean_depth", "depth.exits", "model.layers"}, "depth.mean_depth must lie between the first exit (" +
+                                                                    value_of(exits.front()) + ") and model.layers (" +
+                                                                    value_of(model.layers) + ")");
   if (depth.capacity_warmup > 0 || !depth.capacity_random.empty())
     refuse({depth.capacity_warmup > 0 ? "depth.capacity_warmup" : "depth.capacity_random", "depth.kind"},
            "`kind: nested` has no capacity; depth.mean_depth says how deep tokens go");

@@ -121,7 +121,9 @@ std::vector<ConfigField> make_fields() {
           .zero_is("auto"),
       R(KEY(model.qk_norm), boolean, identity, "RMSNorm on queries and keys."),
 
-      R(KEY(depth.kind), choice, identity, "dense: every token through every block; mod: Mixture-of-Depths; nested: branches of different depth that share their first layers.")
+      R(KEY(depth.kind), choice, identity,
+        "dense: every token through every block; mod: Mixture-of-Depths; nested: branches of different depth that share their first "
+        "layers.")
           .one_of({"dense", "mod", "nested"}),
       R(KEY(depth.capacity), fraction_list, identity,
         "Share of each sequence that a routed block lets through; a list is stretched over the routed blocks, from the first to the last.")
@@ -186,11 +188,11 @@ std::vector<ConfigField> make_fields() {
           .between(1, 1 << 24)
           .zero_is("auto"),
       R(KEY(depth.gate_training), choice, identity,
-        "nested: how the depth network learns: its probability weighs what deeper layers add; drawn branches, straight through; or the best "
+        "nested: how the depth network learns: its probability weighs what deeper layers add; drawn branches, straight through; or the "
+        "best "
         "branch in hindsight.")
           .one_of({"weight", "gumbel", "hindsight"}),
-      R(KEY(depth.hindsight_temperature), real, schedule,
-        "nested: softens the best branch in hindsight, in nats; 0 takes the best alone.")
+      R(KEY(depth.hindsight_temperature), real, schedule, "nested: softens the best branch in hindsight, in nats; 0 takes the best alone.")
           .between(0, 100),
       R(KEY(depth.balance), choice, identity,
         "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing.")

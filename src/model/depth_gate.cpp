@@ -14,6 +14,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "core/random.h"
 #include "model/branches.h"
 #include "nn/ops.h"
@@ -65,10 +67,10 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
     at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, B * T, wide)).unsqueeze(1);
     at::Tensor const sums_B = at::tensor(shares, at::kDouble).cumsum(0).slice(0, 0, n - 1).to(wide);
     at::Tensor const branch_BT = uniform_N1.gt(sums_B).sum(1).view({B, T});
-    choice.branch_BT = by_sequence ? branch_BT.select(1, prefix - 1).unsqueeze(1).expand({B, T}).clone() : branch_BT;
+    choice.branch_BT = by_sequence ? branch_BT.select(1, std::min(prefix, T) - 1).unsqueeze(1).expand({B, T}).clone() : branch_BT;
   } else {
     int64_t const deciders = by_sequence ? B : B * T;
-    at::Tensor logits_NB = network(by_sequence ? x_ND.view({B, T, -1}).narrow(1, 0, prefix).mean(1) : x_ND);
+    at::Tensor logits_NB = network(by_sequence ? x_ND.view({B, T, -1}).narrow(1, 0, std::min(prefix, T)).mean(1) : x_ND);
     choice.logits_NB = by_sequence ? logits_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : logits_NB;
     choice.probability_NB = choice.logits_NB.softmax(1);
     at::Tensor score_NB = logits_NB.detach() + balance_B;

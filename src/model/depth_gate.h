@@ -16,8 +16,8 @@ struct DepthGateImpl : torch::nn::Module {
   DepthGateImpl(ModelConfig const& model, DepthConfig const& depth);
 
   struct Choice {
-    at::Tensor branch_BT;      // int64, from 0, the shallowest
-    at::Tensor logits_NB;      // of the network, in the wide type (ops.h); undefined when random
+    at::Tensor branch_BT;       // int64, from 0, the shallowest
+    at::Tensor logits_NB;       // of the network, in the wide type (ops.h); undefined when random
     at::Tensor probability_NB;  // their softmax
     at::Tensor price;           // of depth, at this choice
   };
@@ -38,8 +38,8 @@ struct DepthGateImpl : torch::nn::Module {
   bool sees_all_branches() const { return training_kind == Training::hindsight; }
 
   enum class Training { weight, gumbel, hindsight } training_kind;
-  std::vector<int64_t> depths;           // of the branches, in layers
-  std::vector<double> shares;            // planned
+  std::vector<int64_t> depths;  // of the branches, in layers
+  std::vector<double> shares;   // planned
   bool random, by_sequence, balance_loss, balance_bias;
   int64_t layers, prefix;
   double mean_depth, price_rate, balance_weight, temperature;

@@ -113,7 +113,8 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   }
   output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
   if (nested) {
-    for (at::Tensor const& branch_ND : nested->branches_ND) output.branches_ND.push_back(ops::rms_norm(branch_ND, parts_->norm_D, model_.norm_eps));
+    for (at::Tensor const& branch_ND : nested->branches_ND)
+      output.branches_ND.push_back(ops::rms_norm(branch_ND, parts_->norm_D, model_.norm_eps));
     if (!output.branches_ND.empty()) output.branches_ND.push_back(output.x_ND);
     output.choice = nested->choice;
     output.gate_loss = parts_->gate->loss_sum(nested->choice);
@@ -175,7 +176,8 @@ at::Tensor LanguageModel::training_loss_sum(ModelOutput& output, at::Tensor cons
     losses_NB.push_back(losses_N);
     sum = sum.defined() ? sum + loss : loss;
   }
-  at::Tensor const gate = parts_->gate->hindsight_loss_sum(output.choice, at::stack(losses_NB, 1), targets) / static_cast<double>(targets.numel());
+  at::Tensor const gate =
+      parts_->gate->hindsight_loss_sum(output.choice, at::stack(losses_NB, 1), targets) / static_cast<double>(targets.numel());
   output.gate_loss = output.gate_loss.defined() ? output.gate_loss + gate : gate;
   return sum / static_cast<double>(output.branches_ND.size());
 }
@@ -239,7 +241,8 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
   }
   if (DepthGateImpl const* gate = parts_->gate.get()) {
     random("model.depth_gate.up.weight", gate->hidden_HD, 1 / std::sqrt(width));
-    if (gate->weight_BX.defined()) random("model.depth_gate.weight", gate->weight_BX, 0.1 / std::sqrt(static_cast<double>(gate->weight_BX.size(1))));
+    if (gate->weight_BX.defined())
+      random("model.depth_gate.weight", gate->weight_BX, 0.1 / std::sqrt(static_cast<double>(gate->weight_BX.size(1))));
     constant("model.depth_gate.bias", gate->bias_B, 0);
     constant("model.depth_gate.price", gate->price, 0);
     constant("model.depth_gate.balance", gate->balance_B, 0);
@@ -258,9 +261,9 @@ std::vector<LanguageModel::Parameter> LanguageModel::trained() const {
     bool const scores =
         router != std::string::npos && (name.ends_with(".router.weight") || name.find(".score_", router) != std::string::npos);
     Role const role = scores || name.starts_with("depth_gate.") ? Role::router
-                      : router != std::string::npos ? Role::predictor
-                      : item.value().dim() >= 2     ? Role::matrix
-                                                    : Role::vector;
+                      : router != std::string::npos             ? Role::predictor
+                      : item.value().dim() >= 2                 ? Role::matrix
+                                                                : Role::vector;
     all.push_back({name, item.value(), role});
   }
   return all;

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/config.h"
-#include "model/plan.h"
 #include "model/depth_gate.h"
+#include "model/plan.h"
 #include "nn/rows.h"
 
 namespace isobath {
@@ -44,15 +44,15 @@ struct RoutedLayer {
 };
 
 struct ModelOutput {
-  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
-  at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
-  at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor gate_loss;       // nested: balance and price of depth, weighted, mean over tokens; undefined when off
+  at::Tensor x_ND;                      // final hidden states after the last norm, N = B * T, in the activations' type
+  at::Tensor router_loss;               // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor predictor_loss;            // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor z_loss;                    // mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor gate_loss;                 // nested: balance and price of depth, weighted, mean over tokens; undefined when off
   std::vector<at::Tensor> branches_ND;  // nested, training in hindsight: final states of every branch, as x_ND is of the deepest
   DepthGateImpl::Choice choice;         // nested
-  at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
-  at::Tensor depth_BT;        // int64: blocks each token went through; without gradients only, as
+  at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model
+  at::Tensor depth_BT;                  // int64: blocks each token went through; without gradients only, as
   std::vector<RoutedLayer> routed_layers;
 };
 
@@ -77,8 +77,8 @@ class LanguageModel : public torch::nn::Module {
 
   // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
   at::Tensor const& head_weight() const;
-  // Sum of nats over targets_N that are not -100; the mean of the branches where training sees all of them. Then gate_loss becomes the depth
-  // network's loss against the best branch in hindsight.
+  // Sum of nats over targets_N that are not -100; the mean of the branches where training sees all of them. Then gate_loss becomes the
+  // depth network's loss against the best branch in hindsight.
   at::Tensor training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const;
   // Sum of nats over targets_N that are not -100.
   at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;

@@ -14,8 +14,8 @@ class NestedRun {
   NestedRun(DepthGateImpl& gate, DepthConfig const& depth, std::optional<int64_t> forced_branch);
 
   // Layers in turn, from 0. While training in hindsight every token goes through all of them.
-  at::Tensor layer(int64_t layer, BlockImpl& block, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary, uint64_t noise_key,
-                   bool calibrate);
+  at::Tensor layer(int64_t layer, BlockImpl& block, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary,
+                   uint64_t noise_key, bool calibrate);
 
   DepthGateImpl::Choice choice;
   std::vector<at::Tensor> branches_ND;  // states at the exits; in hindsight only

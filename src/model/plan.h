@@ -48,10 +48,11 @@ struct Ledger {
   int64_t train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
-bool looks_ahead(DepthConfig const&);               // training selects by what generation cannot know: the two routings differ
-bool has_router(DepthConfig const&);                // one with parameters
-bool has_predictor(DepthConfig const&);             // `causal: predictor`, and a router worth predicting
-bool is_routed(DepthConfig const&, int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit
+bool looks_ahead(DepthConfig const&);    // training selects by what generation cannot know: the two routings differ
+bool has_router(DepthConfig const&);     // one with parameters
+bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router worth predicting
+bool is_routed(DepthConfig const&,
+               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
 int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T))
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2

@@ -27,8 +27,8 @@ RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& de
   if (depth.skip_path != "identity") skip_path = register_module("skip", std::make_shared<SkipPathImpl>(model, depth));
 }
 
-at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R,
-                         Rows const& selected, RotaryTables const& rotary) {
+at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
+                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary) {
   std::optional<RoutingScope> routing_scope(std::in_place);
   at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
   routing_scope.reset();
@@ -43,7 +43,8 @@ at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
   // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
   at::Tensor const pairs = keeps_kv ? layer.ran_BT.mul(at::arange(1, layer.ran_BT.size(1) + 1, ran_B.options())).sum()
                                     : (ran_B * (ran_B + 1)).sum().floor_divide(2);
-  return at::stack({ran_B.sum(), pairs, layer.decided_BT.sum(), layer.picked_BT.sum(), layer.decided_BT.logical_and(layer.picked_BT).sum()});
+  return at::stack(
+      {ran_B.sum(), pairs, layer.decided_BT.sum(), layer.picked_BT.sum(), layer.decided_BT.logical_and(layer.picked_BT).sum()});
 }
 
 at::Tensor RoutedBlockImpl::decide(at::Tensor const& logit_N) const {

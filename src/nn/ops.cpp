@@ -164,7 +164,8 @@ int64_t chunk_rows(Tensor const& x, int64_t vocab) {
 }
 
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets, std::optional<Tensor> const& losses) {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets,
+                        std::optional<Tensor> const& losses) {
     Tensor const x = x_in.contiguous(), weight = wide_weight.to(x.scalar_type());
     int64_t const rows = x.size(0), step = chunk_rows(x, weight.size(0));
     Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight = at::zeros_like(wide_weight);

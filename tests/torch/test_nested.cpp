@@ -19,9 +19,7 @@ namespace {
 
 struct NestedChoice {
   char const *network, *choice, *training, *balance, *skipped_kv;
-  std::string label() const {
-    return std::string(network) + " " + choice + " " + training + " balance=" + balance + " " + skipped_kv;
-  }
+  std::string label() const { return std::string(network) + " " + choice + " " + training + " balance=" + balance + " " + skipped_kv; }
 };
 
 std::vector<NestedChoice> nested_choices() {
