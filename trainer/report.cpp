@@ -150,7 +150,7 @@ void check_runs(Report& report) {
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
                                             100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
     std::string const& causal = arm.config().depth.causal;
-    if (!arm.dense() && (causal == "none" || arm.config().depth.router == "random"))
+    if (looks_ahead(arm.config().depth) && (causal == "none" || arm.config().depth.router == "random"))
       report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " +
                                 (arm.config().depth.router == "random" ? "coin" : "threshold") + " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);

@@ -139,7 +139,9 @@ std::string html_results(Report const& report) {
     return routing.empty() ? std::string("\u2013") : routing;
   });
   bool const any_depth = std::any_of(report.arms.begin(), report.arms.end(), [](ArmResult const& a) { return !a.dense(); });
-  if (any_depth) table.row("Layers a token goes through, mean", [](auto const& a) { return fmt::format("{:.2f}", mean_depth(a)); });
+  if (any_depth)
+    table.row("Layers a token goes through, mean",
+              [](auto const& a) { return std::isfinite(mean_depth(a)) ? fmt::format("{:.2f}", mean_depth(a)) : std::string("\u2013"); });
   table.row("MLP width", [](auto const& a) { return std::to_string(resolved_mlp_width(a.config().model)); });
   table.row("Parameters", [&](auto const& a) { return si(static_cast<double>(first(a).params)); });
   table.row("\u2026 without embeddings", [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });

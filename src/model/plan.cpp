@@ -86,6 +86,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
     ledger.predictor_row = 2 * (D * P + P);
   }
   ledger.gate_row = 2 * gate_weights(model, depth);
+  ledger.gate_by_sequence = depth.choice == "sequence";
   ledger.head_row = 2 * D * vocab_size;
   if (depth.kind == "nested" && depth.gate_training == "hindsight") ledger.training_heads = static_cast<int64_t>(depth.exits.size()) + 1;
   ledger.layers = model.layers;
@@ -99,7 +100,8 @@ int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWor
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
   int64_t const tokens = sequences * length;
-  int64_t flops = tokens * (head_row + gate_row + routed_layers * (router_row + predictor_row));
+  int64_t flops = tokens * (head_row + routed_layers * (router_row + predictor_row));
+  flops += (gate_by_sequence ? sequences : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
   add(dense_layer(sequences, length), dense_layers);
   for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);

@@ -27,7 +27,8 @@ struct Ledger {
   int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
   int64_t router_row = 0;                           // score of one token by one router
   int64_t predictor_row = 0;                        // decision of one token by one predictor
-  int64_t gate_row = 0;                             // nested: depth network, per token
+  int64_t gate_row = 0;                             // nested: depth network, per token, or
+  bool gate_by_sequence = false;                    // per sequence
   int64_t head_row = 0;                             // logits of one token
   int64_t training_heads = 1;                       // hindsight looks at the loss of every branch
   bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
