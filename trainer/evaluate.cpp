@@ -39,13 +39,18 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
   result.loss = nats / static_cast<double>(total.tokens);
   result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
   int64_t const positions = sequences * length;
-  RoutingRates rates = routing_rates(sums.routing_NC, positions);
+  RoutingRates rates = routing_rates(sums.routing_NC, positions, looks_ahead(model.depth_config()));
   Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
   result.forward_flops_per_token = static_cast<double>(ledger.forward(sequences, length, rates.work)) / static_cast<double>(positions);
+  result.mean_depth = static_cast<double>(ledger.dense_layers);
+  for (double const share : rates.capacity) result.mean_depth += share;
   result.capacity = std::move(rates.capacity);
   result.precision = std::move(rates.precision);
   result.recall = std::move(rates.recall);
   result.layers = sums.statistics.layers();
+  if (!looks_ahead(model.depth_config())) {
+    for (LayerStatistics& layer : result.layers) layer.f1 = layer.f1_ceiling = std::nan("");
+  }
   return result;
 }
 
@@ -61,7 +66,7 @@ EvalMode::~EvalMode() {
   model_.train(was_training_);
 }
 
-RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
+RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool decides) {
   RoutingRates rates;
   if (!routing_NC.defined()) return rates;
   at::Tensor const counts_NC = routing_NC.cpu().contiguous();
@@ -71,8 +76,8 @@ RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens) {
   };
   for (int64_t layer = 0; layer < counts_NC.size(0); ++layer, row += routing_columns) {
     rates.capacity.push_back(ratio(row[routing_rows], tokens));
-    rates.precision.push_back(ratio(row[routing_both], row[routing_decided]));
-    rates.recall.push_back(ratio(row[routing_both], row[routing_picked]));
+    rates.precision.push_back(ratio(row[routing_both], decides ? row[routing_decided] : 0));
+    rates.recall.push_back(ratio(row[routing_both], decides ? row[routing_picked] : 0));
     rates.work.push_back({row[routing_rows], row[routing_pairs]});
   }
   return rates;
@@ -115,9 +120,8 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   for (size_t id = 0; id < piece_bytes.size(); ++id)
     piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
 
-  // A dense model has one routing only.
-  bool const dense = make_ledger(model.model_config(), model.depth_config(), model.vocab_size()).routed_layers == 0;
-  bool const topk = dense || settings.routing != "causal", causal = !dense && settings.routing != "topk";
+  bool const one = !looks_ahead(model.depth_config());  // the two routings are the same thing
+  bool const topk = one || settings.routing != "causal", causal = !one && settings.routing != "topk";
 
   EvalMode const mode(model);
   Evaluation total;
@@ -137,8 +141,8 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   }
   if (topk) total.topk = routing_result(model, topk_sums, windows, length, total);
   if (causal) total.causal = routing_result(model, causal_sums, windows, length, total);
-  if (dense && settings.routing != "topk") total.causal = total.topk;
-  if (dense && settings.routing == "causal") total.topk.reset();
+  if (one && settings.routing != "topk") total.causal = total.topk;
+  if (one && settings.routing == "causal") total.topk.reset();
   return total;
 }
 

@@ -25,6 +25,7 @@ struct RoutingResult {
   double loss = 0;  // nats per token
   double bits_per_byte = 0;
   double forward_flops_per_token = 0;     // of what ran
+  double mean_depth = 0;                  // layers a token went through
   std::vector<double> capacity;           // per routed layer: share of the tokens that ran
   std::vector<double> precision, recall;  // of the causal decision against top-k; NaN where nothing was decided or picked
   std::vector<LayerStatistics> layers;    // of the last routing that was evaluated
@@ -67,6 +68,7 @@ struct RoutingRates {
   std::vector<double> capacity, precision, recall;
   std::vector<RoutedWork> work;
 };
-RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens);
+// decides: there is a causal decision beside top-k's choice; else its precision and recall are NaN.
+RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool decides);
 
 }  // namespace isobath

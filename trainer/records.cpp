@@ -44,7 +44,7 @@ Json record_head(char const* kind, TrainState const& state) {
 
 }  // namespace
 
-WindowReading read_window(Window const& window, int64_t tokens) {
+WindowReading read_window(Window const& window, int64_t tokens, bool decides) {
   at::Tensor const sums_S = window.sums_S.cpu(), counts_S = window.counts_S.cpu();
   double const *sums = sums_S.const_data_ptr<double>(), *counts = counts_S.const_data_ptr<double>();
   auto const mean = [&](Window::Value value) { return counts[value] > 0 ? sums[value] / counts[value] : std::nan(""); };
@@ -53,10 +53,11 @@ WindowReading read_window(Window const& window, int64_t tokens) {
   reading.router_loss = mean(Window::router_loss);
   reading.predictor_loss = mean(Window::predictor_loss);
   reading.z_loss = mean(Window::z_loss);
+  reading.gate_loss = mean(Window::gate_loss);
   reading.grad_norm = mean(Window::grad_norm);
   reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
   reading.streak = static_cast<int64_t>(window.streak.item<double>());
-  reading.routing = routing_rates(window.routing_NC, tokens);
+  reading.routing = routing_rates(window.routing_NC, tokens, decides);
   return reading;
 }
 
@@ -114,6 +115,7 @@ Json train_record(TrainState const& state, WindowReading const& reading, double 
     record["aux_loss"] = finite_or_null(reading.router_loss);
     record["predictor_loss"] = finite_or_null(reading.predictor_loss);
     record["z_loss"] = finite_or_null(reading.z_loss);
+    record["gate_loss"] = finite_or_null(reading.gate_loss);
     record["capacity_realised"] = finite_or_null(reading.routing.capacity);
     record["router_precision"] = finite_or_null(reading.routing.precision);
     record["router_recall"] = finite_or_null(reading.routing.recall);
@@ -134,6 +136,7 @@ Json validation_record(TrainState const& state, Evaluation const& evaluation, bo
     record["bits_per_byte" + suffix] = finite_or_null(result->bits_per_byte);
     record["forward_flops_per_token" + suffix] = result->forward_flops_per_token;
     record["capacity" + suffix] = finite_or_null(result->capacity);
+    record["mean_depth" + suffix] = result->mean_depth;
   };
   add("topk", evaluation.topk);
   add("causal", evaluation.causal);
@@ -159,6 +162,13 @@ Json validation_record(TrainState const& state, Evaluation const& evaluation, bo
   }
   if (!sample.empty()) record["sample"] = sample;
   return record;
+}
+
+void add_oracle(Json& record, std::optional<Oracle> const& oracle) {
+  if (!oracle) return;
+  record["branch_losses"] = finite_or_null(oracle->branch_losses);
+  record["oracle_loss"] = finite_or_null(oracle->loss);
+  record["oracle_loss_same_depth"] = finite_or_null(oracle->loss_same_depth);
 }
 
 Json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason) {
@@ -215,8 +225,9 @@ std::string validation_line(TrainState const& state, Evaluation const& evaluatio
       for (LayerStatistics const& layer : shown.layers) values.push_back(layer.*value);
       return mean_of(values);
     };
-    line += print_text(" | routed %.1f%% | F1 %.3f of %.3f", 100 * mean_of(shown.capacity), mean(&LayerStatistics::f1),
-                       mean(&LayerStatistics::f1_ceiling));
+    line += print_text(" | routed %.1f%% | depth %.2f", 100 * mean_of(shown.capacity), shown.mean_depth);
+    double const f1 = mean(&LayerStatistics::f1);
+    if (std::isfinite(f1)) line += print_text(" | F1 %.3f of %.3f", f1, mean(&LayerStatistics::f1_ceiling));
   }
   return line;
 }

@@ -7,6 +7,7 @@
 #include "data/prepare.h"
 #include "trainer/evaluate.h"
 #include "trainer/machine.h"
+#include "trainer/oracle.h"
 #include "trainer/schedule.h"
 #include "trainer/state.h"
 #include "trainer/step.h"
@@ -15,11 +16,11 @@ namespace isobath {
 
 // A window, read from the device. NaN: nothing to average.
 struct WindowReading {
-  double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, grad_norm = 0;
+  double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, gate_loss = 0, grad_norm = 0;
   int64_t skipped = 0, streak = 0;
   RoutingRates routing;
 };
-WindowReading read_window(Window const& window, int64_t tokens);
+WindowReading read_window(Window const& window, int64_t tokens, bool decides = true);  // as routing_rates
 
 struct Speed {
   double tokens_per_s = 0;
@@ -36,6 +37,7 @@ nlohmann::ordered_json train_record(TrainState const& state, WindowReading const
 // `seconds`: what the validation took; `sample`: continuation of eval.sample_prompt, may be empty.
 nlohmann::ordered_json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds,
                                          std::string const& sample);
+void add_oracle(nlohmann::ordered_json& validation_record, std::optional<Oracle> const& oracle);
 nlohmann::ordered_json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason);
 // What a process of a run measured; NaN: nothing.
 struct ProcessTimes {

@@ -2,6 +2,7 @@
 #include "trainer/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -149,7 +150,7 @@ void check_runs(Report& report) {
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
                                             100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
     std::string const& causal = arm.config().depth.causal;
-    if (!arm.dense() && (causal == "none" || arm.config().depth.router == "random"))
+    if (looks_ahead(arm.config().depth) && (causal == "none" || arm.config().depth.router == "random"))
       report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " +
                                 (arm.config().depth.router == "random" ? "coin" : "threshold") + " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);
@@ -296,12 +297,17 @@ Report read_report(std::vector<fs::path> const& folders) {
   return make_report(experiment, std::move(runs));
 }
 
+std::string describe_routing(Config const& config) {
+  DepthConfig const& depth = config.depth;
+  auto const routed = routed_layers(config.model, depth).size();
+  if (routed == 0) return "";
+  if (depth.kind == "mod") return fmt::format("{} routed at {}", routed, capacity_text(depth));
+  return fmt::format("exits after {}", fmt::join(depth.exits, ", "));
+}
+
 std::string describe_model(Config const& config) {
-  ModelConfig const& model = config.model;
-  std::string text = fmt::format("{} layers", model.layers);
-  auto const routed = routed_layers(model, config.depth).size();
-  if (routed > 0) text += fmt::format(", {} routed at {}", routed, capacity_text(config.depth));
-  return text;
+  std::string const routing = describe_routing(config);
+  return fmt::format("{} layers", config.model.layers) + (routing.empty() ? "" : ", " + routing);
 }
 
 }  // namespace isobath

@@ -22,6 +22,8 @@ struct ValidationPoint {
   double train_flops = 0, time_s = 0;
   double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
   double forward_flops_causal = 0;  // per token
+  double mean_depth = 0;            // layers a token went through
+  double oracle_loss = 0;           // nested: of the best branch in hindsight at that mean depth
   int64_t calibration_tokens = 0;   // that the causal decision was set to its capacity on; 0: as trained
   // Per routed layer, of the causal decision; docs/experiments.md says what they mean.
   std::vector<double> capacity, precision, recall, f1, f1_ceiling, token_entropy, position_entropy, dead_tokens, always_on_tokens;
@@ -107,7 +109,8 @@ std::string report_html(Report const& report);
 // Writes report.json and report.html; returns the latter's path.
 fs::path write_report(Report const& report, fs::path const& folder);
 
-// "6 layers, 3 routed at 12.5 %"
-std::string describe_model(Config const& config);
+// "3 routed at 12.5 %", "exits after 2, 4"; empty for a dense model.
+std::string describe_routing(Config const& config);
+std::string describe_model(Config const& config);  // "6 layers, 3 routed at 12.5 %"
 
 }  // namespace isobath

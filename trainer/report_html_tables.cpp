@@ -126,13 +126,22 @@ std::string html_results(Report const& report) {
     Pair const* pair = report.pair(a.name, report.best_dense, "flops");
     return pair && pair->difference.n > 0 ? signed_number(pair->difference.percent, 2) + "\u00a0%" : std::string("\u2013");
   });
+  bool const any_oracle =
+      std::any_of(report.arms.begin(), report.arms.end(), [](ArmResult const& a) { return std::isfinite(oracle_loss(a)); });
+  if (any_oracle)
+    table.row("Best branch in hindsight, same mean depth",
+              [](auto const& a) { return std::isfinite(oracle_loss(a)) ? fmt::format("{:.4f}", oracle_loss(a)) : std::string("\u2013"); });
   table.row("Seeds", [](auto const& a) { return std::to_string(a.runs.size()); });
   table.group("Model and compute");
   table.row("Layers", [](auto const& a) { return std::to_string(a.config().model.layers); });
   table.row("Routed layers", [](auto const& a) {
-    auto const n = routed_layers(a.config().model, a.config().depth).size();
-    return n ? fmt::format("{} at {}", n, capacity_text(a.config().depth)) : std::string("\u2013");
+    std::string const routing = describe_routing(a.config());
+    return routing.empty() ? std::string("\u2013") : routing;
   });
+  bool const any_depth = std::any_of(report.arms.begin(), report.arms.end(), [](ArmResult const& a) { return !a.dense(); });
+  if (any_depth)
+    table.row("Layers a token goes through, mean",
+              [](auto const& a) { return std::isfinite(mean_depth(a)) ? fmt::format("{:.2f}", mean_depth(a)) : std::string("\u2013"); });
   table.row("MLP width", [](auto const& a) { return std::to_string(resolved_mlp_width(a.config().model)); });
   table.row("Parameters", [&](auto const& a) { return si(static_cast<double>(first(a).params)); });
   table.row("\u2026 without embeddings", [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });
@@ -182,10 +191,12 @@ std::string html_routing(Report const& report) {
     if (layers.empty() || layer_means(arm, &ValidationPoint::capacity).size() != layers.size()) continue;
     int64_t const T = arm.config().model.context;
     double const ceiling = threshold_f1_ceiling(rows_of_capacity(arm.config().depth.capacity.front(), T), T);
-    std::string note = fmt::format("Planned capacity {}; ", capacity_text(arm.config().depth));
+    bool const planned = arm.config().depth.kind == "mod";
+    std::string note = planned ? fmt::format("Planned capacity {}; ", capacity_text(arm.config().depth))
+                               : "A layer runs the tokens whose branch is deeper; ";
     int64_t const calibration = arm.runs.front().result.calibration_tokens;
     note += calibration > 0 ? fmt::format("decisions calibrated on {} tokens of training text", calibration) : "decisions as trained";
-    if (!std::isfinite(routing_mean(arm, &ValidationPoint::f1_ceiling)))
+    if (planned && !std::isfinite(routing_mean(arm, &ValidationPoint::f1_ceiling)))
       note += fmt::format("; against top-k picks, the best fixed threshold on independent scores would reach an F1 of {:.3f} at {} tokens",
                           ceiling, T);
     std::string heads;

@@ -8,6 +8,7 @@
 
 #include "core/config_io.h"
 #include "core/error.h"
+#include "model/plan.h"
 #include "trainer/report.h"
 
 namespace isobath {
@@ -79,6 +80,8 @@ ValidationPoint validation_point(json const& record) {
   point.bits_per_byte_topk = number(record, "bits_per_byte_topk");
   point.bits_per_byte_causal = number(record, "bits_per_byte_causal");
   point.forward_flops_causal = number(record, "forward_flops_per_token_causal");
+  point.mean_depth = number(record, "mean_depth_causal");
+  point.oracle_loss = number(record, "oracle_loss_same_depth");
   point.capacity = numbers(record, "capacity_causal");
   point.precision = numbers(record, "router_precision");
   point.recall = numbers(record, "router_recall");
@@ -171,7 +174,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
     if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
     if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
   };
-  if (run.config.depth.kind == "dense") {  // both routings are the same thing
+  if (!looks_ahead(run.config.depth)) {  // both routings are the same thing
     std::for_each(run.curve.begin(), run.curve.end(), fill);
     fill(run.result);
   }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "model/plan.h"
+
 namespace isobath {
 namespace {
 
@@ -42,8 +44,21 @@ std::vector<double> f1_of_ceiling(ValidationPoint const& point) {
   return shares;
 }
 
+double mean_depth(ArmResult const& arm) {
+  if (arm.dense()) return static_cast<double>(arm.config().model.layers);
+  std::vector<double> depths;
+  for (RunResult const& run : arm.runs) depths.push_back(run.result.mean_depth);
+  return mean_of_measured(depths);
+}
+
+double oracle_loss(ArmResult const& arm) {
+  std::vector<double> losses;
+  for (RunResult const& run : arm.runs) losses.push_back(run.result.oracle_loss);
+  return mean_of_measured(losses);
+}
+
 double causal_gap_percent(ArmResult const& arm) {
-  return arm.dense() ? not_measured : 100 * (arm.loss_causal.mean - arm.loss_topk.mean) / arm.loss_topk.mean;
+  return !looks_ahead(arm.config().depth) ? not_measured : 100 * (arm.loss_causal.mean - arm.loss_topk.mean) / arm.loss_topk.mean;
 }
 
 }  // namespace isobath

@@ -16,6 +16,8 @@ std::vector<double> layer_means(ArmResult const& arm, LayerValues const& values)
 double routing_mean(ArmResult const& arm, LayerValues const& values);  // over layers and seeds
 
 std::vector<double> f1_of_ceiling(ValidationPoint const& point);  // 1: as good as a fixed threshold can be
+double mean_depth(ArmResult const& arm);                          // layers a token goes through, over seeds
+double oracle_loss(ArmResult const& arm);                         // over seeds; NaN where there is none
 double causal_gap_percent(ArmResult const& arm);                  // causal loss over top-k loss; NaN for a dense arm, which has no gap
 
 }  // namespace isobath

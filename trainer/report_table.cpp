@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/branches.h"
 #include "model/capacity.h"
+#include "model/plan.h"
 #include "trainer/report.h"
 #include "trainer/report_routing.h"
 
@@ -42,7 +44,7 @@ std::string three_digits(double value) { return std::isfinite(value) ? fmt::form
 std::string routing_table(Report const& report) {
   std::vector<Row> rows{{"arm", "capacity", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
   for (ArmResult const& arm : report.arms) {
-    if (arm.dense()) continue;
+    if (!looks_ahead(arm.config().depth)) continue;
     double const gap = causal_gap_percent(arm);
     rows.push_back({arm.name,
                     in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " +
@@ -50,6 +52,19 @@ std::string routing_table(Report const& report) {
                     std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
                     in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
                     three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
+  }
+  return rows.size() > 1 ? columns(rows) : "";
+}
+
+// Branches of different depth; empty without such arms.
+std::string depth_table(Report const& report) {
+  std::vector<Row> rows{{"arm", "mean depth", "causal loss", "best in hindsight", "head-room"}};
+  for (ArmResult const& arm : report.arms) {
+    if (arm.dense() || looks_ahead(arm.config().depth)) continue;
+    double const best = oracle_loss(arm), room = 100 * (arm.loss_causal.mean / best - 1);
+    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned_mean_depth(arm.config().model, arm.config().depth), mean_depth(arm)),
+                    fmt::format("{:.4f}", arm.loss_causal.mean), std::isfinite(best) ? fmt::format("{:.4f}", best) : "-",
+                    std::isfinite(room) ? fmt::format("{:.2f} %", room) : "-"});
   }
   return rows.size() > 1 ? columns(rows) : "";
 }
@@ -75,7 +90,8 @@ std::string report_table(Report const& report) {
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }
     text += "\n" + columns(quality) + "\n" + columns(cost);
-    if (std::string const routing = routing_table(report); !routing.empty()) text += "\n" + routing;
+    for (std::string const& table : {routing_table(report), depth_table(report)})
+      if (!table.empty()) text += "\n" + table;
   }
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())

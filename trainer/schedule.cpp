@@ -112,8 +112,7 @@ Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_pe
     return Schedule(config.train, planned_train_flops(config.model, config.depth, vocab_size, sequences, length), steps_per_epoch);
   auto const cost = [=, model = config.model, depth = config.depth, seed = static_cast<uint64_t>(config.seed),
                      ledger = make_ledger(config.model, config.depth, vocab_size)](int64_t step, double progress) {
-    return 3 *
-           ledger.forward(sequences, length, planned_work(depth, step_capacities(model, depth, seed, step, progress), sequences, length));
+    return ledger.train(sequences, length, planned_work(depth, step_capacities(model, depth, seed, step, progress), sequences, length));
   };
   return Schedule(config.train, cost, steps_per_epoch);
 }

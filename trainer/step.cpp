@@ -71,12 +71,13 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
 
     // 2 forward
     Routing const routing = settings.threshold_training && step > 0 ? Routing::causal : Routing::topk;
-    ModelOutput const output = model.forward(batch.input(first, count), routing, {settings.seed, step, micro_batch});
-    at::Tensor const loss_sum = model.loss_sum(output, batch.targets_N(first, count));
+    ModelOutput output = model.forward(batch.input(first, count), routing, {settings.seed, step, micro_batch});
+    at::Tensor const loss_sum = model.training_loss_sum(output, batch.targets_N(first, count));
     at::Tensor total = loss_sum.mul(per_target);
     if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
     if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
     if (output.z_loss.defined()) total = total.add(output.z_loss, settings.z_loss_weight * share);
+    if (output.gate_loss.defined()) total = total.add(output.gate_loss, share);
 
     // 3 backward
     total.backward();
@@ -86,6 +87,7 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
     if (output.router_loss.defined()) add(Window::router_loss, output.router_loss, share);
     if (output.predictor_loss.defined()) add(Window::predictor_loss, output.predictor_loss, share);
     if (output.z_loss.defined()) add(Window::z_loss, output.z_loss, share);
+    if (output.gate_loss.defined()) add(Window::gate_loss, output.gate_loss, share);
     if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
   }
 

@@ -16,7 +16,7 @@ struct Window {
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
   NamedParameters tensors() const;
 
-  enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, values };
+  enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, gate_loss, values };
   at::Tensor sums_S;      // fp64, finite values only
   at::Tensor counts_S;    // fp64: how many were finite
   at::Tensor skipped;     // fp64, 0-dim: steps that updated nothing

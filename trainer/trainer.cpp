@@ -284,9 +284,9 @@ void Trainer::one_step() {
 
 void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
-  WindowReading const reading = read_window(window_, sequences * config_.model.context);
+  WindowReading const reading = read_window(window_, sequences * config_.model.context, looks_ahead(config_.depth));
   // Planned until now, realised from here on.
-  int64_t const realised = 3 * ledger_.forward(sequences, config_.model.context, reading.routing.work);
+  int64_t const realised = ledger_.train(sequences, config_.model.context, reading.routing.work);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
@@ -344,7 +344,11 @@ bool Trainer::validate(bool final) {
     SampleSettings const sampling{config_.eval.sample_tokens, 0.8, static_cast<uint64_t>(config_.seed), data_.tokenizer->document_end()};
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
-  metrics_->write(validation_record(state_, *evaluation, final, seconds, sample));
+  nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);
+  if (final)
+    add_oracle(record,
+               branch_oracle(model_, valid_stream_, (evaluation->causal ? evaluation->causal : evaluation->topk)->mean_depth, settings));
+  metrics_->write(record);
   log_info(validation_line(state_, *evaluation));
   // As JSON: a young model writes control characters and broken UTF-8.
   if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -26,6 +26,14 @@ int64_t resolved_router_width(ModelConfig const& model, DepthConfig const& depth
   return depth.router_width > 0 ? depth.router_width : std::max<int64_t>(8, model.width / 4);
 }
 
+int64_t resolved_decide_after(DepthConfig const& depth) {
+  return depth.decide_after > 0 || depth.exits.empty() ? depth.decide_after : depth.exits.front();
+}
+
+int64_t resolved_prefix(ModelConfig const& model, DepthConfig const& depth) {
+  return depth.prefix > 0 ? depth.prefix : std::max<int64_t>(1, model.context / 8);
+}
+
 int64_t resolved_predictor_width(ModelConfig const& model, DepthConfig const& depth) {
   return depth.predictor_width > 0 ? depth.predictor_width : std::max<int64_t>(8, model.width / 4);
 }

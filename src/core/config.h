@@ -44,7 +44,7 @@ struct ModelConfig {
 };
 
 struct DepthConfig {
-  std::string kind = "dense";           // dense | mod
+  std::string kind = "dense";           // dense | mod | nested
   std::vector<double> capacity{0.125};  // stretched over the routed layers
   double capacity_warmup = 0;           // share of the run
   std::vector<double> capacity_random;  // lowest and highest; empty: off
@@ -69,6 +69,17 @@ struct DepthConfig {
   bool bce_detach = false;
   int64_t predictor_width = 0;    // 0: auto
   double threshold_decay = 0.99;  // running quantile of none and threshold
+  // nested
+  std::vector<int64_t> exits;            // layers after which tokens may stop, ascending; the last layer is one more
+  int64_t decide_after = 0;              // 0: auto
+  std::string choice = "token";          // token | sequence
+  int64_t prefix = 0;                    // 0: auto
+  std::string gate_training = "weight";  // weight | gumbel | hindsight
+  double hindsight_temperature = 0.1;
+  std::string balance = "none";  // none | loss | bias
+  double balance_weight = 0.01;
+  double mean_depth = 0;  // 0: off
+  double price_rate = 0.01;
 };
 
 struct TrainConfig {
@@ -153,6 +164,8 @@ int64_t resolved_mlp_width(ModelConfig const&);                         // swigl
 double resolved_init_std(ModelConfig const&);                           // 0.5 / sqrt(width)
 int64_t resolved_skip_rank(ModelConfig const&, DepthConfig const&);     // max(1, width / 16)
 int64_t resolved_router_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
+int64_t resolved_decide_after(DepthConfig const&);                      // the first exit
+int64_t resolved_prefix(ModelConfig const&, DepthConfig const&);        // max(1, context / 8)
 int64_t resolved_predictor_width(ModelConfig const&, DepthConfig const&);  // max(8, width / 4)
 
 }  // namespace isobath

@@ -1,6 +1,7 @@
 #include "core/config_check.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -79,8 +80,50 @@ void check_capacity(Config const& config, Found& found) {
   }
 }
 
+void check_nested(Config const& config, Found& found) {
+  DepthConfig const& depth = config.depth;
+  ModelConfig const& model = config.model;
+  std::vector<int64_t> const& exits = depth.exits;
+  auto const refuse = [&](std::vector<std::string> const& keys, std::string const& reason) { found.push_back({keys, reason}); };
+  if (exits.empty()) {
+    refuse({"depth.exits", "depth.kind"}, "`depth.kind: nested` needs depth.exits, the numbers of layers after which a token may stop");
+    return;
+  }
+  if (std::adjacent_find(exits.begin(), exits.end(), std::greater_equal<>()) != exits.end())
+    refuse({"depth.exits"}, "depth.exits must ascend");
+  else if (exits.back() >= model.layers)
+    refuse({"depth.exits", "model.layers"}, "depth.exits (" + value_of(exits.back()) + ") must lie before the last of model.layers (" +
+                                                value_of(model.layers) + "), which is a branch anyway");
+  if (depth.decide_after > exits.front())
+    refuse({"depth.decide_after", "depth.exits"},
+           "depth.decide_after (" + value_of(depth.decide_after) + ") is past the first exit (" + value_of(exits.front()) + ")");
+  if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
+    refuse({"depth.router"}, "the depth network of `kind: nested` is linear, mlp or random (depth.router is " + depth.router + ")");
+  if (depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
+    refuse({"depth.router", "depth.gate_training", "depth.balance"},
+           "a random choice of branches learns nothing: leave depth.gate_training and depth.balance out");
+  if (depth.prefix > 0 && depth.choice != "sequence")
+    refuse({"depth.prefix", "depth.choice"}, "depth.prefix goes with `choice: sequence` (choice is " + depth.choice + ")");
+  if (depth.choice == "sequence" && resolved_prefix(model, depth) >= model.context)
+    refuse({"depth.prefix", "model.context"}, "depth.prefix leaves nothing of model.context to decide for");
+  if (depth.choice == "sequence" && config.data.isolate_documents)
+    refuse({"depth.choice", "data.isolate_documents"},
+           "`choice: sequence` decides from the beginning of a sequence; with data.isolate_documents that is another document's");
+  if (depth.target != "block") refuse({"depth.target"}, "`kind: nested` routes whole blocks; leave depth.target out");
+  if (depth.skip_path != "identity") refuse({"depth.skip_path"}, "`kind: nested` has no skip path; leave depth.skip_path out");
+  if (depth.mean_depth > 0 &&
+      (depth.mean_depth <= static_cast<double>(exits.front()) || depth.mean_depth >= static_cast<double>(model.layers)))
+    refuse({"depth.mean_depth", "depth.exits", "model.layers"}, "depth.mean_depth must lie between the first exit (" +
+                                                                    value_of(exits.front()) + ") and model.layers (" +
+                                                                    value_of(model.layers) + ")");
+  if (depth.capacity_warmup > 0 || !depth.capacity_random.empty())
+    refuse({depth.capacity_warmup > 0 ? "depth.capacity_warmup" : "depth.capacity_random", "depth.kind"},
+           "`kind: nested` has no capacity; depth.mean_depth says how deep tokens go");
+}
+
 void check_depth(Config const& config, Found& found) {
   DepthConfig const& depth = config.depth;
+  if (depth.kind == "nested") check_nested(config, found);
   if (depth.kind != "mod") return;
   if (depth.offset >= config.model.layers) {
     found.push_back({{"depth.offset", "depth.kind", "model.layers"},

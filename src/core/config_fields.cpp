@@ -121,7 +121,10 @@ std::vector<ConfigField> make_fields() {
           .zero_is("auto"),
       R(KEY(model.qk_norm), boolean, identity, "RMSNorm on queries and keys."),
 
-      R(KEY(depth.kind), choice, identity, "dense: every token through every block; mod: Mixture-of-Depths.").one_of({"dense", "mod"}),
+      R(KEY(depth.kind), choice, identity,
+        "dense: every token through every block; mod: Mixture-of-Depths; nested: branches of different depth that share their first "
+        "layers.")
+          .one_of({"dense", "mod", "nested"}),
       R(KEY(depth.capacity), fraction_list, identity,
         "Share of each sequence that a routed block lets through; a list is stretched over the routed blocks, from the first to the last.")
           .above(0),
@@ -170,6 +173,36 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.threshold_decay), real, schedule, "Decay of the running quantile behind the threshold of `causal: none` and `threshold`.")
           .between(0, 1)
           .below(1),
+
+      R(KEY(depth.exits), integer_list, identity,
+        "nested: numbers of layers after which a token may stop, ascending; the last layer is one more.")
+          .between(1, 4095)
+          .zero_is("none"),
+      R(KEY(depth.decide_after), integer, identity, "nested: layers before the depth network; auto: up to the first exit.")
+          .between(1, 4095)
+          .zero_is("auto"),
+      R(KEY(depth.choice), choice, identity, "nested: each token has its own branch, or each sequence, decided from its beginning.")
+          .one_of({"token", "sequence"}),
+      R(KEY(depth.prefix), integer, identity,
+        "nested: tokens a sequence's branch is decided from, which themselves go all the way; auto: context / 8.")
+          .between(1, 1 << 24)
+          .zero_is("auto"),
+      R(KEY(depth.gate_training), choice, identity,
+        "nested: how the depth network learns: its probability weighs what deeper layers add; drawn branches, straight through; or the "
+        "best "
+        "branch in hindsight.")
+          .one_of({"weight", "gumbel", "hindsight"}),
+      R(KEY(depth.hindsight_temperature), real, schedule, "nested: softens the best branch in hindsight, in nats; 0 takes the best alone.")
+          .between(0, 100),
+      R(KEY(depth.balance), choice, identity,
+        "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing.")
+          .one_of({"none", "loss", "bias"}),
+      R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
+      R(KEY(depth.mean_depth), real, identity, "nested: layers a token goes through on average; a price of depth steers to it.")
+          .above(0)
+          .between(0, 4096)
+          .zero_is("off"),
+      R(KEY(depth.price_rate), real, schedule, "nested: how fast that price moves.").between(0, 100),
 
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),

@@ -252,7 +252,10 @@ std::string format_value(Field const& field, FieldRef target) {
   if (auto* duration = std::get_if<Duration*>(&target)) return format_duration(**duration);
   if (auto* text = std::get_if<std::string*>(&target)) return yaml_text(**text);
   if (auto* list = std::get_if<std::vector<std::string>*>(&target)) return listed(**list, [](auto const& t) { return yaml_text(t); });
-  if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) return listed(**list, [](int64_t n) { return std::to_string(n); });
+  if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) {
+    if ((*list)->empty() && !field.zero_word.empty()) return field.zero_word;
+    return listed(**list, [](int64_t n) { return std::to_string(n); });
+  }
   std::vector<double> const& list = *std::get<std::vector<double>*>(target);
   if (list.empty() && !field.zero_word.empty()) return field.zero_word;
   return field.kind == Kind::fraction_list && list.size() == 1 ? format_real(list.front()) : listed(list, format_real);

@@ -5,11 +5,28 @@
 #include <cstdio>
 
 #include "core/random.h"
+#include "model/branches.h"
 #include "model/plan.h"
 
 namespace isobath {
 
+namespace {
+
+std::vector<double> nested_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  std::vector<int64_t> const depths = branch_depths(model, depth);
+  std::vector<double> const shares = branch_shares(model, depth);
+  std::vector<double> capacities;
+  for (int64_t const layer : routed_layers(model, depth)) {
+    double& capacity = capacities.emplace_back(0);
+    for (size_t b = 0; b < depths.size(); ++b) capacity += depths[b] > layer ? shares[b] : 0;
+  }
+  return capacities;
+}
+
+}  // namespace
+
 std::vector<double> layer_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  if (depth.kind == "nested") return nested_capacities(model, depth);
   std::vector<double> const& entries = depth.capacity;
   std::vector<double> capacities(routed_layers(model, depth).size());
   for (size_t i = 0; i < capacities.size(); ++i) {
@@ -36,8 +53,15 @@ bool capacity_changes(DepthConfig const& depth) {
   return depth.kind == "mod" && (depth.capacity_warmup > 0 || !depth.capacity_random.empty());
 }
 
-std::vector<double> most_capacities(ModelConfig const& model, DepthConfig const& depth) {
+std::vector<double> training_capacities(ModelConfig const& model, DepthConfig const& depth) {
   std::vector<double> capacities = layer_capacities(model, depth);
+  if (depth.kind == "nested" && depth.gate_training == "hindsight") std::fill(capacities.begin(), capacities.end(), 1);
+  return capacities;
+}
+
+std::vector<double> most_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  std::vector<double> capacities = training_capacities(model, depth);
+  if (depth.kind != "mod") return capacities;
   if (depth.capacity_warmup > 0) std::fill(capacities.begin(), capacities.end(), 1);
   for (double& capacity : capacities)
     if (!depth.capacity_random.empty()) capacity = std::max(capacity, depth.capacity_random[1]);

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "model/capacity.h"
+#include "model/nested.h"
 #include "model/routed_block.h"
 #include "nn/ops.h"
 
@@ -31,6 +32,7 @@ struct LanguageModel::Parts {
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
   std::vector<RoutedBlockImpl*> routed;  // of these
+  std::shared_ptr<DepthGateImpl> gate;   // nested
   RotaryTables rotary_master;            // in double, on the CPU
   RotaryTables rotary;                   // in the wide type, on the model's device
 };
@@ -41,7 +43,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   std::vector<double> const capacities = layer_capacities(model, depth);
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     std::string const name = "layer" + std::to_string(layer);
-    if (is_routed(depth, layer)) {
+    if (depth.kind == "mod" && is_routed(depth, layer)) {
       double const capacity = capacities[parts_->routed.size()];
       parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size, capacity))});
       parts_->routed.push_back(parts_->layers.back().routed.get());
@@ -49,6 +51,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
       parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
     }
   }
+  if (depth.kind == "nested") parts_->gate = register_module("depth_gate", std::make_shared<DepthGateImpl>(model, depth));
   parts_->norm_D = register_parameter("norm", at::ones({model.width}));
   if (!model.tie_embeddings) parts_->head_VD = register_parameter("head", at::empty({vocab_size, model.width}));
   std::tie(parts_->rotary_master.cos_TE, parts_->rotary_master.sin_TE) =
@@ -87,13 +90,19 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   auto const add = [](at::Tensor& sum, at::Tensor const& term) {
     if (term.defined()) sum = sum.defined() ? sum + term : term;
   };
+  std::optional<NestedRun> nested;
+  if (parts_->gate) nested.emplace(*parts_->gate, depth_, forced_branch_);
   for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
     auto const& [dense, routed] = parts_->layers[layer];
+    uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
+    if (nested) {
+      x_ND = nested->layer(static_cast<int64_t>(layer), *dense, x_ND, rows, rotary, noise_key, routing == Routing::calibrate);
+      continue;
+    }
     if (dense) {
       x_ND = dense->forward(x_ND, rows, rotary);
       continue;
     }
-    uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
     auto result = routed->forward(x_ND, input.tokens_BT.reshape({-1}), rows, rotary, routing, noise_key);
     x_ND = result.x_ND;
     add(output.router_loss, result.router_loss);
@@ -103,6 +112,17 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     routed_layers.push_back(result.layer);
   }
   output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
+  if (nested) {
+    for (at::Tensor const& branch_ND : nested->branches_ND)
+      output.branches_ND.push_back(ops::rms_norm(branch_ND, parts_->norm_D, model_.norm_eps));
+    if (!output.branches_ND.empty()) output.branches_ND.push_back(output.x_ND);
+    output.choice = nested->choice;
+    output.gate_loss = parts_->gate->loss_sum(nested->choice);
+    if (output.gate_loss.defined()) output.gate_loss = output.gate_loss / static_cast<double>(B * T);
+    if (is_training() && at::GradMode::is_enabled()) parts_->gate->steer(nested->choice);
+    routed_layers = std::move(nested->layers);
+    for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
+  }
 
   int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
   if (routed_count > 0) {
@@ -129,18 +149,37 @@ void LanguageModel::set_capacities(std::vector<double> const& capacities) {
 at::Tensor LanguageModel::cuts() const {
   std::vector<at::Tensor> cuts;
   for (RoutedBlockImpl const* block : parts_->routed) cuts.push_back(block->router->cut.cpu());
+  if (parts_->gate && parts_->gate->mean_depth > 0 && !parts_->gate->random) cuts.push_back(parts_->gate->cut.cpu());
   return cuts.empty() ? at::empty({0}) : at::cat(cuts);
 }
 
 void LanguageModel::set_cuts(at::Tensor const& cuts_N) {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < parts_->routed.size(); ++i) parts_->routed[i]->router->cut.copy_(cuts_N.narrow(0, static_cast<int64_t>(i), 1));
+  if (parts_->gate && cuts_N.numel() > 0) parts_->gate->cut.copy_(cuts_N);
 }
 
 at::Tensor const& LanguageModel::head_weight() const { return parts_->head_VD.defined() ? parts_->head_VD : parts_->embedding_VD; }
 
 at::Tensor LanguageModel::loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const {
   return ops::linear_cross_entropy(output.x_ND, head_weight(), targets_N.reshape({-1}));
+}
+
+at::Tensor LanguageModel::training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const {
+  if (output.branches_ND.empty()) return loss_sum(output, targets_N);
+  at::Tensor const targets = targets_N.reshape({-1});
+  at::Tensor sum;
+  std::vector<at::Tensor> losses_NB;
+  for (at::Tensor const& branch_ND : output.branches_ND) {
+    at::Tensor losses_N;
+    at::Tensor const loss = ops::linear_cross_entropy(branch_ND, head_weight(), targets, &losses_N);
+    losses_NB.push_back(losses_N);
+    sum = sum.defined() ? sum + loss : loss;
+  }
+  at::Tensor const gate =
+      parts_->gate->hindsight_loss_sum(output.choice, at::stack(losses_NB, 1), targets) / static_cast<double>(targets.numel());
+  output.gate_loss = output.gate_loss.defined() ? output.gate_loss + gate : gate;
+  return sum / static_cast<double>(output.branches_ND.size());
 }
 
 at::Tensor LanguageModel::logits(at::Tensor const& x_ND) const { return ops::linear(x_ND, head_weight()); }
@@ -200,6 +239,15 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
       }
     }
   }
+  if (DepthGateImpl const* gate = parts_->gate.get()) {
+    random("model.depth_gate.up.weight", gate->hidden_HD, 1 / std::sqrt(width));
+    if (gate->weight_BX.defined())
+      random("model.depth_gate.weight", gate->weight_BX, 0.1 / std::sqrt(static_cast<double>(gate->weight_BX.size(1))));
+    constant("model.depth_gate.bias", gate->bias_B, 0);
+    constant("model.depth_gate.price", gate->price, 0);
+    constant("model.depth_gate.balance", gate->balance_B, 0);
+    constant("model.depth_gate.cut", gate->cut, 0);
+  }
   constant("model.norm.weight", parts_->norm_D, 1);
   random("lm_head.weight", parts_->head_VD, std);
   return all;
@@ -212,10 +260,10 @@ std::vector<LanguageModel::Parameter> LanguageModel::trained() const {
     size_t const router = name.find(".router.");
     bool const scores =
         router != std::string::npos && (name.ends_with(".router.weight") || name.find(".score_", router) != std::string::npos);
-    Role const role = scores                        ? Role::router
-                      : router != std::string::npos ? Role::predictor
-                      : item.value().dim() >= 2     ? Role::matrix
-                                                    : Role::vector;
+    Role const role = scores || name.starts_with("depth_gate.") ? Role::router
+                      : router != std::string::npos             ? Role::predictor
+                      : item.value().dim() >= 2                 ? Role::matrix
+                                                                : Role::vector;
     all.push_back({name, item.value(), role});
   }
   return all;

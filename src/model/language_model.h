@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "model/depth_gate.h"
 #include "model/plan.h"
 #include "nn/rows.h"
 
@@ -43,12 +44,15 @@ struct RoutedLayer {
 };
 
 struct ModelOutput {
-  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
-  at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
-  at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor routing_NC;      // int64 [routed layers, routing_columns]; undefined for a dense model
-  at::Tensor depth_BT;        // int64: blocks each token went through; without gradients only, as
+  at::Tensor x_ND;                      // final hidden states after the last norm, N = B * T, in the activations' type
+  at::Tensor router_loss;               // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor predictor_loss;            // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor z_loss;                    // mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor gate_loss;                 // nested: balance and price of depth, weighted, mean over tokens; undefined when off
+  std::vector<at::Tensor> branches_ND;  // nested, training in hindsight: final states of every branch, as x_ND is of the deepest
+  DepthGateImpl::Choice choice;         // nested
+  at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model
+  at::Tensor depth_BT;                  // int64: blocks each token went through; without gradients only, as
   std::vector<RoutedLayer> routed_layers;
 };
 
@@ -63,14 +67,19 @@ class LanguageModel : public torch::nn::Module {
   // Activations and matrix products in bfloat16 from here on. Weights, norms' sums, scores, gates and losses stay in the parameters' type.
   void compute_in_bfloat16() { narrow_type_ = at::kBFloat16; }
 
-  // Share of each sequence that each routed layer lets through from here on, first to last; starts as configured.
+  // Every token takes this branch of a nested model from here on; nullopt: the one that is chosen.
+  void force_branch(std::optional<int64_t> branch) { forced_branch_ = branch; }
+  // Share of each sequence that each layer with a router lets through from here on, first to last; starts as configured.
   void set_capacities(std::vector<double> const& capacities);
   // What the logits of each routed layer's causal decision must exceed outside of training, [N], on the CPU; 0 until calibrated.
-  at::Tensor cuts() const;
+  at::Tensor cuts() const;  // and of a depth network that is steered to a mean depth
   void set_cuts(at::Tensor const& cuts_N);
 
   // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
   at::Tensor const& head_weight() const;
+  // Sum of nats over targets_N that are not -100; the mean of the branches where training sees all of them. Then gate_loss becomes the
+  // depth network's loss against the best branch in hindsight.
+  at::Tensor training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const;
   // Sum of nats over targets_N that are not -100.
   at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;
   at::Tensor logits(at::Tensor const& x_ND) const;
@@ -107,6 +116,7 @@ class LanguageModel : public torch::nn::Module {
   DepthConfig depth_;
   int64_t vocab_size_;
   std::optional<at::ScalarType> narrow_type_;
+  std::optional<int64_t> forced_branch_;
   std::shared_ptr<Parts> parts_;
 };
 

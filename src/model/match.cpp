@@ -57,7 +57,7 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
     ModelConfig smallest = model;
     smallest.mlp_width = 1;
     // Fewer layers than the first routed one would make another kind of model.
-    int64_t const fewest = depth.kind == "mod" ? depth.offset + 1 : 1;
+    int64_t const fewest = depth.kind == "mod" ? depth.offset + 1 : depth.kind == "nested" ? depth.exits.back() + 1 : 1;
     for (model.layers = fewest; model.layers <= most_layers; ++model.layers) {
       consider(model);
       smallest.layers = model.layers;

@@ -25,6 +25,13 @@ int64_t skip_weights(ModelConfig const& model, DepthConfig const& depth) {
   return depth.skip_path == "linear" ? D * D : 2 * D * resolved_skip_rank(model, depth);
 }
 
+// Weights of a nested model's depth network, without biases.
+int64_t gate_weights(ModelConfig const& model, DepthConfig const& depth) {
+  if (depth.kind != "nested" || depth.router == "random") return 0;
+  int64_t const D = model.width, H = resolved_router_width(model, depth), n = static_cast<int64_t>(depth.exits.size()) + 1;
+  return depth.router == "mlp" ? D * H + H * n : D * n;
+}
+
 int64_t elements(RouterParameter const& parameter) {
   int64_t count = 1;
   for (int64_t const size : parameter.shape) count *= size;
@@ -33,11 +40,14 @@ int64_t elements(RouterParameter const& parameter) {
 
 }  // namespace
 
+bool looks_ahead(DepthConfig const& depth) { return depth.kind == "mod"; }
+
 bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && !router_kind(depth.router).parameters.empty(); }
 
 bool has_predictor(DepthConfig const& depth) { return depth.kind == "mod" && depth.router != "random" && depth.causal == "predictor"; }
 
 bool is_routed(DepthConfig const& depth, int64_t layer) {
+  if (depth.kind == "nested") return !depth.exits.empty() && layer >= depth.exits.front();
   return depth.kind == "mod" && layer >= depth.offset && (layer - depth.offset) % depth.stride == 0;
 }
 
@@ -75,7 +85,10 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
     int64_t const P = resolved_predictor_width(model, depth);
     ledger.predictor_row = 2 * (D * P + P);
   }
+  ledger.gate_row = 2 * gate_weights(model, depth);
+  ledger.gate_by_sequence = depth.choice == "sequence";
   ledger.head_row = 2 * D * vocab_size;
+  if (depth.kind == "nested" && depth.gate_training == "hindsight") ledger.training_heads = static_cast<int64_t>(depth.exits.size()) + 1;
   ledger.layers = model.layers;
   ledger.routed_layers = static_cast<int64_t>(routed_layers(model, depth).size());
   ledger.dense_layers = ledger.layers - ledger.routed_layers;
@@ -88,10 +101,15 @@ int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWor
                                      std::to_string(routed_layers));
   int64_t const tokens = sequences * length;
   int64_t flops = tokens * (head_row + routed_layers * (router_row + predictor_row));
+  flops += (gate_by_sequence ? sequences : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
   add(dense_layer(sequences, length), dense_layers);
   for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);
   return flops;
+}
+
+int64_t Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+  return 3 * (forward(sequences, length, routed) + sequences * length * (training_heads - 1) * head_row);
 }
 
 Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
@@ -125,7 +143,8 @@ int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  return 3 * planned_forward_flops(model, depth, vocab_size, sequences, length);
+  return make_ledger(model, depth, vocab_size)
+      .train(sequences, length, planned_work(depth, training_capacities(model, depth), sequences, length));
 }
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
@@ -143,6 +162,7 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
     int64_t const P = resolved_predictor_width(model, depth);
     count.predictors = routed * (D * P + P + P + 1);
   }
+  if (int64_t const weights = gate_weights(model, depth)) count.routers += weights + static_cast<int64_t>(depth.exits.size()) + 1;
   count.total = count.embedding + count.blocks + count.routers + count.predictors;
   return count;
 }

@@ -27,7 +27,10 @@ struct Ledger {
   int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
   int64_t router_row = 0;                           // score of one token by one router
   int64_t predictor_row = 0;                        // decision of one token by one predictor
+  int64_t gate_row = 0;                             // nested: depth network, per token, or
+  bool gate_by_sequence = false;                    // per sequence
   int64_t head_row = 0;                             // logits of one token
+  int64_t training_heads = 1;                       // hindsight looks at the loss of every branch
   bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
   bool keeps_kv = false;                            // skipped tokens' keys and values are made all the same
   int64_t layers = 0;
@@ -42,11 +45,15 @@ struct Ledger {
   Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
   int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  // Of a training step: 3 x forward, with all the heads that training needs.
+  int64_t train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
-bool has_router(DepthConfig const&);                // one with parameters
-bool has_predictor(DepthConfig const&);             // `causal: predictor`, and a router worth predicting
-bool is_routed(DepthConfig const&, int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0
+bool looks_ahead(DepthConfig const&);    // training selects by what generation cannot know: the two routings differ
+bool has_router(DepthConfig const&);     // one with parameters
+bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router worth predicting
+bool is_routed(DepthConfig const&,
+               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
 int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T))
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
@@ -57,7 +64,7 @@ Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
 std::vector<RoutedWork> planned_work(DepthConfig const&, std::vector<double> const& capacities, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
-// 3 x forward.
+// 3 x forward; hindsight trains all branches of every token.
 int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 
 struct Parameters {

@@ -27,15 +27,24 @@ RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& de
   if (depth.skip_path != "identity") skip_path = register_module("skip", std::make_shared<SkipPathImpl>(model, depth));
 }
 
-at::Tensor RoutedBlockImpl::routed_delta(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
-                                         RotaryTables const& rotary) {
+at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
+                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary) {
   std::optional<RoutingScope> routing_scope(std::in_place);
   at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
   routing_scope.reset();
-  if (target == Target::mlp) return block->mlp->forward(x_RD);
-  at::Tensor const attended_RD = keeps_kv ? block->attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
-                                          : block->attention->forward(x_RD, selected, rotary);
-  return target == Target::attention ? attended_RD : attended_RD + block->mlp->forward(x_RD + attended_RD);
+  if (target == Target::mlp) return block.mlp->forward(x_RD);
+  at::Tensor const attended_RD = keeps_kv ? block.attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
+                                          : block.attention->forward(x_RD, selected, rotary);
+  return target == Target::attention ? attended_RD : attended_RD + block.mlp->forward(x_RD + attended_RD);
+}
+
+at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
+  at::Tensor const ran_B = layer.ran_BT.sum(1);
+  // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
+  at::Tensor const pairs = keeps_kv ? layer.ran_BT.mul(at::arange(1, layer.ran_BT.size(1) + 1, ran_B.options())).sum()
+                                    : (ran_B * (ran_B + 1)).sum().floor_divide(2);
+  return at::stack(
+      {ran_B.sum(), pairs, layer.decided_BT.sum(), layer.picked_BT.sum(), layer.decided_BT.logical_and(layer.picked_BT).sum()});
 }
 
 at::Tensor RoutedBlockImpl::decide(at::Tensor const& logit_N) const {
@@ -67,7 +76,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   Result result{x_ND, {ran_BT, picked_BT, decided_BT, score_BT.detach()}, {}, {}, {}, {}};
   if (selected.count > 0) {
     routing_scope.reset();
-    at::Tensor const delta_RD = routed_delta(x_ND, rows, index_R, selected, rotary);
+    at::Tensor const delta_RD = partial_delta(*block, target, keeps_kv, x_ND, rows, index_R, selected, rotary);
     routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
   }
@@ -89,10 +98,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   if (router->z_loss) result.z_loss = router->z_loss_sum(score_N);
   if (is_training() && at::GradMode::is_enabled()) router->update_threshold(score_BT, B * rows_of_capacity(trained_capacity, T));
 
-  at::Tensor const ran_B = ran_BT.sum(1);
-  // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
-  at::Tensor const pairs = keeps_kv ? ran_BT.mul(at::arange(1, T + 1, ran_B.options())).sum() : (ran_B * (ran_B + 1)).sum().floor_divide(2);
-  result.statistics_C = at::stack({ran_B.sum(), pairs, decided_BT.sum(), picked_BT.sum(), decided_BT.logical_and(picked_BT).sum()});
+  result.statistics_C = count_routing(result.layer, keeps_kv);
 
   // what every token does after
   routing_scope.reset();

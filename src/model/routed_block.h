@@ -10,6 +10,14 @@
 
 namespace isobath {
 
+// What is routed of a block: all of it, or one half.
+enum class Target { block, attention, mlp };
+// The update of the rows index_R (what `selected` is made of) by that part of `block`; keeps_kv: the others give keys and values, too.
+at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
+                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary);
+// Of a layer and its batch: int64 [routing_columns].
+at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv);
+
 struct RoutedBlockImpl : torch::nn::Module {
   RoutedBlockImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, double capacity);
 
@@ -25,7 +33,7 @@ struct RoutedBlockImpl : torch::nn::Module {
   Result forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, RotaryTables const& rotary, Routing routing,
                  uint64_t noise_key);
 
-  enum class Target { block, attention, mlp } target;
+  Target target;
   bool keeps_kv;            // of skipped tokens
   double trained_capacity;  // as configured: what the running threshold stands for
   double capacity;          // of the next forward
@@ -35,8 +43,6 @@ struct RoutedBlockImpl : torch::nn::Module {
 
  private:
   at::Tensor decide(at::Tensor const& logit_N) const;  // bool
-  at::Tensor routed_delta(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
-                          RotaryTables const& rotary);
 };
 
 }  // namespace isobath

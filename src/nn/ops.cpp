@@ -164,14 +164,17 @@ int64_t chunk_rows(Tensor const& x, int64_t vocab) {
 }
 
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets) {
+  static Tensor forward(AutogradContext* ctx, Tensor const& x_in, Tensor const& wide_weight, Tensor const& targets,
+                        std::optional<Tensor> const& losses) {
     Tensor const x = x_in.contiguous(), weight = wide_weight.to(x.scalar_type());
     int64_t const rows = x.size(0), step = chunk_rows(x, weight.size(0));
     Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight = at::zeros_like(wide_weight);
     for (int64_t first = 0; first < rows; first += step) {
       int64_t const n = std::min(step, rows - first);
       Tensor const x_chunk = x.narrow(0, first, n), logits = gemm(x_chunk, weight.t());
-      loss += backend_for(x).cross_entropy(logits, targets.narrow(0, first, n), /*gradients=*/true).sum();
+      Tensor const losses_n = backend_for(x).cross_entropy(logits, targets.narrow(0, first, n), /*gradients=*/true);
+      loss += losses_n.sum();
+      if (losses) losses->narrow(0, first, n).copy_(losses_n);
       gemm_into(dx.narrow(0, first, n), logits, weight);
       gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
     }
@@ -181,7 +184,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    return {(saved[0] * grads[0]).to(saved[0].scalar_type()), saved[1] * grads[0], Tensor()};
+    return {(saved[0] * grads[0]).to(saved[0].scalar_type()), saved[1] * grads[0], Tensor(), Tensor()};
   }
 };
 
@@ -296,10 +299,16 @@ Tensor scatter_add_rows(Tensor const& x_ND, Tensor const& index_R, Tensor const&
   return ScatterAddRows::apply(x_ND, index_R, delta_RD, weight_R.defined() ? std::optional<Tensor>(weight_R) : std::nullopt);
 }
 
-Tensor linear_cross_entropy(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {
+Tensor linear_cross_entropy(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N, Tensor* losses_N) {
   RECORD_FUNCTION("ops::linear_cross_entropy", c10::ArrayRef<c10::IValue const>());
   bool const differentiable = at::GradMode::is_enabled() && (x_ND.requires_grad() || weight_VD.requires_grad());
-  return differentiable ? LinearCrossEntropy::apply(x_ND, weight_VD, targets_N) : token_losses(x_ND, weight_VD, targets_N).sum();
+  if (!differentiable) {
+    Tensor const losses = token_losses(x_ND, weight_VD, targets_N);
+    if (losses_N) *losses_N = losses;
+    return losses.sum();
+  }
+  if (losses_N) *losses_N = at::empty({x_ND.size(0)}, weight_VD.options().requires_grad(false));
+  return LinearCrossEntropy::apply(x_ND, weight_VD, targets_N, losses_N ? std::optional<Tensor>(*losses_N) : std::nullopt);
 }
 
 Tensor token_losses(Tensor const& x_ND, Tensor const& weight_VD, Tensor const& targets_N) {

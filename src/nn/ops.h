@@ -78,7 +78,8 @@ at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, a
 
 // Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. Works through the rows in chunks and computes
 // the gradients on the way, so that never more than one chunk of logits exists.
-at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
+at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N,
+                                at::Tensor* losses_N = nullptr);  // of the rows, without gradients
 // The same per row, without gradients (0 where ignored).
 at::Tensor token_losses(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
 

@@ -53,6 +53,19 @@ with Workspace() as space:
     for wrong in (["--capacity", "0"], ["--capacity", "x"], ["--capacity", "10%", "--capacity", "20%", "--save", space.path("both")]):
         space.run("eval", run, *wrong, expect=2)
 
+    # Branches of different depth go the same ways.
+    nested = ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5", "depth.choice=sequence", "depth.gate_training=hindsight")
+    space.train("name=nested", *nested)
+    final = [r for r in space.metrics("nested") if r["kind"] == "validation" and r["final"]][0]
+    check(final["loss_topk"] == final["loss_causal"] and len(final["branch_losses"]) == 3, "%s" % final)
+    check(final["oracle_loss"] <= min(final["branch_losses"]) and final["oracle_loss"] <= final["oracle_loss_same_depth"], "%s" % final)
+    check(1 < final["mean_depth_causal"] < 4, "%s" % final)
+    out, _ = space.run("eval", space.path("runs/nested"))
+    check(json.loads(out)["loss_causal"] == final["loss_causal"], out)
+    space.run("generate", space.path("runs/nested"), "-p", "t", "-n", "12")
+    _, err = space.run("eval", space.path("runs/nested"), "--capacity", "10%", expect=2)
+    check("no capacity" in err, err)
+
     # Equal seeds, equal text; greedy needs none.
     once, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")
     again, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1")

@@ -62,6 +62,8 @@ with Workspace() as space:
     # What other kinds of routing keep from step to step: a capacity that changes, running thresholds, documents.
     kinds = {"changing": ("depth.capacity_random=[10%,60%]", "depth.capacity_warmup=40%"),
              "threshold": ("depth.causal=threshold", "depth.threshold_training=true", "depth.capacity=[50%,20%]"),
+             "nested": ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5", "depth.balance=bias", "depth.gate_training=gumbel",
+                        "depth.causal=none"),
              "documents": ("data.isolate_documents=true", "depth.router=mlp", "depth.causal=none", "depth.score_noise=0.1")}
     for kind, keys in kinds.items():
         space.train("name=whole-" + kind, *keys)

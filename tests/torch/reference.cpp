@@ -35,7 +35,11 @@ at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64
 
 }  // namespace
 
-bool is_trained(std::string const& name) { return !name.ends_with("router.threshold") && !name.ends_with("router.cut"); }
+bool is_trained(std::string const& name) {
+  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut"})
+    if (name.ends_with(state)) return false;
+  return true;
+}
 
 Reference::Reference(LanguageModel const& from) : model(from.model_config()), depth(from.depth_config()), training(from.is_training()) {
   for (auto const& stored : from.stored()) w[stored.name] = stored.tensor.clone().requires_grad_(is_trained(stored.name));

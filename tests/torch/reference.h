@@ -32,7 +32,7 @@ struct Reference {
   }
   at::Tensor loss_sum(Output const& output, at::Tensor const& targets_BT) const;
 
- private:
+ protected:
   at::Tensor norm(at::Tensor const& x, at::Tensor const& weight) const;
   at::Tensor rotate(at::Tensor const& x_BTHE, at::Tensor const& positions_BT) const;
   at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, uint64_t noise_key) const;

@@ -79,6 +79,30 @@ TEST_CASE("the ledger's linear FLOPs are the matrix products of a forward pass, 
   CHECK(counter.flops() == linear_flops(shape, 3, 24));
 }
 
+TEST_CASE("the ledger's linear FLOPs of a nested model are those of the rows that ran, forward and in training", "[ledger]") {
+  Shape shape = small_shape("nested");
+  shape.depth.exits = {2, 3};
+  shape.depth.router = GENERATE("linear", "mlp");
+  shape.depth.choice = GENERATE("token", "sequence");
+  shape.depth.gate_training = GENERATE("weight", "hindsight");
+  shape.depth.skipped_kv = GENERATE("drop", "keep");
+  auto model = make_model(shape);
+  for (auto const& stored : model->stored())
+    if (stored.name == "model.depth_gate.weight") at::Tensor(stored.tensor).mul_(4);  // all branches are taken
+  at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
+  Counter const counter;
+  ModelOutput output = model->forward({tokens, {}, {}}, Routing::topk, {});
+  model->training_loss_sum(output, tokens).add(output.gate_loss.defined() ? output.gate_loss : at::zeros({})).backward();
+  std::vector<RoutedWork> work;
+  for (int64_t layer = 0; layer < output.routing_NC.size(0); ++layer)
+    work.push_back({output.routing_NC[layer][routing_rows].item<int64_t>(), output.routing_NC[layer][routing_pairs].item<int64_t>()});
+  Ledger ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+  ledger.pair = 0;
+  REQUIRE(work.back().rows > 0);  // a layer without rows makes no keys either
+  INFO(shape.depth.router << ' ' << shape.depth.choice << ' ' << shape.depth.gate_training << ' ' << shape.depth.skipped_kv);
+  CHECK(counter.flops() == ledger.train(3, 24, work));
+}
+
 TEST_CASE("a training step multiplies three times what a forward pass does, exactly", "[ledger]") {
   // `none`: a predictor's input is detached, so that its backward pass is cheaper than the convention says.
   auto const kind = GENERATE("dense", "mod");

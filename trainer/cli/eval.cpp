@@ -58,8 +58,9 @@ struct EvalOptions {
 
 // The configuration as if the model had been trained for this capacity.
 Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::string const& capacity) {
-  if (routed_layers(config.model, config.depth).empty())
-    throw Error(ExitCode::config, "--capacity " + capacity + ": the checkpoint's model routes nothing (depth.kind is dense)");
+  if (config.depth.kind != "mod")
+    throw Error(ExitCode::config,
+                "--capacity " + capacity + ": the checkpoint's model has no capacity (depth.kind is " + config.depth.kind + ")");
   Config changed = config;
   changed.depth = load_config(checkpoint.folder / "config.yaml", {"depth.capacity=" + capacity}).config.depth;
   return changed;
@@ -88,7 +89,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   settings.isolate_documents = config.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config.seed);
   auto const evaluate_at = [&](Config const& now) {
-    model->set_capacities(layer_capacities(now.model, now.depth));
+    if (now.depth.kind == "mod") model->set_capacities(layer_capacities(now.model, now.depth));
     bool const calibrates = settings.routing != "topk" && config.eval.calibration_tokens > 0;
     int64_t const calibration_tokens = calibrates ? calibrate(*model, train, config.eval.calibration_tokens, settings) : 0;
     auto evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
@@ -96,6 +97,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     evaluation->calibration_tokens = calibration_tokens;
     log_info(validation_line(checkpoint.state, *evaluation));
     nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
+    add_oracle(record, branch_oracle(*model, valid, (evaluation->causal ? evaluation->causal : evaluation->topk)->mean_depth, settings));
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
     if (options.leak) {
       record["leak_topk"] = leak_json(measure_leak(*model, valid, Routing::topk, settings));

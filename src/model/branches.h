@@ -1,0 +1,17 @@
+#pragma once
+// The branches of a nested model: depths that tokens may stop at, and how many are planned to. No LibTorch.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/config.h"
+
+namespace isobath {
+
+// depth.exits and the last layer, ascending; each a number of layers.
+std::vector<int64_t> branch_depths(ModelConfig const&, DepthConfig const&);
+// Planned shares of the branches: alike, or where depth.mean_depth is given the distribution p_b ~ exp(mu d_b) of that mean.
+std::vector<double> branch_shares(ModelConfig const&, DepthConfig const&);
+double planned_mean_depth(ModelConfig const&, DepthConfig const&);
+
+}  // namespace isobath

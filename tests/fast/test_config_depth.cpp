@@ -1,0 +1,82 @@
+// Branches of different depth: which keys can stand together, and what is planned of them.
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_message.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include "model/branches.h"
+#include "model/capacity.h"
+#include "model/plan.h"
+#include "tests/fast/config_folder.h"
+
+using namespace isobath;
+
+namespace {
+
+// Of a nested model of six layers.
+std::vector<std::string> problems_of(std::string const& depth, std::string const& more = "") {
+  ConfigFolder const folder;
+  return folder.problems("model: {layers: 6}\ndepth: {kind: nested, " + depth + "}\n" + more);
+}
+
+void refused_nested(std::string const& depth, std::string const& word, std::string const& more = "") {
+  INFO(depth);
+  auto const found = problems_of(depth, more);
+  REQUIRE(found.size() == 1);
+  INFO(found[0]);
+  CHECK(found[0].find(word) != std::string::npos);
+}
+
+Config nested(std::string const& depth) {
+  ConfigFolder const folder;
+  return folder.load("model: {layers: 6}\ndepth: {kind: nested, " + depth + "}\n").config;
+}
+
+}  // namespace
+
+TEST_CASE("nested: keys that make no sense are refused, with the reason") {
+  refused_nested("choice: token", "needs depth.exits");
+  refused_nested("exits: [4, 2]", "ascend");
+  refused_nested("exits: [2, 2]", "ascend");
+  refused_nested("exits: [2, 6]", "before the last");
+  refused_nested("exits: [2, 4], decide_after: 3", "past the first exit");
+  refused_nested("exits: [2], router: norm", "linear, mlp or random");
+  refused_nested("exits: [2], router: random, gate_training: gumbel", "learns nothing");
+  refused_nested("exits: [2], router: random, balance: loss", "learns nothing");
+  refused_nested("exits: [2], prefix: 3", "sequence");
+  refused_nested("exits: [2], choice: sequence, prefix: 128", "leaves nothing");
+  refused_nested("exits: [2], choice: sequence", "isolate_documents", "data: {isolate_documents: true}\n");
+  refused_nested("exits: [2], target: mlp", "target");
+  refused_nested("exits: [2], skip_path: linear", "skip path");
+  refused_nested("exits: [2, 4], mean_depth: 2", "between the first exit");
+  refused_nested("exits: [2, 4], mean_depth: 6", "between the first exit");
+  refused_nested("exits: [2], capacity_warmup: 10%", "mean_depth");
+  CHECK(problems_of("exits: [1, 2, 5], mean_depth: 3.5, choice: sequence, gate_training: hindsight, skipped_kv: keep").empty());
+  CHECK(problems_of("exits: [2], router: random, mean_depth: 3").empty());
+}
+
+TEST_CASE("nested: what is not given follows from the rest") {
+  Config const config = nested("exits: [2, 4]");
+  CHECK(resolved_decide_after(config.depth) == 2);
+  CHECK(resolved_prefix(config.model, config.depth) == 16);
+  CHECK(branch_depths(config.model, config.depth) == std::vector<int64_t>{2, 4, 6});
+  for (double const share : branch_shares(config.model, config.depth)) CHECK(share == Catch::Approx(1.0 / 3));
+}
+
+TEST_CASE("nested: planned shares have the mean depth that is asked for, and layers what follows from them") {
+  for (double const mean_depth : {2.05, 3.0, 4.0, 5.9}) {
+    Config const config = nested("exits: [2, 4], mean_depth: " + std::to_string(mean_depth));
+    auto const shares = branch_shares(config.model, config.depth);
+    CHECK(2 * shares[0] + 4 * shares[1] + 6 * shares[2] == Catch::Approx(mean_depth));
+    CHECK(planned_mean_depth(config.model, config.depth) == Catch::Approx(mean_depth));
+    auto const layers = layer_capacities(config.model, config.depth);
+    REQUIRE(layers.size() == 4);
+    CHECK(layers[0] == Catch::Approx(shares[1] + shares[2]));
+    CHECK(layers[1] == layers[0]);
+    CHECK(layers[2] == Catch::Approx(shares[2]));
+    double depth = 2;
+    for (double const share : layers) depth += share;
+    CHECK(depth == Catch::Approx(mean_depth));
+  }
+  CHECK_FALSE(looks_ahead(nested("exits: [2]").depth));
+}
