@@ -24,7 +24,8 @@ struct FakeRun {
   double time_s = 100;
   int64_t train_flops = 1000000000000;
   std::string status = "finished";
-  bool routed = false;
+  bool routed = false;  // Mixture-of-Depths
+  bool nested = false;  // branches of 2 and of all layers
   int64_t layers = 4;
   double curve_offset = 0;        // how much harder the curve's text is than the result's
   json routing = json::object();  // more keys of the final validation
@@ -39,6 +40,11 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   config.seed = seed;
   config.model.layers = fake.layers;
   if (fake.routed) config.depth.kind = "mod";
+  if (fake.nested) {
+    config.depth.kind = "nested";
+    config.depth.exits = {2};
+    config.depth.mean_depth = 3;
+  }
   write_file_atomic(folder / "config.yaml", to_yaml(config));
   std::ofstream metrics(folder / "metrics.jsonl");
   metrics << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},

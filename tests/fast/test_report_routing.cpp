@@ -172,3 +172,33 @@ TEST_CASE("report: histograms draw every bin to one scale, picked tokens over al
   CHECK(contains(svg, ">2.5</text>"));
   CHECK_FALSE(contains(histogram_svg({0, 1, {0, 0}, {0, 0}}, "empty"), "nan"));
 }
+
+TEST_CASE("report: branches of different depth have a mean depth, a best branch in hindsight and its head-room") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "deep"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {});
+    json const measured = {{"capacity_causal", {0.55, 0.5}},
+                           {"mean_depth_causal", seed == 1 ? 3.0 : 3.1},
+                           {"oracle_loss_same_depth", 2.0},
+                           {"loss_topk", 2.5},
+                           {"loss_causal", 2.5}};
+    write_run(root.path, "deep", seed, {.loss = 2.5, .nested = true, .routing = measured});
+  }
+  Report const report = read_report({root.path});
+  json const arms = json::parse(report_json(report).dump())["arms"];
+  CHECK(arms[1]["mean_depth"].get<double>() == Approx(3.05));
+  CHECK(arms[1]["oracle_loss_same_depth"].get<double>() == Approx(2.0));
+  CHECK(arms[1]["causal_gap_percent"].is_null());  // there is one routing
+  CHECK(arms[0]["mean_depth"].get<double>() == 4);
+  CHECK(arms[0]["oracle_loss_same_depth"].is_null());
+
+  std::string const html = report_html(report);
+  for (char const* shown : {"exits after 2", "Best branch in hindsight", "3.05", "whose branch is deeper"}) CHECK(html.find(shown) != std::string::npos);
+  CHECK(html.find("nan") == std::string::npos);
+  using Words = std::vector<std::string>;
+  std::string const text = report_table(report);
+  CHECK(table_row(text, "head-room", "deep") == Words{"deep", "3.00", "->", "3.05", "2.5000", "2.0000", "25.00", "%"});
+  CHECK(text.find("F1 ceiling") == std::string::npos);
+  CHECK(text.find("coin") == std::string::npos);
+}

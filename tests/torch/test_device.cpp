@@ -44,9 +44,17 @@ constexpr Arm arms[] = {
     {"norm", "mod", "norm", "none", "none"},
 };
 
+// Branches of different depth wait for row counts at every exit: their steps do read.
+constexpr Arm nested_arms[] = {
+    {"nested, weight", "nested", "linear", "weight", "none"},
+    {"nested, gumbel", "nested", "mlp", "gumbel", "none"},
+    {"nested, hindsight, by sequence", "nested", "linear", "hindsight", "none"},
+    {"nested, random", "nested", "random", "weight", "none"},
+};
+
 struct Run {
   explicit Run(Arm const& arm, at::Device device, bool narrow = false)
-      : feed(device), window_(arm.kind == std::string("mod") ? 1 : 0, device) {
+      : feed(device), window_(arm.kind == std::string("mod") ? 1 : arm.kind == std::string("nested") ? 2 : 0, device) {
     ModelConfig config;
     config.layers = 3;
     config.width = 32;
@@ -70,6 +78,13 @@ struct Run {
       depth.target = "attention";
       depth.skip_path = "linear";
       depth.skipped_kv = "keep";
+    }
+    if (depth.kind == "nested") {
+      depth.gate_training = arm.gate;
+      depth.choice = depth.gate_training == "hindsight" ? "sequence" : "token";
+      depth.balance = depth.router == "random" ? "none" : "bias";
+      depth.exits = {1, 2};
+      depth.mean_depth = 2.2;
     }
     model = std::make_unique<LanguageModel>(config, depth, 61, 1);
     model->to(device);
@@ -122,7 +137,9 @@ TEST_CASE("a training step on another device reads nothing and stays in place", 
 }
 
 TEST_CASE("training on another device gives the CPU's numbers", "[device]") {
-  Arm const arm = GENERATE(Catch::Generators::from_range(arms));
+  std::vector<Arm> all(std::begin(arms), std::end(arms));
+  all.insert(all.end(), std::begin(nested_arms), std::end(nested_arms));
+  Arm const arm = GENERATE_COPY(Catch::Generators::from_range(all));
   INFO(arm.name);
   Run host(arm, at::kCPU), device(arm, fake_device());
   host.steps(0, 4);
