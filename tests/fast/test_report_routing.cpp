@@ -194,7 +194,8 @@ TEST_CASE("report: branches of different depth have a mean depth, a best branch 
   CHECK(arms[0]["oracle_loss_same_depth"].is_null());
 
   std::string const html = report_html(report);
-  for (char const* shown : {"exits after 2", "Best branch in hindsight", "3.05", "whose branch is deeper"}) CHECK(html.find(shown) != std::string::npos);
+  for (char const* shown : {"exits after 2", "Best branch in hindsight", "3.05", "whose branch is deeper"})
+    CHECK(html.find(shown) != std::string::npos);
   CHECK(html.find("nan") == std::string::npos);
   using Words = std::vector<std::string>;
   std::string const text = report_table(report);

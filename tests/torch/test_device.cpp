@@ -54,7 +54,11 @@ constexpr Arm nested_arms[] = {
 
 struct Run {
   explicit Run(Arm const& arm, at::Device device, bool narrow = false)
-      : feed(device), window_(arm.kind == std::string("mod") ? 1 : arm.kind == std::string("nested") ? 2 : 0, device) {
+      : feed(device),
+        window_(arm.kind == std::string("mod")      ? 1
+                : arm.kind == std::string("nested") ? 2
+                                                    : 0,
+                device) {
     ModelConfig config;
     config.layers = 3;
     config.width = 32;
