@@ -63,7 +63,7 @@ std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize cons
   for (int64_t seed : compare.seeds)
     for (ArmConfig const& arm : compare.arms) {
       ExperimentRun run{arm.name, seed, resolve_arm(base, arm.name, seed, vocab_size), {}};
-      if (run.config.eval.routing == "topk" && run.config.depth.kind != "dense")
+      if (run.config.eval.routing == "topk" && looks_ahead(run.config.depth))
         throw Error(ExitCode::config,
                     "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
                     "causal, both)");

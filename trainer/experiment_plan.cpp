@@ -50,10 +50,13 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
   double const period = schedule.steps_of(eval.every);
   // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
   double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
-  double const passes = !plan.routed.empty() && eval.routing == "both" ? 2 : 1;
+  DepthConfig const& depth = plan.config.depth;
+  double const passes = looks_ahead(depth) && eval.routing == "both" ? 2 : 1;
+  // At the end every branch is measured on its own; together they cost about as many average passes.
+  double const branches = depth.kind == "nested" ? static_cast<double>(depth.exits.size()) + 1 : 0;
   bool const calibrates = !plan.routed.empty() && eval.routing != "topk";
   double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
-  return plan.forward() * (passes * (due * tokens(eval.tokens) + tokens(eval.final_tokens)) + (due + 1) * calibration);
+  return plan.forward() * (passes * due * tokens(eval.tokens) + (passes + branches) * tokens(eval.final_tokens) + (due + 1) * calibration);
 }
 
 void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {

@@ -169,6 +169,8 @@ void add_oracle(Json& record, std::optional<Oracle> const& oracle) {
   record["branch_losses"] = finite_or_null(oracle->branch_losses);
   record["oracle_loss"] = finite_or_null(oracle->loss);
   record["oracle_loss_same_depth"] = finite_or_null(oracle->loss_same_depth);
+  record["difficulty_correlation"] = finite_or_null(oracle->difficulty_correlation);
+  record["difficulty_correlation_ci95"] = finite_or_null(std::vector{oracle->correlation_low, oracle->correlation_high});
 }
 
 Json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason) {

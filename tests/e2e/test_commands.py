@@ -60,6 +60,8 @@ with Workspace() as space:
     check(final["loss_topk"] == final["loss_causal"] and len(final["branch_losses"]) == 3, "%s" % final)
     check(final["oracle_loss"] <= min(final["branch_losses"]) and final["oracle_loss"] <= final["oracle_loss_same_depth"], "%s" % final)
     check(1 < final["mean_depth_causal"] < 4, "%s" % final)
+    low, high = final["difficulty_correlation_ci95"]
+    check(final["difficulty_correlation"] is None or -1 <= low <= final["difficulty_correlation"] <= high <= 1, "%s" % final)
     out, _ = space.run("eval", space.path("runs/nested"))
     check(json.loads(out)["loss_causal"] == final["loss_causal"], out)
     space.run("generate", space.path("runs/nested"), "-p", "t", "-n", "12")
