@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
@@ -13,8 +14,6 @@
 #include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
-
-#include <limits>
 
 #include "core/config_routers.h"
 #include "core/error.h"
@@ -141,16 +140,13 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
 
 void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
   at::NoGradGuard no_grad;
-  at::Tensor const last = std::get<0>(logit_N.topk(rows)).select(0, rows - 1);
-  at::Tensor const is_above_N = logit_N.gt(last), is_below_N = logit_N.lt(last);
-  at::Tensor const with_last = (logit_N.numel() - is_below_N.sum() - rows).le(rows - is_above_N.sum());
-  // The values next to the cut on either side; beyond the highest and the lowest there is none.
-  at::Tensor const below = at::where(is_below_N.any(), at::where(is_below_N, logit_N, -std::numeric_limits<double>::infinity()).max(),
-                                     last - 1),
-                   above =
-                       at::where(is_above_N.any(), at::where(is_above_N, logit_N, std::numeric_limits<double>::infinity()).min(), last + 1);
-  at::Tensor const low = at::where(with_last, below, last), high = at::where(with_last, last, above), middle = 0.5 * (low + high);
-  cut.fill_(at::where(middle.lt(high), middle, low));  // of neighbouring numbers the middle is one of the two
+  at::Tensor const sorted_N = std::get<0>(logit_N.sort(0, /*descending=*/true)), last = sorted_N.select(0, rows - 1);
+  // Equal logits go through together: with those of the last row or without, whichever comes nearer to `rows`.
+  at::Tensor const with = logit_N.ge(last).sum(), without = logit_N.gt(last).sum();
+  at::Tensor const let_through = at::where((with - rows).le(rows - without), with, without).view({1});
+  at::Tensor const bounded = at::cat({sorted_N.narrow(0, 0, 1) + 1, sorted_N, sorted_N.narrow(0, -1, 1) - 1});
+  at::Tensor const high = bounded.index_select(0, let_through), low = bounded.index_select(0, let_through + 1), middle = 0.5 * (low + high);
+  cut.copy_(at::where(middle.lt(high), middle, low));  // of neighbouring numbers the middle is one of the two
 }
 
 }  // namespace isobath
