@@ -36,6 +36,7 @@ struct Evaluation {
   int64_t bytes = 0;               // of text they stand for
   int64_t calibration_tokens = 0;  // 0: decisions as trained
   std::optional<RoutingResult> topk, causal;
+  RoutingResult const& reported() const { return causal ? *causal : *topk; }
 };
 
 // While it lives the model neither trains nor moves running thresholds, and nothing has gradients; then all is as it was.

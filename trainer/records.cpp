@@ -140,7 +140,7 @@ Json validation_record(TrainState const& state, Evaluation const& evaluation, bo
   };
   add("topk", evaluation.topk);
   add("causal", evaluation.causal);
-  RoutingResult const& decided = evaluation.causal ? *evaluation.causal : *evaluation.topk;
+  RoutingResult const& decided = evaluation.reported();
   record["router_precision"] = finite_or_null(decided.precision);
   record["router_recall"] = finite_or_null(decided.recall);
   if (!decided.layers.empty()) {
@@ -217,7 +217,7 @@ std::string progress_line(TrainState const& state, Schedule const& schedule, Win
 std::string validation_line(TrainState const& state, Evaluation const& evaluation) {
   std::string line = print_text("validation at step %lld:", static_cast<long long>(state.step));
   bool const both = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
-  RoutingResult const& shown = evaluation.causal ? *evaluation.causal : *evaluation.topk;
+  RoutingResult const& shown = evaluation.reported();
   line += print_text(" loss %.4f", shown.loss);
   if (both) line += print_text(" causal, %.4f top-k", evaluation.topk->loss);
   line += print_text(" | %.4f bits per byte", shown.bits_per_byte);

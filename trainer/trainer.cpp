@@ -345,9 +345,7 @@ bool Trainer::validate(bool final) {
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);
-  if (final)
-    add_oracle(record,
-               branch_oracle(model_, valid_stream_, (evaluation->causal ? evaluation->causal : evaluation->topk)->mean_depth, settings));
+  if (final) add_oracle(record, branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
   metrics_->write(record);
   log_info(validation_line(state_, *evaluation));
   // As JSON: a young model writes control characters and broken UTF-8.
@@ -355,7 +353,7 @@ bool Trainer::validate(bool final) {
 
   if (final) return true;
   state_.validated_step = state_.step;
-  double const loss = evaluation->causal ? evaluation->causal->loss : evaluation->topk->loss;
+  double const loss = evaluation->reported().loss;
   if (loss < state_.best_loss) {
     state_.best_loss = loss;
     state_.best_step = state_.step;

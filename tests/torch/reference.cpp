@@ -1,6 +1,7 @@
 #include "reference.h"
 
 #include <algorithm>
+#include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <numeric>
 
@@ -284,6 +285,34 @@ at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed) {
   // Equal leading tokens leave the first layers equal but for rounding: a tie that no two implementations break alike.
   tokens.select(1, 1).copy_((tokens.select(1, 0) + 1) % vocab);
   return tokens;
+}
+
+void check_direction(LanguageModel& model, std::function<at::Tensor()> const& loss, std::function<bool(std::string const&)> const& moves) {
+  model.zero_grad();
+  loss().backward();
+  auto const gradients = stored_gradients(model);
+  std::vector<std::pair<at::Tensor, at::Tensor>> steps;
+  double squares = 0, analytic = 0;
+  for (auto const& stored : model.stored()) {
+    if (!moves(stored.name)) continue;
+    at::Tensor const direction = normal_tensor(stored.tensor.sizes(), 1000 + steps.size());
+    squares += direction.pow(2).sum().item<double>();
+    analytic += (direction * gradients.at(stored.name)).sum().item<double>();
+    steps.emplace_back(stored.tensor, direction);
+  }
+  REQUIRE(!steps.empty());
+  analytic /= std::sqrt(squares);
+  at::NoGradGuard no_grad;
+  auto const loss_moved_by = [&](double distance) {
+    for (auto const& [parameter, direction] : steps) parameter.add_(direction, distance / std::sqrt(squares));
+    return loss().item<double>();
+  };
+  double const h = 1e-5;
+  double const up = loss_moved_by(h), down = loss_moved_by(-2 * h);
+  loss_moved_by(h);
+  double const numeric = (up - down) / (2 * h);
+  INFO("numeric " << numeric << ", analytic " << analytic);
+  CHECK(std::abs(numeric - analytic) <= 1e-6 * std::max(1.0, std::abs(analytic)));
 }
 
 double largest_relative_difference(at::Tensor const& a, at::Tensor const& b) {

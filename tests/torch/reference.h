@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -57,6 +58,8 @@ std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType typ
 std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model);
 at::Tensor normal_tensor(at::IntArrayRef sizes, uint64_t key);  // fp64
 at::Tensor random_tokens(int64_t B, int64_t T, int64_t vocab, uint64_t seed = 5);
+// The gradient along one random direction of the parameters that `moves` names, against the difference of the loss itself.
+void check_direction(LanguageModel& model, std::function<at::Tensor()> const& loss, std::function<bool(std::string const&)> const& moves);
 double largest_relative_difference(at::Tensor const& a, at::Tensor const& b);
 
 }  // namespace isobath::test

@@ -142,35 +142,6 @@ bool of_predictor(std::string const& name) { return name.find(".predictor.") != 
 bool of_router(std::string const& name) { return name.find(".router.") != std::string::npos && is_trained(name); }
 bool of_trunk(std::string const& name) { return !of_predictor(name) && name.find(".router.") == std::string::npos; }
 
-// The gradient along one random direction of some parameters, against the difference of the loss itself.
-void check_direction(LanguageModel& model, std::function<at::Tensor()> const& loss, std::function<bool(std::string const&)> const& moves) {
-  model.zero_grad();
-  loss().backward();
-  auto const gradients = stored_gradients(model);
-  std::vector<std::pair<at::Tensor, at::Tensor>> steps;
-  double squares = 0, analytic = 0;
-  for (auto const& stored : model.stored()) {
-    if (!moves(stored.name)) continue;
-    at::Tensor const direction = normal_tensor(stored.tensor.sizes(), 1000 + steps.size());
-    squares += direction.pow(2).sum().item<double>();
-    analytic += (direction * gradients.at(stored.name)).sum().item<double>();
-    steps.emplace_back(stored.tensor, direction);
-  }
-  REQUIRE(!steps.empty());
-  analytic /= std::sqrt(squares);
-  at::NoGradGuard no_grad;
-  auto const loss_moved_by = [&](double distance) {
-    for (auto const& [parameter, direction] : steps) parameter.add_(direction, distance / std::sqrt(squares));
-    return loss().item<double>();
-  };
-  double const h = 1e-5;
-  double const up = loss_moved_by(h), down = loss_moved_by(-2 * h);
-  loss_moved_by(h);
-  double const numeric = (up - down) / (2 * h);
-  INFO("numeric " << numeric << ", analytic " << analytic);
-  CHECK(std::abs(numeric - analytic) <= 1e-6 * std::max(1.0, std::abs(analytic)));
-}
-
 }  // namespace
 
 TEST_CASE("a configuration may ask for exactly these combinations", "[routers]") {

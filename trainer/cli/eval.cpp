@@ -97,7 +97,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     evaluation->calibration_tokens = calibration_tokens;
     log_info(validation_line(checkpoint.state, *evaluation));
     nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
-    add_oracle(record, branch_oracle(*model, valid, (evaluation->causal ? evaluation->causal : evaluation->topk)->mean_depth, settings));
+    add_oracle(record, branch_oracle(*model, valid, evaluation->reported().mean_depth, settings));
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
     if (options.leak) {
       record["leak_topk"] = leak_json(measure_leak(*model, valid, Routing::topk, settings));
