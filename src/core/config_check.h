@@ -14,5 +14,6 @@ struct Contradiction {
 };
 
 std::vector<Contradiction> find_contradictions(Config const& config);
+std::vector<Contradiction> find_depth_contradictions(Config const& config);  // of these, within `depth`
 
 }  // namespace isobath
