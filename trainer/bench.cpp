@@ -9,6 +9,7 @@
 #include "model/plan.h"
 #include "nn/device.h"
 #include "trainer/bench_peer.h"
+#include "trainer/evaluate.h"
 #include "trainer/step.h"
 #include "trainer/trainer.h"
 
@@ -23,7 +24,8 @@ class Subject {
       : model_(arm.config.model, arm.config.depth, vocab_size, 1),
         device_(place_model(model_, arm.config)),
         optimizers_(make_optimizers(model_, arm.config.train)),
-        window_(static_cast<int64_t>(routed_layers(arm.config.model, arm.config.depth).size()), device_),
+        ledger_(make_ledger(arm.config.model, arm.config.depth, vocab_size)),
+        window_(ledger_.routed_layers, device_),
         settings_{micro_batch_sequences(arm.config, device_.is_cuda()), arm.config.depth.bce_weight, 1, arm.config.depth.z_loss_weight,
                   arm.config.depth.threshold_training},
         feed_(device_) {
@@ -37,12 +39,26 @@ class Subject {
     }
   }
 
+  // What is measured is what most of a run looks like: factors that are hard, with a threshold that has seen some.
+  void warm_up() {
+    step();
+    if (model_.harden()) step();
+    window_.clear();
+    step_ = 0;
+  }
+
   double seconds_per_step(int steps) {
     synchronize(device_);
     auto const start = std::chrono::steady_clock::now();
     for (int i = 0; i < steps; ++i) step();
     synchronize(device_);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
+  }
+
+  // Realised, of the steps since the warm-up.
+  int64_t train_flops_per_step() const {
+    int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
+    return ledger_.train(sequences, batch_.length, routing_rates(window_.routing_NC, sequences * batch_.length, false).work) / steps;
   }
 
   // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.
@@ -63,6 +79,7 @@ class Subject {
   LanguageModel model_;
   at::Device device_;
   Optimizers optimizers_;
+  Ledger ledger_;
   Window window_;
   StepSettings settings_;
   Feed feed_;
@@ -81,7 +98,6 @@ BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
   result.name = arm.name;
   result.tokens_per_step = c.train.batch_tokens;
   result.params = count_parameters(c.model, c.depth, vocab_size).total;
-  result.train_flops_per_step = planned_train_flops(c.model, c.depth, vocab_size, c.train.batch_tokens / T, T);
   result.flops_6n_per_step = c.train.batch_tokens * (6 * result.params + 12 * c.model.layers * c.model.width * T);
   return result;
 }
@@ -99,7 +115,7 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
     live_line("bench: preparing " + arm.name);
     subjects.push_back(std::make_unique<Subject>(arm, settings.vocab_size));
     BenchResult& result = bench.results.emplace_back(result_of(arm, settings.vocab_size));
-    subjects.back()->seconds_per_step(1);
+    subjects.back()->warm_up();
     result.peak_memory_bytes = subjects.back()->peak_bytes(resident);
     reset_peak_tensor_bytes(subjects.back()->device());
     resident = peak_tensor_bytes(subjects.back()->device());  // nothing runs: what is held now
@@ -126,6 +142,7 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
     for (size_t i = 0; i < bench.results.size(); ++i) bench.results[i].step_s.push_back(run(i));
     for (BenchResult& result : bench.results) result.speedup.push_back(bench.results.front().step_s.back() / result.step_s.back());
   }
+  for (size_t i = 0; i < subjects.size(); ++i) bench.results[i].train_flops_per_step = subjects[i]->train_flops_per_step();
   for (size_t i = 0; i < peers.size(); ++i) bench.results[subjects.size() + i].peak_memory_bytes = peers[i]->peak_memory_bytes();
   for (size_t i = 0; settings.profile && i < subjects.size(); ++i) bench.results[i].profile = subjects[i]->profile_step();
   end_live_line();

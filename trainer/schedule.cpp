@@ -108,7 +108,7 @@ bool Schedule::due(int64_t step, Duration const& every) const {
 
 Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_per_epoch) {
   int64_t const length = config.model.context, sequences = std::max<int64_t>(1, config.train.batch_tokens / length);
-  if (!capacity_changes(config.depth))
+  if (!steps_differ(config.depth))
     return Schedule(config.train, planned_train_flops(config.model, config.depth, vocab_size, sequences, length), steps_per_epoch);
   auto const cost = [=, model = config.model, depth = config.depth, seed = static_cast<uint64_t>(config.seed),
                      ledger = make_ledger(config.model, config.depth, vocab_size)](int64_t step, double progress) {

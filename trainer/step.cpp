@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "model/capacity.h"
+
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
@@ -50,6 +52,12 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
   }
   AdamWSettings const settings{train.betas[0], train.betas[1], train.eps, train.clip_norm};
   return {AdamW("language_model", {matrices, vectors, routers}, settings), AdamW("predictor", {predictors}, settings)};
+}
+
+bool follow_schedule(LanguageModel& model, uint64_t seed, int64_t step, double progress) {
+  DepthConfig const& depth = model.depth_config();
+  if (capacity_changes(depth)) model.set_capacities(step_capacities(model.model_config(), depth, seed, step, progress));
+  return depth.kind == "scaled" && progress >= depth.harden_after && model.harden();
 }
 
 void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,

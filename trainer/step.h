@@ -37,7 +37,11 @@ struct Optimizers {
 };
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // routers by model's DepthConfig
 
-// `step` counts from 0. Reads nothing from the device, unless threshold_training does.
+// Makes the model what it is to be in step `step` (from 0), which begins when the share `progress` of the run is done: gives it that step's
+// capacities, or hardens it. True when it was not hard before.
+bool follow_schedule(LanguageModel& model, uint64_t seed, int64_t step, double progress);
+
+// `step` counts from 0. Reads nothing from the device, unless threshold_training or the kind of depth does.
 void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
                 double learning_rate, Window& window);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -246,9 +247,10 @@ void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
   int64_t const planned_flops = schedule_.step_flops(state_.step, state_.train_flops);
-  if (capacity_changes(config_.depth)) {
-    double const progress = schedule_.progress(state_.step, state_.train_flops);
-    model_.set_capacities(step_capacities(config_.model, config_.depth, static_cast<uint64_t>(config_.seed), state_.step, progress));
+  double const progress = schedule_.progress(state_.step, state_.train_flops);
+  if (follow_schedule(model_, static_cast<uint64_t>(config_.seed), state_.step, progress)) {
+    log_info("step " + std::to_string(state_.step) + ": small factors are skips from here on");
+    state_.best_loss = std::numeric_limits<double>::infinity();  // of a model that skipped nothing
   }
   Batch const batch = prefetcher_->next();
   train_step(model_, optimizers_, feed_.load(batch), step_settings_, state_.step, learning_rate, window_);

@@ -44,7 +44,7 @@ struct ModelConfig {
 };
 
 struct DepthConfig {
-  std::string kind = "dense";           // dense | mod | nested
+  std::string kind = "dense";           // dense | mod | nested | scaled
   std::vector<double> capacity{0.125};  // stretched over the routed layers
   double capacity_warmup = 0;           // share of the run
   std::vector<double> capacity_random;  // lowest and highest; empty: off
@@ -78,8 +78,15 @@ struct DepthConfig {
   double hindsight_temperature = 0.1;
   std::string balance = "none";  // none | loss | bias
   double balance_weight = 0.01;
-  double mean_depth = 0;  // 0: off
   double price_rate = 0.01;
+  // nested and scaled
+  double mean_depth = 0;  // 0: off
+  // scaled
+  std::string scale = "layer";  // layer | channel | token
+  double scale_init = 0.9;
+  double scale_weight = 0.1;
+  double skip_below = 0;      // 0: off
+  double harden_after = 0.5;  // share of the run
 };
 
 struct TrainConfig {

@@ -1,6 +1,7 @@
 // What must hold between the keys of `depth`.
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "core/config_check.h"
@@ -112,11 +113,12 @@ void check_nested(Config const& config, Found& found) {
   if (std::adjacent_find(exits.begin(), exits.end(), std::greater_equal<>()) != exits.end())
     refuse({"depth.exits"}, "depth.exits must ascend");
   else if (exits.back() >= model.layers)
-    refuse({"depth.exits", "model.layers"}, "depth.exits (" + std::to_string(exits.back()) + ") must lie before the last of model.layers (" +
-                                                std::to_string(model.layers) + "), which is a branch anyway");
+    refuse({"depth.exits", "model.layers"}, "depth.exits (" + std::to_string(exits.back()) +
+                                                ") must lie before the last of model.layers (" + std::to_string(model.layers) +
+                                                "), which is a branch anyway");
   if (depth.decide_after > exits.front())
-    refuse({"depth.decide_after", "depth.exits"},
-           "depth.decide_after (" + std::to_string(depth.decide_after) + ") is past the first exit (" + std::to_string(exits.front()) + ")");
+    refuse({"depth.decide_after", "depth.exits"}, "depth.decide_after (" + std::to_string(depth.decide_after) +
+                                                      ") is past the first exit (" + std::to_string(exits.front()) + ")");
   if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
     refuse({"depth.router"}, "the depth network of `kind: nested` is linear, mlp or random (depth.router is " + depth.router + ")");
   if (depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
@@ -141,12 +143,39 @@ void check_nested(Config const& config, Found& found) {
            "`kind: nested` has no capacity; depth.mean_depth says how deep tokens go");
 }
 
+void check_scaled(Config const& config, Found& found) {
+  DepthConfig const& depth = config.depth;
+  auto const refuse = [&](std::vector<std::string> const& keys, std::string const& reason) { found.push_back({keys, reason}); };
+  bool const asks_depth = depth.mean_depth > 0;
+  if (asks_depth == depth.skip_below > 0)
+    refuse({"depth.mean_depth", "depth.skip_below", "depth.kind"},
+           "`depth.kind: scaled` takes depth.mean_depth, how many layers are left, or depth.skip_below, which factors go; one of the two");
+  if (asks_depth && depth.mean_depth >= static_cast<double>(config.model.layers))
+    refuse({"depth.mean_depth", "model.layers"},
+           "depth.mean_depth must be less than model.layers (" + std::to_string(config.model.layers) + ")");
+  if (asks_depth && depth.scale != "token" && depth.mean_depth != std::floor(depth.mean_depth))
+    refuse({"depth.mean_depth", "depth.scale"},
+           "with `scale: " + depth.scale + "` whole layers go: depth.mean_depth must be a whole number");
+  if (depth.scale == "token" && (depth.scale_init <= 0 || depth.scale_init >= 1))
+    refuse({"depth.scale_init", "depth.scale"}, "a token's factor is a sigmoid: depth.scale_init must lie between 0 and 1");
+  if (depth.harden_after <= 0 || depth.harden_after >= 1)
+    refuse({"depth.harden_after"}, "depth.harden_after must lie within the run: before, factors are learned, behind, the others are used");
+  if (depth.target != "block") refuse({"depth.target"}, "`kind: scaled` scales whole blocks; leave depth.target out");
+  if (depth.skip_path != "identity") refuse({"depth.skip_path"}, "`kind: scaled` has no skip path; leave depth.skip_path out");
+  if (depth.skipped_kv == "keep" && depth.scale != "token")
+    refuse({"depth.skipped_kv", "depth.scale"}, "depth.skipped_kv: keep goes with `scale: token`; a layer that is gone asks for no keys");
+  if (depth.capacity_warmup > 0 || !depth.capacity_random.empty())
+    refuse({depth.capacity_warmup > 0 ? "depth.capacity_warmup" : "depth.capacity_random", "depth.kind"},
+           "`kind: scaled` has no capacity; depth.mean_depth says how deep tokens go");
+}
+
 }  // namespace
 
 std::vector<Contradiction> find_depth_contradictions(Config const& config) {
   Found found;
   if (config.depth.kind == "mod") check_mod(config, found);
   if (config.depth.kind == "nested") check_nested(config, found);
+  if (config.depth.kind == "scaled") check_scaled(config, found);
   return found;
 }
 

@@ -123,8 +123,8 @@ std::vector<ConfigField> make_fields() {
 
       R(KEY(depth.kind), choice, identity,
         "dense: every token through every block; mod: Mixture-of-Depths; nested: branches of different depth that share their first "
-        "layers.")
-          .one_of({"dense", "mod", "nested"}),
+        "layers; scaled: a learned factor on what each layer adds.")
+          .one_of({"dense", "mod", "nested", "scaled"}),
       R(KEY(depth.capacity), fraction_list, identity,
         "Share of each sequence that a routed block lets through; a list is stretched over the routed blocks, from the first to the last.")
           .above(0),
@@ -198,11 +198,21 @@ std::vector<ConfigField> make_fields() {
         "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing.")
           .one_of({"none", "loss", "bias"}),
       R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
-      R(KEY(depth.mean_depth), real, identity, "nested: layers a token goes through on average; a price of depth steers to it.")
+      R(KEY(depth.price_rate), real, schedule, "nested: how fast the price of depth moves that steers to mean_depth.").between(0, 100),
+      R(KEY(depth.mean_depth), real, identity, "nested, scaled: layers a token goes through on average.")
           .above(0)
           .between(0, 4096)
           .zero_is("off"),
-      R(KEY(depth.price_rate), real, schedule, "nested: how fast that price moves.").between(0, 100),
+      R(KEY(depth.scale), choice, identity,
+        "scaled: one factor for each layer (ReZero), each channel of a layer (LayerScale), or from each token's state (GateSkip).")
+          .one_of({"layer", "channel", "token"}),
+      R(KEY(depth.scale_init), real, identity, "scaled: where factors start.").between(0, 1),
+      R(KEY(depth.scale_weight), real, schedule, "scaled: weight of the cost of factors whose sum is above mean_depth.").between(0, 1000),
+      R(KEY(depth.skip_below), real, identity, "scaled: factors below this are skipped, however many; instead of mean_depth.")
+          .above(0)
+          .between(0, 1)
+          .zero_is("off"),
+      R(KEY(depth.harden_after), percent, schedule, "scaled: share of the run after which small factors become skips."),
 
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),

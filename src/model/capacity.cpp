@@ -23,10 +23,21 @@ std::vector<double> nested_capacities(ModelConfig const& model, DepthConfig cons
   return capacities;
 }
 
+// Of tokens alike, for what they will differ by is not known; of whole layers the first, though any may be left.
+std::vector<double> scaled_capacities(ModelConfig const& model, DepthConfig const& depth) {
+  auto const layers = static_cast<size_t>(model.layers);
+  if (depth.mean_depth == 0) return std::vector<double>(layers, 1);
+  if (depth.scale == "token") return std::vector<double>(layers, depth.mean_depth / static_cast<double>(model.layers));
+  std::vector<double> capacities(layers, 0);
+  std::fill_n(capacities.begin(), static_cast<size_t>(depth.mean_depth), 1);
+  return capacities;
+}
+
 }  // namespace
 
 std::vector<double> layer_capacities(ModelConfig const& model, DepthConfig const& depth) {
   if (depth.kind == "nested") return nested_capacities(model, depth);
+  if (depth.kind == "scaled") return scaled_capacities(model, depth);
   std::vector<double> const& entries = depth.capacity;
   std::vector<double> capacities(routed_layers(model, depth).size());
   for (size_t i = 0; i < capacities.size(); ++i) {
@@ -53,6 +64,8 @@ bool capacity_changes(DepthConfig const& depth) {
   return depth.kind == "mod" && (depth.capacity_warmup > 0 || !depth.capacity_random.empty());
 }
 
+bool steps_differ(DepthConfig const& depth) { return capacity_changes(depth) || depth.kind == "scaled"; }
+
 std::vector<double> training_capacities(ModelConfig const& model, DepthConfig const& depth) {
   std::vector<double> capacities = layer_capacities(model, depth);
   if (depth.kind == "nested" && depth.gate_training == "hindsight") std::fill(capacities.begin(), capacities.end(), 1);
@@ -61,8 +74,8 @@ std::vector<double> training_capacities(ModelConfig const& model, DepthConfig co
 
 std::vector<double> most_capacities(ModelConfig const& model, DepthConfig const& depth) {
   std::vector<double> capacities = training_capacities(model, depth);
-  if (depth.kind != "mod") return capacities;
-  if (depth.capacity_warmup > 0) std::fill(capacities.begin(), capacities.end(), 1);
+  if (depth.kind == "nested") return capacities;
+  if (depth.capacity_warmup > 0 || depth.kind == "scaled") std::fill(capacities.begin(), capacities.end(), 1);
   for (double& capacity : capacities)
     if (!depth.capacity_random.empty()) capacity = std::max(capacity, depth.capacity_random[1]);
   return capacities;
@@ -70,6 +83,7 @@ std::vector<double> most_capacities(ModelConfig const& model, DepthConfig const&
 
 std::vector<double> step_capacities(ModelConfig const& model, DepthConfig const& depth, uint64_t seed, int64_t step, double progress) {
   std::vector<double> capacities = layer_capacities(model, depth);
+  if (depth.kind == "scaled" && progress < depth.harden_after) std::fill(capacities.begin(), capacities.end(), 1);
   if (!depth.capacity_random.empty()) {
     double const drawn = random_uniform(make_key({seed, hash_text("capacity")}), static_cast<uint64_t>(step));
     std::fill(capacities.begin(), capacities.end(), std::lerp(depth.capacity_random[0], depth.capacity_random[1], drawn));

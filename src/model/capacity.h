@@ -14,8 +14,8 @@ namespace isobath {
 std::vector<double> layer_capacities(ModelConfig const&, DepthConfig const&);
 std::string capacity_text(DepthConfig const&);  // "12.5 %", "50 to 12.5 %"
 
-// A warm-up or random capacity: steps differ.
-bool capacity_changes(DepthConfig const&);
+bool capacity_changes(DepthConfig const&);  // a warm-up or random capacity
+bool steps_differ(DepthConfig const&);      // that, or all layers run at first
 // Of step `step` (from 0), which begins when the share `progress` of the run is done; a pure function. Random capacity (as in CoTFormer,
 // Mohtashami et al. 2023) draws one share for all layers, uniformly; the warm-up falls linearly from 1.
 std::vector<double> step_capacities(ModelConfig const&, DepthConfig const&, uint64_t seed, int64_t step, double progress);

@@ -18,23 +18,28 @@
 #include "model/capacity.h"
 #include "model/nested.h"
 #include "model/routed_block.h"
+#include "model/scaled.h"
 #include "nn/ops.h"
 
 namespace isobath {
+
+constexpr int calibration_rounds = 3;
 
 struct LanguageModel::Parts {
   // Each layer is one or the other.
   struct Layer {
     std::shared_ptr<BlockImpl> dense;
     std::shared_ptr<RoutedBlockImpl> routed;
+    std::shared_ptr<LayerScaleImpl> scale = nullptr;  // scaled, beside dense
     BlockImpl& block() const { return routed ? *routed->block : *dense; }
   };
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
-  std::vector<RoutedBlockImpl*> routed;  // of these
-  std::shared_ptr<DepthGateImpl> gate;   // nested
-  RotaryTables rotary_master;            // in double, on the CPU
-  RotaryTables rotary;                   // in the wide type, on the model's device
+  std::vector<RoutedBlockImpl*> routed;   // of these
+  std::shared_ptr<DepthGateImpl> gate;    // nested
+  std::shared_ptr<DepthScaleImpl> scale;  // scaled
+  RotaryTables rotary_master;             // in double, on the CPU
+  RotaryTables rotary;                    // in the wide type, on the model's device
 };
 
 LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
@@ -50,6 +55,11 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
     } else {
       parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
     }
+  }
+  if (depth.kind == "scaled") {
+    for (size_t i = 0; i < parts_->layers.size(); ++i)
+      parts_->layers[i].scale = register_module("scale" + std::to_string(i), std::make_shared<LayerScaleImpl>(model, depth));
+    parts_->scale = register_module("depth_scale", std::make_shared<DepthScaleImpl>(model, depth));
   }
   if (depth.kind == "nested") parts_->gate = register_module("depth_gate", std::make_shared<DepthGateImpl>(model, depth));
   parts_->norm_D = register_parameter("norm", at::ones({model.width}));
@@ -90,11 +100,22 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   auto const add = [](at::Tensor& sum, at::Tensor const& term) {
     if (term.defined()) sum = sum.defined() ? sum + term : term;
   };
+  std::optional<ScaledRun> scaled;
+  if (parts_->scale) {
+    // Skips in one layer move the factors of those behind it: the cut that one pass asks for is tried in the next.
+    for (int round = 0; routing == Routing::calibrate && round < calibration_rounds && parts_->scale->has_cut() && hardened(); ++round)
+      parts_->scale->calibrate(forward(input, Routing::causal, noise).routed_layers);
+    scaled.emplace(*parts_->scale, depth_);
+  }
   std::optional<NestedRun> nested;
   if (parts_->gate) nested.emplace(*parts_->gate, depth_, forced_branch_);
   for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
-    auto const& [dense, routed] = parts_->layers[layer];
+    auto const& [dense, routed, scale] = parts_->layers[layer];
     uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
+    if (scaled) {
+      x_ND = scaled->layer(*dense, *scale, x_ND, rows, rotary);
+      continue;
+    }
     if (nested) {
       x_ND = nested->layer(static_cast<int64_t>(layer), *dense, x_ND, rows, rotary, noise_key, routing == Routing::calibrate);
       continue;
@@ -124,6 +145,13 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
 
+  if (scaled) {
+    output.gate_loss = scaled->cost();
+    if (is_training() && at::GradMode::is_enabled()) parts_->scale->follow(scaled->layers);
+    routed_layers = std::move(scaled->layers);
+    for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
+  }
+
   int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
   if (routed_count > 0) {
     double const share = 1.0 / static_cast<double>(B * T * routed_count);
@@ -146,10 +174,24 @@ void LanguageModel::set_capacities(std::vector<double> const& capacities) {
   for (size_t i = 0; i < capacities.size(); ++i) parts_->routed[i]->capacity = capacities[i];
 }
 
+bool LanguageModel::hardened() const { return parts_->scale && parts_->scale->hardened.item<double>() != 0; }
+
+bool LanguageModel::harden() {
+  if (!parts_->scale || hardened()) return false;
+  if (!parts_->scale->by_token) {
+    std::vector<at::Tensor> factors;
+    for (Parts::Layer const& layer : parts_->layers) factors.push_back(layer.scale->factor_X);
+    parts_->scale->drop(factors);
+  }
+  parts_->scale->hardened.fill_(1);
+  return true;
+}
+
 at::Tensor LanguageModel::cuts() const {
   std::vector<at::Tensor> cuts;
   for (RoutedBlockImpl const* block : parts_->routed) cuts.push_back(block->router->cut.cpu());
   if (parts_->gate && parts_->gate->mean_depth > 0 && !parts_->gate->random) cuts.push_back(parts_->gate->cut.cpu());
+  if (parts_->scale && parts_->scale->has_cut()) cuts.push_back(parts_->scale->cut.cpu());
   return cuts.empty() ? at::empty({0}) : at::cat(cuts);
 }
 
@@ -157,6 +199,7 @@ void LanguageModel::set_cuts(at::Tensor const& cuts_N) {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < parts_->routed.size(); ++i) parts_->routed[i]->router->cut.copy_(cuts_N.narrow(0, static_cast<int64_t>(i), 1));
   if (parts_->gate && cuts_N.numel() > 0) parts_->gate->cut.copy_(cuts_N);
+  if (parts_->scale && cuts_N.numel() > 0) parts_->scale->cut.copy_(cuts_N);
 }
 
 at::Tensor const& LanguageModel::head_weight() const { return parts_->head_VD.defined() ? parts_->head_VD : parts_->embedding_VD; }
@@ -219,6 +262,11 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
       random(layer + "mlp.up_proj.weight", mlp.up_FD, std);
     }
     random(layer + "mlp.down_proj.weight", mlp.down_DF, residual_std);
+    if (LayerScaleImpl const* scale = parts_->layers[i].scale.get()) {
+      constant(layer + "scale.factor", scale->factor_X, depth_.scale_init);
+      random(layer + "scale.weight", scale->weight_D, 0.1 / std::sqrt(width));
+      constant(layer + "scale.bias", scale->bias, std::log(depth_.scale_init / (1 - depth_.scale_init)));
+    }
     if (parts_->layers[i].routed) {
       RouterImpl const& router = *parts_->layers[i].routed->router;
       std::vector<RouterParameter> const declared = router_parameters(model_, depth_, vocab_size_);
@@ -248,6 +296,11 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
     constant("model.depth_gate.balance", gate->balance_B, 0);
     constant("model.depth_gate.cut", gate->cut, 0);
   }
+  if (DepthScaleImpl const* scale = parts_->scale.get()) {
+    constant("model.depth_scale.threshold", scale->threshold, scale->by_token ? depth_.skip_below : 0);
+    constant("model.depth_scale.cut", scale->cut, 0);
+    constant("model.depth_scale.hardened", scale->hardened, 0);
+  }
   constant("model.norm.weight", parts_->norm_D, 1);
   random("lm_head.weight", parts_->head_VD, std);
   return all;
@@ -260,10 +313,11 @@ std::vector<LanguageModel::Parameter> LanguageModel::trained() const {
     size_t const router = name.find(".router.");
     bool const scores =
         router != std::string::npos && (name.ends_with(".router.weight") || name.find(".score_", router) != std::string::npos);
-    Role const role = scores || name.starts_with("depth_gate.") ? Role::router
-                      : router != std::string::npos             ? Role::predictor
-                      : item.value().dim() >= 2                 ? Role::matrix
-                                                                : Role::vector;
+    bool const gates = name.starts_with("depth_gate.") || name.starts_with("scale");
+    Role const role = scores || gates               ? Role::router
+                      : router != std::string::npos ? Role::predictor
+                      : item.value().dim() >= 2     ? Role::matrix
+                                                    : Role::vector;
     all.push_back({name, item.value(), role});
   }
   return all;

@@ -44,11 +44,11 @@ struct RoutedLayer {
 };
 
 struct ModelOutput {
-  at::Tensor x_ND;                      // final hidden states after the last norm, N = B * T, in the activations' type
-  at::Tensor router_loss;               // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor predictor_loss;            // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
-  at::Tensor z_loss;                    // mean over tokens and routed layers, not weighted; undefined when off
-  at::Tensor gate_loss;                 // nested: balance and price of depth, weighted, mean over tokens; undefined when off
+  at::Tensor x_ND;            // final hidden states after the last norm, N = B * T, in the activations' type
+  at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
+  at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor gate_loss;       // nested: balance and price of depth; scaled: cost of factors; weighted, mean over tokens; or undefined
   std::vector<at::Tensor> branches_ND;  // nested, training in hindsight: final states of every branch, as x_ND is of the deepest
   DepthGateImpl::Choice choice;         // nested
   at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model
@@ -74,6 +74,10 @@ class LanguageModel : public torch::nn::Module {
   // What the logits of each routed layer's causal decision must exceed outside of training, [N], on the CPU; 0 until calibrated.
   at::Tensor cuts() const;  // and of a depth network that is steered to a mean depth
   void set_cuts(at::Tensor const& cuts_N);
+
+  // Scaled: from here on factors that are too small are skips. False when that was so before, and of models without factors.
+  bool harden();
+  bool hardened() const;
 
   // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
   at::Tensor const& head_weight() const;

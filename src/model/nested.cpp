@@ -28,7 +28,7 @@ at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x
   layers.push_back({ran_BT_, ran_BT_, ran_BT_, goes_on_BT_});
   if (sees_all_) return block.forward(x_ND, rows, rotary);
   if (selected_.count == 0) return x_ND;
-  at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, index_R_, selected_, rotary);
+  at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, index_R_, selected_, rotary, {});
   return ops::scatter_add_rows(x_ND, index_R_, delta_RD, weight_N_.defined() ? weight_N_.index_select(0, index_R_) : at::Tensor());
 }
 

@@ -47,6 +47,7 @@ bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && !route
 bool has_predictor(DepthConfig const& depth) { return depth.kind == "mod" && depth.router != "random" && depth.causal == "predictor"; }
 
 bool is_routed(DepthConfig const& depth, int64_t layer) {
+  if (depth.kind == "scaled") return true;
   if (depth.kind == "nested") return !depth.exits.empty() && layer >= depth.exits.front();
   return depth.kind == "mod" && layer >= depth.offset && (layer - depth.offset) % depth.stride == 0;
 }
@@ -59,6 +60,7 @@ std::vector<int64_t> routed_layers(ModelConfig const& model, DepthConfig const& 
 }
 
 int64_t rows_of_capacity(double capacity, int64_t length) {
+  if (capacity == 0) return 0;  // a layer that is gone
   // 0.29 * 100 is 28.999999999999996 in doubles; a person means 29.
   auto const rows = static_cast<int64_t>(std::floor(capacity * static_cast<double>(length) + 1e-9));
   return std::clamp<int64_t>(rows, 1, length);
@@ -85,6 +87,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
     int64_t const P = resolved_predictor_width(model, depth);
     ledger.predictor_row = 2 * (D * P + P);
   }
+  if (depth.kind == "scaled" && depth.scale == "token") ledger.router_row = 2 * D;
   ledger.gate_row = 2 * gate_weights(model, depth);
   ledger.gate_by_sequence = depth.choice == "sequence";
   ledger.head_row = 2 * D * vocab_size;
@@ -163,6 +166,7 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
     count.predictors = routed * (D * P + P + P + 1);
   }
   if (int64_t const weights = gate_weights(model, depth)) count.routers += weights + static_cast<int64_t>(depth.exits.size()) + 1;
+  if (depth.kind == "scaled") count.routers += model.layers * (depth.scale == "token" ? D + 1 : depth.scale == "channel" ? D : 1);
   count.total = count.embedding + count.blocks + count.routers + count.predictors;
   return count;
 }

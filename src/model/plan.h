@@ -53,9 +53,9 @@ bool looks_ahead(DepthConfig const&);    // training selects by what generation 
 bool has_router(DepthConfig const&);     // one with parameters
 bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router worth predicting
 bool is_routed(DepthConfig const&,
-               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit
+               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit; scaled: all
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
-int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T))
+int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), 0 of capacity 0
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);

@@ -28,14 +28,16 @@ RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& de
 }
 
 at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
-                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary) {
+                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary, at::Tensor const& inner_R) {
   std::optional<RoutingScope> routing_scope(std::in_place);
   at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
   routing_scope.reset();
   if (target == Target::mlp) return block.mlp->forward(x_RD);
   at::Tensor const attended_RD = keeps_kv ? block.attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
                                           : block.attention->forward(x_RD, selected, rotary);
-  return target == Target::attention ? attended_RD : attended_RD + block.mlp->forward(x_RD + attended_RD);
+  if (target == Target::attention) return attended_RD;
+  at::Tensor const inner_RD = inner_R.defined() ? attended_RD * inner_R.unsqueeze(1).to(attended_RD.scalar_type()) : attended_RD;
+  return attended_RD + block.mlp->forward(x_RD + inner_RD);
 }
 
 at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
@@ -76,7 +78,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   Result result{x_ND, {ran_BT, picked_BT, decided_BT, score_BT.detach()}, {}, {}, {}, {}};
   if (selected.count > 0) {
     routing_scope.reset();
-    at::Tensor const delta_RD = partial_delta(*block, target, keeps_kv, x_ND, rows, index_R, selected, rotary);
+    at::Tensor const delta_RD = partial_delta(*block, target, keeps_kv, x_ND, rows, index_R, selected, rotary, {});
     routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, index_R, delta_RD, router->gate(score_N.index_select(0, index_R)));
   }

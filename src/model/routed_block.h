@@ -12,9 +12,10 @@ namespace isobath {
 
 // What is routed of a block: all of it, or one half.
 enum class Target { block, attention, mlp };
-// The update of the rows index_R (what `selected` is made of) by that part of `block`; keeps_kv: the others give keys and values, too.
+// The update of the rows index_R (what `selected` is made of) by that part of `block`; keeps_kv: the others give keys and values, too. The
+// MLP sees what attention adds weighted with inner_R; undefined: 1.
 at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
-                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary);
+                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary, at::Tensor const& inner_R);
 // Of a layer and its batch: int64 [routing_columns].
 at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv);
 

@@ -64,6 +64,8 @@ with Workspace() as space:
              "threshold": ("depth.causal=threshold", "depth.threshold_training=true", "depth.capacity=[50%,20%]"),
              "nested": ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5", "depth.balance=bias", "depth.gate_training=gumbel",
                         "depth.causal=none"),
+             "scaled": ("depth.kind=scaled", "depth.mean_depth=2.5", "depth.scale=token", "depth.harden_after=50%", "depth.causal=none"),
+             "layers": ("depth.kind=scaled", "depth.mean_depth=2", "depth.harden_after=30%", "depth.causal=none"),
              "documents": ("data.isolate_documents=true", "depth.router=mlp", "depth.causal=none", "depth.score_noise=0.1")}
     for kind, keys in kinds.items():
         space.train("name=whole-" + kind, *keys)

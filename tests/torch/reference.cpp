@@ -37,7 +37,8 @@ at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64
 }  // namespace
 
 bool is_trained(std::string const& name) {
-  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut"})
+  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut",
+                            "depth_scale.threshold", "depth_scale.cut", "depth_scale.hardened"})
     if (name.ends_with(state)) return false;
   return true;
 }

@@ -44,12 +44,15 @@ constexpr Arm arms[] = {
     {"norm", "mod", "norm", "none", "none"},
 };
 
-// Branches of different depth wait for row counts at every exit: their steps do read.
-constexpr Arm nested_arms[] = {
+// Branches of different depth wait for row counts at every exit, hardened tokens at every layer: their steps do read.
+constexpr Arm reading_arms[] = {
     {"nested, weight", "nested", "linear", "weight", "none"},
     {"nested, gumbel", "nested", "mlp", "gumbel", "none"},
     {"nested, hindsight, by sequence", "nested", "linear", "hindsight", "none"},
     {"nested, random", "nested", "random", "weight", "none"},
+    {"scaled layers", "scaled", "layer", "raw", "none"},
+    {"scaled channels", "scaled", "channel", "raw", "none"},
+    {"scaled tokens", "scaled", "token", "raw", "none"},
 };
 
 struct Run {
@@ -57,6 +60,7 @@ struct Run {
       : feed(device),
         window_(arm.kind == std::string("mod")      ? 1
                 : arm.kind == std::string("nested") ? 2
+                : arm.kind == std::string("scaled") ? 3
                                                     : 0,
                 device) {
     ModelConfig config;
@@ -89,6 +93,11 @@ struct Run {
       depth.balance = depth.router == "random" ? "none" : "bias";
       depth.exits = {1, 2};
       depth.mean_depth = 2.2;
+    }
+    if (depth.kind == "scaled") {
+      depth.scale = arm.router;
+      depth.router = "linear";
+      depth.mean_depth = 2;
     }
     model = std::make_unique<LanguageModel>(config, depth, 61, 1);
     model->to(device);
@@ -142,12 +151,15 @@ TEST_CASE("a training step on another device reads nothing and stays in place", 
 
 TEST_CASE("training on another device gives the CPU's numbers", "[device]") {
   std::vector<Arm> all(std::begin(arms), std::end(arms));
-  all.insert(all.end(), std::begin(nested_arms), std::end(nested_arms));
+  all.insert(all.end(), std::begin(reading_arms), std::end(reading_arms));
   Arm const arm = GENERATE_COPY(Catch::Generators::from_range(all));
   INFO(arm.name);
   Run host(arm, at::kCPU), device(arm, fake_device());
-  host.steps(0, 4);
-  device.steps(0, 4);
+  for (Run* run : {&host, &device}) {
+    run->steps(0, 2);
+    run->model->harden();
+    run->steps(2, 4);
+  }
   auto const a = read_window(host.window_, 4 * 96), b = read_window(device.window_, 4 * 96);
   CHECK(b.loss == Catch::Approx(a.loss).epsilon(1e-5));
   CHECK(b.grad_norm == Catch::Approx(a.grad_norm).epsilon(1e-4));

@@ -103,6 +103,28 @@ TEST_CASE("the ledger's linear FLOPs of a nested model are those of the rows tha
   CHECK(counter.flops() == ledger.train(3, 24, work));
 }
 
+TEST_CASE("the ledger's linear FLOPs of scaled layers are those of the rows that ran", "[ledger]") {
+  Shape shape = small_shape("scaled");
+  shape.depth.scale = GENERATE("layer", "channel", "token");
+  shape.depth.skipped_kv = shape.depth.scale == "token" ? GENERATE("drop", "keep") : "drop";
+  shape.depth.mean_depth = 3;
+  auto model = make_model(shape);
+  bool const hard = GENERATE(false, true);
+  at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
+  model->forward({tokens, {}, {}}, Routing::topk, {});  // the threshold
+  if (hard) model->harden();
+  Counter const counter;
+  ModelOutput output = model->forward({tokens, {}, {}}, Routing::topk, {});
+  model->training_loss_sum(output, tokens).backward();
+  std::vector<RoutedWork> work;
+  for (int64_t layer = 0; layer < output.routing_NC.size(0); ++layer)
+    work.push_back({output.routing_NC[layer][routing_rows].item<int64_t>(), output.routing_NC[layer][routing_pairs].item<int64_t>()});
+  Ledger ledger = make_ledger(shape.model, shape.depth, shape.vocab);
+  ledger.pair = 0;
+  INFO(shape.depth.scale << ' ' << shape.depth.skipped_kv << ' ' << hard);
+  CHECK(counter.flops() == ledger.train(3, 24, work));
+}
+
 TEST_CASE("a training step multiplies three times what a forward pass does, exactly", "[ledger]") {
   // `none`: a predictor's input is detached, so that its backward pass is cheaper than the convention says.
   auto const kind = GENERATE("dense", "mod");

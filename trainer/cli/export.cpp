@@ -6,7 +6,7 @@
 #include "core/config_fields.h"
 #include "core/config_values.h"
 #include "core/error.h"
-#include "model/weights.h"
+#include "model/fold.h"
 #include "trainer/cli/commands.h"
 #include "trainer/saved_model.h"
 
@@ -15,8 +15,7 @@ namespace isobath {
 namespace {
 
 // What a reader needs to build the model: every key of `model` and `depth`, with `auto` resolved.
-Metadata model_metadata(Checkpoint const& checkpoint) {
-  Config config = checkpoint.config;
+Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
   config.model.mlp_width = resolved_mlp_width(config.model);
   config.model.init_std = resolved_init_std(config.model);
   config.depth.predictor_width = resolved_predictor_width(config.model, config.depth);
@@ -31,19 +30,30 @@ Metadata model_metadata(Checkpoint const& checkpoint) {
   return metadata;
 }
 
-void run_export(std::string const& path, fs::path const& output, std::string const& dtype) {
+void run_export(std::string const& path, fs::path const& output, std::string const& dtype, bool fold) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
-  NamedTensors weights = export_weights(*load_model(checkpoint));
+  std::shared_ptr<LanguageModel> const model = load_model(checkpoint);
+  Config config = checkpoint.config;
+  NamedTensors weights;
+  if (fold) {
+    DenseModel dense = fold_factors(*model);
+    weights = std::move(dense.weights);
+    config.model = dense.model;
+    config.depth = {};
+  } else {
+    weights = export_weights(*model);
+  }
   if (dtype == "f64") {
     for (auto& [name, tensor] : weights) tensor = tensor.to(at::kDouble);
   }
   fs::path temporary = output;
   temporary += ".tmp";
-  write_tensors(temporary, weights, model_metadata(checkpoint));
+  write_tensors(temporary, weights, model_metadata(checkpoint, config));
   std::error_code error;
   fs::rename(temporary, output, error);
   if (error) throw Error(ExitCode::disk, "cannot write " + output.string() + ": " + error.message());
-  std::printf("%s: %zu tensors of step %lld\n", output.c_str(), weights.size(), static_cast<long long>(checkpoint.state.step));
+  std::printf("%s: %zu tensors of step %lld%s\n", output.c_str(), weights.size(), static_cast<long long>(checkpoint.state.step),
+              fold ? (", " + std::to_string(config.model.layers) + " layers").c_str() : "");
 }
 
 }  // namespace
@@ -55,9 +65,11 @@ void add_export(CLI::App& app) {
   auto const dtype = std::make_shared<std::string>("f32");
   command->add_option("-o,--output", *output, "File to write")->required();
   command->add_option("--dtype", *dtype, "Number format")->check(CLI::IsMember({"f32", "f64"}))->capture_default_str();
-  command->callback([target, output, dtype] {
+  auto const fold = std::make_shared<bool>(false);
+  command->add_flag("--fold", *fold, "Of `depth.kind: scaled`: the layers that are left as a plain dense model, factors multiplied in");
+  command->callback([target, output, dtype, fold] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': export takes options, no keys");
-    run_export(target->path, *output, *dtype);
+    run_export(target->path, *output, *dtype, *fold);
   });
 }
 
