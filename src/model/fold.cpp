@@ -10,7 +10,9 @@ namespace isobath {
 
 DenseModel fold_factors(LanguageModel const& model) {
   DepthConfig const& depth = model.depth_config();
-  auto const refuse = [](std::string const& reason) { throw Error(ExitCode::config, "factors cannot be folded into the weights: " + reason); };
+  auto const refuse = [](std::string const& reason) {
+    throw Error(ExitCode::config, "factors cannot be folded into the weights: " + reason);
+  };
   if (depth.kind != "scaled") refuse("depth.kind is " + depth.kind + ", not scaled");
   if (depth.scale == "token") refuse("with depth.scale token they differ from token to token");
   if (!model.hardened())

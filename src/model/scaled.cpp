@@ -85,8 +85,7 @@ at::Tensor ScaledRun::layer(BlockImpl& block, LayerScaleImpl const& scale, at::T
                             RotaryTables const& rotary) {
   int64_t const B = rows.sequences, T = rows.longest;
   at::Tensor const factor = scale.factor(x_ND), magnitude = factor.abs();
-  at::Tensor const score_BT =
-      scale_.by_token ? factor.detach().view({B, T}) : magnitude.detach().mean().view({1, 1}).expand({B, T});
+  at::Tensor const score_BT = scale_.by_token ? factor.detach().view({B, T}) : magnitude.detach().mean().view({1, 1}).expand({B, T});
   at::Tensor ran_BT;
   if (!hardened_) {
     at::Tensor const mean = magnitude.mean();

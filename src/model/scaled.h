@@ -1,6 +1,6 @@
 #pragma once
-// A factor on what each layer adds, learned: one number a layer (ReZero, Bachlechner et al. 2020), one a channel (LayerScale, Touvron et al.
-// 2021, section 2), or a sigmoid of each token's state (after GateSkip, Laitenberger et al. 2025). A layer is h = x + a attention(x),
+// A factor on what each layer adds, learned: one number a layer (ReZero, Bachlechner et al. 2020), one a channel (LayerScale, Touvron et
+// al. 2021, section 2), or a sigmoid of each token's state (after GateSkip, Laitenberger et al. 2025). A layer is h = x + a attention(x),
 // y = h + a mlp(h). All layers run until the model is hardened; from then on those whose factor is too small are skipped.
 
 #include <torch/nn/module.h>
@@ -19,8 +19,8 @@ struct LayerScaleImpl : torch::nn::Module {
   // [1], [D] or, by tokens, [N, 1]; in the wide type (ops.h).
   at::Tensor factor(at::Tensor const& x_ND) const;
 
-  at::Tensor factor_X;         // [1] or [D]; undefined by tokens
-  at::Tensor weight_D, bias;   // by tokens: sigmoid(weight_D x + bias) of the normalised state
+  at::Tensor factor_X;        // [1] or [D]; undefined by tokens
+  at::Tensor weight_D, bias;  // by tokens: sigmoid(weight_D x + bias) of the normalised state
 };
 
 // Of the model: which factors are too small.
@@ -41,9 +41,9 @@ struct DepthScaleImpl : torch::nn::Module {
   bool by_token;
   int64_t layers;
   double mean_depth, skip_below, weight, threshold_decay;
-  at::Tensor threshold;      // buffer [2]: value, number of updates; a token's factor must exceed the first
-  at::Tensor cut;            // buffer [1], starts at 0: added to it outside of training
-  at::Tensor hardened;       // buffer [1]: 0 or 1
+  at::Tensor threshold;  // buffer [2]: value, number of updates; a token's factor must exceed the first
+  at::Tensor cut;        // buffer [1], starts at 0: added to it outside of training
+  at::Tensor hardened;   // buffer [1]: 0 or 1
 
  private:
   at::Tensor separating_value(std::vector<RoutedLayer> const& of_layers) const;

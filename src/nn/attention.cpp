@@ -27,41 +27,64 @@ namespace {
 
 float const* floats(Tensor const& x) { return x.const_data_ptr<float>(); }
 
-// Causal attention within sequences of equal length, on the CPU kernel.
-struct CausalAttention : Function<CausalAttention> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, int64_t sequences) {
+// Who sees whom: int64 tensors, as kernels::AttentionShape has them.
+struct Sight {
+  Tensor queries, keys, seen;
+};
+
+// Attention on the CPU kernel.
+struct SightAttention : Function<SightAttention> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, Tensor const& queries,
+                        Tensor const& keys, Tensor const& seen) {
     Tensor const q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
-    auto const shape = shape_of(q, k, sequences);
+    auto const shape = shape_of(q, k, {queries, keys, seen});
     Tensor out = at::empty_like(q), log_sums = at::empty({q.size(0), shape.heads}, q.options());
     auto *to = out.mutable_data_ptr<float>(), *sums = log_sums.mutable_data_ptr<float>();
-    at::parallel_for(0, sequences * shape.heads, 1, [&](int64_t first, int64_t last) {
+    at::parallel_for(0, shape.sequences * shape.heads, 1, [&](int64_t first, int64_t last) {
       kernels::attention(shape, floats(q), floats(k), floats(v), to, sums, first, last);
     });
-    ctx->save_for_backward({q, k, v, out, log_sums});
-    ctx->saved_data["sequences"] = sequences;
+    ctx->save_for_backward({q, k, v, out, log_sums, queries, keys, seen});
     return out;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
     Tensor const &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sums = saved[4], dout = grads[0].contiguous();
-    int64_t const sequences = ctx->saved_data["sequences"].toInt();
-    auto const shape = shape_of(q, k, sequences);
+    auto const shape = shape_of(q, k, {saved[5], saved[6], saved[7]});
     Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
     auto *to_q = dq.mutable_data_ptr<float>(), *to_k = dk.mutable_data_ptr<float>(), *to_v = dv.mutable_data_ptr<float>();
-    at::parallel_for(0, sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+    at::parallel_for(0, shape.sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
       kernels::attention_backward(shape, floats(q), floats(k), floats(v), floats(out), floats(log_sums), floats(dout), to_q, to_k, to_v,
                                   first, last);
     });
-    return {dq, dk, dv, Tensor()};
+    return {dq, dk, dv, Tensor(), Tensor(), Tensor()};
   }
 
-  static kernels::AttentionShape shape_of(Tensor const& q_RHE, Tensor const& k_RGE, int64_t sequences) {
-    return {q_RHE.size(0) / sequences, q_RHE.size(1), k_RGE.size(1), q_RHE.size(2)};
+  static kernels::AttentionShape shape_of(Tensor const& q_RHE, Tensor const& k_RGE, Sight const& sight) {
+    return {sight.queries.numel() - 1,
+            q_RHE.size(1),
+            k_RGE.size(1),
+            q_RHE.size(2),
+            sight.queries.const_data_ptr<int64_t>(),
+            sight.keys.const_data_ptr<int64_t>(),
+            sight.seen.const_data_ptr<int64_t>()};
   }
 };
 
 CudaAttention cuda_attention = CudaAttention::flash;
+
+// The first row of each of `sequences`, and the number of all, where row r is at place index_R[r] % length of sequence index_R[r] / length.
+Tensor first_rows(Tensor const& index_R, int64_t length, int64_t sequences) {
+  Tensor const firsts = at::zeros({sequences + 1}, index_R.options());
+  auto* first = firsts.mutable_data_ptr<int64_t>();
+  auto const* index = index_R.const_data_ptr<int64_t>();
+  for (int64_t r = 0; r < index_R.numel(); ++r) ++first[index[r] / length + 1];
+  for (int64_t b = 0; b < sequences; ++b) first[b + 1] += first[b];
+  return firsts;
+}
+
+// The rows that `rows` has, as cells b * K + j.
+Tensor cells_of(Rows const& rows) { return rows.dense() ? at::arange(rows.count, rows.positions_R.options()) : rows.cells_R; }
 
 bool has_kernel(Tensor const& q_RHE) {
   return &backend_for(q_RHE) == &cpu_backend() && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
@@ -111,6 +134,10 @@ Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& 
                         Rows const& selected) {
   RECORD_FUNCTION("ops::attend_among_all", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, T = rows.longest, K = selected.longest, heads = q_RHE.size(1), head_dim = q_RHE.size(2);
+  if (has_kernel(q_RHE) && !rows.segments_R.defined())
+    return SightAttention::apply(q_RHE, k_NGE, v_NGE, first_rows(index_R, T, B), at::arange(B + 1, index_R.options()) * T,
+                                 index_R.remainder(T) + 1)
+        .flatten(1);
   auto const by_head = [&](Tensor const& x_XHE, int64_t length) {
     return x_XHE.reshape({B, length, x_XHE.size(1), head_dim}).transpose(1, 2).repeat_interleave(heads / x_XHE.size(1), 1);
   };
@@ -130,12 +157,14 @@ Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& 
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
   RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, K = rows.longest;
+  if (has_kernel(q_RHE) && !rows.segments_R.defined()) {
+    Tensor const cell_R = cells_of(rows), firsts = first_rows(cell_R, K, B);
+    return SightAttention::apply(q_RHE, k_RGE, v_RGE, firsts, firsts, cell_R.remainder(K) + 1).flatten(1);
+  }
   // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
   Tensor const q = to_cells(q_RHE, rows), k = to_cells(k_RGE, rows), v = to_cells(v_RGE, rows);
   Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R, rows).view({B, K}) : Tensor();
-  Tensor const out =
-      has_kernel(q) && !segments_BK.defined() ? CausalAttention::apply(q, k, v, B) : composed_attention(q, k, v, B, K, segments_BK);
-  Tensor const out_RX = out.flatten(1);
+  Tensor const out_RX = composed_attention(q, k, v, B, K, segments_BK).flatten(1);
   return from_cells(out_RX, rows);
 }
 

@@ -43,7 +43,31 @@ bool prefers_onednn() {
 
 bool takes_onednn(at::Tensor const& a) { return &backend_for(a) == &cpu_backend() && a.numel() > 0 && prefers_onednn(); }
 
+// Of `rows`, those that oneDNN gets.
+int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
+  constexpr int64_t block = 64;
+  return takes_onednn(a) ? rows - rows % block : rows;
+}
+
 }  // namespace
+
+at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN) {
+  int64_t const rows = a_RK.size(0), whole = whole_blocks(a_RK, rows);
+  if (whole == rows) return gemm(a_RK, b_KN);
+  at::Tensor const out_RN = at::empty({rows, b_KN.size(1)}, a_RK.options());
+  if (whole > 0) gemm_into(out_RN.narrow(0, 0, whole), a_RK.narrow(0, 0, whole), b_KN);
+  at::Tensor rest = out_RN.narrow(0, whole, rows - whole);
+  at::mm_out(rest, a_RK.narrow(0, whole, rows - whole), b_KN);
+  return out_RN;
+}
+
+at::Tensor gemm_over_rows(at::Tensor const& a_MR, at::Tensor const& b_RN) {
+  int64_t const rows = b_RN.size(0), whole = whole_blocks(a_MR, rows);
+  if (whole == rows) return gemm(a_MR, b_RN);
+  at::Tensor const a_rest = a_MR.narrow(1, whole, rows - whole), b_rest = b_RN.narrow(0, whole, rows - whole);
+  if (whole == 0) return at::mm(a_rest, b_rest);
+  return gemm(a_MR.narrow(1, 0, whole), b_RN.narrow(0, 0, whole)).addmm_(a_rest, b_rest);
+}
 
 at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN) {
   at::Tensor const out_MN = at::empty({a_MK.size(0), b_KN.size(1)}, a_MK.options());

@@ -94,7 +94,8 @@ ISOBATH_INLINE void transpose(float const* from, int64_t from_row, int64_t rows,
 
 // One head of one sequence: where its rows lie.
 struct Head {
-  int64_t length, width, q_row, k_row;
+  int64_t queries, keys, width, q_row, k_row;
+  int64_t const* seen;
   double scale;
 };
 
@@ -102,22 +103,22 @@ struct Head {
 template <typename R>
 ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows,
                               int64_t columns, float* scores) {
-  product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.length), scores,
-             padded(head.length), false);
+  product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.keys), scores,
+             padded(head.keys), false);
 }
 
 template <typename R>
 ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<float> const& k_transposed, float const* v, float* out,
                                  float* log_sums, int64_t log_row, std::vector<float>& scores) {
   auto const scale = static_cast<float>(head.scale);
-  int64_t const score_row = padded(head.length);
-  for (int64_t first = 0; first < head.length; first += block) {
-    int64_t const rows = std::min(block, head.length - first), keys = first + rows, columns = padded(keys);
+  int64_t const score_row = padded(head.keys);
+  for (int64_t first = 0; first < head.queries; first += block) {
+    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
     scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
     float inverse[block];
     for (int64_t i = 0; i < rows; ++i) {
       float* __restrict row = scores.data() + i * score_row;
-      int64_t const seen = first + i + 1;
+      int64_t const seen = head.seen[first + i];
       float largest = row[0];
 #pragma omp simd reduction(max : largest)
       for (int64_t j = 0; j < seen; ++j) largest = row[j] > largest ? row[j] : largest;
@@ -153,9 +154,9 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
                                   std::vector<float> const& v_transposed, HeadGradients const& g, std::vector<float>& scores,
                                   std::vector<float>& dscores) {
   auto const scale = static_cast<float>(head.scale);
-  int64_t const score_row = padded(head.length);
-  for (int64_t first = 0; first < head.length; first += block) {
-    int64_t const rows = std::min(block, head.length - first), keys = first + rows, columns = padded(keys);
+  int64_t const score_row = padded(head.keys);
+  for (int64_t first = 0; first < head.queries; first += block) {
+    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
     float const* const dout = g.dout + first * head.q_row;
     scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
     scores_of<R>(head, g.dout, v_transposed, first, rows, columns, dscores.data());
@@ -164,7 +165,7 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
       float* __restrict ds = dscores.data() + i * score_row;
       float const* __restrict o = g.out + (first + i) * head.q_row;
       float const* __restrict d = dout + i * head.q_row;
-      int64_t const seen = first + i + 1;
+      int64_t const seen = head.seen[first + i];
       float const log_sum = g.log_sums[(first + i) * g.log_row];
       float dot = 0;
 #pragma omp simd reduction(+ : dot)
@@ -184,26 +185,39 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
 
 // Where the first row of a head of a sequence lies.
 int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) {
-  return (sequence * s.length * s.heads + head) * s.head_dim;
+  return (s.queries[sequence] * s.heads + head) * s.head_dim;
 }
 int64_t key_offset(AttentionShape const& s, int64_t sequence, int64_t kv_head) {
-  return (sequence * s.length * s.kv_heads + kv_head) * s.head_dim;
+  return (s.keys[sequence] * s.kv_heads + kv_head) * s.head_dim;
 }
-int64_t log_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return sequence * s.length * s.heads + head; }
+int64_t log_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return s.queries[sequence] * s.heads + head; }
 
-ISOBATH_INLINE Head head_of(AttentionShape const& s) {
-  return {s.length, s.head_dim, s.heads * s.head_dim, s.kv_heads * s.head_dim, 1.0 / std::sqrt(static_cast<double>(s.head_dim))};
+ISOBATH_INLINE Head head_of(AttentionShape const& s, int64_t sequence) {
+  return {s.queries[sequence + 1] - s.queries[sequence],
+          s.keys[sequence + 1] - s.keys[sequence],
+          s.head_dim,
+          s.heads * s.head_dim,
+          s.kv_heads * s.head_dim,
+          s.seen + s.queries[sequence],
+          1.0 / std::sqrt(static_cast<double>(s.head_dim))};
+}
+
+// Of a block of queries with all keys of the longest sequence.
+size_t score_size(AttentionShape const& s) {
+  int64_t longest = 0;
+  for (int64_t sequence = 0; sequence < s.sequences; ++sequence) longest = std::max(longest, s.keys[sequence + 1] - s.keys[sequence]);
+  return static_cast<size_t>(block * padded(longest));
 }
 
 template <typename R>
 ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums,
                                   int64_t first, int64_t last) {
-  Head const head = head_of(s);
-  std::vector<float> k_transposed, scores(static_cast<size_t>(block * padded(s.length)));
+  std::vector<float> k_transposed, scores(score_size(s));
   for (int64_t item = first; item < last; ++item) {
     int64_t const sequence = item / s.heads, h = item % s.heads;
+    Head const head = head_of(s, sequence);
     int64_t const at_q = query_offset(s, sequence, h), at_k = key_offset(s, sequence, h / (s.heads / s.kv_heads));
-    transpose(k + at_k, head.k_row, s.length, s.head_dim, k_transposed);
+    transpose(k + at_k, head.k_row, head.keys, s.head_dim, k_transposed);
     head_forward<R>(head, q + at_q, k_transposed, v + at_k, out + at_q, log_sums + log_offset(s, sequence, h), s.heads, scores);
   }
 }
@@ -211,15 +225,15 @@ ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float
 template <typename R>
 ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float const* out,
                                    float const* log_sums, float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last) {
-  Head const head = head_of(s);
-  auto const size = static_cast<size_t>(block * padded(s.length));
+  size_t const size = score_size(s);
   std::vector<float> k_transposed, v_transposed, scores(size), dscores(size);
   int64_t const group = s.heads / s.kv_heads;
   for (int64_t item = first; item < last; ++item) {
     int64_t const sequence = item / s.kv_heads, kv_head = item % s.kv_heads, at_k = key_offset(s, sequence, kv_head);
-    transpose(k + at_k, head.k_row, s.length, s.head_dim, k_transposed);
-    transpose(v + at_k, head.k_row, s.length, s.head_dim, v_transposed);
-    for (int64_t r = 0; r < s.length; ++r) {
+    Head const head = head_of(s, sequence);
+    transpose(k + at_k, head.k_row, head.keys, s.head_dim, k_transposed);
+    transpose(v + at_k, head.k_row, head.keys, s.head_dim, v_transposed);
+    for (int64_t r = 0; r < head.keys; ++r) {
       std::fill_n(dk + at_k + r * head.k_row, s.head_dim, 0.0f);
       std::fill_n(dv + at_k + r * head.k_row, s.head_dim, 0.0f);
     }

@@ -57,14 +57,15 @@ struct Linear : Function<Linear> {
     Tensor const narrow_weight = weight.to(x.scalar_type());
     ctx->save_for_backward({x, narrow_weight});
     ctx->saved_data["weight_type"] = weight.scalar_type();
-    return gemm(x, narrow_weight.t());
+    return gemm_of_rows(x, narrow_weight.t());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
     Tensor const &x = saved[0], &weight = saved[1], &dy = grads[0];
     at::ScalarType const weight_type = ctx->saved_data["weight_type"].toScalarType();
-    return {ctx->needs_input_grad(0) ? gemm(dy, weight) : Tensor(), ctx->needs_input_grad(1) ? gemm(dy.t(), x).to(weight_type) : Tensor()};
+    return {ctx->needs_input_grad(0) ? gemm_of_rows(dy, weight) : Tensor(),
+            ctx->needs_input_grad(1) ? gemm_over_rows(dy.t(), x).to(weight_type) : Tensor()};
   }
 };
 

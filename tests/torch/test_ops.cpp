@@ -95,6 +95,29 @@ TEST_CASE("attention kernel on ragged rows", "[ops]") {
       [&](auto const& in) { return ops::attend(in[0], in[1], in[2], rows); }, 2e-4);
 }
 
+TEST_CASE("attention kernel of some rows among all", "[ops]") {
+  auto const ragged = GENERATE(false, true);
+  at::Tensor const mask = at::zeros({3, 40}, at::kBool);
+  for (int64_t t : {0, 2, 3, 8, 39}) mask[0][t] = true;
+  if (ragged) mask[2].narrow(0, 3, 33).fill_(true);  // and none of the second sequence
+  if (!ragged) mask.slice(0, 1).slice(1, 30, 35).fill_(true);
+  Rows const all = all_rows(3, 40, {}, {}, at::kCPU);
+  at::Tensor index;
+  Rows const some = select_ragged(all, mask, index);
+  compare(
+      {wave({some.count, 4, 16}, 1, 0), wave({120, 2, 16}, 1, 1), wave({120, 2, 16}, 1, 2)},
+      [&](auto const& in) { return ops::attend_among_all(in[0], in[1], in[2], all, index, some); }, 2e-4);
+}
+
+TEST_CASE("products of any number of rows", "[ops]") {
+  for (int64_t rows : {1, 63, 64, 65, 130, 192}) {
+    INFO(rows);
+    at::Tensor const x = wave({rows, 24}, 1, 0), w = wave({24, 40}, 1, 1), dy = wave({rows, 40}, 1, 2);
+    CHECK(largest_relative_difference(gemm_of_rows(x.to(at::kFloat), w.to(at::kFloat)), x.mm(w)) < 1e-5);
+    CHECK(largest_relative_difference(gemm_over_rows(dy.to(at::kFloat).t(), x.to(at::kFloat)), dy.t().mm(x)) < 1e-5);
+  }
+}
+
 TEST_CASE("a row that sees itself alone gets its own value", "[ops]") {
   at::Tensor const q = wave({3, 2, 16}, 3, 0).to(at::kFloat), v = wave({3, 1, 16}, 1, 2).to(at::kFloat);
   at::Tensor const out = ops::attend(q, q.narrow(1, 0, 1), v, all_rows(3, 1, {}, {}, at::kCPU));

@@ -1,4 +1,5 @@
-// Learned factors on what layers add: every kind of factor, before and after hardening, against a slow model that masks, and what they promise.
+// Learned factors on what layers add: every kind of factor, before and after hardening, against a slow model that masks, and what they
+// promise.
 
 #include <ATen/ATen.h>
 
@@ -92,8 +93,8 @@ struct ScaledReference : Reference {
         at::Tensor const unit = x / (x.pow(2).mean(-1, true) + 1e-6).sqrt();
         at::Tensor const logit = unit.matmul(w.at(layer + "scale.weight")) + w.at(layer + "scale.bias");
         factor = (1 / (1 + (-logit).exp())).unsqueeze(2);
-        double const least = w.at("model.depth_scale.threshold")[0].item<double>() +
-                             (training ? 0 : w.at("model.depth_scale.cut").item<double>());
+        double const least =
+            w.at("model.depth_scale.threshold")[0].item<double>() + (training ? 0 : w.at("model.depth_scale.cut").item<double>());
         if (hard) ran = factor.detach().squeeze(2).gt(least);
       } else {
         factor = w.at(layer + "scale.factor");
@@ -149,7 +150,8 @@ TEST_CASE("scaled: agreement with the slow masked model, forward and backward", 
       at::Tensor const g = reference.w.at(name).grad();
       // A layer that is gone learns nothing; the masked model's factor of 0 still has a slope.
       std::string const factor = name.substr(0, name.find('.', 13) + 1) + "scale.factor";
-      bool const gone = c.hard && !c.by_token() && name.starts_with("model.layers.") && reference.w.at(factor).abs().sum().item<double>() == 0;
+      bool const gone =
+          c.hard && !c.by_token() && name.starts_with("model.layers.") && reference.w.at(factor).abs().sum().item<double>() == 0;
       if (gone)
         CHECK(gradient.abs().max().item<double>() == 0);
       else
@@ -214,8 +216,7 @@ TEST_CASE("scaled: hardening keeps the layers with the largest factors, once and
       std::vector<double> const strengths{0.9, -1.4, 0.2, 1.1, -0.3};
       {
         at::NoGradGuard no_grad;
-        for (int64_t i = 0; i < 5; ++i)
-          stored_tensor(*model, layer_name(i) + "scale.factor").fill_(strengths[static_cast<size_t>(i)]);
+        for (int64_t i = 0; i < 5; ++i) stored_tensor(*model, layer_name(i) + "scale.factor").fill_(strengths[static_cast<size_t>(i)]);
       }
       CHECK_FALSE(model->hardened());
       CHECK(model->harden());
@@ -236,8 +237,10 @@ TEST_CASE("scaled: hardening keeps the layers with the largest factors, once and
       }
       for (int64_t i = 0; i < 5; ++i) {
         double const now = stored_tensor(*model, layer_name(i) + "scale.factor").mean().item<double>();
-        if (i == 2 || i == 4) CHECK(now == 0);
-        else CHECK(std::abs(now - strengths[static_cast<size_t>(i)]) > 1e-4);
+        if (i == 2 || i == 4)
+          CHECK(now == 0);
+        else
+          CHECK(std::abs(now - strengths[static_cast<size_t>(i)]) > 1e-4);
       }
     }
   }
