@@ -105,11 +105,11 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     }
     auto result = routed->forward(x_ND, input.tokens_BT.reshape({-1}), rows, rotary, routing, noise_key);
     x_ND = result.x_ND;
-    add(output.router_loss, result.router_loss);
-    add(output.predictor_loss, result.predictor_loss);
-    add(output.z_loss, result.z_loss);
+    add(output.router_loss, result.route.router_loss);
+    add(output.predictor_loss, result.route.predictor_loss);
+    add(output.z_loss, result.route.z_loss);
     statistics_NC.push_back(result.statistics_C);
-    routed_layers.push_back(result.layer);
+    routed_layers.push_back(result.route.layer);
   }
   output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
   if (nested) {
