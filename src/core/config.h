@@ -72,7 +72,7 @@ struct DepthConfig {
   // nested
   std::vector<int64_t> exits;            // layers after which tokens may stop, ascending; the last layer is one more
   int64_t decide_after = 0;              // 0: auto
-  std::string choice = "token";          // token | sequence
+  std::string choice = "token";          // token | sequence | expert
   int64_t prefix = 0;                    // 0: auto
   std::string gate_training = "weight";  // weight | gumbel | hindsight
   double hindsight_temperature = 0.1;
@@ -80,6 +80,8 @@ struct DepthConfig {
   double balance_weight = 0.01;
   double mean_depth = 0;  // 0: off
   double price_rate = 0.01;
+  bool recursion = false;   // stacks behind the first exit share their weights
+  bool exit_norms = false;  // a final norm for every branch
 };
 
 struct TrainConfig {

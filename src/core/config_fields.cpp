@@ -181,8 +181,10 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.decide_after), integer, identity, "nested: layers before the depth network; auto: up to the first exit.")
           .between(1, 4095)
           .zero_is("auto"),
-      R(KEY(depth.choice), choice, identity, "nested: each token has its own branch, or each sequence, decided from its beginning.")
-          .one_of({"token", "sequence"}),
+      R(KEY(depth.choice), choice, identity,
+        "nested: each token has its own branch, or each sequence, decided from its beginning; expert: a router at each exit picks the "
+        "tokens that go on, as mod does for a block.")
+          .one_of({"token", "sequence", "expert"}),
       R(KEY(depth.prefix), integer, identity,
         "nested: tokens a sequence's branch is decided from, which themselves go all the way; auto: context / 8.")
           .between(1, 1 << 24)
@@ -198,11 +200,14 @@ std::vector<ConfigField> make_fields() {
         "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing.")
           .one_of({"none", "loss", "bias"}),
       R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
-      R(KEY(depth.mean_depth), real, identity, "nested: layers a token goes through on average; a price of depth steers to it.")
+      R(KEY(depth.mean_depth), real, identity,
+        "nested: layers a token goes through on average; a price of depth steers to it, expert choice has the capacities for it.")
           .above(0)
           .between(0, 4096)
           .zero_is("off"),
       R(KEY(depth.price_rate), real, schedule, "nested: how fast that price moves.").between(0, 100),
+      R(KEY(depth.recursion), boolean, identity, "nested: the stacks of layers behind the first exit share one stack's weights."),
+      R(KEY(depth.exit_norms), boolean, identity, "nested: each branch has a final norm of its own."),
 
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
