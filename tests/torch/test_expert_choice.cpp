@@ -370,3 +370,13 @@ TEST_CASE("expert choice, recursion and exit norms: the ledger plans what runs a
     CHECK(kv_bytes_per_token(shape.model, untied) == kv_bytes_per_token(shape.model, depth));
   }
 }
+
+TEST_CASE("expert choice: a fresh predictor says yes at the rate of its own candidates", "[nested]") {
+  Shape const shape = expert_shape({"linear", "raw", "predictor", "drop"});
+  LanguageModel const fresh(shape.model, shape.depth, shape.vocab, 1);
+  auto const rate = [&](int layer) {
+    return stored_tensor(fresh, "model.layers." + std::to_string(layer) + ".predictor.down.bias").sigmoid().item<double>();
+  };
+  CHECK(rate(1) == Catch::Approx(2.0 / 3));
+  CHECK(rate(3) == Catch::Approx(1.0 / 2));
+}
