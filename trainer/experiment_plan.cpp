@@ -133,9 +133,9 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   }
   plan.linear = static_cast<double>(sum.linear) / static_cast<double>(T);
   plan.attention = static_cast<double>(sum.attention) / static_cast<double>(T);
-  plan.router = static_cast<double>(ledger.routed_layers * ledger.router_row) +
+  plan.router = static_cast<double>(ledger.routers * ledger.router_row) +
                 static_cast<double>(ledger.gate_row) / (ledger.gate_by_sequence ? static_cast<double>(T) : 1);
-  plan.predictor = static_cast<double>(ledger.routed_layers * ledger.predictor_row);
+  plan.predictor = static_cast<double>(ledger.routers * ledger.predictor_row);
   plan.head = static_cast<double>(ledger.head_row);
 
   int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);

@@ -89,11 +89,13 @@ std::vector<LayerStatistics> RoutingStatistics::layers() const {
   auto const ratio = [](double a, double b) { return b > 0 ? a / b : std::numeric_limits<double>::quiet_NaN(); };
   for (Layer const& layer : layers_) {
     LayerStatistics& statistics = all.emplace_back();
-    at::Tensor const score_N = at::cat(layer.scores_N), picked_N = at::cat(layer.picked_N);
+    at::Tensor const all_N = at::cat(layer.scores_N);
+    at::Tensor const candidates = all_N.ne(-std::numeric_limits<double>::infinity()).nonzero().squeeze(1);
+    at::Tensor const score_N = all_N.index_select(0, candidates), picked_N = at::cat(layer.picked_N).index_select(0, candidates);
     auto const picks = static_cast<double>(picked_N.sum().item<int64_t>()), decided = static_cast<double>(layer.decided.item<int64_t>());
     statistics.f1 = ratio(2 * static_cast<double>(layer.both.item<int64_t>()), picks + decided);
-    statistics.f1_ceiling = best_threshold_f1(score_N, picked_N);
-    statistics.scores = score_histogram(score_N, picked_N);
+    statistics.f1_ceiling = score_N.numel() > 0 ? best_threshold_f1(score_N, picked_N) : std::nan("");
+    if (score_N.numel() > 0) statistics.scores = score_histogram(score_N, picked_N);
 
     std::vector<int64_t> const item = to_vector(item_V), ran_of_item = to_vector(layer.ran_of_item_V);
     statistics.entropy_token = ratio(entropy(ran_of_item), entropy(item));

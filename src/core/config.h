@@ -72,19 +72,21 @@ struct DepthConfig {
   // nested
   std::vector<int64_t> exits;            // layers after which tokens may stop, ascending; the last layer is one more
   int64_t decide_after = 0;              // 0: auto
-  std::string choice = "token";          // token | sequence
+  std::string choice = "token";          // token | sequence | expert
   int64_t prefix = 0;                    // 0: auto
   std::string gate_training = "weight";  // weight | gumbel | hindsight
   double hindsight_temperature = 0.1;
   std::string balance = "none";  // none | loss | bias
   double balance_weight = 0.01;
   double price_rate = 0.01;
+  bool recursion = false;   // stacks behind the first exit share their weights
+  bool exit_norms = false;  // a final norm for every branch
   // nested and scaled
   double mean_depth = 0;  // 0: off
   // scaled
   std::string scale = "layer";  // layer | channel | token
   double scale_init = 0.9;
-  double scale_weight = 0.1;
+  double scale_weight = 1;
   double skip_below = 0;      // 0: off
   double harden_after = 0.5;  // share of the run
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include "core/config_check.h"
 #include "core/config_routers.h"
@@ -44,14 +45,8 @@ void check_capacity(Config const& config, Found& found) {
   }
 }
 
-void check_mod(Config const& config, Found& found) {
-  DepthConfig const& depth = config.depth;
-  if (depth.offset >= config.model.layers) {
-    found.push_back({{"depth.offset", "depth.kind", "model.layers"},
-                     "depth.offset (" + std::to_string(depth.offset) + ") is past the last of " + std::to_string(config.model.layers) +
-                         " layers: no block would be routed"});
-  }
-  check_capacity(config, found);
+// Of the routers of mod and of expert choice.
+void check_router(DepthConfig const& depth, Found& found) {
   RouterKind const& router = router_kind(depth.router);
   bool const learns = !router.parameters.empty();
   if (learns && depth.gate == "none" && depth.causal != "bce") {
@@ -88,6 +83,20 @@ void check_mod(Config const& config, Found& found) {
   if (depth.bce_detach && depth.causal != "bce") {
     found.push_back({{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal + ")"});
   }
+  if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
+    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});
+  }
+}
+
+void check_mod(Config const& config, Found& found) {
+  DepthConfig const& depth = config.depth;
+  if (depth.offset >= config.model.layers) {
+    found.push_back({{"depth.offset", "depth.kind", "model.layers"},
+                     "depth.offset (" + std::to_string(depth.offset) + ") is past the last of " + std::to_string(config.model.layers) +
+                         " layers: no block would be routed"});
+  }
+  check_capacity(config, found);
+  check_router(depth, found);
   if (depth.skip_rank > 0 && depth.skip_path != "low_rank") {
     found.push_back(
         {{"depth.skip_rank", "depth.skip_path"}, "depth.skip_rank goes with `skip_path: low_rank` (skip_path is " + depth.skip_path + ")"});
@@ -96,9 +105,36 @@ void check_mod(Config const& config, Found& found) {
     found.push_back(
         {{"depth.skipped_kv", "depth.target"}, "depth.skipped_kv: keep goes with a routed attention; with target mlp no token skips it"});
   }
-  if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
-    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});
+}
+
+// Expert choice has routers where the other choices have a depth network.
+void check_expert(DepthConfig const& depth, Found& found) {
+  check_router(depth, found);
+  DepthConfig const unset;
+  std::pair<char const*, bool> const of_the_network[] = {{"depth.gate_training", depth.gate_training != unset.gate_training},
+                                                         {"depth.balance", depth.balance != unset.balance},
+                                                         {"depth.decide_after", depth.decide_after != unset.decide_after},
+                                                         {"depth.price_rate", depth.price_rate != unset.price_rate}};
+  for (auto const& [key, is_set] : of_the_network)
+    if (is_set)
+      found.push_back({{key, "depth.choice"}, std::string(key) + " is the depth network's; `choice: expert` has routers: leave it out"});
+}
+
+// The stacks that share weights must be alike.
+void check_recursion(DepthConfig const& depth, int64_t layers, Found& found) {
+  bool equal = true;
+  std::string sizes;
+  for (size_t e = 0; e < depth.exits.size(); ++e) {
+    int64_t const size = (e + 1 < depth.exits.size() ? depth.exits[e + 1] : layers) - depth.exits[e];
+    equal = equal && size == layers - depth.exits.back();
+    sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
   }
+  if (depth.exits.size() < 2)
+    found.push_back({{"depth.recursion", "depth.exits"},
+                     "depth.recursion shares weights among the stacks behind the first exit; with one exit there is but one"});
+  else if (!equal)
+    found.push_back({{"depth.recursion", "depth.exits", "model.layers"},
+                     "depth.recursion needs stacks of equal size behind the first exit; they have " + sizes + " layers"});
 }
 
 void check_nested(Config const& config, Found& found) {
@@ -116,12 +152,16 @@ void check_nested(Config const& config, Found& found) {
     refuse({"depth.exits", "model.layers"}, "depth.exits (" + std::to_string(exits.back()) +
                                                 ") must lie before the last of model.layers (" + std::to_string(model.layers) +
                                                 "), which is a branch anyway");
+  else if (depth.recursion)
+    check_recursion(depth, model.layers, found);
   if (depth.decide_after > exits.front())
     refuse({"depth.decide_after", "depth.exits"}, "depth.decide_after (" + std::to_string(depth.decide_after) +
                                                       ") is past the first exit (" + std::to_string(exits.front()) + ")");
-  if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
+  if (depth.choice == "expert")
+    check_expert(depth, found);
+  else if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
     refuse({"depth.router"}, "the depth network of `kind: nested` is linear, mlp or random (depth.router is " + depth.router + ")");
-  if (depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
+  if (depth.choice != "expert" && depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
     refuse({"depth.router", "depth.gate_training", "depth.balance"},
            "a random choice of branches learns nothing: leave depth.gate_training and depth.balance out");
   if (depth.prefix > 0 && depth.choice != "sequence")

@@ -181,8 +181,10 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.decide_after), integer, identity, "nested: layers before the depth network; auto: up to the first exit.")
           .between(1, 4095)
           .zero_is("auto"),
-      R(KEY(depth.choice), choice, identity, "nested: each token has its own branch, or each sequence, decided from its beginning.")
-          .one_of({"token", "sequence"}),
+      R(KEY(depth.choice), choice, identity,
+        "nested: each token has its own branch, or each sequence, decided from its beginning; expert: a router at each exit picks the "
+        "tokens that go on, as mod does for a block.")
+          .one_of({"token", "sequence", "expert"}),
       R(KEY(depth.prefix), integer, identity,
         "nested: tokens a sequence's branch is decided from, which themselves go all the way; auto: context / 8.")
           .between(1, 1 << 24)
@@ -199,6 +201,8 @@ std::vector<ConfigField> make_fields() {
           .one_of({"none", "loss", "bias"}),
       R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
       R(KEY(depth.price_rate), real, schedule, "nested: how fast the price of depth moves that steers to mean_depth.").between(0, 100),
+      R(KEY(depth.recursion), boolean, identity, "nested: the stacks of layers behind the first exit share one stack's weights."),
+      R(KEY(depth.exit_norms), boolean, identity, "nested: each branch has a final norm of its own."),
       R(KEY(depth.mean_depth), real, identity, "nested, scaled: layers a token goes through on average.")
           .above(0)
           .between(0, 4096)

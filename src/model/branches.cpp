@@ -44,4 +44,11 @@ double planned_mean_depth(ModelConfig const& model, DepthConfig const& depth) {
   return mean(branch_depths(model, depth), branch_shares(model, depth));
 }
 
+bool is_expert_choice(DepthConfig const& depth) { return depth.kind == "nested" && depth.choice == "expert"; }
+
+int64_t layer_of_weights(DepthConfig const& depth, int64_t layer) {
+  if (depth.kind != "nested" || !depth.recursion || layer < depth.exits[1]) return layer;
+  return depth.exits[0] + (layer - depth.exits[0]) % (depth.exits[1] - depth.exits[0]);
+}
+
 }  // namespace isobath

@@ -14,4 +14,9 @@ std::vector<int64_t> branch_depths(ModelConfig const&, DepthConfig const&);
 std::vector<double> branch_shares(ModelConfig const&, DepthConfig const&);
 double planned_mean_depth(ModelConfig const&, DepthConfig const&);
 
+// Routers at the exits pick the tokens that go on, instead of a network that gives every token its branch.
+bool is_expert_choice(DepthConfig const&);
+// The layer whose weights layer `layer` uses: with depth.recursion, behind the second exit, one of the first stack behind the first.
+int64_t layer_of_weights(DepthConfig const&, int64_t layer);
+
 }  // namespace isobath

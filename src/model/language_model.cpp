@@ -9,12 +9,14 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 
 #include <cmath>
 
 #include "core/config_routers.h"
 #include "core/error.h"
 #include "core/random.h"
+#include "model/branches.h"
 #include "model/capacity.h"
 #include "model/nested.h"
 #include "model/routed_block.h"
@@ -31,29 +33,45 @@ struct LanguageModel::Parts {
     std::shared_ptr<BlockImpl> dense;
     std::shared_ptr<RoutedBlockImpl> routed;
     std::shared_ptr<LayerScaleImpl> scale = nullptr;  // scaled, beside dense
+    bool tied = false;                                // dense is an earlier layer's
+    RouterImpl* router = nullptr;                     // its own, or that of the exit before it
+    double base_rate = 1;                             // share of the tokens which that sees that are to go on
     BlockImpl& block() const { return routed ? *routed->block : *dense; }
   };
   at::Tensor embedding_VD, norm_D, head_VD;  // head_VD undefined when tied
   std::vector<Layer> layers;
   std::vector<RoutedBlockImpl*> routed;   // of these
-  std::shared_ptr<DepthGateImpl> gate;    // nested
+  std::vector<RouterImpl*> routers;       // of these
+  std::shared_ptr<DepthGateImpl> gate;    // nested, without expert choice
+  Exits exits;                            // nested
   std::shared_ptr<DepthScaleImpl> scale;  // scaled
   RotaryTables rotary_master;             // in double, on the CPU
   RotaryTables rotary;                    // in the wide type, on the model's device
+
+  // The final norm of branch `branch`.
+  at::Tensor const& branch_norm(size_t branch) const {
+    return branch < exits.size() && exits[branch]->norm_D.defined() ? exits[branch]->norm_D : norm_D;
+  }
 };
 
 LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
     : model_(model), depth_(depth), vocab_size_(vocab_size), parts_(std::make_shared<Parts>()) {
   parts_->embedding_VD = register_parameter("embedding", at::empty({vocab_size, model.width}));
   std::vector<double> const capacities = layer_capacities(model, depth);
-  for (int64_t layer = 0; layer < model.layers; ++layer) {
-    std::string const name = "layer" + std::to_string(layer);
-    if (depth.kind == "mod" && is_routed(depth, layer)) {
-      double const capacity = capacities[parts_->routed.size()];
-      parts_->layers.push_back({nullptr, register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size, capacity))});
-      parts_->routed.push_back(parts_->layers.back().routed.get());
+  for (int64_t index = 0; index < model.layers; ++index) {
+    std::string const name = "layer" + std::to_string(index);
+    Parts::Layer& layer = parts_->layers.emplace_back();
+    int64_t const weights = layer_of_weights(depth, index);
+    if (depth.kind == "mod" && is_routed(depth, index)) {
+      layer.base_rate = capacities[parts_->routed.size()];
+      layer.routed = register_module(name, std::make_shared<RoutedBlockImpl>(model, depth, vocab_size, layer.base_rate));
+      layer.router = layer.routed->router.get();
+      parts_->routed.push_back(layer.routed.get());
+    } else if (weights < index) {
+      layer.dense = parts_->layers[static_cast<size_t>(weights)].dense;
+      layer.tied = true;
     } else {
-      parts_->layers.push_back({register_module(name, std::make_shared<BlockImpl>(model)), nullptr});
+      layer.dense = register_module(name, std::make_shared<BlockImpl>(model));
     }
   }
   if (depth.kind == "scaled") {
@@ -61,7 +79,21 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
       parts_->layers[i].scale = register_module("scale" + std::to_string(i), std::make_shared<LayerScaleImpl>(model, depth));
     parts_->scale = register_module("depth_scale", std::make_shared<DepthScaleImpl>(model, depth));
   }
-  if (depth.kind == "nested") parts_->gate = register_module("depth_gate", std::make_shared<DepthGateImpl>(model, depth));
+  if (depth.kind == "nested") {
+    double before = 1;
+    for (int64_t const after : depth.exits) {
+      double const capacity = capacities[static_cast<size_t>(after - depth.exits.front())];
+      std::string const name = "exit" + std::to_string(parts_->exits.size());
+      parts_->exits.push_back(register_module(name, std::make_shared<ExitImpl>(model, depth, vocab_size, capacity)));
+      Parts::Layer& layer = parts_->layers[static_cast<size_t>(after)];
+      layer.router = parts_->exits.back()->router.get();
+      layer.base_rate = capacity / before;
+      before = capacity;
+    }
+    if (!is_expert_choice(depth)) parts_->gate = register_module("depth_gate", std::make_shared<DepthGateImpl>(model, depth));
+  }
+  for (Parts::Layer const& layer : parts_->layers)
+    if (layer.router) parts_->routers.push_back(layer.router);
   parts_->norm_D = register_parameter("norm", at::ones({model.width}));
   if (!model.tie_embeddings) parts_->head_VD = register_parameter("head", at::empty({vocab_size, model.width}));
   std::tie(parts_->rotary_master.cos_TE, parts_->rotary_master.sin_TE) =
@@ -107,40 +139,51 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
       parts_->scale->calibrate(forward(input, Routing::causal, noise).routed_layers);
     scaled.emplace(*parts_->scale, depth_);
   }
+  auto const add_losses = [&](Route const& route) {
+    add(output.router_loss, route.router_loss);
+    add(output.predictor_loss, route.predictor_loss);
+    add(output.z_loss, route.z_loss);
+  };
+  at::Tensor const tokens_N = input.tokens_BT.reshape({-1});
   std::optional<NestedRun> nested;
-  if (parts_->gate) nested.emplace(*parts_->gate, depth_, forced_branch_);
+  if (depth_.kind == "nested") nested.emplace(parts_->exits, parts_->gate.get(), depth_, routing, forced_branch_);
   for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
-    auto const& [dense, routed, scale] = parts_->layers[layer];
+    auto const& dense = parts_->layers[layer].dense;
     uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
     if (scaled) {
-      x_ND = scaled->layer(*dense, *scale, x_ND, rows, rotary);
+      x_ND = scaled->layer(*dense, *parts_->layers[layer].scale, x_ND, rows, rotary);
       continue;
     }
     if (nested) {
-      x_ND = nested->layer(static_cast<int64_t>(layer), *dense, x_ND, rows, rotary, noise_key, routing == Routing::calibrate);
+      x_ND = nested->layer(static_cast<int64_t>(layer), *dense, x_ND, tokens_N, rows, rotary, noise_key);
       continue;
     }
     if (dense) {
       x_ND = dense->forward(x_ND, rows, rotary);
       continue;
     }
-    auto result = routed->forward(x_ND, input.tokens_BT.reshape({-1}), rows, rotary, routing, noise_key);
+    auto result = parts_->layers[layer].routed->forward(x_ND, tokens_N, rows, rotary, routing, noise_key);
     x_ND = result.x_ND;
-    add(output.router_loss, result.router_loss);
-    add(output.predictor_loss, result.predictor_loss);
-    add(output.z_loss, result.z_loss);
+    add_losses(result.route);
     statistics_NC.push_back(result.statistics_C);
-    routed_layers.push_back(result.layer);
+    routed_layers.push_back(result.route.layer);
   }
-  output.x_ND = ops::rms_norm(x_ND, parts_->norm_D, model_.norm_eps);
+  auto const normed = [&](at::Tensor const& state_ND, size_t branch) {
+    return ops::rms_norm(state_ND, parts_->branch_norm(branch), model_.norm_eps);
+  };
+  output.x_ND = normed(x_ND, depth_.exit_norms ? 0 : parts_->exits.size());
   if (nested) {
-    for (at::Tensor const& branch_ND : nested->branches_ND)
-      output.branches_ND.push_back(ops::rms_norm(branch_ND, parts_->norm_D, model_.norm_eps));
+    for (size_t exit = 0; depth_.exit_norms && exit < nested->routes.size(); ++exit)
+      output.x_ND = at::where(nested->routes[exit].layer.ran_BT.view({-1, 1}), normed(x_ND, exit + 1), output.x_ND);
+    for (at::Tensor const& branch_ND : nested->branches_ND) output.branches_ND.push_back(normed(branch_ND, output.branches_ND.size()));
     if (!output.branches_ND.empty()) output.branches_ND.push_back(output.x_ND);
-    output.choice = nested->choice;
-    output.gate_loss = parts_->gate->loss_sum(nested->choice);
-    if (output.gate_loss.defined()) output.gate_loss = output.gate_loss / static_cast<double>(B * T);
-    if (is_training() && at::GradMode::is_enabled()) parts_->gate->steer(nested->choice);
+    if (parts_->gate) {
+      output.choice = nested->choice;
+      output.gate_loss = parts_->gate->loss_sum(nested->choice);
+      if (output.gate_loss.defined()) output.gate_loss = output.gate_loss / static_cast<double>(B * T);
+      if (is_training() && at::GradMode::is_enabled()) parts_->gate->steer(nested->choice);
+    }
+    for (Route const& route : nested->routes) add_losses(route);
     routed_layers = std::move(nested->layers);
     for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
@@ -152,13 +195,11 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
 
+  double const share = 1.0 / static_cast<double>(B * T * static_cast<int64_t>(parts_->routers.size()));
+  for (at::Tensor* loss : {&output.router_loss, &output.predictor_loss, &output.z_loss})
+    if (loss->defined()) *loss = *loss * share;
   int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
-  if (routed_count > 0) {
-    double const share = 1.0 / static_cast<double>(B * T * routed_count);
-    for (at::Tensor* loss : {&output.router_loss, &output.predictor_loss, &output.z_loss})
-      if (loss->defined()) *loss = *loss * share;
-    output.routing_NC = at::stack(statistics_NC);
-  }
+  if (routed_count > 0) output.routing_NC = at::stack(statistics_NC);
   if (!at::GradMode::is_enabled()) {
     output.depth_BT = at::full({B, T}, model_.layers - routed_count, input.tokens_BT.options());
     for (RoutedLayer const& layer : routed_layers) output.depth_BT.add_(layer.ran_BT);
@@ -189,7 +230,7 @@ bool LanguageModel::harden() {
 
 at::Tensor LanguageModel::cuts() const {
   std::vector<at::Tensor> cuts;
-  for (RoutedBlockImpl const* block : parts_->routed) cuts.push_back(block->router->cut.cpu());
+  for (RouterImpl const* router : parts_->routers) cuts.push_back(router->cut.cpu());
   if (parts_->gate && parts_->gate->mean_depth > 0 && !parts_->gate->random) cuts.push_back(parts_->gate->cut.cpu());
   if (parts_->scale && parts_->scale->has_cut()) cuts.push_back(parts_->scale->cut.cpu());
   return cuts.empty() ? at::empty({0}) : at::cat(cuts);
@@ -197,7 +238,7 @@ at::Tensor LanguageModel::cuts() const {
 
 void LanguageModel::set_cuts(at::Tensor const& cuts_N) {
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parts_->routed.size(); ++i) parts_->routed[i]->router->cut.copy_(cuts_N.narrow(0, static_cast<int64_t>(i), 1));
+  for (size_t i = 0; i < parts_->routers.size(); ++i) parts_->routers[i]->cut.copy_(cuts_N.narrow(0, static_cast<int64_t>(i), 1));
   if (parts_->gate && cuts_N.numel() > 0) parts_->gate->cut.copy_(cuts_N);
   if (parts_->scale && cuts_N.numel() > 0) parts_->scale->cut.copy_(cuts_N);
 }
@@ -239,10 +280,7 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
     if (tensor.defined()) all.push_back({name, tensor.detach(), -1, value});
   };
 
-  random("model.embed_tokens.weight", parts_->embedding_VD, std);
-  for (size_t i = 0; i < parts_->layers.size(); ++i) {
-    std::string const layer = "model.layers." + std::to_string(i) + ".";
-    BlockImpl const& block = parts_->layers[i].block();
+  auto const add_block = [&](std::string const& layer, BlockImpl const& block) {
     AttentionImpl const& attention = *block.attention;
     MlpImpl const& mlp = *block.mlp;
     int64_t const q = attention.heads * attention.head_dim, k = attention.kv_heads * attention.head_dim;
@@ -262,18 +300,25 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
       random(layer + "mlp.up_proj.weight", mlp.up_FD, std);
     }
     random(layer + "mlp.down_proj.weight", mlp.down_DF, residual_std);
+  };
+
+  random("model.embed_tokens.weight", parts_->embedding_VD, std);
+  for (size_t i = 0; i < parts_->layers.size(); ++i) {
+    std::string const layer = "model.layers." + std::to_string(i) + ".";
+    if (!parts_->layers[i].tied) add_block(layer, parts_->layers[i].block());
     if (LayerScaleImpl const* scale = parts_->layers[i].scale.get()) {
       constant(layer + "scale.factor", scale->factor_X, depth_.scale_init);
       random(layer + "scale.weight", scale->weight_D, 0.1 / std::sqrt(width));
       constant(layer + "scale.bias", scale->bias, std::log(depth_.scale_init / (1 - depth_.scale_init)));
     }
-    if (parts_->layers[i].routed) {
-      RouterImpl const& router = *parts_->layers[i].routed->router;
+    if (parts_->layers[i].router) {
+      RouterImpl const& router = *parts_->layers[i].router;
       std::vector<RouterParameter> const declared = router_parameters(model_, depth_, vocab_size_);
       for (size_t j = 0; j < declared.size(); ++j) random(layer + declared[j].name, router.weights[j], declared[j].init_std);
       constant(layer + "router.threshold", router.threshold, 0);
       all.push_back({layer + "router.cut", router.cut, -1, 0, /*optional=*/true});
-      if (SkipPathImpl const* skip = parts_->layers[i].routed->skip_path.get()) {  // starts as the identity
+      SkipPathImpl const* skip = parts_->layers[i].routed ? parts_->layers[i].routed->skip_path.get() : nullptr;
+      if (skip) {  // starts as the identity
         random(layer + "skip.down.weight", skip->down_XD, 1 / std::sqrt(width));
         constant(layer + "skip.up.weight", skip->up_DX, 0);
       }
@@ -282,7 +327,7 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
         constant(layer + "predictor.up.bias", router.up_bias_P, 0);
         random(layer + "predictor.down.weight", router.down_1P, 1 / std::sqrt(static_cast<double>(router.up_PD.size(0))));
         // Starts at the base rate: a fresh predictor already says yes to about as many tokens as the capacity.
-        double const capacity = std::min(parts_->layers[i].routed->trained_capacity, 0.999);
+        double const capacity = std::min(parts_->layers[i].base_rate, 0.999);
         constant(layer + "predictor.down.bias", router.down_bias, std::log(capacity / (1 - capacity)));
       }
     }
@@ -296,6 +341,8 @@ std::vector<LanguageModel::Stored> LanguageModel::stored() const {
     constant("model.depth_gate.balance", gate->balance_B, 0);
     constant("model.depth_gate.cut", gate->cut, 0);
   }
+  for (size_t i = 0; i < parts_->exits.size(); ++i)
+    constant("model.exit_norms." + std::to_string(i) + ".weight", parts_->exits[i]->norm_D, 1);
   if (DepthScaleImpl const* scale = parts_->scale.get()) {
     constant("model.depth_scale.threshold", scale->threshold, scale->by_token ? depth_.skip_below : 0);
     constant("model.depth_scale.cut", scale->cut, 0);

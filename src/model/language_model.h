@@ -40,7 +40,7 @@ enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing
 // What a routed layer did with each token; [B, T] on the model's device.
 struct RoutedLayer {
   at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
-  at::Tensor score_BT;                       // of the router, in the wide type
+  at::Tensor score_BT;                       // of the router, in the wide type; -inf for tokens that it did not choose among
 };
 
 struct ModelOutput {

@@ -53,6 +53,9 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
 
   if (match.adjust == "mlp_width") {
     consider(model);
+  } else if (depth.kind == "nested" && depth.recursion) {
+    throw Error(ExitCode::config,
+                "match: other layers would make the stacks that share weights unequal (depth.recursion); write `adjust: mlp_width`");
   } else {
     ModelConfig smallest = model;
     smallest.mlp_width = 1;

@@ -2,46 +2,85 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/ones_like.h>
 
+#include "model/branches.h"
 #include "model/routed_block.h"
 #include "nn/ops.h"
+#include "nn/routing_scope.h"
 
 namespace isobath {
 
-NestedRun::NestedRun(DepthGateImpl& gate, DepthConfig const& depth, std::optional<int64_t> forced_branch)
-    : gate_(gate),
-      keeps_kv_(depth.skipped_kv == "keep"),
-      sees_all_(gate.sees_all_branches() && gate.is_training() && at::GradMode::is_enabled()),
-      decide_after_(resolved_decide_after(depth)),
-      forced_branch_(forced_branch) {}
-
-at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary,
-                            uint64_t noise_key, bool calibrate) {
-  if (layer == decide_after_) {
-    choice = gate_.choose(x_ND, rows, noise_key, calibrate);
-    if (forced_branch_) choice.branch_BT.fill_(*forced_branch_);
-  }
-  if (gate_.depths[static_cast<size_t>(exit_ + 1)] == layer) leave(++exit_, x_ND, rows);
-  if (exit_ < 0) return block.forward(x_ND, rows, rotary);
-
-  layers.push_back({ran_BT_, ran_BT_, ran_BT_, goes_on_BT_});
-  if (sees_all_) return block.forward(x_ND, rows, rotary);
-  if (selected_.count == 0) return x_ND;
-  at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, index_R_, selected_, rotary, {});
-  return ops::scatter_add_rows(x_ND, index_R_, delta_RD, weight_N_.defined() ? weight_N_.index_select(0, index_R_) : at::Tensor());
+ExitImpl::ExitImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, double capacity) : capacity(capacity) {
+  if (is_expert_choice(depth)) router = register_module("router", std::make_shared<RouterImpl>(model, depth, vocab_size));
+  if (depth.exit_norms) norm_D = register_parameter("norm", at::ones({model.width}));
 }
 
-void NestedRun::leave(int64_t exit, at::Tensor const& x_ND, Rows const& rows) {
-  at::Tensor const goes_on_BT = choice.branch_BT.gt(exit);
-  ran_BT_ = sees_all_ ? at::ones_like(goes_on_BT) : goes_on_BT;
-  goes_on_BT_ = choice.probability_NB.defined() ? choice.probability_NB.detach().slice(1, exit + 1).sum(1).view_as(ran_BT_)
-                                                : goes_on_BT.to(ops::wide_options(x_ND));
-  weight_N_ = gate_.weight_N(choice, exit);
+NestedRun::NestedRun(Exits const& exits, DepthGateImpl* gate, DepthConfig const& depth, Routing routing,
+                     std::optional<int64_t> forced_branch)
+    : exits_(exits),
+      gate_(gate),
+      depths_(depth.exits),
+      routing_(routing),
+      keeps_kv_(depth.skipped_kv == "keep"),
+      sees_all_(gate && gate->sees_all_branches() && gate->is_training() && at::GradMode::is_enabled()),
+      decide_after_(resolved_decide_after(depth)),
+      forced_branch_(forced_branch) {
+  routes.reserve(exits.size());  // each is chosen among those before it
+}
+
+at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows,
+                            RotaryTables const& rotary, uint64_t noise_key) {
+  if (gate_ && layer == decide_after_) {
+    choice = gate_->choose(x_ND, rows, noise_key, routing_ == Routing::calibrate);
+    if (forced_branch_) choice.branch_BT.fill_(*forced_branch_);
+  }
+  size_t const exit = routes.size();
+  if (exit < depths_.size() && depths_[exit] == layer) {
+    if (gate_)
+      choose(exit, x_ND, rows);
+    else
+      pick(exit, x_ND, tokens_N, rows, noise_key);
+  }
+  if (routes.empty()) return block.forward(x_ND, rows, rotary);
+
+  Route const& chosen = routes.back();
+  layers.push_back(chosen.layer);
+  if (sees_all_) return block.forward(x_ND, rows, rotary);
+  if (chosen.selected.count == 0) return x_ND;
+  at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, chosen.index_R, chosen.selected, rotary, {});
+  return ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD,
+                               weight_N_.defined() ? weight_N_.index_select(0, chosen.index_R) : at::Tensor());
+}
+
+// Tokens go on whose branch is deeper.
+void NestedRun::choose(size_t exit, at::Tensor const& x_ND, Rows const& rows) {
+  auto const branch = static_cast<int64_t>(exit);
+  at::Tensor const deeper_BT = choice.branch_BT.gt(branch), ran_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
+  at::Tensor const score_BT = choice.probability_NB.defined() ? choice.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(ran_BT)
+                                                              : deeper_BT.to(ops::wide_options(x_ND));
+  Route& chosen = routes.emplace_back();
+  chosen.layer = {ran_BT, ran_BT, ran_BT, score_BT};
+  weight_N_ = gate_->weight_N(choice, branch);
   if (sees_all_)
     branches_ND.push_back(x_ND);
   else
-    selected_ = select_ragged(rows, ran_BT_, index_R_);
+    chosen.selected = select_ragged(rows, ran_BT, chosen.index_R);
+}
+
+// The exit's router picks who goes on, of those that went on before.
+void NestedRun::pick(size_t exit, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, uint64_t noise_key) {
+  RoutingScope const routing_scope;
+  ExitImpl& at = *exits_[exit];
+  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
+  Route const* before = exit > 0 ? &routes.back() : nullptr;
+  Route& chosen = routes.emplace_back(route(*at.router, input, rows, before, at.capacity, at.capacity, routing_));
+  weight_N_ = at.router->gate(chosen.score_N);
+  if (!forced_branch_) return;
+  chosen.layer.ran_BT = at::full_like(chosen.layer.ran_BT, *forced_branch_ > static_cast<int64_t>(exit));
+  chosen.selected = select_ragged(rows, chosen.layer.ran_BT, chosen.index_R);
 }
 
 }  // namespace isobath

@@ -5,6 +5,7 @@
 
 #include "core/config_routers.h"
 #include "core/error.h"
+#include "model/branches.h"
 #include "model/capacity.h"
 
 namespace isobath {
@@ -27,9 +28,14 @@ int64_t skip_weights(ModelConfig const& model, DepthConfig const& depth) {
 
 // Weights of a nested model's depth network, without biases.
 int64_t gate_weights(ModelConfig const& model, DepthConfig const& depth) {
-  if (depth.kind != "nested" || depth.router == "random") return 0;
+  if (depth.kind != "nested" || is_expert_choice(depth) || depth.router == "random") return 0;
   int64_t const D = model.width, H = resolved_router_width(model, depth), n = static_cast<int64_t>(depth.exits.size()) + 1;
   return depth.router == "mlp" ? D * H + H * n : D * n;
+}
+
+int64_t count_routers(ModelConfig const& model, DepthConfig const& depth) {
+  if (!looks_ahead(depth)) return 0;
+  return static_cast<int64_t>(is_expert_choice(depth) ? depth.exits.size() : routed_layers(model, depth).size());
 }
 
 int64_t elements(RouterParameter const& parameter) {
@@ -40,11 +46,11 @@ int64_t elements(RouterParameter const& parameter) {
 
 }  // namespace
 
-bool looks_ahead(DepthConfig const& depth) { return depth.kind == "mod"; }
+bool looks_ahead(DepthConfig const& depth) { return depth.kind == "mod" || is_expert_choice(depth); }
 
-bool has_router(DepthConfig const& depth) { return depth.kind == "mod" && !router_kind(depth.router).parameters.empty(); }
+bool has_router(DepthConfig const& depth) { return looks_ahead(depth) && !router_kind(depth.router).parameters.empty(); }
 
-bool has_predictor(DepthConfig const& depth) { return depth.kind == "mod" && depth.router != "random" && depth.causal == "predictor"; }
+bool has_predictor(DepthConfig const& depth) { return looks_ahead(depth) && depth.router != "random" && depth.causal == "predictor"; }
 
 bool is_routed(DepthConfig const& depth, int64_t layer) {
   if (depth.kind == "scaled") return true;
@@ -87,7 +93,6 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
     int64_t const P = resolved_predictor_width(model, depth);
     ledger.predictor_row = 2 * (D * P + P);
   }
-  if (depth.kind == "scaled" && depth.scale == "token") ledger.router_row = 2 * D;
   ledger.gate_row = 2 * gate_weights(model, depth);
   ledger.gate_by_sequence = depth.choice == "sequence";
   ledger.head_row = 2 * D * vocab_size;
@@ -95,6 +100,11 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   ledger.layers = model.layers;
   ledger.routed_layers = static_cast<int64_t>(routed_layers(model, depth).size());
   ledger.dense_layers = ledger.layers - ledger.routed_layers;
+  ledger.routers = count_routers(model, depth);
+  if (depth.kind == "scaled" && depth.scale == "token") {
+    ledger.router_row = 2 * D;
+    ledger.routers = model.layers;
+  }
   return ledger;
 }
 
@@ -103,7 +113,7 @@ int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWor
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
   int64_t const tokens = sequences * length;
-  int64_t flops = tokens * (head_row + routed_layers * (router_row + predictor_row));
+  int64_t flops = tokens * (head_row + routers * (router_row + predictor_row));
   flops += (gate_by_sequence ? sequences : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
   add(dense_layer(sequences, length), dense_layers);
@@ -152,18 +162,21 @@ int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, 
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
   int64_t const D = model.width, E = D / model.heads;
-  auto const routed = static_cast<int64_t>(routed_layers(model, depth).size());
+  auto const routed = static_cast<int64_t>(routed_layers(model, depth).size()), routers = count_routers(model, depth);
+  int64_t stored_layers = 0;
+  for (int64_t layer = 0; layer < model.layers; ++layer) stored_layers += layer_of_weights(depth, layer) == layer;
   Parameters count;
   count.embedding = vocab_size * D * (model.tie_embeddings ? 1 : 2);
   count.blocks =
-      model.layers * (attention_weights(model) + mlp_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
+      stored_layers * (attention_weights(model) + mlp_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
   count.blocks += routed * skip_weights(model, depth);
+  if (depth.kind == "nested" && depth.exit_norms) count.blocks += static_cast<int64_t>(depth.exits.size()) * D;
   if (has_router(depth)) {
-    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size)) count.routers += routed * elements(parameter);
+    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size)) count.routers += routers * elements(parameter);
   }
   if (has_predictor(depth)) {
     int64_t const P = resolved_predictor_width(model, depth);
-    count.predictors = routed * (D * P + P + P + 1);
+    count.predictors = routers * (D * P + P + P + 1);
   }
   if (int64_t const weights = gate_weights(model, depth)) count.routers += weights + static_cast<int64_t>(depth.exits.size()) + 1;
   if (depth.kind == "scaled") count.routers += model.layers * (depth.scale == "token" ? D + 1 : depth.scale == "channel" ? D : 1);

@@ -36,6 +36,7 @@ struct Ledger {
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
+  int64_t routers = 0;  // one a routed layer, of expert choice one an exit; factors of tokens count as such
 
   // Of one layer, sequences of `length` tokens, without routers and predictors.
   struct Layer {

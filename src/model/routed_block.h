@@ -4,9 +4,8 @@
 
 #include <torch/nn/module.h>
 
-#include "model/language_model.h"
+#include "model/route.h"
 #include "nn/layers.h"
-#include "nn/router.h"
 
 namespace isobath {
 
@@ -24,11 +23,8 @@ struct RoutedBlockImpl : torch::nn::Module {
 
   struct Result {
     at::Tensor x_ND;
-    RoutedLayer layer;          // who went through the block, and why
-    at::Tensor router_loss;     // sum over tokens, undefined without bce
-    at::Tensor predictor_loss;  // sum over tokens, undefined without predictor
-    at::Tensor z_loss;          // sum over tokens, undefined without z-loss
-    at::Tensor statistics_C;    // int64 [routing_columns]
+    Route route;
+    at::Tensor statistics_C;  // int64 [routing_columns]
   };
   // rows: all tokens of the batch, tokens_N their ids. noise_key: this layer's own.
   Result forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, RotaryTables const& rotary, Routing routing,
@@ -41,9 +37,6 @@ struct RoutedBlockImpl : torch::nn::Module {
   std::shared_ptr<BlockImpl> block;
   std::shared_ptr<RouterImpl> router;
   std::shared_ptr<SkipPathImpl> skip_path;  // null: identity
-
- private:
-  at::Tensor decide(at::Tensor const& logit_N) const;  // bool
 };
 
 }  // namespace isobath

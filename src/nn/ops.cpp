@@ -6,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -20,6 +21,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <optional>
 
@@ -280,7 +282,11 @@ Tensor top_k_of_documents(Tensor const& scores_BT, Tensor const& segments_BT, in
   RECORD_FUNCTION("ops::top_k_of_documents", c10::ArrayRef<c10::IValue const>());
   int64_t const T = scores_BT.size(1);
   Tensor const begin_BT = at::searchsorted(segments_BT, segments_BT), end_BT = at::searchsorted(segments_BT, segments_BT, false, true);
-  Tensor const quota_BT = end_BT.mul(K).floor_divide(T) - begin_BT.mul(K).floor_divide(T);
+  // Candidates before each place: T at the end where no score is -inf.
+  Tensor const before_BX = at::constant_pad_nd(scores_BT.detach().ne(-std::numeric_limits<double>::infinity()).cumsum(1), {1, 0});
+  Tensor const all_B1 = before_BX.narrow(1, T, 1).clamp_min(1);
+  auto const share_BT = [&](Tensor const& place_BT) { return before_BX.gather(1, place_BT).mul(K).floor_divide(all_B1); };
+  Tensor const quota_BT = share_BT(end_BT) - share_BT(begin_BT);
   // Document by document, each from its best token down: the token at place t of this order is one of the document at place t.
   Tensor const by_score_BT = std::get<1>(scores_BT.detach().sort(/*stable=*/true, 1, /*descending=*/true));
   Tensor const by_document_BT = std::get<1>(segments_BT.gather(1, by_score_BT).sort(/*stable=*/true, 1, /*descending=*/false));

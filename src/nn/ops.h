@@ -68,7 +68,7 @@ at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
 
 // The same with K shared out to documents, runs of equal and ascending segments_BT, of which one from place a up to b gets floor(K b / T) -
 // floor(K a / T) of its own best. So every sequence still has K, each document its share to within one, and who is chosen in a document
-// depends on the others' lengths at most.
+// depends on the others' lengths at most. T, a and b count the tokens whose score is not -inf, of which there must be K.
 at::Tensor top_k_of_documents(at::Tensor const& scores_BT, at::Tensor const& segments_BT, int64_t K);
 
 // The rows index_R (each at most once).

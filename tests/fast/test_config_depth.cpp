@@ -51,8 +51,24 @@ TEST_CASE("nested: keys that make no sense are refused, with the reason") {
   refused_nested("exits: [2, 4], mean_depth: 2", "between the first exit");
   refused_nested("exits: [2, 4], mean_depth: 6", "between the first exit");
   refused_nested("exits: [2], capacity_warmup: 10%", "mean_depth");
+  refused_nested("exits: [2], choice: expert, gate_training: gumbel", "depth.gate_training is the depth network's");
+  refused_nested("exits: [2], choice: expert, balance: bias", "depth.balance is the depth network's");
+  refused_nested("exits: [2], choice: expert, decide_after: 1", "depth.decide_after is the depth network's");
+  refused_nested("exits: [2], choice: expert, price_rate: 0.1", "depth.price_rate is the depth network's");
+  refused_nested("exits: [2], choice: expert, prefix: 3", "sequence");
+  refused_nested("exits: [2], choice: expert, router: random, gate: none", "write `causal: none`");
+  refused_nested("exits: [2], choice: expert, gate: none", "only `causal: bce`");
+  refused_nested("exits: [2], choice: expert, threshold_training: true", "causal: threshold");
+  refused_nested("exits: [2], recursion: true", "but one");
+  refused_nested("exits: [1, 2, 4], recursion: true", "they have 1, 2, 2 layers");
+  refused_nested("exits: [1, 4], recursion: true", "they have 3, 2 layers");
   CHECK(problems_of("exits: [1, 2, 5], mean_depth: 3.5, choice: sequence, gate_training: hindsight, skipped_kv: keep").empty());
   CHECK(problems_of("exits: [2], router: random, mean_depth: 3").empty());
+  CHECK(problems_of("exits: [2, 4], recursion: true, exit_norms: true, gate_training: hindsight").empty());
+  CHECK(problems_of("exits: [2, 4], recursion: true, choice: expert, router: norm, gate: none, causal: threshold, threshold_training: true",
+                    "data: {isolate_documents: true}\n")
+            .empty());
+  CHECK(problems_of("exits: [2], choice: expert, router: random, causal: none, mean_depth: 3").empty());
 }
 
 TEST_CASE("nested: what is not given follows from the rest") {
@@ -79,4 +95,32 @@ TEST_CASE("nested: planned shares have the mean depth that is asked for, and lay
     CHECK(depth == Catch::Approx(mean_depth));
   }
   CHECK_FALSE(looks_ahead(nested("exits: [2]").depth));
+}
+
+TEST_CASE("nested: expert choice has a router an exit, which looks ahead") {
+  Config const config = nested("exits: [2, 3, 5], choice: expert, mean_depth: 3.5");
+  CHECK(looks_ahead(config.depth));
+  CHECK(has_router(config.depth));
+  CHECK(has_predictor(config.depth));
+  CHECK_FALSE(capacity_changes(config.depth));
+  Ledger const ledger = make_ledger(config.model, config.depth, 512);
+  CHECK(ledger.routers == 3);
+  CHECK(ledger.routed_layers == 4);
+  auto const layers = layer_capacities(config.model, config.depth);
+  for (size_t i = 1; i < layers.size(); ++i) CHECK(layers[i] <= layers[i - 1]);
+  Config token = config;
+  token.depth.choice = "token";
+  int64_t const T = config.model.context;
+  CHECK(planned_forward_flops(config.model, config.depth, 512, 1, T) - planned_forward_flops(config.model, token.depth, 512, 1, T) ==
+        T * (3 * (ledger.router_row + ledger.predictor_row) - make_ledger(config.model, token.depth, 512).gate_row));
+}
+
+TEST_CASE("nested: recursion uses the first stack's layers again") {
+  Config const config = nested("exits: [2, 4], recursion: true"), five = nested("exits: [2, 3, 4, 5], recursion: true");
+  std::vector<int64_t> weights;
+  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(layer_of_weights(config.depth, layer));
+  CHECK(weights == std::vector<int64_t>{0, 1, 2, 3, 2, 3});
+  weights.clear();
+  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(layer_of_weights(five.depth, layer));
+  CHECK(weights == std::vector<int64_t>{0, 1, 2, 2, 2, 2});
 }

@@ -95,3 +95,22 @@ TEST_CASE("match: the impossible is refused, naming the arm and the nearest") {
     CHECK(std::string(error.what()).find("nearest is") != std::string::npos);
   }
 }
+
+TEST_CASE("match: recursion keeps its stacks equal, and other layers would not") {
+  ModelConfig model;
+  model.layers = 5;
+  DepthConfig depth;
+  depth.kind = "nested";
+  depth.exits = {1, 3};
+  depth.recursion = true;
+  int64_t const target = forward_of(model, DepthConfig{});
+  try {
+    match_forward_flops(model, depth, 512, target, {"dense", "layers"});
+    FAIL("no error");
+  } catch (Error const& error) {
+    CHECK(std::string(error.what()).find("adjust: mlp_width") != std::string::npos);
+  }
+  ModelConfig const wider = match_forward_flops(model, depth, 512, target, {"dense", "mlp_width"});
+  CHECK(wider.layers == 5);
+  CHECK(off_by(wider, depth, target) <= 0.005);
+}

@@ -16,25 +16,28 @@ at::Tensor log_one_plus_exp(at::Tensor const& x) { return x.clamp_min(0) + (1 + 
 
 at::Tensor unit_rms(at::Tensor const& x) { return x / (x.pow(2).mean(-1, true) + 1e-6).sqrt(); }
 
-// The K best of every sequence, the first among equals; with documents each gets what the K marks i T / K, i = 1..K, put into it.
+}  // namespace
+
 at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K) {
   int64_t const B = score_BT.size(0), T = score_BT.size(1);
   at::Tensor const scores = score_BT.detach().to(at::kDouble).contiguous(), picked = at::zeros({B, T}, at::kBool);
   for (int64_t b = 0; b < B; ++b) {
     double const* score = scores.data_ptr<double>() + b * T;
-    std::vector<int64_t> order(static_cast<size_t>(T));
-    std::iota(order.begin(), order.end(), 0);
+    std::vector<int64_t> candidates;
+    for (int64_t t = 0; t < T; ++t)
+      if (score[t] != -INFINITY) candidates.push_back(t);
+    auto const n = static_cast<int64_t>(candidates.size());
+    std::vector<int64_t> order = candidates;
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) { return score[a] > score[c]; });
     std::map<int64_t, int64_t> left;
     auto const document = [&](int64_t t) { return segments_BT.defined() ? segments_BT[b][t].item<int64_t>() : 0; };
-    for (int64_t i = 1; i <= K; ++i) ++left[document((i * T + K - 1) / K - 1)];  // of the mark's last whole token
+    for (int64_t i = 1; i <= K && n > 0; ++i)
+      ++left[document(candidates[static_cast<size_t>((i * n + K - 1) / K - 1)])];  // of the mark's last whole token
     for (int64_t const t : order)
       if (left[document(t)]-- > 0) picked.data_ptr<bool>()[b * T + t] = true;
   }
   return picked;
 }
-
-}  // namespace
 
 bool is_trained(std::string const& name) {
   for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut",
@@ -120,6 +123,15 @@ at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, M
   return x.matmul(weight("weight"));
 }
 
+at::Tensor Reference::causal_logit(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& score_BT, ModelInput const& input,
+                                   uint64_t noise_key) const {
+  if (depth.causal == "bce") return depth.bce_detach ? score(layer, x_BTD.detach(), input, noise_key) : score_BT;
+  if (depth.causal != "predictor") return score_BT - w.at(layer + "router.threshold")[0];
+  at::Tensor const n = unit_rms(x_BTD.detach());
+  at::Tensor const hidden = swish(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
+  return hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
+}
+
 at::Tensor Reference::gate(at::Tensor const& score_BT) const {
   if (depth.gate == "sigmoid") return depth.gate_alpha * score_BT.sigmoid();
   if (depth.gate == "sigmoid2") return 2 * score_BT.sigmoid();
@@ -161,16 +173,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
     at::Tensor const r = score(layer, x, input, noise_key);
     int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.ran_BT.size()) * static_cast<double>(T))));
     at::Tensor const picked = picked_BT.empty() ? best(r, input.segments_BT, K) : picked_BT.at(out.ran_BT.size());
-    at::Tensor logit;
-    if (depth.causal == "predictor") {
-      at::Tensor const n = unit_rms(x.detach());
-      at::Tensor const hidden = swish(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
-      logit = hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
-    } else if (depth.causal == "bce") {
-      logit = depth.bce_detach ? score(layer, x.detach(), input, noise_key) : r;
-    } else {
-      logit = r - w.at(layer + "router.threshold")[0];
-    }
+    at::Tensor const logit = causal_logit(layer, x, r, input, noise_key);
     at::Tensor const bce = (log_one_plus_exp(logit) - logit * picked.to(logit.scalar_type())).mean();
     if (depth.causal == "bce") router_losses.push_back(bce);
     if (depth.causal == "predictor") predictor_losses.push_back(bce);

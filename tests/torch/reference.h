@@ -13,6 +13,9 @@
 namespace isobath::test {
 
 bool is_trained(std::string const& stored_name);  // not a threshold or cut
+// Which are the K best of every sequence, the first among equals; with documents each gets what the K marks i n / K, i = 1..K, put into it,
+// of the n tokens whose score is not -inf.
+at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K);
 
 struct Reference {
   ModelConfig model;
@@ -38,6 +41,8 @@ struct Reference {
   at::Tensor rotate(at::Tensor const& x_BTHE, at::Tensor const& positions_BT) const;
   at::Tensor score(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, uint64_t noise_key) const;
   at::Tensor gate(at::Tensor const& score_BT) const;
+  at::Tensor causal_logit(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& score_BT, ModelInput const& input,
+                          uint64_t noise_key) const;
   double capacity_of(size_t routed_layer) const;
   // What either half of a block adds, for every token; only tokens with present_BT serve as keys.
   at::Tensor attention(std::string const& layer, at::Tensor const& x_BTD, ModelInput const& input, at::Tensor const& present_BT) const;

@@ -42,6 +42,8 @@ constexpr Arm arms[] = {
     {"token, routed attention", "mod", "token", "tanh", "predictor"},
     {"position", "mod", "position", "raw", "none"},
     {"norm", "mod", "norm", "none", "none"},
+    {"expert choice, predictor", "expert", "linear", "sigmoid", "predictor"},
+    {"expert choice, none", "expert", "linear", "raw", "none"},
 };
 
 // Branches of different depth wait for row counts at every exit, hardened tokens at every layer: their steps do read.
@@ -58,10 +60,10 @@ constexpr Arm reading_arms[] = {
 struct Run {
   explicit Run(Arm const& arm, at::Device device, bool narrow = false)
       : feed(device),
-        window_(arm.kind == std::string("mod")      ? 1
-                : arm.kind == std::string("nested") ? 2
+        window_(arm.kind == std::string("dense")    ? 0
+                : arm.kind == std::string("mod")    ? 1
                 : arm.kind == std::string("scaled") ? 3
-                                                    : 0,
+                                                    : 2,
                 device) {
     ModelConfig config;
     config.layers = 3;
@@ -87,7 +89,12 @@ struct Run {
       depth.skip_path = "linear";
       depth.skipped_kv = "keep";
     }
-    if (depth.kind == "nested") {
+    if (depth.kind == "expert") {
+      depth.kind = "nested";
+      depth.choice = "expert";
+      depth.exits = {1, 2};
+      depth.recursion = depth.exit_norms = depth.causal == "none";
+    } else if (depth.kind == "nested") {
       depth.gate_training = arm.gate;
       depth.choice = depth.gate_training == "hindsight" ? "sequence" : "token";
       depth.balance = depth.router == "random" ? "none" : "bias";

@@ -142,6 +142,19 @@ TEST_CASE("top-k of one document is top-k", "[documents]") {
   for (int64_t K = 1; K <= T; ++K) CHECK(ops::top_k_of_documents(score, at::full({3, T}, 4, at::kLong), K).equal(ops::top_k(score, K)));
 }
 
+TEST_CASE("top-k of documents shares K among the tokens that can be chosen", "[documents]") {
+  uint64_t const seed = GENERATE(1, 2, 3, 4, 5, 6, 7, 8);
+  int64_t const T = 20, K = GENERATE(1, 5, 6);
+  std::vector<Borders> const borders{random_borders(T, seed), random_borders(T, seed + 100)};
+  at::Tensor const segments = segments_of(borders);
+  // Seven of every sequence.
+  at::Tensor const stopped_BT = normal_tensor({2, T}, seed + 200).argsort(int64_t{1}, false).argsort(int64_t{1}, false).ge(7);
+  at::Tensor const scores = normal_tensor({2, T}, seed + 300).masked_fill(stopped_BT, -INFINITY);
+  at::Tensor const index = ops::top_k_of_documents(scores, segments, K);
+  CHECK(index.equal(best(scores, segments, K).flatten().nonzero().squeeze(1)));
+  CHECK_FALSE(stopped_BT.flatten().index_select(0, index).any().item<bool>());
+}
+
 TEST_CASE("a document's share is its length's to within one", "[documents]") {
   int64_t const T = 24;
   for (uint64_t seed = 1; seed < 6; ++seed) {

@@ -9,7 +9,7 @@
 
 #include "model/branches.h"
 #include "model/plan.h"
-#include "reference.h"
+#include "nested_reference.h"
 #include "trainer/step.h"
 
 using namespace isobath;
@@ -19,7 +19,13 @@ namespace {
 
 struct NestedChoice {
   char const *network, *choice, *training, *balance, *skipped_kv;
-  std::string label() const { return std::string(network) + " " + choice + " " + training + " balance=" + balance + " " + skipped_kv; }
+  bool recursion = false, exit_norms = false;
+  std::string label() const {
+    return std::string(network) + " " + choice + " " + training + " balance=" + balance + " " + skipped_kv +
+           (recursion ? " recursion" : "") + (exit_norms ? " exit_norms" : "");
+  }
+  std::vector<int64_t> depths() const { return recursion ? std::vector<int64_t>{1, 3, 5} : std::vector<int64_t>{2, 3, 5}; }
+  at::Tensor depths_B() const { return at::tensor(depths(), at::kDouble); }
 };
 
 std::vector<NestedChoice> nested_choices() {
@@ -31,6 +37,11 @@ std::vector<NestedChoice> nested_choices() {
           for (char const* skipped_kv : {"drop", "keep"}) all.push_back({network, choice, training, balance, skipped_kv});
   for (char const* choice : {"token", "sequence"})
     for (char const* skipped_kv : {"drop", "keep"}) all.push_back({"random", choice, "weight", "none", skipped_kv});
+  for (char const* network : {"linear", "random"})
+    for (char const* training : {"weight", "gumbel", "hindsight"})
+      for (auto const& [recursion, exit_norms] : {std::pair{true, false}, {false, true}, {true, true}})
+        if (network == std::string("linear") || training == std::string("weight"))
+          all.push_back({network, "token", training, "none", "drop", recursion, exit_norms});
   return all;
 }
 
@@ -39,7 +50,9 @@ Shape nested_shape(NestedChoice const& c) {
   shape.model.layers = 5;
   shape.depth = {};
   shape.depth.kind = "nested";
-  shape.depth.exits = {2, 3};
+  shape.depth.exits = {c.depths()[0], c.depths()[1]};
+  shape.depth.recursion = c.recursion;
+  shape.depth.exit_norms = c.exit_norms;
   shape.depth.decide_after = 1;
   shape.depth.router = c.network;
   shape.depth.router_width = 6;
@@ -54,56 +67,6 @@ Shape nested_shape(NestedChoice const& c) {
 }
 
 constexpr NoiseKey nested_noise{3, 4, 5};
-
-// The network written with masks: nothing is gathered, `branch_BT` says how far each token goes.
-struct NestedReference : Reference {
-  using Reference::Reference;
-  struct Result {
-    at::Tensor x_BTD, logits_NB;
-    std::vector<at::Tensor> branches_BTD;
-  };
-  Result run(at::Tensor const& tokens_BT, at::Tensor const& branch_BT, bool everything) const {
-    int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1), n = static_cast<int64_t>(depth.exits.size()) + 1;
-    Result result;
-    at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT), p_BTB;
-    at::Tensor const everyone = at::ones({B, T}, at::kBool);
-    ModelInput const input{tokens_BT, {}, {}};
-    int64_t passed = 0;
-    for (int64_t i = 0; i < model.layers; ++i) {
-      std::string const layer = "model.layers." + std::to_string(i) + ".";
-      if (i == depth.decide_after && depth.router != "random") {
-        bool const sequence = depth.choice == "sequence";
-        at::Tensor h = sequence ? x.narrow(1, 0, depth.prefix).mean(1, true).expand({B, T, model.width}) : x;
-        h = h / (h.pow(2).mean(-1, true) + 1e-6).sqrt();
-        if (depth.router == "mlp") {
-          at::Tensor const up = h.matmul(w.at("model.depth_gate.up.weight").t());
-          h = up * up.sigmoid();
-        }
-        p_BTB = h.matmul(w.at("model.depth_gate.weight").t()) + w.at("model.depth_gate.bias");
-        result.logits_NB = p_BTB.reshape({B * T, n});
-        p_BTB = p_BTB.softmax(2);
-      }
-      if (passed < n - 1 && i == depth.exits[static_cast<size_t>(passed)]) {
-        ++passed;
-        result.branches_BTD.push_back(norm(x, w.at("model.norm.weight")));
-      }
-      at::Tensor const ran = passed == 0 || everything ? everyone : branch_BT.ge(passed);
-      at::Tensor const attended = attention(layer, x, input, depth.skipped_kv == "keep" ? everyone : ran);
-      at::Tensor const delta = attended + mlp(layer, x + attended);
-      at::Tensor weight = ran.to(x.scalar_type());
-      if (passed > 0 && !everything && depth.router != "random") {
-        at::Tensor goes_on = p_BTB.slice(2, passed).sum(2);
-        if (depth.choice == "sequence") goes_on = at::cat({at::ones({B, depth.prefix}, x.options()), goes_on.slice(1, depth.prefix)}, 1);
-        if (depth.gate_training == "weight") weight = weight * goes_on;
-        if (depth.gate_training == "gumbel") weight = weight * (1 + goes_on - goes_on.detach());
-      }
-      x = x + weight.unsqueeze(2) * delta;
-    }
-    result.x_BTD = norm(x, w.at("model.norm.weight"));
-    result.branches_BTD.push_back(result.x_BTD);
-    return result;
-  }
-};
 
 at::Tensor price_of(LanguageModel const& model) {
   for (auto const& stored : model.stored())
@@ -143,7 +106,7 @@ TEST_CASE("nested: agreement with the slow masked model, forward and backward", 
 
     // The losses, from their definitions.
     int64_t const n = 3, N = 32;
-    at::Tensor const depths = at::tensor(std::vector<double>{2, 3, 5}) / 5;
+    at::Tensor const depths = c.depths_B() / 5;
     auto const nats = [&](at::Tensor const& x_BTD) {
       at::Tensor const logits = x_BTD.matmul(reference.w.at("model.embed_tokens.weight").t()).flatten(0, 1);
       return at::cross_entropy_loss(logits, targets.flatten(), {}, at::Reduction::None, -100);
@@ -205,8 +168,10 @@ TEST_CASE("nested: gradients agree with finite differences", "[nested]") {
       at::Tensor const sum = model->training_loss_sum(output, targets);
       return !hindsight && gate.defined() ? sum + 3 * gate : sum;
     };
-    for (char const* part : {"layers.0.", "layers.2.", "layers.4.", "depth_gate"}) {
-      if (part == std::string("depth_gate") && c.network == std::string("random")) continue;  // it has none
+    for (std::string const part : {"layers.0.", "layers.2.", "layers.4.", "depth_gate", "exit_norms"}) {
+      if (part == "depth_gate" && c.network == std::string("random")) continue;  // it has none
+      if (part == "layers.4." && c.recursion) continue;
+      if (part == "exit_norms" && !c.exit_norms) continue;
       INFO(part);
       check_direction(*model, loss, [&](std::string const& name) { return is_trained(name) && name.find(part) != std::string::npos; });
     }
@@ -221,12 +186,15 @@ TEST_CASE("nested: only tokens that go on are work, and the rows are counted", "
     auto model = nested_model(c);
     ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, nested_noise);
     at::Tensor const branch_BT = output.choice.branch_BT;
-    at::Tensor const depth_of_branch = at::tensor(std::vector<int64_t>{2, 3, 5});
+    at::Tensor const depth_of_branch = at::tensor(c.depths());
     CHECK(output.depth_BT.equal(depth_of_branch.index_select(0, branch_BT.flatten()).view({2, 16})));
-    REQUIRE(output.routing_NC.size(0) == 3);
-    CHECK(output.routing_NC[0][routing_rows].item<int64_t>() == branch_BT.gt(0).sum().item<int64_t>());
-    for (int64_t layer : {1, 2}) CHECK(output.routing_NC[layer][routing_rows].item<int64_t>() == branch_BT.gt(1).sum().item<int64_t>());
-    CHECK(routed_layers(model->model_config(), model->depth_config()) == std::vector<int64_t>{2, 3, 4});
+    std::vector<int64_t> const routed = routed_layers(model->model_config(), model->depth_config());
+    CHECK(routed == (c.recursion ? std::vector<int64_t>{1, 2, 3, 4} : std::vector<int64_t>{2, 3, 4}));
+    REQUIRE(output.routing_NC.size(0) == static_cast<int64_t>(routed.size()));
+    for (size_t i = 0; i < routed.size(); ++i) {
+      int64_t const rows = branch_BT.gt(routed[i] >= 3 ? 1 : 0).sum().item<int64_t>();
+      CHECK(output.routing_NC[static_cast<int64_t>(i)][routing_rows].item<int64_t>() == rows);
+    }
     if (c.choice == std::string("sequence")) {
       CHECK(branch_BT.narrow(1, 0, 3).eq(2).all().item<bool>());
       CHECK(branch_BT.narrow(1, 3, 13).eq(branch_BT.select(1, 15).unsqueeze(1)).all().item<bool>());
@@ -265,13 +233,7 @@ TEST_CASE("nested: all shallow and all deep are the dense models of those depths
     auto model = nested_model(c);
     model->eval();
     for (int64_t branch : {0, 1, 2}) {
-      Shape dense = nested_shape(c);
-      dense.depth = {};
-      dense.model.layers = std::vector<int64_t>{2, 3, 5}[static_cast<size_t>(branch)];
-      auto alone = make_model(dense);
-      std::map<std::string, at::Tensor> from;
-      for (auto const& stored : model->stored()) from[stored.name] = stored.tensor;
-      for (auto const& stored : alone->stored()) at::Tensor(stored.tensor).copy_(from.at(stored.name));
+      auto alone = dense_branch(*model, static_cast<size_t>(branch));
       model->force_branch(branch);
       at::Tensor const x = model->forward({tokens, {}, {}}, Routing::topk, nested_noise).x_ND;
       CHECK(largest_relative_difference(x, alone->forward({tokens, {}, {}}, Routing::topk, {}).x_ND) < 1e-12);

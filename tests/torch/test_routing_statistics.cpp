@@ -175,6 +175,28 @@ TEST_CASE("no threshold on the score beats the ceiling, and the best reaches it"
   CHECK(best.f1_ceiling < 1);
 }
 
+TEST_CASE("tokens that a router did not choose among count in neither ceiling nor histogram", "[routing_statistics]") {
+  Routed all = made_up(12, 3, 40, 7, 0), rest = all;
+  rest.item.clear(), rest.score.clear(), rest.picked.clear(), rest.decided.clear(), rest.ran.clear();
+  for (size_t i = 0; i < all.score.size(); ++i) {
+    if (i % 3 == 0) {
+      all.score[i] = -INFINITY;
+      all.picked[i] = all.decided[i] = all.ran[i] = false;
+      continue;
+    }
+    rest.score.push_back(all.score[i]);
+    rest.picked.push_back(all.picked[i]);
+  }
+  LayerStatistics const statistics = statistics_of({all}, 7)[0];
+  CHECK(statistics.f1_ceiling == Catch::Approx(best_by_loop(rest).first));
+  CHECK(std::accumulate(statistics.scores.tokens.begin(), statistics.scores.tokens.end(), int64_t{0}) == 80);
+  for (double& score : all.score) score = -INFINITY;
+  std::fill(all.picked.begin(), all.picked.end(), false);
+  LayerStatistics const none = statistics_of({all}, 7)[0];
+  CHECK(std::isnan(none.f1_ceiling));
+  CHECK(none.scores.empty());
+}
+
 TEST_CASE("a threshold cannot split equal scores", "[routing_statistics]") {
   Routed routed{4, {0, 1, 2, 3}, {2, 1, 1, 0}, {true, true, false, false}, {}, {}};
   routed.decided = routed.ran = {true, true, false, false};
@@ -276,7 +298,7 @@ TEST_CASE("nothing is said where nothing can be", "[routing_statistics]") {
   SECTION("scores that are not finite have no histogram") {
     Routed routed = made_up(12, 4, 5, 10, 0);
     double const infinity = std::numeric_limits<double>::infinity();
-    for (double const bad : {std::nan(""), infinity, -infinity}) {
+    for (double const bad : {std::nan(""), infinity}) {  // -infinity: not chosen among
       std::fill(routed.score.begin() + 10, routed.score.end(), bad);
       CHECK(statistics_of({routed}, 10)[0].scores.empty());
     }
