@@ -3,11 +3,13 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 
 #include "model/branches.h"
 #include "model/capacity.h"
 #include "model/plan.h"
 #include "tests/fast/config_folder.h"
+#include "trainer/schedule.h"
 
 using namespace isobath;
 
@@ -123,4 +125,68 @@ TEST_CASE("nested: recursion uses the first stack's layers again") {
   weights.clear();
   for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(layer_of_weights(five.depth, layer));
   CHECK(weights == std::vector<int64_t>{0, 1, 2, 2, 2, 2});
+}
+
+TEST_CASE("scaled: keys that make no sense are refused, with the reason") {
+  auto const problems = [](std::string const& depth) {
+    ConfigFolder const folder;
+    return folder.problems("model: {layers: 6}\ndepth: {kind: scaled, " + depth + "}\n");
+  };
+  auto const refused = [&](std::string const& depth, std::string const& word) {
+    INFO(depth);
+    auto const found = problems(depth);
+    REQUIRE(found.size() == 1);
+    INFO(found[0]);
+    CHECK(found[0].find(word) != std::string::npos);
+  };
+  refused("scale: layer", "one of the two");
+  refused("mean_depth: 4, skip_below: 0.5", "one of the two");
+  refused("mean_depth: 6", "less than model.layers");
+  refused("mean_depth: 3.5", "whole number");
+  refused("mean_depth: 3.5, scale: channel", "whole number");
+  refused("mean_depth: 4, scale: token, scale_init: 1", "sigmoid");
+  refused("mean_depth: 4, harden_after: 0%", "within the run");
+  refused("mean_depth: 4, harden_after: 100%", "within the run");
+  refused("mean_depth: 4, target: mlp", "target");
+  refused("mean_depth: 4, skip_path: linear", "skip path");
+  refused("mean_depth: 4, skipped_kv: keep", "scale: token");
+  refused("mean_depth: 4, capacity_warmup: 10%", "no capacity");
+  CHECK(problems("mean_depth: 3.5, scale: token, skipped_kv: keep").empty());
+  CHECK(problems("skip_below: 0.2, scale: channel, scale_init: 0").empty());
+}
+
+TEST_CASE("scaled: all layers run at first, then as many as are asked for") {
+  auto const scaled = [](std::string const& depth) {
+    ConfigFolder const folder;
+    return folder.load("model: {layers: 6}\ntrain: {budget: 2e12flop}\ndepth: {kind: scaled, " + depth + "}\n").config;
+  };
+  std::vector<double> const all(6, 1);
+  Config const layers = scaled("mean_depth: 4, harden_after: 30%"), tokens = scaled("mean_depth: 4.5, scale: token"),
+               below = scaled("skip_below: 0.3");
+  CHECK(step_capacities(layers.model, layers.depth, 1, 5, 0.29) == all);
+  CHECK(step_capacities(layers.model, layers.depth, 1, 5, 0.3) == std::vector<double>{1, 1, 1, 1, 0, 0});
+  CHECK(step_capacities(tokens.model, tokens.depth, 1, 5, 0.49) == all);
+  CHECK(step_capacities(tokens.model, tokens.depth, 1, 5, 0.5) == std::vector<double>(6, 0.75));
+  CHECK(layer_capacities(below.model, below.depth) == all);
+  CHECK(most_capacities(layers.model, layers.depth) == all);
+  CHECK(rows_of_capacity(0, 128) == 0);
+
+  // The steps of the two parts of a run add up to the budget.
+  Schedule const schedule = make_schedule(layers, 512, 100);
+  int64_t flops = 0, step = 0, cheap = 0;
+  while (!schedule.finished(step, flops)) {
+    int64_t const cost = schedule.step_flops(step, flops);
+    bool const hard = schedule.progress(step, flops) >= 0.3;
+    Config plain = layers;
+    plain.depth = {};
+    plain.model.layers = hard ? 4 : 6;
+    CHECK(cost ==
+          planned_train_flops(plain.model, plain.depth, 512, layers.train.batch_tokens / layers.model.context, layers.model.context));
+    cheap += hard;
+    flops += cost;
+    ++step;
+  }
+  CHECK(step == schedule.total_steps());
+  CHECK(cheap > step / 2);
+  CHECK(std::abs(static_cast<double>(flops) - 2e12) < 0.5 * static_cast<double>(schedule.step_flops(step, flops)) + 1);
 }
