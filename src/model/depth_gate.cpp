@@ -10,6 +10,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/special_ndtr.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -18,6 +19,7 @@
 
 #include "core/random.h"
 #include "model/branches.h"
+#include "nn/kv_cache.h"
 #include "nn/ops.h"
 
 namespace isobath {
@@ -58,19 +60,54 @@ at::Tensor DepthGateImpl::network(at::Tensor const& x_ND) const {
 
 at::Tensor DepthGateImpl::depths_B(at::Tensor const& like) const { return at::tensor(depths).to(like.options()); }
 
+at::Tensor DepthGateImpl::beginnings(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const {
+  int64_t const B = rows.sequences, T = rows.longest;
+  at::Tensor const x_BTD = x_ND.view({B, T, -1});
+  if (!rows.cache) {
+    prefix_N = at::arange(T, rows.positions_R.options()).lt(prefix).expand({B, T}).reshape({-1});
+    return x_BTD.narrow(1, 0, std::min(prefix, T)).mean(1);
+  }
+  at::Tensor const in_prefix_BT = at::zeros({B, T}, x_ND.options().dtype(at::kBool)), slots_R = rows.slots_R.cpu();
+  std::vector<at::Tensor> means;
+  for (int64_t b = 0; b < B; ++b) {
+    KvCache::Prefix& text = rows.cache->prefix(slots_R[b * T].item<int64_t>());
+    int64_t const more = std::min(prefix - text.count, T);
+    if (more > 0) {
+      at::Tensor const sum_D = x_BTD.select(0, b).narrow(0, 0, more).sum(0);
+      text.sum_D = text.count > 0 ? text.sum_D + sum_D : sum_D;
+      text.count += more;
+      in_prefix_BT.select(0, b).narrow(0, 0, more).fill_(true);
+    }
+    means.push_back(text.sum_D / static_cast<double>(text.count));
+  }
+  prefix_N = in_prefix_BT.view({-1});
+  return at::stack(means);
+}
+
 DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key, bool calibrate) {
   int64_t const B = rows.sequences, T = rows.longest, n = static_cast<int64_t>(depths.size());
   at::TensorOptions const wide = ops::wide_options(x_ND);
   Choice choice;
   choice.price = price.detach().clone();
+  at::Tensor beginnings_BD;
+  if (by_sequence) beginnings_BD = beginnings(x_ND, rows, choice.prefix_N);
   if (random) {  // one uniform number a token, against the shares' sums
     at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, B * T, wide)).unsqueeze(1);
     at::Tensor const sums_B = at::tensor(shares, at::kDouble).cumsum(0).slice(0, 0, n - 1).to(wide);
     at::Tensor const branch_BT = uniform_N1.gt(sums_B).sum(1).view({B, T});
-    choice.branch_BT = by_sequence ? branch_BT.select(1, std::min(prefix, T) - 1).unsqueeze(1).expand({B, T}).clone() : branch_BT;
+    choice.branch_BT = branch_BT;
+    if (by_sequence) {
+      at::Tensor const branch_B = branch_BT.select(1, std::min(prefix, T) - 1).clone();
+      for (int64_t b = 0; rows.cache && b < B; ++b) {  // drawn once for a text
+        int64_t& drawn = rows.cache->prefix(rows.slots_R[b * T].item<int64_t>()).branch;
+        if (drawn < 0) drawn = branch_B[b].item<int64_t>();
+        branch_B[b].fill_(drawn);
+      }
+      choice.branch_BT = branch_B.unsqueeze(1).expand({B, T}).clone();
+    }
   } else {
     int64_t const deciders = by_sequence ? B : B * T;
-    at::Tensor logits_NB = network(by_sequence ? x_ND.view({B, T, -1}).narrow(1, 0, std::min(prefix, T)).mean(1) : x_ND);
+    at::Tensor logits_NB = network(by_sequence ? beginnings_BD : x_ND);
     choice.logits_NB = by_sequence ? logits_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : logits_NB;
     choice.probability_NB = choice.logits_NB.softmax(1);
     at::Tensor score_NB = logits_NB.detach() + balance_B;
@@ -96,7 +133,7 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
     at::Tensor const branch_N = is_training() ? branches(0) : (score_NB + relative_B * cut).argmax(1);
     choice.branch_BT = by_sequence ? branch_N.unsqueeze(1).expand({B, T}).clone() : branch_N.view({B, T});
   }
-  if (by_sequence) choice.branch_BT.narrow(1, 0, std::min(prefix, T)).fill_(n - 1);
+  if (by_sequence) choice.branch_BT.masked_fill_(choice.prefix_N.view({B, T}), n - 1);
   return choice;
 }
 
@@ -104,8 +141,7 @@ at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
   if (random || training_kind == Training::hindsight) return {};
   at::Tensor goes_on_N = choice.probability_NB.slice(1, exit + 1).sum(1);
   if (by_sequence) {  // a prefix goes on for sure, and is not to see what it decides
-    at::Tensor const place_N = at::arange(goes_on_N.numel(), choice.branch_BT.options()).remainder(choice.branch_BT.size(1));
-    goes_on_N = at::where(place_N.ge(prefix), goes_on_N, 1);
+    goes_on_N = goes_on_N.masked_fill(choice.prefix_N, 1);
   }
   if (training_kind == Training::weight) return goes_on_N;
   return at::GradMode::is_enabled() ? 1 + goes_on_N - goes_on_N.detach() : at::Tensor();

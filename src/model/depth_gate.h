@@ -20,6 +20,7 @@ struct DepthGateImpl : torch::nn::Module {
     at::Tensor logits_NB;       // of the network, in the wide type (ops.h); undefined when random
     at::Tensor probability_NB;  // their softmax
     at::Tensor price;           // of depth, at this choice
+    at::Tensor prefix_N;        // bool, by sequence: the tokens that decide
   };
   // rows: all tokens. calibrate: first sets `cut` so that the mean depth of this batch comes nearest to depth.mean_depth.
   Choice choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key, bool calibrate);
@@ -47,6 +48,8 @@ struct DepthGateImpl : torch::nn::Module {
   at::Tensor price, balance_B, cut;         // buffers [1], [branches], [1]; start at 0
 
  private:
+  // By sequence: the mean state [B, D] of each text's beginning, and which tokens are in it.
+  at::Tensor beginnings(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const;
   at::Tensor network(at::Tensor const& x_ND) const;
   at::Tensor depths_B(at::Tensor const& like) const;
 };

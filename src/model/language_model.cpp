@@ -21,6 +21,7 @@
 #include "model/nested.h"
 #include "model/routed_block.h"
 #include "model/scaled.h"
+#include "nn/kv_cache.h"
 #include "nn/ops.h"
 
 namespace isobath {
@@ -124,7 +125,12 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   if (!rotary.cos_TE.defined() || rotary.cos_TE.device() != x_ND.device() || rotary.cos_TE.scalar_type() != x_ND.scalar_type())
     rotary = {parts_->rotary_master.cos_TE.to(x_ND.options()), parts_->rotary_master.sin_TE.to(x_ND.options())};
   if (narrow_type_) x_ND = x_ND.to(*narrow_type_);
-  Rows const rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
+  Rows rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
+  if (input.cache) {
+    rows.cache = input.cache;
+    rows.slots_R = input.slots_B.unsqueeze(1).expand({B, T}).reshape({-1});
+    rows.continues = T == 1;
+  }
 
   ModelOutput output;
   std::vector<at::Tensor> statistics_NC;
@@ -149,6 +155,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   if (depth_.kind == "nested") nested.emplace(parts_->exits, parts_->gate.get(), depth_, routing, forced_branch_);
   for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
     auto const& dense = parts_->layers[layer].dense;
+    if (input.cache) input.cache->enter(static_cast<int64_t>(layer));
     uint64_t const noise_key = make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), layer});
     if (scaled) {
       x_ND = scaled->layer(*dense, *parts_->layers[layer].scale, x_ND, rows, rotary);

@@ -30,6 +30,10 @@ struct ModelInput {
   at::Tensor tokens_BT;     // int64
   at::Tensor positions_BT;  // int64; undefined: 0..T-1
   at::Tensor segments_BT;   // int64; undefined: attention crosses documents
+  // Generation: T is 1, the next token of texts that the cache has, or the sequences are whole beginnings of texts new to it. slots_B: of
+  // the texts; positions_BT is given.
+  KvCache* cache = nullptr;
+  at::Tensor slots_B = {};
 };
 
 // Per routed layer, summed over the batch; int64, on the model's device, never read by the model itself.

@@ -49,7 +49,7 @@ at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x
   Route const& chosen = routes.back();
   layers.push_back(chosen.layer);
   if (sees_all_) return block.forward(x_ND, rows, rotary);
-  if (chosen.selected.count == 0) return x_ND;
+  if (chosen.selected.count == 0) return keep_keys(block, keeps_kv_, x_ND, rows, rotary);
   at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, chosen.index_R, chosen.selected, rotary, {});
   return ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD,
                                weight_N_.defined() ? weight_N_.index_select(0, chosen.index_R) : at::Tensor());

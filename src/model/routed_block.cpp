@@ -37,6 +37,11 @@ at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Ten
   return attended_RD + block.mlp->forward(x_RD + inner_RD);
 }
 
+at::Tensor keep_keys(BlockImpl& block, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary) {
+  if (keeps_kv && rows.cache) block.attention->store(x_ND, rows, rotary);
+  return x_ND;
+}
+
 at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
   at::Tensor const ran_B = layer.ran_BT.sum(1);
   // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
@@ -57,7 +62,9 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   Route const& chosen = result.route;
 
   // the work, on the selected rows only, weighed and added back
-  if (chosen.selected.count > 0) {
+  if (chosen.selected.count == 0) {
+    keep_keys(*block, keeps_kv, x_ND, rows, rotary);
+  } else {
     routing_scope.reset();
     at::Tensor const delta_RD = partial_delta(*block, target, keeps_kv, x_ND, rows, chosen.index_R, chosen.selected, rotary, {});
     routing_scope.emplace();

@@ -15,6 +15,8 @@ enum class Target { block, attention, mlp };
 // MLP sees what attention adds weighted with inner_R; undefined: 1.
 at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
                          at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary, at::Tensor const& inner_R);
+// The same when nobody is selected: x_ND as it is. While text is generated, kept keys and values are stored all the same.
+at::Tensor keep_keys(BlockImpl& block, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
 // Of a layer and its batch: int64 [routing_columns].
 at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv);
 

@@ -7,7 +7,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/sigmoid.h>
-#include <ATen/ops/topk.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 
 #include "model/routed_block.h"
 #include "nn/ops.h"
+#include "nn/router.h"
 
 namespace isobath {
 
@@ -44,27 +44,26 @@ DepthScaleImpl::DepthScaleImpl(ModelConfig const& model, DepthConfig const& dept
   hardened = register_buffer("hardened", at::zeros({1}));
 }
 
-at::Tensor DepthScaleImpl::separating_value(std::vector<RoutedLayer> const& of_layers) const {
+at::Tensor DepthScaleImpl::separating_factor(std::vector<RoutedLayer> const& of_layers) const {
   std::vector<at::Tensor> factors_N;
   for (RoutedLayer const& layer : of_layers) factors_N.push_back(layer.score_BT.reshape({-1}));
   at::Tensor const all_M = at::cat(factors_N);
-  int64_t const count = all_M.numel(), tokens = count / layers;
-  int64_t const run = std::clamp<int64_t>(std::llround(mean_depth * static_cast<double>(tokens)), 1, count - 1);
-  at::Tensor const best = std::get<0>(all_M.topk(run + 1));
-  return 0.5 * (best.select(0, run - 1) + best.select(0, run));
+  int64_t const tokens = all_M.numel() / layers;
+  return separating_cut(all_M, std::clamp<int64_t>(std::llround(mean_depth * static_cast<double>(tokens)), 1, all_M.numel() - 1));
 }
 
 void DepthScaleImpl::follow(std::vector<RoutedLayer> const& of_layers) {
   if (!has_cut()) return;
   at::NoGradGuard const no_grad;
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);  // at first a plain average
-  threshold.select(0, 0).add_(rate * (separating_value(of_layers) - threshold.select(0, 0)));
+  at::Tensor const value = threshold.narrow(0, 0, 1);
+  value.add_(rate * (separating_factor(of_layers) - value));
   threshold.select(0, 1).add_(1);
 }
 
 void DepthScaleImpl::calibrate(std::vector<RoutedLayer> const& of_layers) {
   at::NoGradGuard const no_grad;
-  cut.copy_(separating_value(of_layers) - threshold.select(0, 0));
+  cut.copy_(separating_factor(of_layers) - threshold.narrow(0, 0, 1));
 }
 
 void DepthScaleImpl::drop(std::vector<at::Tensor> const& factors) const {
@@ -102,7 +101,7 @@ at::Tensor ScaledRun::layer(BlockImpl& block, LayerScaleImpl const& scale, at::T
   if (hardened_ && scale_.by_token) {
     at::Tensor index_R;
     Rows const selected = select_ragged(rows, ran_BT, index_R);
-    if (selected.count == 0) return x_ND;
+    if (selected.count == 0) return keep_keys(block, keeps_kv_, x_ND, rows, rotary);
     at::Tensor const factor_R = factor.squeeze(1).index_select(0, index_R);
     at::Tensor const delta_RD = partial_delta(block, Target::block, keeps_kv_, x_ND, rows, index_R, selected, rotary, factor_R);
     return ops::scatter_add_rows(x_ND, index_R, delta_RD, factor_R);

@@ -46,7 +46,7 @@ struct DepthScaleImpl : torch::nn::Module {
   at::Tensor hardened;   // buffer [1]: 0 or 1
 
  private:
-  at::Tensor separating_value(std::vector<RoutedLayer> const& of_layers) const;
+  at::Tensor separating_factor(std::vector<RoutedLayer> const& of_layers) const;  // [1]
 };
 
 // One forward pass. Reads from the device whether the model is hardened, and then which rows run.

@@ -1,9 +1,16 @@
 #pragma once
-// What the CPU kernels' translation units share: inlining, and an exponential that vectorises.
+// What the CPU kernels' translation units share: inlining, builds for several instruction sets, and an exponential that vectorises.
 
 #include <cstdint>
 
 #define ISOBATH_INLINE __attribute__((always_inline)) inline
+
+// One build serves every CPU: the loader picks the clone. Sanitizers run before the loader's choice is possible.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define ISOBATH_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define ISOBATH_MULTIVERSION
+#endif
 
 namespace isobath::kernels {
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 
+#include "nn/kv_cache.h"
 #include "nn/ops.h"
 
 namespace isobath {
@@ -32,23 +33,34 @@ at::Tensor AttentionImpl::forward(at::Tensor const& x_RD, Rows const& rows, Rota
   } else {
     std::tie(q_RHE, k_RGE, v_RGE) = ops::split_rotary(qkv_RX, heads, kv_heads, head_dim, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
   }
-  return ops::linear(ops::attend(q_RHE, k_RGE, v_RGE, rows), o_DX);
+  if (rows.cache) rows.cache->append(k_RGE, v_RGE, rows);
+  return ops::linear(rows.continues ? rows.cache->attend(q_RHE, rows) : ops::attend(q_RHE, k_RGE, v_RGE, rows), o_DX);
 }
 
 at::Tensor AttentionImpl::forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
                                             RotaryTables const& rotary) {
   at::Tensor const normed_ND = ops::rms_norm(x_ND, norm_D, eps);
-  int64_t const q_width = heads * head_dim, k_width = kv_heads * head_dim;
+  int64_t const q_width = heads * head_dim;
   at::Tensor q_RHE = ops::linear(ops::gather_rows(normed_ND, index_R), qkv_XD.narrow(0, 0, q_width)).unflatten(1, {heads, head_dim});
-  auto const kv = ops::linear(normed_ND, qkv_XD.narrow(0, q_width, 2 * k_width)).unflatten(1, {2 * kv_heads, head_dim}).chunk(2, 1);
-  at::Tensor k_NGE = kv[0];
-  if (q_norm_E.defined()) {
-    q_RHE = ops::rms_norm(q_RHE, q_norm_E, eps);
-    k_NGE = ops::rms_norm(k_NGE, k_norm_E, eps);
-  }
+  if (q_norm_E.defined()) q_RHE = ops::rms_norm(q_RHE, q_norm_E, eps);
   q_RHE = ops::rotary(q_RHE, selected.positions_R, rotary.cos_TE, rotary.sin_TE);
-  k_NGE = ops::rotary(k_NGE, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
-  return ops::linear(ops::attend_among_all(q_RHE, k_NGE, kv[1], rows, index_R, selected), o_DX);
+  auto const [k_NGE, v_NGE] = keys_and_values(normed_ND, rows, rotary);
+  if (rows.cache) rows.cache->append(k_NGE, v_NGE, rows);
+  return ops::linear(
+      rows.continues ? rows.cache->attend(q_RHE, selected) : ops::attend_among_all(q_RHE, k_NGE, v_NGE, rows, index_R, selected), o_DX);
+}
+
+std::pair<at::Tensor, at::Tensor> AttentionImpl::keys_and_values(at::Tensor const& normed_ND, Rows const& rows,
+                                                                 RotaryTables const& rotary) const {
+  at::Tensor const weight_XD = qkv_XD.narrow(0, heads * head_dim, 2 * kv_heads * head_dim);
+  auto const kv = ops::linear(normed_ND, weight_XD).unflatten(1, {2 * kv_heads, head_dim}).chunk(2, 1);
+  at::Tensor const k_NGE = k_norm_E.defined() ? ops::rms_norm(kv[0], k_norm_E, eps) : kv[0];
+  return {ops::rotary(k_NGE, rows.positions_R, rotary.cos_TE, rotary.sin_TE), kv[1]};
+}
+
+void AttentionImpl::store(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary) {
+  auto const [k_NGE, v_NGE] = keys_and_values(ops::rms_norm(x_ND, norm_D, eps), rows, rotary);
+  rows.cache->append(k_NGE, v_NGE, rows);
 }
 
 MlpImpl::MlpImpl(ModelConfig const& config) : gated(config.mlp == "swiglu"), eps(config.norm_eps) {

@@ -21,10 +21,16 @@ struct AttentionImpl : torch::nn::Module {
   at::Tensor forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
                                RotaryTables const& rotary);
 
+  // Keys and values of all rows into rows.cache, and nothing else.
+  void store(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
+
   int64_t heads, kv_heads, head_dim;
   double eps;
   at::Tensor norm_D, qkv_XD, o_DX;  // qkv_XD stacks q, k and v
   at::Tensor q_norm_E, k_norm_E;    // undefined without QK norm
+
+ private:
+  std::pair<at::Tensor, at::Tensor> keys_and_values(at::Tensor const& normed_ND, Rows const& rows, RotaryTables const& rotary) const;
 };
 
 // Pre-norm feed-forward: down(swiglu(gate_up(norm(x)))) or down(gelu(up(norm(x)))).

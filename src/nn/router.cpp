@@ -140,13 +140,17 @@ void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
 
 void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
   at::NoGradGuard no_grad;
-  at::Tensor const sorted_N = std::get<0>(logit_N.sort(0, /*descending=*/true)), last = sorted_N.select(0, rows - 1);
-  // Equal logits go through together: with those of the last row or without, whichever comes nearer to `rows`.
-  at::Tensor const with = logit_N.ge(last).sum(), without = logit_N.gt(last).sum();
+  cut.copy_(separating_cut(logit_N, rows));
+}
+
+at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows) {
+  at::Tensor const sorted_N = std::get<0>(value_N.sort(0, /*descending=*/true)), last = sorted_N.select(0, rows - 1);
+  // Equal values go through together: with those of the last row or without, whichever comes nearer to `rows`.
+  at::Tensor const with = value_N.ge(last).sum(), without = value_N.gt(last).sum();
   at::Tensor const let_through = at::where((with - rows).le(rows - without), with, without).view({1});
   at::Tensor const bounded = at::cat({sorted_N.narrow(0, 0, 1) + 1, sorted_N, sorted_N.narrow(0, -1, 1) - 1});
   at::Tensor const high = bounded.index_select(0, let_through), low = bounded.index_select(0, let_through + 1), middle = 0.5 * (low + high);
-  cut.copy_(at::where(middle.lt(high), middle, low));  // of neighbouring numbers the middle is one of the two
+  return at::where(middle.lt(high), middle, low);  // of neighbouring numbers the middle is one of the two
 }
 
 }  // namespace isobath

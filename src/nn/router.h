@@ -10,6 +10,9 @@
 
 namespace isobath {
 
+// [1]: what separates the `rows` highest values from the others; of equal values what lets the number through that is nearest.
+at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows);
+
 struct RouterImpl : torch::nn::Module {
   RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
 
@@ -28,8 +31,7 @@ struct RouterImpl : torch::nn::Module {
   at::Tensor z_loss_sum(at::Tensor const& score_N) const;
   // Moves the running threshold towards what separates the `rows` best scores of the batch from the others. Training only.
   void update_threshold(at::Tensor const& score_BT, int64_t rows);
-  // Sets `cut` to what separates the `rows` highest logits from the others; of equal logits to what lets the number through that is
-  // nearest.
+  // Sets `cut` to the separating_cut of the logits.
   void calibrate(at::Tensor const& logit_N, int64_t rows);
 
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;

@@ -20,25 +20,35 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
   return rows;
 }
 
-Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence) {
+namespace {
+
+// What rows know of themselves.
+Rows rows_at(Rows const& rows, at::Tensor const& index_R) {
   Rows selected;
   selected.sequences = rows.sequences;
-  selected.longest = rows_per_sequence;
-  selected.count = rows.sequences * rows_per_sequence;
   selected.positions_R = rows.positions_R.index_select(0, index_R);
   if (rows.segments_R.defined()) selected.segments_R = rows.segments_R.index_select(0, index_R);
+  selected.cache = rows.cache;
+  if (rows.slots_R.defined()) selected.slots_R = rows.slots_R.index_select(0, index_R);
+  selected.continues = rows.continues;
+  return selected;
+}
+
+}  // namespace
+
+Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence) {
+  Rows selected = rows_at(rows, index_R);
+  selected.longest = rows_per_sequence;
+  selected.count = rows.sequences * rows_per_sequence;
   return selected;
 }
 
 Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& index_R) {
   index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
   at::Tensor const counts_BT = mask_BT.cumsum(1);  // how many rows of the sequence up to and including this token
-  Rows selected;
-  selected.sequences = rows.sequences;
+  Rows selected = rows_at(rows, index_R);
   selected.count = index_R.size(0);
   selected.longest = selected.count ? counts_BT.select(1, -1).max().item<int64_t>() : 0;
-  selected.positions_R = rows.positions_R.index_select(0, index_R);
-  if (rows.segments_R.defined()) selected.segments_R = rows.segments_R.index_select(0, index_R);
   if (selected.count != selected.sequences * selected.longest) {
     at::Tensor const first_cell_B1 = at::arange(rows.sequences, index_R.options()).unsqueeze(1) * selected.longest;
     selected.cells_R = (counts_BT - 1 + first_cell_B1).reshape({-1}).index_select(0, index_R);

@@ -5,6 +5,8 @@
 
 namespace isobath {
 
+class KvCache;
+
 // Rows of one sequence are contiguous and in ascending position; sequences follow each other.
 struct Rows {
   int64_t sequences = 0;   // B
@@ -13,6 +15,12 @@ struct Rows {
   at::Tensor positions_R;  // int64, original positions, for the rotary embedding
   at::Tensor segments_R;   // int64 document numbers; undefined: attention is not limited to a document
   at::Tensor cells_R;      // int64, ragged only: cell b * K + j of a row that is the j-th of its sequence b; undefined when dense
+
+  // While text is generated: where the layers' keys and values are kept, and the slot of each row's text there (int64).
+  KvCache* cache = nullptr;
+  at::Tensor slots_R;
+  // A row a text, which sees what the cache has of it; else the rows are whole beginnings of texts and see each other.
+  bool continues = false;
 
   bool dense() const { return !cells_R.defined(); }
 };

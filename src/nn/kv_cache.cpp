@@ -1,0 +1,142 @@
+#include "nn/kv_cache.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/stack.h>
+#include <ATen/record_function.h>
+
+#include <cstring>
+
+#include "core/error.h"
+#include "core/units.h"
+#include "nn/backend.h"
+#include "nn/kernels_cpu_decode.h"
+
+namespace isobath {
+
+namespace {
+
+constexpr int64_t slab_blocks = 64;
+
+}  // namespace
+
+KvCache::KvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t most_bytes)
+    : layers_(layers), kv_heads_(kv_heads), head_dim_(head_dim), most_bytes_(most_bytes) {}
+
+int64_t KvCache::add() {
+  if (free_slots_.empty()) {
+    texts_.emplace_back(static_cast<size_t>(layers_));
+    return static_cast<int64_t>(texts_.size()) - 1;
+  }
+  int64_t const slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void KvCache::remove(int64_t slot) {
+  for (Stored& text : texts_[static_cast<size_t>(slot)]) {
+    use_.stored -= text.rows * row_bytes_;
+    use_.reserved -= static_cast<int64_t>(text.blocks.size()) * block_bytes_;
+    free_blocks_.insert(free_blocks_.end(), text.blocks.begin(), text.blocks.end());
+    text = {};
+  }
+  prefixes_.erase(slot);
+  free_slots_.push_back(slot);
+}
+
+int64_t KvCache::take_block(at::Tensor const& like) {
+  if (free_blocks_.empty()) {
+    int64_t const first = static_cast<int64_t>(slabs_.size()) * slab_blocks;
+    slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_, block_rows, head_dim_}, like.options()));
+    for (int64_t index = first + slab_blocks; index-- > first;) free_blocks_.push_back(index);
+  }
+  int64_t const index = free_blocks_.back();
+  free_blocks_.pop_back();
+  use_.reserved += block_bytes_;
+  return index;
+}
+
+at::Tensor KvCache::block(int64_t index, int64_t which) const {
+  return slabs_[static_cast<size_t>(index / slab_blocks)].select(0, index % slab_blocks).select(0, which);
+}
+
+void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows) {
+  row_bytes_ = 2 * kv_heads_ * head_dim_ * static_cast<int64_t>(k_RGE.element_size());
+  block_bytes_ = block_rows * row_bytes_;
+  at::Tensor const slots_R = rows.slots_R.cpu().contiguous();
+  int64_t const* slots = slots_R.const_data_ptr<int64_t>();
+  int64_t const count = rows.count;
+  std::map<int64_t, int64_t> more;  // rows of each text
+  for (int64_t r = 0; r < count; ++r) ++more[slots[r]];
+  int64_t blocks = 0;
+  for (auto const& [slot, extra] : more)
+    blocks += (stored(slot).rows + extra + block_rows - 1) / block_rows - static_cast<int64_t>(stored(slot).blocks.size());
+  if (most_bytes_ > 0 && use_.reserved + blocks * block_bytes_ > most_bytes_)
+    throw Error(ExitCode::allocation, "the key-value cache would take " + format_bytes(static_cast<double>(use_.reserved + blocks * block_bytes_)) +
+                                          ", more than its limit of " + format_bytes(static_cast<double>(most_bytes_)) +
+                                          ": fewer texts at a time, shorter ones, or a higher --max-cache");
+  at::Tensor const k = k_RGE.contiguous(), v = v_RGE.contiguous();
+  size_t const head_bytes = static_cast<size_t>(head_dim_) * k.element_size();
+  for (int64_t r = 0; r < count; ++r) {
+    Stored& text = stored(slots[r]);
+    int64_t const place = text.rows % block_rows;
+    if (place == 0) text.blocks.push_back(take_block(k));
+    for (int64_t which : {0, 1}) {
+      at::Tensor const& from = which == 0 ? k : v;
+      if (!from.is_cpu()) {
+        block(text.blocks.back(), which).select(1, place).copy_(from.select(0, r));
+        continue;
+      }
+      auto* to = static_cast<std::byte*>(slabs_[static_cast<size_t>(text.blocks.back() / slab_blocks)].mutable_data_ptr()) +
+                 (text.blocks.back() % slab_blocks) * block_bytes_ + which * block_bytes_ / 2;
+      auto const* source = static_cast<std::byte const*>(from.const_data_ptr()) + static_cast<size_t>(r * kv_heads_) * head_bytes;
+      for (int64_t g = 0; g < kv_heads_; ++g)
+        std::memcpy(to + static_cast<size_t>(g * block_rows + place) * head_bytes, source + static_cast<size_t>(g) * head_bytes, head_bytes);
+    }
+    text.rows += 1;
+  }
+  use_.stored += count * row_bytes_;
+}
+
+at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
+  RECORD_FUNCTION("KvCache::attend", c10::ArrayRef<c10::IValue const>());
+  at::Tensor const q = q_RHE.contiguous(), slots_R = rows.slots_R.cpu().contiguous();
+  int64_t const* slots = slots_R.const_data_ptr<int64_t>();
+  int64_t const heads = q.size(1);
+  if (&backend_for(q) == &cpu_backend()) {
+    std::vector<std::vector<float const*>> blocks(static_cast<size_t>(rows.count));
+    std::vector<kernels::BlockedKeys> texts;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      Stored const& text = stored(slots[r]);
+      auto& of_text = blocks[static_cast<size_t>(r)];
+      for (int64_t const index : text.blocks)
+        of_text.push_back(slabs_[static_cast<size_t>(index / slab_blocks)].const_data_ptr<float>() +
+                          index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float))));
+      texts.push_back({of_text.data(), text.rows});
+    }
+    at::Tensor const out = at::empty_like(q);
+    kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows, kv_heads_ * block_rows * head_dim_};
+    at::parallel_for(0, rows.count * kv_heads_, 1, [&](int64_t first, int64_t last) {
+      kernels::decode_attention(shape, texts.data(), q.const_data_ptr<float>(), out.mutable_data_ptr<float>(), first, last);
+    });
+    return out.flatten(1);
+  }
+  std::vector<at::Tensor> outs;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    Stored const& text = stored(slots[r]);
+    at::Tensor kv[2];
+    for (int64_t which : {0, 1}) {
+      std::vector<at::Tensor> parts;
+      for (int64_t const index : text.blocks) parts.push_back(block(index, which));
+      kv[which] = at::cat(parts, 1).narrow(1, 0, text.rows).repeat_interleave(heads / kv_heads_, 0).unsqueeze(0);  // [1, H, rows, E]
+    }
+    outs.push_back(at::scaled_dot_product_attention(q.select(0, r).view({1, heads, 1, head_dim_}), kv[0], kv[1]).flatten());
+  }
+  return at::stack(outs);
+}
+
+}  // namespace isobath
