@@ -21,6 +21,32 @@ inline size_t utf8_length(std::string_view text) {
   return (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F) ? 0 : 4;
 }
 
+// Bytes at the start of `text` that can begin a well-formed character, up to all of it (what Unicode calls the maximal subpart when the
+// character does not follow); 0 when the first byte begins none.
+inline size_t utf8_beginning(std::string_view text) {
+  if (text.empty()) return 0;
+  unsigned const first = static_cast<unsigned char>(text[0]);
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  size_t const length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80, high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  size_t found = 1;
+  for (; found < length && found < text.size(); ++found) {
+    unsigned const byte = static_cast<unsigned char>(text[found]);
+    if (byte < low || byte > high) break;
+    low = 0x80;
+    high = 0xBF;
+  }
+  return found;
+}
+
+// Bytes at the start of `text` that are well-formed characters; all of it when it is UTF-8.
+inline size_t utf8_prefix(std::string_view text) {
+  size_t valid = 0;
+  while (size_t const length = utf8_length(text.substr(valid))) valid += length;
+  return valid;
+}
+
 // The largest cut <= limit that does not fall inside a well-formed character. limit < text.size().
 inline size_t utf8_cut(std::string_view text, size_t limit) {
   size_t cut = limit;

@@ -28,11 +28,11 @@ forbid tests "trainer/cli/" "nobody includes the command line"
 for folder in src data trainer; do
   forbid "$folder" 'torch/torch\.h|torch/all\.h|ATen/ATen\.h' "include the header of the operator instead: this one costs 15 to 30 s"
 done
-for file in src/model/plan src/model/match; do
-  forbid "$file.h" "$torch|nn/" "the ledger sees no LibTorch"
-  forbid "$file.cpp" "$torch|nn/" "the ledger sees no LibTorch"
+for file in src/model/plan src/model/match src/model/sampler; do
+  forbid "$file.h" "$torch|nn/" "the ledger and the sampler see no LibTorch"
+  forbid "$file.cpp" "$torch|nn/" "the ledger and the sampler see no LibTorch"
 done
-for part in experiment report statistics schedule; do
+for part in experiment report statistics schedule prompts text_stream; do
   for file in trainer/"$part"*; do
     [[ -e $file ]] && forbid "$file" "$torch|nn/|model/language_model|model/weights|model/generate" "this part of the trainer sees no LibTorch"
   done
