@@ -17,12 +17,8 @@ std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& p
   return ids;
 }
 
-std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, SampleSettings const& settings) {
-  bool const was_training = model.is_training();
-  model.eval();
-  std::vector<int32_t> const fresh = generate(model, prompt_ids(tokenizer, prompt), settings);
-  model.train(was_training);
-  return prompt + tokenizer.decode(fresh);
+std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, GenerateSettings const& settings) {
+  return prompt + tokenizer.decode(generate(model, {prompt_ids(tokenizer, prompt)}, settings).texts[0]);
 }
 
 void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer,

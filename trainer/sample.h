@@ -13,8 +13,8 @@ namespace isobath {
 // The ids a prompt stands for; an empty one starts a document.
 std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& prompt);
 
-// Prompt and continuation. Keyed by settings.seed: training's numbers are not touched.
-std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, SampleSettings const& settings);
+// Prompt and continuation. Keyed by its seed: training's numbers are not touched.
+std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, GenerateSettings const& settings);
 
 // Writes depth_text.json: the pieces of the first validation window, how many blocks each went through under causal routing, and what
 // predicting it cost (nats; null for the first, which nothing precedes).

@@ -343,7 +343,11 @@ bool Trainer::validate(bool final) {
   double const seconds = seconds_since(start);
   std::string sample;
   if (!final && config_.eval.sample_tokens > 0) {
-    SampleSettings const sampling{config_.eval.sample_tokens, 0.8, static_cast<uint64_t>(config_.seed), data_.tokenizer->document_end()};
+    GenerateSettings sampling;
+    sampling.max_tokens = config_.eval.sample_tokens;
+    sampling.sampler = {0.8, 0, 1, static_cast<uint64_t>(config_.seed)};
+    sampling.stop_token = data_.tokenizer->document_end();
+    sampling.window = true;
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);

@@ -17,8 +17,8 @@ class Decoder {
   ~Decoder();
 
   struct Read {
-    at::Tensor logits_BV;                     // behind the last token of each text
-    at::Tensor depth_BT;                      // layers that each token read now went through, on the model's device
+    at::Tensor logits_BV;                    // behind the last token of each text
+    at::Tensor depth_BT;                     // layers that each token read now went through, on the model's device
     std::vector<RoutedLayer> routed_layers;  // [B, T]
   };
   // A new text from its beginning. Gives its number. Throws Error(data) when it has no token, or more than the context.

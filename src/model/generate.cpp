@@ -1,47 +1,131 @@
 #include "model/generate.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/softmax.h>
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <chrono>
 
 #include "core/error.h"
-#include "core/random.h"
 
 namespace isobath {
 
 namespace {
 
-// The first id whose cumulative probability passes a uniform number that depends on (seed, position of the new token) alone.
-int32_t draw(at::Tensor const& logits_V, SampleSettings const& settings, uint64_t counter) {
-  if (settings.temperature <= 0) return static_cast<int32_t>(logits_V.argmax().item<int64_t>());
-  at::Tensor const cumulative_V = logits_V.to(at::kDouble).div(settings.temperature).softmax(0).cumsum(0).contiguous();
-  double const* values = cumulative_V.const_data_ptr<double>();
-  int64_t const last = cumulative_V.size(0) - 1;
-  double const target = random_uniform(make_key({settings.seed, hash_text("sample")}), counter) * values[last];
-  int64_t id = 0;
-  while (id < last && values[id] <= target) ++id;
-  return static_cast<int32_t>(id);
-}
+// A text that is being continued.
+struct Running {
+  size_t text;
+  int64_t number;              // the decoder's
+  std::vector<int32_t> known;  // prompt and new tokens, as far as they are in view
+};
+
+class Generation {
+ public:
+  Generation(LanguageModel& model, GenerateSettings const& settings, size_t texts, std::function<bool(NewToken const&)> const& on_token)
+      : settings_(settings),
+        context_(model.model_config().context),
+        decoder_(model, settings.sampler.seed, settings.most_cache_bytes),
+        on_token_(on_token) {
+    result.texts.resize(texts);
+  }
+
+  void start(size_t text, std::vector<int32_t> const& prompt) {
+    Running fresh{text, 0, prompt};
+    if (settings_.window && std::ssize(prompt) >= context_) fresh.known.assign(prompt.end() - later_half(), prompt.end());
+    if (std::ssize(fresh.known) >= context_)
+      throw Error(ExitCode::data, "prompt " + std::to_string(text + 1) + " has " + std::to_string(prompt.size()) +
+                                      " tokens, which leaves no room in model.context = " + std::to_string(context_) +
+                                      ": shorten it, or let the later half alone be in view (--window)");
+    Decoder::Read read;
+    fresh.number = decoder_.start(fresh.known, read);
+    running_.push_back(std::move(fresh));
+    take(read, running_.size() - 1);
+  }
+
+  // One more token of every running text.
+  void step() {
+    auto const begin = std::chrono::steady_clock::now();
+    std::vector<int64_t> numbers;
+    std::vector<int32_t> tokens;
+    for (Running& one : running_) {
+      numbers.push_back(one.number);
+      tokens.push_back(one.known.back());
+    }
+    Decoder::Read const read = decoder_.next(numbers, tokens);
+    result.steps += 1;
+    result.step_tokens += std::ssize(running_);
+    take(read, 0);
+    result.step_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+
+  size_t running() const { return running_.size(); }
+
+  Generated result;
+
+ private:
+  int64_t later_half() const { return std::max<int64_t>(2, context_ / 2); }
+
+  // Draws behind what was read, of the running texts from `first` on.
+  void take(Decoder::Read const& read, size_t first) {
+    if (decoder_.use().stored > result.most.stored) result.most = decoder_.use();
+    at::Tensor const logits_BV = read.logits_BV.to(at::kCPU, at::kFloat).contiguous(), depth_BT = read.depth_BT.cpu().contiguous();
+    result.blocks += depth_BT.sum().item<int64_t>();
+    result.read_tokens += depth_BT.numel();
+    int64_t const V = logits_BV.size(1), T = depth_BT.size(1);
+    std::vector<Running> going_on(std::make_move_iterator(running_.begin()),
+                                  std::make_move_iterator(running_.begin() + static_cast<std::ptrdiff_t>(first)));
+    for (size_t row = 0; first + row < running_.size(); ++row) {
+      Running& one = running_[first + row];
+      std::vector<int32_t>& fresh = result.texts[one.text];
+      auto const r = static_cast<int64_t>(row);
+      Drawn const drawn = draw_token({logits_BV.const_data_ptr<float>() + r * V, static_cast<size_t>(V)}, settings_.sampler, fresh.size());
+      bool goes_on = drawn.id != settings_.stop_token;
+      if (goes_on) {
+        fresh.push_back(drawn.id);
+        one.known.push_back(drawn.id);
+        int64_t const* depths = depth_BT.const_data_ptr<int64_t>() + r * T;
+        goes_on = (!on_token_ || on_token_({one.text, drawn, {depths, depths + T}})) && std::ssize(fresh) < settings_.max_tokens;
+      }
+      if (goes_on && decoder_.length(one.number) >= context_) {
+        goes_on = settings_.window;
+        if (goes_on) restart(one);
+      }
+      if (goes_on)
+        going_on.push_back(std::move(one));
+      else
+        decoder_.finish(one.number);
+    }
+    running_ = std::move(going_on);
+  }
+
+  // The context is full: reads the later half again, but for the last token, which is read next.
+  void restart(Running& one) {
+    decoder_.finish(one.number);
+    one.known.erase(one.known.begin(), one.known.end() - later_half());
+    Decoder::Read known;
+    one.number = decoder_.start({one.known.begin(), one.known.end() - 1}, known);
+  }
+
+  GenerateSettings const& settings_;
+  int64_t context_;
+  Decoder decoder_;
+  std::function<bool(NewToken const&)> const& on_token_;
+  std::vector<Running> running_;
+};
 
 }  // namespace
 
-std::vector<int32_t> generate(LanguageModel& model, std::vector<int32_t> const& prompt, SampleSettings const& settings,
-                              std::function<void(int32_t)> const& on_token) {
-  if (prompt.empty()) throw Error(ExitCode::data, "generate needs at least one token to start from");
-  at::NoGradGuard no_grad;
-  std::vector<int32_t> ids = prompt, fresh;
-  for (int64_t step = 0; step < settings.max_tokens; ++step) {
-    int64_t const length = std::min<int64_t>(static_cast<int64_t>(ids.size()), model.model_config().context);
-    at::Tensor tokens_BT = at::empty({1, length}, at::TensorOptions().dtype(at::kLong));
-    std::copy(ids.end() - length, ids.end(), tokens_BT.mutable_data_ptr<int64_t>());
-    ModelOutput const output = model.forward({tokens_BT.to(model.device()), {}, {}}, Routing::causal, {settings.seed, step, 0});
-    int32_t const id = draw(model.logits(output.x_ND.narrow(0, length - 1, 1)).squeeze(0).cpu(), settings, static_cast<uint64_t>(step));
-    if (id == settings.stop_token) break;
-    ids.push_back(id);
-    fresh.push_back(id);
-    if (on_token) on_token(id);
+Generated generate(LanguageModel& model, std::vector<std::vector<int32_t>> const& prompts, GenerateSettings const& settings,
+                   std::function<bool(NewToken const&)> const& on_token) {
+  Generation generation(model, settings, prompts.size(), on_token);
+  size_t next = 0;
+  while (next < prompts.size() || generation.running() > 0) {
+    while (next < prompts.size() && generation.running() < static_cast<size_t>(settings.batch)) {
+      generation.start(next, prompts[next]);
+      ++next;
+    }
+    if (generation.running() > 0) generation.step();
   }
-  return fresh;
+  return std::move(generation.result);
 }
 
 }  // namespace isobath

@@ -5,8 +5,8 @@
 
 namespace isobath::kernels {
 
-// Keys of one text: blocks[i] holds rows i block_rows and following as [kv_heads, block_rows, head_dim], `values` floats behind it lie their
-// values alike.
+// Keys of one text: blocks[i] holds rows i block_rows and following as [kv_heads, block_rows, head_dim], `values` floats behind it lie
+// their values alike.
 struct BlockedKeys {
   float const* const* blocks;
   int64_t rows;
@@ -18,6 +18,7 @@ struct DecodeShape {
 
 // Work items are pairs (query, key-value head), numbered query * kv_heads + head. q, out [queries, heads, head_dim]; a text without rows
 // gives zeros.
-void decode_attention(DecodeShape const& shape, BlockedKeys const* texts, float const* q, float* out, int64_t first_item, int64_t last_item);
+void decode_attention(DecodeShape const& shape, BlockedKeys const* texts, float const* q, float* out, int64_t first_item,
+                      int64_t last_item);
 
 }  // namespace isobath::kernels

@@ -76,7 +76,8 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
   for (auto const& [slot, extra] : more)
     blocks += (stored(slot).rows + extra + block_rows - 1) / block_rows - static_cast<int64_t>(stored(slot).blocks.size());
   if (most_bytes_ > 0 && use_.reserved + blocks * block_bytes_ > most_bytes_)
-    throw Error(ExitCode::allocation, "the key-value cache would take " + format_bytes(static_cast<double>(use_.reserved + blocks * block_bytes_)) +
+    throw Error(ExitCode::allocation, "the key-value cache would take " +
+                                          format_bytes(static_cast<double>(use_.reserved + blocks * block_bytes_)) +
                                           ", more than its limit of " + format_bytes(static_cast<double>(most_bytes_)) +
                                           ": fewer texts at a time, shorter ones, or a higher --max-cache");
   at::Tensor const k = k_RGE.contiguous(), v = v_RGE.contiguous();
@@ -95,7 +96,8 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
                  (text.blocks.back() % slab_blocks) * block_bytes_ + which * block_bytes_ / 2;
       auto const* source = static_cast<std::byte const*>(from.const_data_ptr()) + static_cast<size_t>(r * kv_heads_) * head_bytes;
       for (int64_t g = 0; g < kv_heads_; ++g)
-        std::memcpy(to + static_cast<size_t>(g * block_rows + place) * head_bytes, source + static_cast<size_t>(g) * head_bytes, head_bytes);
+        std::memcpy(to + static_cast<size_t>(g * block_rows + place) * head_bytes, source + static_cast<size_t>(g) * head_bytes,
+                    head_bytes);
     }
     text.rows += 1;
   }

@@ -1,6 +1,6 @@
 #pragma once
-// Keys and values of texts that are being generated. A layer keeps those of the tokens that went through it and no others, in blocks that stay
-// where they are: the cache grows by blocks, is never copied, and a finished text's blocks serve the next one.
+// Keys and values of texts that are being generated. A layer keeps those of the tokens that went through it and no others, in blocks that
+// stay where they are: the cache grows by blocks, is never copied, and a finished text's blocks serve the next one.
 
 #include <ATen/core/Tensor.h>
 

@@ -76,6 +76,33 @@ with Workspace() as space:
     greedy = {space.run("generate", run, "-p", "the", "-n", "8", "-t", "0", "--seed", seed, "--threads", "1")[0] for seed in "12"}
     check(len(greedy) == 1, "%s" % greedy)
 
+    # Prompts from a file: a line each, in order, the same whatever the batch; stop strings and cuts.
+    with open(space.path("prompts.jsonl"), "w") as file:
+        file.write('{"prompt": "the cat", "id": "a"}\n{"prompt": "t"}\n{"prompt": "the cat"}\n')
+    many = {}
+    for batch in "13":
+        out, err = space.run("generate", run, "-f", space.path("prompts.jsonl"), "-n", "12", "--batch", batch, "--threads", "1", "--top-p", "0.9",
+                             "--stop", " ")
+        check("blocks a token" in err, err)
+        many[batch] = [json.loads(line) for line in out.splitlines()]
+    check([line["id"] for line in many["3"]] == ["a", "2", "3"], "%s" % many["3"])
+    check([line["text"] for line in many["1"]] == [line["text"] for line in many["3"]], "%s" % many)
+    check(many["3"][0]["text"] == many["3"][2]["text"] and not any(" " in line["text"] for line in many["3"]), "%s" % many)
+    check(all(len(line["log_probabilities"]) == line["tokens"] and max(line["log_probabilities"]) <= 0 for line in many["3"]), "%s" % many)
+    out, _ = space.run("generate", run, "-p", "the", "-n", "5", "--show-depth")
+    check("\033[38;5;" in out, out)
+    for wrong, code in ((("--max-cache", "1Ki"), 6), (("--max-cache", "x"), 2), (("--stop", ""), 2), (("-f", space.path("nothing")), 3),
+                        (("-p", "the " * 300), 3)):
+        space.run("generate", run, *wrong, expect=code)
+    space.run("generate", run, "-p", "the " * 300, "-n", "100", "--window")
+
+    # Learned factors on layers: what is left is a dense model.
+    space.train("name=scaled", "depth.kind=scaled", "depth.mean_depth=2")
+    _, err = space.run("export", space.path("runs/scaled"), "-o", space.path("scaled.safetensors"), "--fold")
+    out, _ = space.run("inspect", space.path("scaled.safetensors"))
+    check("model.layers.1." in out and "model.layers.2." not in out and ".scale." not in out, out)
+    space.run("export", run, "-o", space.path("folded.safetensors"), "--fold", expect=2)
+
     # export
     for dtype, name in (("f32", "F32"), ("f64", "F64")):
         path = space.path(dtype + ".safetensors")

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "model/decoder.h"
+#include "model/generate.h"
 #include "reference.h"
 
 using namespace isobath;
@@ -106,9 +106,7 @@ Case make_case(DepthConfig const& depth, at::ScalarType type, int64_t head_dim) 
   return c;
 }
 
-at::Tensor one_text(std::vector<int32_t> const& text) {
-  return at::tensor(std::vector<int64_t>(text.begin(), text.end())).unsqueeze(0);
-}
+at::Tensor one_text(std::vector<int32_t> const& text) { return at::tensor(std::vector<int64_t>(text.begin(), text.end())).unsqueeze(0); }
 
 // Reads `prompts[i]` tokens of each text at once and the others one by one, all texts in one batch while they last. Calls
 // check(text, place, logits_V, depth) for what is known behind each token read.
@@ -231,4 +229,57 @@ TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may
   CHECK_THROWS_AS(decoder.next({text}, {3}), Error);
   CHECK_THROWS_AS(decoder.start({}, read), Error);
   CHECK_THROWS_AS(decoder.start(std::vector<int32_t>(41, 1), read), Error);
+}
+
+TEST_CASE("generate: the same text whatever the batch, to its own end", "[decoder]") {
+  DepthConfig mod;
+  mod.kind = "mod";
+  mod.stride = 1;
+  mod.capacity = {0.5};
+  Case const c = make_case(mod, at::kDouble, 4);
+  std::vector<std::vector<int32_t>> const prompts{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}, {1, 2, 3}};
+  GenerateSettings settings;
+  settings.max_tokens = 12;
+  settings.sampler.seed = 5;
+  settings.batch = 1;
+  Generated const alone = generate(*c.model, prompts, settings);
+  settings.batch = 3;
+  std::vector<std::vector<int32_t>> seen(4);
+  std::vector<int64_t> blocks(4);
+  Generated const together = generate(*c.model, prompts, settings, [&](NewToken const& token) {
+    seen[token.text].push_back(token.drawn.id);
+    for (int64_t const depth : token.depths) blocks[token.text] += depth;
+    return true;
+  });
+  CHECK(together.texts == alone.texts);
+  CHECK(together.texts == seen);
+  CHECK(together.texts[0] == together.texts[3]);
+  CHECK(together.texts[0].size() == 12);
+  CHECK(together.blocks == blocks[0] + blocks[1] + blocks[2] + blocks[3]);
+  CHECK(together.read_tokens == 12 + 4 * 11);
+  settings.sampler.seed = 6;
+  CHECK(generate(*c.model, prompts, settings).texts != alone.texts);
+
+  // What is drawn is what whole passes give.
+  at::NoGradGuard const no_grad;
+  std::vector<int32_t> known = prompts[2];
+  for (size_t i = 0; i < 12; ++i) {
+    at::Tensor const x = c.model->forward({one_text(known), {}, {}}, Routing::causal, {}).x_ND;
+    at::Tensor const logits = c.model->logits(x)[-1].to(at::kFloat).contiguous();
+    settings.sampler.seed = 5;
+    CHECK(draw_token({logits.const_data_ptr<float>(), 11}, settings.sampler, i).id == alone.texts[2][i]);
+    known.push_back(alone.texts[2][i]);
+  }
+
+  // A stop token, a callback that has enough, a full context.
+  settings.stop_token = alone.texts[0][4];
+  Generated const stopped = generate(*c.model, {prompts[0]}, settings);
+  CHECK(stopped.texts[0].size() <= 4);
+  settings.stop_token = -1;
+  CHECK(generate(*c.model, {prompts[0]}, settings, [](NewToken const&) { return false; }).texts[0].size() == 1);
+  settings.max_tokens = 100;
+  CHECK(generate(*c.model, {prompts[0]}, settings).texts[0].size() == 40 - 3 + 1);
+  CHECK_THROWS_AS(generate(*c.model, {std::vector<int32_t>(40, 1)}, settings), Error);
+  settings.window = true;
+  CHECK(generate(*c.model, {prompts[0], std::vector<int32_t>(50, 1)}, settings).texts[1].size() == 100);
 }

@@ -186,9 +186,9 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
     return ops::token_losses(output.x_ND, run.model->head_weight(), loaded.targets_N(0, 4)).cpu();
   };
   CHECK(largest_relative_difference(losses(host), losses(device)) < 1e-5);
-  SampleSettings settings;
+  GenerateSettings settings;
   settings.max_tokens = 5;
-  CHECK(generate(*host.model, {1, 2, 3}, settings) == generate(*device.model, {1, 2, 3}, settings));
+  CHECK(generate(*host.model, {{1, 2, 3}}, settings).texts == generate(*device.model, {{1, 2, 3}}, settings).texts);
 }
 
 TEST_CASE("every operator of training and evaluation exists on CUDA", "[device]") {

@@ -4,28 +4,129 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/config_check.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "core/stop.h"
+#include "core/units.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/machine.h"
+#include "trainer/prompts.h"
 #include "trainer/sample.h"
 #include "trainer/saved_model.h"
+#include "trainer/text_stream.h"
 
 namespace isobath {
 
 namespace {
 
 struct GenerateOptions {
-  std::vector<std::string> prompts;
-  SampleSettings sampling;
+  std::vector<std::string> prompts, stops;
+  std::string file, cache = "0";
+  GenerateSettings settings;
+  bool show_depth = false;
   int64_t threads = 0;
   std::string device = "auto";
 };
 
+// From blue, few blocks, to red, all of them.
+std::string coloured(std::string const& text, int64_t depth, int64_t layers) {
+  constexpr int colours[] = {27, 38, 35, 106, 178, 208, 196};
+  auto const step = static_cast<size_t>(layers > 0 ? 6 * depth / layers : 0);
+  return "\033[38;5;" + std::to_string(colours[step]) + "m" + text + "\033[0m";
+}
+
+// What one text shows on the terminal while it comes.
+class Shown {
+ public:
+  Shown(Tokenizer const& tokenizer, GenerateOptions const& options, int64_t layers)
+      : tokenizer_(tokenizer), options_(options), layers_(layers), stream_(options.stops) {}
+
+  // prompt: the ids that the first new token's depths belong to.
+  bool add(NewToken const& token, std::vector<int32_t> const& prompt) {
+    if (options_.show_depth) {
+      if (!std::exchange(began_, true))
+        for (size_t i = 0; i < prompt.size(); ++i) print(coloured(tokenizer_.piece(prompt[i]), depth_at(token, i, prompt.size()), layers_));
+      else
+        print(coloured(waiting_, token.depths.back(), layers_));
+      waiting_ = stream_.add(tokenizer_.piece(token.drawn.id));
+    } else {
+      print(stream_.add(tokenizer_.piece(token.drawn.id)));
+    }
+    std::fflush(stdout);
+    return !stream_.stopped();
+  }
+  void finish() { print(waiting_ + stream_.finish() + "\n"); }
+
+ private:
+  // Of a prompt whose beginning is out of view nothing is known there.
+  static int64_t depth_at(NewToken const& token, size_t place, size_t count) {
+    size_t const hidden = count - std::min(count, token.depths.size());
+    return place < hidden ? 0 : token.depths[place - hidden];
+  }
+  static void print(std::string const& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+  Tokenizer const& tokenizer_;
+  GenerateOptions const& options_;
+  int64_t layers_;
+  TextStream stream_;
+  bool began_ = false;
+  std::string waiting_;  // the last token, whose depth is known once it is read
+};
+
+// One JSON object a prompt, in the file's order.
+class Lines {
+ public:
+  Lines(Tokenizer const& tokenizer, GenerateOptions const& options, size_t count)
+      : tokenizer_(tokenizer), texts_(count, TextStream(options.stops)), shown_(count), log_probabilities_(count) {}
+
+  bool add(NewToken const& token) {
+    shown_[token.text] += texts_[token.text].add(tokenizer_.piece(token.drawn.id));
+    log_probabilities_[token.text].push_back(token.drawn.log_probability);
+    return !texts_[token.text].stopped();
+  }
+  void print(std::vector<Prompt> const& prompts) {
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      nlohmann::ordered_json const line{{"id", prompts[i].id},
+                                        {"prompt", prompts[i].text},
+                                        {"text", shown_[i] + texts_[i].finish()},
+                                        {"tokens", log_probabilities_[i].size()},
+                                        {"log_probabilities", log_probabilities_[i]}};
+      std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    }
+  }
+
+ private:
+  Tokenizer const& tokenizer_;
+  std::vector<TextStream> texts_;
+  std::vector<std::string> shown_;
+  std::vector<std::vector<double>> log_probabilities_;
+};
+
+void leave_when_asked_to() {
+  if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
+}
+
+void report(Generated const& generated) {
+  std::fflush(stdout);
+  if (generated.steps == 0) return;
+  double const tokens_per_s = static_cast<double>(generated.step_tokens) / generated.step_seconds;
+  log_info(format_si(tokens_per_s) + " tokens/s behind the prompts, " + format_bytes(static_cast<double>(generated.most.stored)) +
+           " of keys and values in blocks of " + format_bytes(static_cast<double>(generated.most.reserved)) + ", " +
+           format_si(static_cast<double>(generated.blocks) / static_cast<double>(generated.read_tokens)) + " blocks a token");
+}
+
 void run_generate(std::string const& path, GenerateOptions const& options) {
+  std::vector<Prompt> prompts;
+  if (!options.file.empty()) prompts = read_prompts(options.file);
+  for (std::string const& text : options.prompts) prompts.push_back({std::to_string(prompts.size() + 1), text});
+  if (prompts.empty()) prompts.push_back({"1", ""});
+  TextStream const valid(options.stops);  // complains before anything is loaded
+
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
   Config config = checkpoint.config;
   config.device = options.device;
@@ -35,17 +136,30 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   auto const model = load_model(checkpoint);
   place_model(*model, config);
   Tokenizer const& tokenizer = *checkpoint.tokenizer;
-  SampleSettings sampling = options.sampling;
-  sampling.stop_token = tokenizer.document_end();
-  for (std::string const& prompt : options.prompts) {
-    std::fwrite(prompt.data(), 1, prompt.size(), stdout);
-    generate(*model, prompt_ids(tokenizer, prompt), sampling, [&](int32_t id) {
-      std::string const& piece = tokenizer.piece(id);
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-      std::fflush(stdout);
-      if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "");
+  GenerateSettings settings = options.settings;
+  settings.stop_token = tokenizer.document_end();
+
+  std::vector<std::vector<int32_t>> ids;
+  for (Prompt const& prompt : prompts) ids.push_back(prompt_ids(tokenizer, prompt.text));
+  if (!options.file.empty()) {
+    Lines lines(tokenizer, options, prompts.size());
+    Generated const generated = generate(*model, ids, settings, [&](NewToken const& token) {
+      leave_when_asked_to();
+      return lines.add(token);
     });
-    std::fputc('\n', stdout);
+    lines.print(prompts);
+    report(generated);
+    return;
+  }
+  for (size_t i = 0; i < prompts.size(); ++i) {  // one behind the other, for they share a screen
+    Shown shown(tokenizer, options, config.model.layers);
+    if (!options.show_depth) std::fwrite(prompts[i].text.data(), 1, prompts[i].text.size(), stdout);
+    Generated const generated = generate(*model, {ids[i]}, settings, [&](NewToken const& token) {
+      leave_when_asked_to();
+      return shown.add(token, ids[i]);
+    });
+    shown.finish();
+    report(generated);
   }
 }
 
@@ -55,24 +169,38 @@ void add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Text from prompts, under causal routing");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<GenerateOptions>();
-  options->sampling.max_tokens = 128;
-  options->sampling.temperature = 0.8;
+  GenerateSettings& settings = options->settings;
+  settings.max_tokens = 128;
+  settings.sampler.temperature = 0.8;
   command->add_option("-p,--prompt", options->prompts, "Text to continue; may be given several times")
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("-n,--max-tokens", options->sampling.max_tokens, "New tokens at most")
-      ->check(CLI::Range(1, 1 << 30))
-      ->capture_default_str();
-  command->add_option("-t,--temperature", options->sampling.temperature, "0 takes the likeliest token")
+  command->add_option("-f,--file", options->file,
+                      "Prompts, one a line, or JSON Lines with `prompt` and `id`: answers as JSON Lines, with log-probabilities");
+  command->add_option("-n,--max-tokens", settings.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
+  command->add_option("-t,--temperature", settings.sampler.temperature, "0 takes the likeliest token")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "Equal seeds give equal text")->capture_default_str();
+  command->add_option("--top-k", settings.sampler.top_k, "Draw among the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30));
+  command->add_option("--top-p", settings.sampler.top_p, "Draw among the likeliest tokens that have this probability together")
+      ->check(CLI::Range(1e-9, 1.0));
+  command->add_option("--seed", settings.sampler.seed, "Equal seeds give equal text")->capture_default_str();
+  command->add_option("--stop", options->stops, "End a text before this; may be given several times")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  command->add_option("--batch", settings.batch, "Texts of --file at a time")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--max-cache", options->cache, "Most bytes of keys and values (512Mi); 0: no limit");
+  command->add_flag("--window", settings.window, "A text that fills the context goes on with the later half of it in view");
+  command->add_flag("--show-depth", options->show_depth, "Colour each token by the number of blocks it went through");
   command->add_option("--threads", options->threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096));
   command->add_option("--device", options->device, "cpu, cuda, cuda:1, or auto: the first GPU, else the CPU")->capture_default_str();
   command->callback([target, options] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': generate takes options, no keys");
-    if (options->prompts.empty()) options->prompts.push_back("");
+    auto const cache = parse_count(options->cache);
+    if (!cache || *cache < 0) throw Error(ExitCode::config, "--max-cache '" + options->cache + "' is no number of bytes (512Mi)");
+    options->settings.most_cache_bytes = *cache;
     run_generate(target->path, *options);
   });
 }
