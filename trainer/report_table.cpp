@@ -56,11 +56,11 @@ std::string routing_table(Report const& report) {
   return rows.size() > 1 ? columns(rows) : "";
 }
 
-// Branches of different depth; empty without such arms.
+// Branches of different depth and learned factors; empty without such arms.
 std::string depth_table(Report const& report) {
   std::vector<Row> rows{{"arm", "mean depth", "causal loss", "best in hindsight", "head-room"}};
   for (ArmResult const& arm : report.arms) {
-    if (arm.config().depth.kind != "nested") continue;
+    if (arm.config().depth.kind != "nested" && arm.config().depth.kind != "scaled") continue;
     double const best = oracle_loss(arm), room = 100 * (arm.loss_causal.mean / best - 1);
     rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned_mean_depth(arm.config().model, arm.config().depth), mean_depth(arm)),
                     fmt::format("{:.4f}", arm.loss_causal.mean), std::isfinite(best) ? fmt::format("{:.4f}", best) : "-",

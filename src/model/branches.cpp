@@ -41,6 +41,7 @@ std::vector<double> branch_shares(ModelConfig const& model, DepthConfig const& d
 }
 
 double planned_mean_depth(ModelConfig const& model, DepthConfig const& depth) {
+  if (depth.kind == "scaled") return depth.mean_depth > 0 ? depth.mean_depth : static_cast<double>(model.layers);
   return mean(branch_depths(model, depth), branch_shares(model, depth));
 }
 

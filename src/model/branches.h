@@ -12,7 +12,7 @@ namespace isobath {
 std::vector<int64_t> branch_depths(ModelConfig const&, DepthConfig const&);
 // Planned shares of the branches: alike, or where depth.mean_depth is given the distribution p_b ~ exp(mu d_b) of that mean.
 std::vector<double> branch_shares(ModelConfig const&, DepthConfig const&);
-double planned_mean_depth(ModelConfig const&, DepthConfig const&);
+double planned_mean_depth(ModelConfig const&, DepthConfig const&);  // of scaled models, too
 
 // Routers at the exits pick the tokens that go on, instead of a network that gives every token its branch.
 bool is_expert_choice(DepthConfig const&);
