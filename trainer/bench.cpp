@@ -6,10 +6,12 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
+#include "model/match.h"
 #include "model/plan.h"
 #include "nn/device.h"
 #include "trainer/bench_peer.h"
 #include "trainer/evaluate.h"
+#include "trainer/experiment_plan.h"
 #include "trainer/step.h"
 #include "trainer/trainer.h"
 
@@ -103,6 +105,23 @@ BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
 }
 
 }  // namespace
+
+std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size) {
+  CompareConfig const& compare = loaded.config.compare;
+  if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
+  auto const resolve = [&](std::string const& name) { return arm_config(loaded, name, compare.seeds.front()).config; };
+  std::vector<BenchArm> arms;
+  for (ArmConfig const& arm : compare.arms) {
+    BenchArm bench{arm.name, resolve(arm.name)};
+    if (!arm.match.forward_flops_of.empty()) {
+      Config const target = resolve(arm.match.forward_flops_of);
+      int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size, 1, target.model.context);
+      bench.config.model = match_forward_flops(bench.config.model, bench.config.depth, vocab_size, flops, arm.match);
+    }
+    arms.insert(arm.name == compare.baseline ? arms.begin() : arms.end(), bench);
+  }
+  return arms;
+}
 
 Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
   std::vector<std::unique_ptr<Subject>> subjects;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config_io.h"
 #include "trainer/machine.h"
 #include "trainer/profile.h"
 
@@ -15,6 +15,9 @@ struct BenchArm {
   std::string name;
   Config config;
 };
+
+// The arms of the experiment, matched as `compare` matches them; the baseline first.
+std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size);
 
 struct BenchResult {
   std::string name;

@@ -8,8 +8,6 @@
 #include "core/config_io.h"
 #include "core/error.h"
 #include "core/units.h"
-#include "model/match.h"
-#include "model/plan.h"
 #include "nn/device.h"
 #include "trainer/bench.h"
 #include "trainer/cli/commands.h"
@@ -20,24 +18,6 @@
 namespace isobath {
 
 namespace {
-
-// The arms of the experiment, matched as `compare` matches them; the baseline first.
-std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size) {
-  CompareConfig const& compare = loaded.config.compare;
-  if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
-  auto const resolve = [&](std::string const& name) { return arm_config(loaded, name, compare.seeds.front()).config; };
-  std::vector<BenchArm> arms;
-  for (ArmConfig const& arm : compare.arms) {
-    BenchArm bench{arm.name, resolve(arm.name)};
-    if (!arm.match.forward_flops_of.empty()) {
-      Config const target = resolve(arm.match.forward_flops_of);
-      int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size, 1, target.model.context);
-      bench.config.model = match_forward_flops(bench.config.model, bench.config.depth, vocab_size, flops, arm.match);
-    }
-    arms.insert(arm.name == compare.baseline ? arms.begin() : arms.end(), bench);
-  }
-  return arms;
-}
 
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
@@ -134,6 +114,7 @@ void add_bench(CLI::App& app) {
   bench->group("Measure");
   bench->require_subcommand(1);
   add_bench_ops(*bench);
+  add_bench_decode(*bench);
   CLI::App* command = bench->add_subcommand("train",
                                             "Training steps of the arms of CONFIG on random tokens; the baseline's time over each arm's,\n"
                                             "beside the ratio of their FLOPs (ideal)");

@@ -37,5 +37,6 @@ void add_tokenizer(CLI::App& app);
 void add_config(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_bench_ops(CLI::App& bench);  // below `bench`
+void add_bench_decode(CLI::App& bench);
 
 }  // namespace isobath

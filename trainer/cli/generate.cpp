@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "core/config_check.h"
+#include "core/config_io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
