@@ -187,7 +187,7 @@ void check_scaled(Config const& config, Found& found) {
   DepthConfig const& depth = config.depth;
   auto const refuse = [&](std::vector<std::string> const& keys, std::string const& reason) { found.push_back({keys, reason}); };
   bool const asks_depth = depth.mean_depth > 0;
-  if (asks_depth == depth.skip_below > 0)
+  if (asks_depth == (depth.skip_below > 0))
     refuse({"depth.mean_depth", "depth.skip_below", "depth.kind"},
            "`depth.kind: scaled` takes depth.mean_depth, how many layers are left, or depth.skip_below, which factors go; one of the two");
   if (asks_depth && depth.mean_depth >= static_cast<double>(config.model.layers))

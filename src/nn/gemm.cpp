@@ -1,6 +1,7 @@
 #include "nn/gemm.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
@@ -12,6 +13,7 @@
 #endif
 
 #include "nn/backend.h"
+#include "nn/kernels_cpu.h"
 
 // LibTorch exports this function, but its headers leave it out; one that was built without it links all the same. Strides of the
 // operands are taken as they are; result = alpha mat1 mat2 + beta result.
@@ -52,6 +54,16 @@ int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
 }  // namespace
 
 at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN) {
+  // Decoding: reading the weights is the work.
+  constexpr int64_t few = 16;
+  if (a_RK.size(0) <= few && &backend_for(a_RK) == &cpu_backend() && b_KN.t().is_contiguous()) {
+    at::Tensor const a = a_RK.contiguous(), out_RN = at::empty({a.size(0), b_KN.size(1)}, a.options());
+    at::parallel_for(0, b_KN.size(1), 64, [&](int64_t first, int64_t last) {
+      kernels::few_rows_product(a.const_data_ptr<float>(), b_KN.const_data_ptr<float>(), out_RN.mutable_data_ptr<float>(), a.size(0),
+                                a.size(1), b_KN.size(1), first, last);
+    });
+    return out_RN;
+  }
   int64_t const rows = a_RK.size(0), whole = whole_blocks(a_RK, rows);
   if (whole == rows) return gemm(a_RK, b_KN);
   at::Tensor const out_RN = at::empty({rows, b_KN.size(1)}, a_RK.options());

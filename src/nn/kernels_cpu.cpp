@@ -204,4 +204,42 @@ void top_k(float const* scores, int64_t* index, int64_t first, int64_t last, int
   }
 }
 
+ISOBATH_MULTIVERSION
+void few_rows_product(float const* x, float const* w, float* out, int64_t rows, int64_t depth, int64_t columns, int64_t first,
+                      int64_t last) {
+  int64_t n = first;
+  for (; n + 4 <= last; n += 4) {
+    float const* __restrict w0 = w + n * depth;
+    float const* __restrict w1 = w0 + depth;
+    float const* __restrict w2 = w1 + depth;
+    float const* __restrict w3 = w2 + depth;
+    for (int64_t r = 0; r < rows; ++r) {
+      float const* __restrict row = x + r * depth;
+      float a = 0, b = 0, c = 0, d = 0;
+#pragma omp simd reduction(+ : a, b, c, d)
+      for (int64_t k = 0; k < depth; ++k) {
+        a += row[k] * w0[k];
+        b += row[k] * w1[k];
+        c += row[k] * w2[k];
+        d += row[k] * w3[k];
+      }
+      float* to = out + r * columns + n;
+      to[0] = a;
+      to[1] = b;
+      to[2] = c;
+      to[3] = d;
+    }
+  }
+  for (; n < last; ++n) {
+    float const* __restrict weights = w + n * depth;
+    for (int64_t r = 0; r < rows; ++r) {
+      float const* __restrict row = x + r * depth;
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t k = 0; k < depth; ++k) sum += row[k] * weights[k];
+      out[r * columns + n] = sum;
+    }
+  }
+}
+
 }  // namespace isobath::kernels

@@ -36,4 +36,9 @@ void scatter_add_backward(float const* dy, int64_t const* index, float const* de
 // point at the first sequence's. Ties go to the lower position; NaN counts as larger than every number.
 void top_k(float const* scores, int64_t* index, int64_t first, int64_t last, int64_t length, int64_t K);
 
+// out[r, n] = x[r] . w[n] for n in [first, last): a few rows x [rows, depth] with the rows of w [columns, depth], each of which is fetched
+// from memory once. What a row gives does not depend on the others. out [rows, columns].
+void few_rows_product(float const* x, float const* w, float* out, int64_t rows, int64_t depth, int64_t columns, int64_t first,
+                      int64_t last);
+
 }  // namespace isobath::kernels

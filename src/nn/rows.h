@@ -18,7 +18,7 @@ struct Rows {
 
   // While text is generated: where the layers' keys and values are kept, and the slot of each row's text there (int64).
   KvCache* cache = nullptr;
-  at::Tensor slots_R;
+  at::Tensor slots_R = {};
   // A row a text, which sees what the cache has of it; else the rows are whole beginnings of texts and see each other.
   bool continues = false;
 
