@@ -213,7 +213,34 @@ void few_rows_product(float const* x, float const* w, float* out, int64_t rows, 
     float const* __restrict w1 = w0 + depth;
     float const* __restrict w2 = w1 + depth;
     float const* __restrict w3 = w2 + depth;
-    for (int64_t r = 0; r < rows; ++r) {
+    int64_t r = 0;
+    for (; r + 2 <= rows; r += 2) {  // two rows share what was loaded
+      float const* __restrict x0 = x + r * depth;
+      float const* __restrict x1 = x0 + depth;
+      float a0 = 0, b0 = 0, c0 = 0, d0 = 0, a1 = 0, b1 = 0, c1 = 0, d1 = 0;
+#pragma omp simd reduction(+ : a0, b0, c0, d0, a1, b1, c1, d1)
+      for (int64_t k = 0; k < depth; ++k) {
+        a0 += x0[k] * w0[k];
+        b0 += x0[k] * w1[k];
+        c0 += x0[k] * w2[k];
+        d0 += x0[k] * w3[k];
+        a1 += x1[k] * w0[k];
+        b1 += x1[k] * w1[k];
+        c1 += x1[k] * w2[k];
+        d1 += x1[k] * w3[k];
+      }
+      float* to = out + r * columns + n;
+      to[0] = a0;
+      to[1] = b0;
+      to[2] = c0;
+      to[3] = d0;
+      to += columns;
+      to[0] = a1;
+      to[1] = b1;
+      to[2] = c1;
+      to[3] = d1;
+    }
+    for (; r < rows; ++r) {
       float const* __restrict row = x + r * depth;
       float a = 0, b = 0, c = 0, d = 0;
 #pragma omp simd reduction(+ : a, b, c, d)
