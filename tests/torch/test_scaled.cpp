@@ -251,6 +251,14 @@ TEST_CASE("scaled: hardening keeps the layers with the largest factors, once and
   model->harden();
   for (int64_t i = 0; i < 5; ++i)
     CHECK(stored_tensor(*model, layer_name(i) + "scale.factor").item<double>() == Catch::Approx(i == 3 ? -0.2 : 0));
+
+  // Factors whose sum is below the mean depth cost nothing: depth is never rewarded.
+  model = make_model(scaled_shape({"layer", "drop", true, false}));
+  for (double const factor : {0.5, 0.7}) {
+    for (int64_t i = 0; i < 5; ++i) stored_tensor(*model, layer_name(i) + "scale.factor").fill_(factor);
+    double const cost = model->forward({random_tokens(2, 16, 11), {}, {}}, Routing::topk, {}).gate_loss.item<double>();
+    CHECK(cost == Catch::Approx(factor == 0.5 ? 0 : 0.7 * (3.5 - 3) / 5));
+  }
 }
 
 TEST_CASE("scaled: factors of one are the dense model, tokens below every threshold go nowhere", "[scaled]") {
