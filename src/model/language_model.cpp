@@ -192,13 +192,14 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     }
     for (Route const& route : nested->routes) add_losses(route);
     routed_layers = std::move(nested->layers);
-    for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
 
   if (scaled) {
     output.gate_loss = scaled->cost();
     if (is_training() && at::GradMode::is_enabled()) parts_->scale->follow(scaled->layers);
     routed_layers = std::move(scaled->layers);
+  }
+  if (statistics_NC.empty()) {  // blocks routed one by one have counted theirs
     for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
 
