@@ -5,14 +5,17 @@
 
 namespace isobath::kernels {
 
-// Keys of one text: blocks[i] holds rows i block_rows and following as [kv_heads, block_rows, head_dim], `values` floats behind it lie
-// their values alike.
+constexpr int64_t decode_block_rows = 16;
+constexpr int64_t decode_head_dim_step = 16;  // head_dim: a multiple
+
+// Keys of one text: blocks[i] holds rows 16 i and following as [kv_heads, head_dim, 16], so that a vector has the same place of many keys;
+// `values` floats behind it lie their values, [kv_heads, 16, head_dim]. What is beyond `rows` may be anything.
 struct BlockedKeys {
   float const* const* blocks;
   int64_t rows;
 };
 struct DecodeShape {
-  int64_t heads = 0, kv_heads = 0, head_dim = 0, block_rows = 0;
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t values = 0;
 };
 

@@ -9,12 +9,11 @@
 #include <ATen/ops/stack.h>
 #include <ATen/record_function.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "core/error.h"
 #include "core/units.h"
 #include "nn/backend.h"
-#include "nn/kernels_cpu_decode.h"
 
 namespace isobath {
 
@@ -51,7 +50,7 @@ void KvCache::remove(int64_t slot) {
 int64_t KvCache::take_block(at::Tensor const& like) {
   if (free_blocks_.empty()) {
     int64_t const first = static_cast<int64_t>(slabs_.size()) * slab_blocks;
-    slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_, block_rows, head_dim_}, like.options()));
+    slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_ * block_rows * head_dim_}, like.options()));
     for (int64_t index = first + slab_blocks; index-- > first;) free_blocks_.push_back(index);
   }
   int64_t const index = free_blocks_.back();
@@ -60,8 +59,17 @@ int64_t KvCache::take_block(at::Tensor const& like) {
   return index;
 }
 
-at::Tensor KvCache::block(int64_t index, int64_t which) const {
-  return slabs_[static_cast<size_t>(index / slab_blocks)].select(0, index % slab_blocks).select(0, which);
+float* KvCache::block_floats(int64_t index) const {
+  return slabs_[static_cast<size_t>(index / slab_blocks)].mutable_data_ptr<float>() +
+         index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float)));
+}
+
+at::Tensor KvCache::keys(int64_t index) const {
+  return slabs_[static_cast<size_t>(index / slab_blocks)][index % slab_blocks][0].view({kv_heads_, head_dim_, block_rows});
+}
+
+at::Tensor KvCache::values(int64_t index) const {
+  return slabs_[static_cast<size_t>(index / slab_blocks)][index % slab_blocks][1].view({kv_heads_, block_rows, head_dim_});
 }
 
 void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows) {
@@ -81,27 +89,27 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
                                           ", more than its limit of " + format_bytes(static_cast<double>(most_bytes_)) +
                                           ": fewer texts at a time, shorter ones, or a higher --max-cache");
   at::Tensor const k = k_RGE.contiguous(), v = v_RGE.contiguous();
-  size_t const head_bytes = static_cast<size_t>(head_dim_) * k.element_size();
+  bool const on_cpu = &backend_for(k) == &cpu_backend();
+  int64_t const row_floats = kv_heads_ * head_dim_;
   for (int64_t r = 0; r < count; ++r) {
     Stored& text = stored(slots[r]);
     int64_t const place = text.rows % block_rows;
     if (place == 0) text.blocks.push_back(take_block(k));
-    for (int64_t which : {0, 1}) {
-      at::Tensor const& from = which == 0 ? k : v;
-      if (!from.is_cpu()) {
-        block(text.blocks.back(), which).select(1, place).copy_(from.select(0, r));
-        continue;
-      }
-      auto* to = static_cast<std::byte*>(slabs_[static_cast<size_t>(text.blocks.back() / slab_blocks)].mutable_data_ptr()) +
-                 (text.blocks.back() % slab_blocks) * block_bytes_ + which * block_bytes_ / 2;
-      auto const* source = static_cast<std::byte const*>(from.const_data_ptr()) + static_cast<size_t>(r * kv_heads_) * head_bytes;
-      for (int64_t g = 0; g < kv_heads_; ++g)
-        std::memcpy(to + static_cast<size_t>(g * block_rows + place) * head_bytes, source + static_cast<size_t>(g) * head_bytes,
-                    head_bytes);
-    }
     text.rows += 1;
+    use_.stored += row_bytes_;
+    int64_t const index = text.blocks.back();
+    if (!on_cpu) {
+      keys(index).select(2, place).copy_(k[r]);
+      values(index).select(1, place).copy_(v[r]);
+      continue;
+    }
+    float* const to_keys = block_floats(index);
+    float* const to_values = to_keys + block_rows * row_floats;
+    float const *from_keys = k.const_data_ptr<float>() + r * row_floats, *from_values = v.const_data_ptr<float>() + r * row_floats;
+    for (int64_t i = 0; i < row_floats; ++i) to_keys[i * block_rows + place] = from_keys[i];
+    for (int64_t g = 0; g < kv_heads_; ++g)
+      std::copy_n(from_values + g * head_dim_, head_dim_, to_values + (g * block_rows + place) * head_dim_);
   }
-  use_.stored += count * row_bytes_;
 }
 
 at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
@@ -109,19 +117,17 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
   at::Tensor const q = q_RHE.contiguous(), slots_R = rows.slots_R.cpu().contiguous();
   int64_t const* slots = slots_R.const_data_ptr<int64_t>();
   int64_t const heads = q.size(1);
-  if (&backend_for(q) == &cpu_backend()) {
+  if (&backend_for(q) == &cpu_backend() && head_dim_ % kernels::decode_head_dim_step == 0) {
     std::vector<std::vector<float const*>> blocks(static_cast<size_t>(rows.count));
     std::vector<kernels::BlockedKeys> texts;
     for (int64_t r = 0; r < rows.count; ++r) {
       Stored const& text = stored(slots[r]);
       auto& of_text = blocks[static_cast<size_t>(r)];
-      for (int64_t const index : text.blocks)
-        of_text.push_back(slabs_[static_cast<size_t>(index / slab_blocks)].const_data_ptr<float>() +
-                          index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float))));
+      for (int64_t const index : text.blocks) of_text.push_back(block_floats(index));
       texts.push_back({of_text.data(), text.rows});
     }
     at::Tensor const out = at::empty_like(q);
-    kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows, kv_heads_ * block_rows * head_dim_};
+    kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows * kv_heads_ * head_dim_};
     at::parallel_for(0, rows.count * kv_heads_, 1, [&](int64_t first, int64_t last) {
       kernels::decode_attention(shape, texts.data(), q.const_data_ptr<float>(), out.mutable_data_ptr<float>(), first, last);
     });
@@ -130,13 +136,15 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
   std::vector<at::Tensor> outs;
   for (int64_t r = 0; r < rows.count; ++r) {
     Stored const& text = stored(slots[r]);
-    at::Tensor kv[2];
-    for (int64_t which : {0, 1}) {
-      std::vector<at::Tensor> parts;
-      for (int64_t const index : text.blocks) parts.push_back(block(index, which));
-      kv[which] = at::cat(parts, 1).narrow(1, 0, text.rows).repeat_interleave(heads / kv_heads_, 0).unsqueeze(0);  // [1, H, rows, E]
+    std::vector<at::Tensor> k, v;
+    for (int64_t const index : text.blocks) {
+      k.push_back(keys(index).transpose(1, 2));
+      v.push_back(values(index));
     }
-    outs.push_back(at::scaled_dot_product_attention(q.select(0, r).view({1, heads, 1, head_dim_}), kv[0], kv[1]).flatten());
+    auto const whole = [&](std::vector<at::Tensor> const& parts) {  // [1, H, rows, E]
+      return at::cat(parts, 1).narrow(1, 0, text.rows).repeat_interleave(heads / kv_heads_, 0).unsqueeze(0);
+    };
+    outs.push_back(at::scaled_dot_product_attention(q[r].view({1, heads, 1, head_dim_}), whole(k), whole(v)).flatten());
   }
   return at::stack(outs);
 }

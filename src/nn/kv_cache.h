@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "nn/kernels_cpu_decode.h"
 #include "nn/rows.h"
 
 namespace isobath {
@@ -35,7 +36,7 @@ class KvCache {
   };
   Use use() const { return use_; }
 
-  static constexpr int64_t block_rows = 16;
+  static constexpr int64_t block_rows = kernels::decode_block_rows;
 
   // What a depth network that decides for a whole text remembers of its beginning (depth_gate.h).
   struct Prefix {
@@ -54,11 +55,13 @@ class KvCache {
   Stored& stored(int64_t slot) { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
   Stored const& stored(int64_t slot) const { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
   int64_t take_block(at::Tensor const& like);
-  // Keys (which = 0) or values (1) of a block, [G, block_rows, E].
-  at::Tensor block(int64_t index, int64_t which) const;
+  // Of a block, views: keys [G, E, block_rows], so that a vector has the same place of many keys; values [G, block_rows, E].
+  at::Tensor keys(int64_t index) const;
+  at::Tensor values(int64_t index) const;
+  float* block_floats(int64_t index) const;
 
   int64_t layers_, kv_heads_, head_dim_, most_bytes_, layer_ = 0, block_bytes_ = 0, row_bytes_ = 0;
-  std::vector<at::Tensor> slabs_;  // each [slab_blocks, 2, G, block_rows, E]
+  std::vector<at::Tensor> slabs_;  // each [slab_blocks, 2, G * block_rows * E]
   std::vector<int64_t> free_blocks_, free_slots_;
   std::vector<std::vector<Stored>> texts_;
   std::map<int64_t, Prefix> prefixes_;
