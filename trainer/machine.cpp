@@ -9,6 +9,7 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -105,6 +106,12 @@ int64_t peak_memory_bytes(at::Device device) {
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * int64_t{1024};
+}
+
+int64_t resident_memory_bytes() {
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
 }
 
 PeakFlops peak_flops(at::Device device, std::string const& precision) {

@@ -24,6 +24,7 @@ at::Device place_model(LanguageModel& model, Config const& config);
 Machine this_machine(std::string const& version, at::Device device);
 nlohmann::ordered_json environment_json(Machine const& machine);
 int64_t peak_memory_bytes(at::Device device);  // CPU: of this process; GPU: of its tensors there
+int64_t resident_memory_bytes();               // of this process, now; 0 where the system does not say
 
 // What the MFU is a share of.
 struct PeakFlops {

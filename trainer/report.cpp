@@ -53,6 +53,8 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
   arm.time_s = spread_of(arm.runs, [](RunResult const& r) { return r.time_s; }).mean;
   for (RunResult const& run : arm.runs) arm.peak_memory_bytes = std::max(arm.peak_memory_bytes, run.memory_bytes);
+  for (RunResult const& run : arm.runs)
+    if (arm.decoding.empty()) arm.decoding = run.decoding;
   arm.kv_bytes_per_token = kv_bytes_per_token(arm.config().model, arm.config().depth);
   return arm;
 }
@@ -200,6 +202,19 @@ void judge(Report& report) {
 }
 
 }  // namespace
+
+Decoding const* ArmResult::decoded(int64_t batch) const {
+  for (Decoding const& one : decoding)
+    if (one.batch == batch) return &one;
+  return nullptr;
+}
+
+std::vector<int64_t> Report::decoded_batches() const {
+  std::set<int64_t> batches;
+  for (ArmResult const& arm : arms)
+    for (Decoding const& one : arm.decoding) batches.insert(one.batch);
+  return {batches.begin(), batches.end()};
+}
 
 RunResult const* ArmResult::run(int64_t seed) const {
   for (RunResult const& candidate : runs)

@@ -39,6 +39,12 @@ struct DepthText {
   bool empty() const { return pieces.empty(); }
 };
 
+// Token by token from the key-value cache, as compare measured it behind the training.
+struct Decoding {
+  int64_t batch = 0, prompt = 0;  // texts at a time; tokens they began with
+  double tokens_per_s = 0, kv_bytes_per_token = 0, blocks_per_token = 0;
+};
+
 struct RunResult {
   std::string arm;
   fs::path folder;
@@ -54,6 +60,7 @@ struct RunResult {
   std::string command;
   std::map<std::string, std::string> environment;
   DepthText depth_text;
+  std::vector<Decoding> decoding;
   bool finished() const { return status == "finished" && !curve.empty(); }
 };
 
@@ -63,9 +70,11 @@ struct ArmResult {
   Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
   double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
   int64_t peak_memory_bytes = 0;
+  std::vector<Decoding> decoding;  // of the first run where it was measured
   Config const& config() const { return runs.front().config; }
   bool dense() const { return config().depth.kind == "dense"; }
   RunResult const* run(int64_t seed) const;
+  Decoding const* decoded(int64_t batch) const;  // null: not measured
 };
 
 // `arm` against `baseline`, seed by seed.
@@ -91,6 +100,7 @@ struct Report {
   std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
   ArmResult const* arm(std::string const& name) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
+  std::vector<int64_t> decoded_batches() const;  // that some arm was decoded in, ascending
 };
 
 // Reads a run folder; arm: its name in the report. Throws Error(data) when there is no metrics.jsonl.

@@ -22,7 +22,7 @@ class ArmTable {
       html_ += fmt::format("<th class=\"c{}\">{}</th>", i % report_colors, escape_html(report.arms[i].name));
     html_ += "</tr></thead><tbody>";
   }
-  void group(char const* title) {
+  void group(std::string const& title) {
     html_ += fmt::format("<tr class=\"group\"><th colspan=\"{}\">{}</th></tr>", report_.arms.size() + 1, title);
   }
   template <typename Cell>
@@ -159,7 +159,19 @@ std::string html_results(Report const& report) {
   table.row("Training time", [](auto const& a) { return format_seconds(a.time_s); });
   table.row("Peak memory (of the process; on a GPU of its tensors)",
             [](auto const& a) { return format_bytes(static_cast<double>(a.peak_memory_bytes)); });
-  table.row("Keys and values per token", [](auto const& a) { return format_bytes(a.kv_bytes_per_token); });
+  table.row("Keys and values per token, planned", [](auto const& a) { return format_bytes(a.kv_bytes_per_token); });
+  for (int64_t const batch : report.decoded_batches()) {
+    auto const cell = [batch](ArmResult const& arm, auto text) {
+      Decoding const* const one = arm.decoded(batch);
+      return one ? std::string(text(*one)) : std::string("\u2013");
+    };
+    table.group(fmt::format("Text from the cache, {} at a time, as measured", batch == 1 ? "one" : std::to_string(batch)));
+    table.row("Tokens per second", [&](auto const& a) { return cell(a, [&](Decoding const& d) { return si(d.tokens_per_s); }); });
+    table.row("Keys and values per token",
+              [&](auto const& a) { return cell(a, [](Decoding const& d) { return format_bytes(d.kv_bytes_per_token); }); });
+    table.row("Blocks per token",
+              [&](auto const& a) { return cell(a, [](Decoding const& d) { return fmt::format("{:.2f}", d.blocks_per_token); }); });
+  }
   return "<h2>Results</h2><p class=\"note\">Mean \u00b1 standard deviation over seeds.</p>" + table.done();
 }
 

@@ -71,6 +71,17 @@ ordered_json run_json(RunResult const& run) {
           {"curve", std::move(curve)}};
 }
 
+ordered_json decoding_json(std::vector<Decoding> const& decoding) {
+  ordered_json all = ordered_json::array();
+  for (Decoding const& one : decoding)
+    all.push_back({{"batch", one.batch},
+                   {"prompt", one.prompt},
+                   {"tokens_per_s", finite(one.tokens_per_s)},
+                   {"kv_bytes_per_token", finite(one.kv_bytes_per_token)},
+                   {"blocks_per_token", finite(one.blocks_per_token)}});
+  return all;
+}
+
 ordered_json arm_json(ArmResult const& arm) {
   RunResult const& first = arm.runs.front();
   ordered_json seeds = ordered_json::array(), runs = ordered_json::array();
@@ -106,6 +117,7 @@ ordered_json arm_json(ArmResult const& arm) {
           {"time_s", arm.time_s},
           {"peak_memory_bytes", arm.peak_memory_bytes},
           {"kv_bytes_per_token", arm.kv_bytes_per_token},
+          {"decoding", decoding_json(arm.decoding)},
           {"runs", std::move(runs)}};
 }
 

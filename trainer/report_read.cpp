@@ -140,6 +140,16 @@ DepthText read_depth_text(fs::path const& path) {
   return result;
 }
 
+std::vector<Decoding> read_decoding(fs::path const& path) {
+  std::vector<Decoding> all;
+  json const file = parse_or_null(path);
+  if (!file.is_object()) return all;
+  for (json const& one : file.value("batches", json::array()))
+    all.push_back({integer(one, "batch"), integer(one, "prompt"), number(one, "tokens_per_s"), number(one, "kv_bytes_per_token"),
+                   number(one, "blocks_per_token")});
+  return all;
+}
+
 }  // namespace
 
 RunResult read_run(fs::path const& folder, std::string const& arm) {
@@ -168,6 +178,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   bool const on_gpu = run.environment.contains("device") && run.environment.at("device") != "cpu";
   if (process.is_object() && !on_gpu) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");
+  run.decoding = read_decoding(folder / "decode.json");
   if (run.result.step == 0 && !run.curve.empty()) run.result = run.curve.back();  // ended without a final evaluation
   auto const fill = [&](ValidationPoint& point) {
     if (std::isnan(point.loss_causal)) point.loss_causal = point.loss_topk;

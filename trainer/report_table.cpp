@@ -69,6 +69,27 @@ std::string depth_table(Report const& report) {
   return rows.size() > 1 ? columns(rows) : "";
 }
 
+// Text from the cache; empty where it was not measured.
+std::string decoding_table(Report const& report) {
+  auto const batches = report.decoded_batches();
+  if (batches.empty()) return "";
+  Row head{"from the cache"};
+  for (int64_t const batch : batches)
+    for (char const* what : {"tok/s", "KV/tok", "blocks/tok"}) head.push_back(fmt::format("{} by {}", what, batch));
+  std::vector<Row> rows{head};
+  for (ArmResult const& arm : report.arms) {
+    Row row{arm.name};
+    for (int64_t const batch : batches) {
+      Decoding const* const one = arm.decoded(batch);
+      row.push_back(one ? count(one->tokens_per_s) : "-");
+      row.push_back(one ? format_bytes(one->kv_bytes_per_token) : "-");
+      row.push_back(one ? fmt::format("{:.2f}", one->blocks_per_token) : "-");
+    }
+    rows.push_back(row);
+  }
+  return columns(rows);
+}
+
 }  // namespace
 
 std::string report_table(Report const& report) {
@@ -90,7 +111,7 @@ std::string report_table(Report const& report) {
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }
     text += "\n" + columns(quality) + "\n" + columns(cost);
-    for (std::string const& table : {routing_table(report), depth_table(report)})
+    for (std::string const& table : {routing_table(report), depth_table(report), decoding_table(report)})
       if (!table.empty()) text += "\n" + table;
   }
   text += "\n" + report.headline + "\n";

@@ -185,11 +185,15 @@ Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, 
 }
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
-  bool const all_kept = depth.target == "mlp" || depth.skipped_kv == "keep";
+  std::vector<double> shares = layer_capacities(model, depth);
+  for (double& share : shares) share = static_cast<double>(rows_of_capacity(share, model.context)) / static_cast<double>(model.context);
+  return kv_bytes_per_token(model, depth, shares, bytes_per_value);
+}
+
+double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, std::vector<double> const& shares, int64_t bytes_per_value) {
   double layers = static_cast<double>(model.layers);
-  if (!all_kept) {
-    for (double const capacity : layer_capacities(model, depth))  // skipped tokens leave no keys behind
-      layers -= 1 - static_cast<double>(rows_of_capacity(capacity, model.context)) / static_cast<double>(model.context);
+  if (depth.target != "mlp" && depth.skipped_kv != "keep") {
+    for (double const share : shares) layers -= 1 - share;  // skipped tokens leave no keys behind
   }
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;
   return layers * static_cast<double>(per_layer);

@@ -73,6 +73,9 @@ struct Parameters {
   int64_t non_embedding() const { return total - embedding; }
 };
 Parameters count_parameters(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
+// Of keys and values kept while text is generated, mean over tokens: what is planned, or where `shares` of the tokens went through the
+// routed layers, one a layer.
 double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, int64_t bytes_per_value = 4);
+double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, std::vector<double> const& shares, int64_t bytes_per_value = 4);
 
 }  // namespace isobath

@@ -10,6 +10,13 @@ namespace isobath::kernels {
 
 namespace {
 
+// The processor fetches ahead within a page of memory, but not into the next: what another head's keys or values begin with.
+ISOBATH_INLINE void fetch_beginning(float const* of_head) {
+  constexpr int lines = 8, line_floats = 16;
+#pragma GCC unroll 8
+  for (int i = 0; i < lines; ++i) __builtin_prefetch(of_head + i * line_floats);
+}
+
 // scores[rows of a block] = q . key, from keys [head_dim, block_rows]. Four sums a row, so that they need not wait for each other.
 template <typename R>
 ISOBATH_INLINE void scores_of_block(float const* q, float const* keys, float* scores, int64_t head_dim) {
@@ -47,35 +54,46 @@ ISOBATH_INLINE void softmax(float* __restrict p, int64_t rows, float scale) {
   for (int64_t row = 0; row < rows; ++row) p[row] *= inverse;
 }
 
+// Key-value heads [first, last) of one text. A block is read from its front to its end: heads are the inner loop.
 template <typename R>
-ISOBATH_INLINE void decode_items(DecodeShape const& s, BlockedKeys const* texts, float const* q, float* out, int64_t first, int64_t last) {
-  int64_t const group = s.heads / s.kv_heads, width = s.head_dim, head_floats = decode_block_rows * width;
+ISOBATH_INLINE void decode_text(DecodeShape const& s, BlockedKeys const& text, float const* q, float* out, int64_t first, int64_t last,
+                                std::vector<float>& scores) {
+  int64_t const group = s.heads / s.kv_heads, width = s.head_dim, head_floats = decode_block_rows * width,
+                blocks = (text.rows + decode_block_rows - 1) / decode_block_rows, score_row = blocks * decode_block_rows;
   auto const scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(width)));
-  std::vector<float> scores;  // [group, score_row]
-  for (int64_t item = first; item < last; ++item) {
-    BlockedKeys const& text = texts[item / s.kv_heads];
-    int64_t const kv_head = item % s.kv_heads, blocks = (text.rows + decode_block_rows - 1) / decode_block_rows,
-                  score_row = blocks * decode_block_rows;
-    float const* const q_group = q + item * group * width;
-    float* const out_group = out + item * group * width;
-    std::fill_n(out_group, group * width, 0.0f);
-    scores.resize(static_cast<size_t>(group * score_row));
-    for (int64_t b = 0; b < blocks; ++b)
-      for (int64_t h = 0; h < group; ++h)
-        scores_of_block<R>(q_group + h * width, text.blocks[b] + kv_head * head_floats,
-                           scores.data() + h * score_row + b * decode_block_rows, width);
-    if (blocks == 0) continue;
-    for (int64_t h = 0; h < group; ++h) softmax(scores.data() + h * score_row, text.rows, scale);
-    for (int64_t b = 0; b < blocks; ++b) {
-      int64_t const rows = std::min(decode_block_rows, text.rows - b * decode_block_rows);
-      product<R>(group, width, rows, {scores.data() + b * decode_block_rows, score_row, 1},
-                 text.blocks[b] + s.values + kv_head * head_floats, width, out_group, width, /*add=*/true);
+  std::fill(out + first * group * width, out + last * group * width, 0.0f);
+  if (blocks == 0) return;
+  scores.resize(static_cast<size_t>((last - first) * group * score_row));
+  for (int64_t b = 0; b < blocks; ++b)
+    for (int64_t h = first * group; h < last * group; ++h) {
+      float const* const keys = text.blocks[b] + h / group * head_floats;
+      fetch_beginning(keys + 2 * head_floats);
+      scores_of_block<R>(q + h * width, keys, scores.data() + (h - first * group) * score_row + b * decode_block_rows, width);
+    }
+  for (int64_t h = 0; h < (last - first) * group; ++h) softmax(scores.data() + h * score_row, text.rows, scale);
+  for (int64_t b = 0; b < blocks; ++b) {
+    int64_t const rows = std::min(decode_block_rows, text.rows - b * decode_block_rows);
+    for (int64_t g = first; g < last; ++g) {
+      float const* const values = text.blocks[b] + s.values + g * head_floats;
+      fetch_beginning(values + 2 * head_floats);
+      product<R>(group, width, rows, {scores.data() + (g - first) * group * score_row + b * decode_block_rows, score_row, 1}, values, width,
+                 out + g * group * width, width, /*add=*/true);
     }
   }
 }
 
-ISOBATH_DISPATCH(decode_items,
-                 (DecodeShape const& s, BlockedKeys const* texts, float const* q, float* out, int64_t first, int64_t last),
+template <typename R>
+ISOBATH_INLINE void decode_items(DecodeShape const& s, BlockedKeys const* texts, float const* q, float* out, int64_t first, int64_t last) {
+  std::vector<float> scores;  // [heads, rows]
+  for (int64_t item = first; item < last;) {
+    int64_t const text = item / s.kv_heads, from = item % s.kv_heads, to = std::min(s.kv_heads, from + last - item);
+    int64_t const at = text * s.heads * s.head_dim;
+    decode_text<R>(s, texts[text], q + at, out + at, from, to, scores);
+    item += to - from;
+  }
+}
+
+ISOBATH_DISPATCH(decode_items, (DecodeShape const& s, BlockedKeys const* texts, float const* q, float* out, int64_t first, int64_t last),
                  (s, texts, q, out, first, last))
 
 }  // namespace

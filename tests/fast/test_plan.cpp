@@ -72,6 +72,10 @@ TEST_CASE("plan: ideal ratios of the paper at 12.5 %, every other block") {
   CHECK((2 + pairs) / 4 == Approx(0.508).epsilon(1e-3));
   CHECK(kv_bytes_per_token(model, depth) == Approx(0.5625 * kv_bytes_per_token(model, DepthConfig{})));
   CHECK(kv_bytes_per_token(model, DepthConfig{}) == 4 * 2 * 2 * 16 * 4);
+  // As routed: the dense layers' and those shares of the routed ones'.
+  CHECK(kv_bytes_per_token(model, depth, {0.2, 0.05}, 2) == Approx((2 + 0.25) * 2 * 2 * 16 * 2));
+  depth.skipped_kv = "keep";
+  CHECK(kv_bytes_per_token(model, depth, {0.2, 0.05}, 2) == 4 * 2 * 2 * 16 * 2);
 }
 
 TEST_CASE("plan: routing everything costs what dense does, and the routers") {

@@ -125,6 +125,9 @@ TEST_CASE("report: JSON carries every promised field") {
     write_run(root.path, "mod", seed, {.loss = 2.9 + 0.01 * static_cast<double>(seed), .routed = true});
   }
   write_file_atomic(root.path / "mod/seed-1/process.json", R"({"peak_memory_bytes": 123456789})");
+  write_file_atomic(root.path / "mod/seed-1/decode.json",
+                    R"({"batches": [{"batch": 16, "prompt": 64, "tokens_per_s": 4321, "kv_bytes_per_token": 1600, "blocks_per_token": 2.5},
+                                    {"batch": 1, "prompt": 64, "tokens_per_s": 987, "kv_bytes_per_token": null}]})");
   write_file_atomic(root.path / "command.txt", "isobath compare e.yaml\n");
   write_file_atomic(root.path / "dense/seed-1/environment.json", R"({"cpu": "slide rule", "threads": 2})");
   fs::path const page = write_report(read_report({root.path}), root.path);
@@ -147,6 +150,19 @@ TEST_CASE("report: JSON carries every promised field") {
   CHECK(mod["loss_topk"]["mean"].get<double>() == Approx(2.905));
   CHECK(mod["peak_memory_bytes"] == 123456789);  // the process's, not what the trainer thought
   CHECK(mod["seeds"] == json{1, 2});
+  CHECK(report["arms"][0]["decoding"].empty());
+  CHECK(mod["decoding"][0]["batch"] == 16);
+  CHECK(mod["decoding"][0]["tokens_per_s"] == 4321);
+  CHECK(mod["decoding"][1]["kv_bytes_per_token"].is_null());
+  Report const read = read_report({root.path});
+  CHECK(read.decoded_batches() == std::vector<int64_t>{1, 16});
+  std::string const table = report_table(read), html = report_html(read);
+  for (char const* shown : {"tok/s by 1 ", "tok/s by 16", "4.32k", "987", "1.6 KiB"}) {
+    CAPTURE(shown);
+    CHECK(contains(table, shown));
+  }
+  CHECK(contains(html, "Text from the cache, 16 at a time"));
+  CHECK(contains(html, "4.32k"));
   CHECK(mod["runs"][0]["curve"].size() == 4);
   CHECK(mod["runs"][1]["loss_causal"].get<double>() == Approx(2.92));
   CHECK(mod["runs"][0]["router_precision"] == json{0.9, nullptr});

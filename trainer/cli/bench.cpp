@@ -10,6 +10,7 @@
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/bench.h"
+#include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/experiment_plan.h"
 #include "trainer/machine.h"
@@ -100,14 +101,25 @@ nlohmann::ordered_json to_json(Bench const& bench, std::string const& precision)
           {"arms", arms}};
 }
 
-BenchSettings::Peer parse_peer(std::string const& text) {
-  size_t const equals = text.find('=');
-  if (equals == 0 || equals == std::string::npos || text.substr(0, equals).find_first_of(" /") != std::string::npos)
-    throw Error(ExitCode::config, "--peer '" + text + "' is not NAME=COMMAND");
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
 }  // namespace
+
+void add_peers(CLI::App& command, std::vector<BenchSettings::Peer>& peers, std::string const& script) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--peer",
+          [&peers](std::vector<std::string> const& texts) {
+            for (std::string const& text : texts) {
+              size_t const equals = text.find('=');
+              if (equals == 0 || equals == std::string::npos || text.substr(0, equals).find_first_of(" /") != std::string::npos)
+                throw Error(ExitCode::config, "--peer '" + text + "' is not NAME=COMMAND");
+              peers.push_back({text.substr(0, equals), text.substr(equals + 1)});
+            }
+          },
+          "NAME=COMMAND of another implementation, measured in the same rounds (" + script + "); may be given several times")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+}
 
 void add_bench(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "Measure speed: medians of interleaved repeats, ratios");
@@ -125,24 +137,15 @@ void add_bench(CLI::App& app) {
   command->add_option("--steps", settings->steps_per_repeat, "Steps of an arm in a row")
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
-  auto const peers = std::make_shared<std::vector<std::string>>();
-  command
-      ->add_option(
-          "--peer", *peers,
-          "NAME=COMMAND of another implementation, measured in the same rounds (scripts/peers/train_step.py); may be given several "
-          "times")
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->take_all();
+  add_peers(*command, settings->peers, "scripts/peers/train_step.py");
   command->add_flag("--profile", settings->profile, "Then one step of every arm by kernel, and the share of it that is routing");
   command->add_flag("--json", *json, "Print JSON");
-  command->callback([target, settings, peers, json] {
+  command->callback([target, settings, json] {
     LoadedConfig const loaded = load_config(target->path, target->overrides);
     settings->vocab_size = planned_vocab_size(loaded.config.tokenizer);
     open_device(loaded.config.device);
     set_threads(loaded.config.train.threads);
     keep_freed_memory();
-    for (std::string const& peer : *peers) settings->peers.push_back(parse_peer(peer));
     Bench const bench = bench_training(bench_arms(loaded, settings->vocab_size), *settings);
     if (*json) {
       std::printf("%s\n", to_json(bench, loaded.config.precision).dump(2).c_str());

@@ -3,12 +3,14 @@
 #include "trainer/bench_decode.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/config_io.h"
 #include "core/units.h"
 #include "nn/device.h"
+#include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/experiment_plan.h"
 #include "trainer/machine.h"
@@ -18,43 +20,105 @@ namespace isobath {
 
 namespace {
 
-void run_bench_decode(Target const& target, DecodeBenchSettings settings, bool json) {
-  LoadedConfig const loaded = load_config(target.path, target.overrides);
-  settings.vocab_size = planned_vocab_size(loaded.config.tokenizer);
-  at::Device const device = open_device(loaded.config.device);
-  set_threads(loaded.config.train.threads);
-  DecodeBench const bench = bench_decode(bench_arms(loaded, settings.vocab_size), settings);
+bool is_peer(DecodeBenchResult const& result) { return result.prompt_s.empty(); }
+
+// Time and FLOPs of one prompt length over those of the first, of the same arm.
+struct Growth {
+  double step_time, step_flops, prompt_time, prompt_flops;  // prompts: of a token of it
+};
+Growth growth(DecodeBenchResult const& from, DecodeBenchResult const& to) {
+  auto const per_token = [](DecodeBenchResult const& r, double of_prompt) { return of_prompt / static_cast<double>(r.prompt); };
+  return {median(to.step_s) / median(from.step_s), to.flops_per_token / from.flops_per_token,
+          per_token(to, median(to.prompt_s)) / per_token(from, median(from.prompt_s)),
+          per_token(to, to.prompt_flops) / per_token(from, from.prompt_flops)};
+}
+
+DecodeBenchResult const& shortest(DecodeBench const& bench, std::string const& arm) {
+  return *std::find_if(bench.results.begin(), bench.results.end(), [&](DecodeBenchResult const& r) { return r.name == arm; });
+}
+
+void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, at::Device device) {
   auto const batch = static_cast<double>(settings.batch);
-  if (json) {
-    auto arms = nlohmann::ordered_json::array();
-    for (DecodeBenchResult const& r : bench.results)
-      arms.push_back({{"name", r.name},
-                      {"tokens_per_s", batch / median(r.step_s)},
-                      {"step_time_s", r.step_s},
-                      {"speedup_median", median(r.speedup)},
-                      {"weight_bytes", r.weight_bytes},
-                      {"kv_bytes_per_token", r.kv_bytes_per_token},
-                      {"kv_reserved_per_token", r.kv_reserved_per_token},
-                      {"kv_bytes_per_token_planned", r.planned_kv_bytes_per_token},
-                      {"blocks_per_token", r.blocks_per_token}});
-    nlohmann::ordered_json const all{{"environment", environment_json(this_machine(ISOBATH_VERSION, device))},
-                                     {"batch", settings.batch},
-                                     {"prompt", settings.prompt},
-                                     {"read_bytes_per_s", bench.read_bytes_per_s},
-                                     {"arms", arms}};
-    std::printf("%s\n", all.dump(2).c_str());
-    return;
+  auto arms = nlohmann::ordered_json::array();
+  for (DecodeBenchResult const& r : bench.results) {
+    nlohmann::ordered_json item{{"name", r.name},
+                                {"prompt", r.prompt},
+                                {"tokens_per_s", batch / median(r.step_s)},
+                                {"step_time_s", r.step_s},
+                                {"speedup_median", median(r.speedup)}};
+    if (!is_peer(r)) {
+      item.update({{"prompt_time_s", r.prompt_s},
+                   {"prompt_tokens_per_s", static_cast<double>(r.prompt) / median(r.prompt_s)},
+                   {"flops_per_token", r.flops_per_token},
+                   {"prompt_flops", r.prompt_flops},
+                   {"weight_bytes", r.weight_bytes},
+                   {"kv_bytes_per_token", r.kv_bytes_per_token},
+                   {"kv_reserved_per_token", r.kv_reserved_per_token},
+                   {"kv_bytes_per_token_at_realised_capacity", r.kv_predicted_per_token},
+                   {"kv_bytes_per_token_planned", r.kv_planned_per_token},
+                   {"blocks_per_token", r.blocks_per_token}});
+      Growth const g = growth(shortest(bench, r.name), r);
+      item["growth"] = {{"step_time", g.step_time},
+                        {"step_flops", g.step_flops},
+                        {"prompt_token_time", g.prompt_time},
+                        {"prompt_token_flops", g.prompt_flops}};
+    }
+    arms.push_back(item);
   }
-  std::printf("%-12s %12s %10s %9s %14s %11s %11s %10s %8s\n", "arm", "step median", "tokens/s", "speedup", "weights GB/s", "KV/token",
-              "in blocks", "planned", "blocks");
+  nlohmann::ordered_json const all{{"environment", environment_json(this_machine(ISOBATH_VERSION, device))},
+                                   {"batch", settings.batch},
+                                   {"steps", settings.steps},
+                                   {"read_bytes_per_s", bench.read_bytes_per_s},
+                                   {"resident_bytes", {bench.resident_bytes_first, bench.resident_bytes_last}},
+                                   {"arms", arms}};
+  std::printf("%s\n", all.dump(2).c_str());
+}
+
+void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings) {
+  auto const batch = static_cast<double>(settings.batch);
+  std::printf("%-14s %7s %12s %10s %9s %9s %9s %12s %10s %10s %10s %7s\n", "arm", "prompt", "step median", "tokens/s", "speedup",
+              "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted", "in blocks", "blocks");
   for (DecodeBenchResult const& r : bench.results) {
     double const step = median(r.step_s);
-    std::printf("%-12s %9.3f ms %10s %8.3fx %14.1f %11s %11s %10s %8.2f\n", r.name.c_str(), 1e3 * step, format_si(batch / step).c_str(),
-                median(r.speedup), static_cast<double>(r.weight_bytes) / step / 1e9, format_bytes(r.kv_bytes_per_token).c_str(),
-                format_bytes(r.kv_reserved_per_token).c_str(), format_bytes(r.planned_kv_bytes_per_token).c_str(), r.blocks_per_token);
+    std::printf("%-14s %7lld %9.3f ms %10s %8.3fx", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step,
+                format_si(batch / step).c_str(), median(r.speedup));
+    if (!is_peer(r))
+      std::printf(" %9.1f %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
+                  format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
+                  format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
+    std::printf("\n");
   }
-  std::printf("weights: of the whole model, as if each step read all; reading as many bytes alone: %.1f GB/s\n",
-              bench.read_bytes_per_s / 1e9);
+  std::printf("predicted: by the ledger, at the capacity that was realised\n");
+  for (DecodeBenchResult const& r : bench.results) {
+    DecodeBenchResult const& from = shortest(bench, r.name);
+    if (is_peer(r) || &from == &r) continue;
+    Growth const g = growth(from, r);
+    std::printf(
+        "%s from a prompt of %lld to %lld: a token decoded takes %.2fx the time for %.2fx the FLOPs (%.2f), one of the prompt %.2fx for "
+        "%.2fx (%.2f)\n",
+        r.name.c_str(), static_cast<long long>(from.prompt), static_cast<long long>(r.prompt), g.step_time, g.step_flops,
+        g.step_time / g.step_flops, g.prompt_time, g.prompt_flops, g.prompt_time / g.prompt_flops);
+  }
+  DecodeBenchResult const& first = bench.results.front();
+  double const read = static_cast<double>(first.weight_bytes) / median(first.step_s);
+  std::printf("weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
+              first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
+              100 * read / bench.read_bytes_per_s);
+  std::printf("resident memory: %s behind the first round, %s behind the last\n",
+              format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
+              format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
+}
+
+void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
+  LoadedConfig const loaded = load_config(target.path, target.overrides);
+  int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer);
+  at::Device const device = open_device(loaded.config.device);
+  set_threads(loaded.config.train.threads);
+  keep_freed_memory();
+  std::vector<DecodeArm> arms;
+  for (BenchArm const& arm : bench_arms(loaded, vocab_size)) arms.push_back(random_decode_arm(arm, vocab_size));
+  DecodeBench const bench = bench_decode(arms, settings);
+  json ? print_json(bench, settings, device) : print_table(bench, settings);
 }
 
 }  // namespace
@@ -63,16 +127,20 @@ void add_bench_decode(CLI::App& bench) {
   CLI::App* command =
       bench.add_subcommand("decode",
                            "Text token by token from the key-value cache, for the arms of CONFIG with random weights whose\n"
-                           "decisions are calibrated: tokens a second, bytes of keys and values");
+                           "decisions are calibrated: time, bytes of keys and values, and what the ledger says of both");
   auto const target = add_target(*command, "CONFIG", "experiment file; without a compare section it is measured alone");
   auto const settings = std::make_shared<DecodeBenchSettings>();
   auto const json = std::make_shared<bool>(false);
   command->add_option("--batch", settings->batch, "Texts at a time")->capture_default_str()->check(CLI::Range(1, 65536));
-  command->add_option("--prompt", settings->prompt, "Tokens that each text begins with")
+  command->add_option("--prompt", settings->prompts, "Tokens that each text begins with, read at once; several lengths: 128,2048")
+      ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 24));
-  command->add_option("--steps", settings->steps, "Tokens of each text in a round")->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  command->add_option("--repeats", settings->repeats, "Rounds over all arms")->capture_default_str()->check(CLI::Range(1, 100000));
+  command->add_option("--steps", settings->steps, "Tokens of each text, one by one")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  command->add_option("--repeats", settings->repeats, "Rounds over all arms; texts begin anew in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  add_peers(*command, settings->peers, "scripts/peers/decode.py");
   command->add_flag("--json", *json, "Print JSON");
   command->callback([target, settings, json] { run_bench_decode(*target, *settings, *json); });
 }

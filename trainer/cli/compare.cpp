@@ -10,8 +10,10 @@
 #include "core/log.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
+#include "trainer/compare_decoding.h"
 #include "trainer/experiment.h"
 #include "trainer/experiment_plan.h"
+#include "trainer/machine.h"
 #include "trainer/report.h"
 #include "trainer/trainer.h"
 
@@ -83,6 +85,8 @@ void compare(Target const& target, double minutes) {
   settings.minutes = minutes;
   settings.work = [&](ExperimentRun const& run) { return plans.at(run.arm).train_flops; };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
+  set_threads(base.config.train.threads);
+  measure_decoding(runs, [&](Config const& config) -> PreparedData const& { return texts.of(config); });
 
   Report const report = read_report({folder});
   fs::path const page = write_report(report, folder);

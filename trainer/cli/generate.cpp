@@ -133,6 +133,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   check_config(config);
   open_device(config.device);
   set_threads(options.threads);
+  keep_freed_memory();
   auto const model = load_model(checkpoint);
   place_model(*model, config);
   Tokenizer const& tokenizer = *checkpoint.tokenizer;

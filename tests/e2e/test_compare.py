@@ -1,0 +1,56 @@
+"""A comparison from its configuration to its report, and the speed of decoding that it and `bench decode` measure."""
+
+import json
+import os
+
+from common import Workspace, check
+
+COMPARE = """\
+compare:
+  seeds: [1]
+  baseline: dense
+  arms:
+    dense: {set: {depth: {kind: dense}}}
+    mod: {}
+"""
+
+with Workspace() as space:
+    with open(space.config, "a") as file:
+        file.write(COMPARE)
+    arguments = ("compare", space.config, "name=pair", "train.budget=20step", "eval.every=10step")
+    out, err = space.run(*arguments)
+    folder = space.path("runs/pair")
+    with open(os.path.join(folder, "report.json")) as file:
+        report = json.load(file)
+    check("from the cache" in out and [arm["name"] for arm in report["arms"]] == ["dense", "mod"], out)
+    dense, mod = ({one["batch"]: one for one in arm["decoding"]} for arm in report["arms"])
+    check(set(dense) == set(mod) == {1, 16}, "%s %s" % (dense, mod))
+    for batch in (1, 16):
+        check(dense[batch]["kv_bytes_per_token"] == report["arms"][0]["kv_bytes_per_token"], "%s" % dense)
+        check(2 <= mod[batch]["blocks_per_token"] < 4 == dense[batch]["blocks_per_token"], "%s %s" % (dense, mod))
+        check(mod[batch]["tokens_per_s"] > 0 and mod[batch]["kv_bytes_per_token"] < dense[batch]["kv_bytes_per_token"], "%s" % mod)
+
+    # What is measured stays until a run is trained again.
+    measured = os.path.join(folder, "mod/seed-1/decode.json")
+    before = os.stat(measured).st_mtime_ns
+    space.run(*arguments)
+    check(os.stat(measured).st_mtime_ns == before, "a finished comparison was measured again")
+
+    # What the ledger says of bytes and of growing cost.
+    out, _ = space.run("bench", "decode", space.config, "--json", "--batch", "3", "--prompt", "16,40", "--steps", "8", "--repeats", "2")
+    arms = {(arm["name"], arm["prompt"]): arm for arm in json.loads(out)["arms"]}
+    check(set(arms) == {(name, prompt) for name in ("dense", "mod") for prompt in (16, 40)}, out)
+    for (name, prompt), arm in arms.items():
+        predicted = arm["kv_bytes_per_token_at_realised_capacity"]
+        check(abs(arm["kv_bytes_per_token"] / predicted - 1) < 1e-6 and arm["kv_reserved_per_token"] >= predicted, out)
+        check(len(arm["step_time_s"]) == len(arm["prompt_time_s"]) == 2, out)
+    check(arms["dense", 40]["growth"]["step_flops"] > arms["dense", 16]["growth"]["step_flops"] == 1, out)
+    check(arms["mod", 16]["flops_per_token"] < arms["dense", 16]["flops_per_token"], out)
+    _, err = space.run("bench", "decode", space.config, "--prompt", "60", expect=2)
+    check("model.context = 64" in err, err)
+
+    # A peer that answers badly ends the bench by name.
+    _, err = space.run("bench", "decode", space.config, "--prompt", "8", "--repeats", "1", "--peer", "parrot=echo hello", expect=1)
+    check("echo hello" in err, err)
+
+print("ok")
