@@ -20,21 +20,27 @@ struct Running {
 
 class Generation {
  public:
-  Generation(LanguageModel& model, GenerateSettings const& settings, size_t texts, std::function<bool(NewToken const&)> const& on_token)
+  Generation(LanguageModel& model, std::vector<std::vector<int32_t>> const& prompts, GenerateSettings const& settings,
+             std::function<bool(NewToken const&)> const& on_token, std::function<void(size_t)> const& on_end)
       : settings_(settings),
         context_(model.model_config().context),
         decoder_(model, settings.sampler.seed, settings.most_cache_bytes),
-        on_token_(on_token) {
-    result.texts.resize(texts);
+        on_token_(on_token),
+        on_end_(on_end) {
+    result.texts.resize(prompts.size());
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      std::string const which = "prompt " + std::to_string(i + 1);
+      if (prompts[i].empty()) throw Error(ExitCode::data, which + " has no token to start from");
+      if (std::ssize(prompts[i]) < context_ || settings.window) continue;
+      throw Error(ExitCode::data, which + " has " + std::to_string(prompts[i].size()) +
+                                      " tokens, which leaves no room in model.context = " + std::to_string(context_) +
+                                      ": shorten it, or let the later half alone be in view (--window)");
+    }
   }
 
   void start(size_t text, std::vector<int32_t> const& prompt) {
     Running fresh{text, 0, prompt};
-    if (settings_.window && std::ssize(prompt) >= context_) fresh.known.assign(prompt.end() - later_half(), prompt.end());
-    if (std::ssize(fresh.known) >= context_)
-      throw Error(ExitCode::data, "prompt " + std::to_string(text + 1) + " has " + std::to_string(prompt.size()) +
-                                      " tokens, which leaves no room in model.context = " + std::to_string(context_) +
-                                      ": shorten it, or let the later half alone be in view (--window)");
+    if (std::ssize(prompt) >= context_) fresh.known.assign(prompt.end() - later_half(), prompt.end());
     Decoder::Read read;
     fresh.number = decoder_.start(fresh.known, read);
     running_.push_back(std::move(fresh));
@@ -89,10 +95,12 @@ class Generation {
         goes_on = settings_.window;
         if (goes_on) restart(one);
       }
-      if (goes_on)
+      if (goes_on) {
         going_on.push_back(std::move(one));
-      else
+      } else {
         decoder_.finish(one.number);
+        if (on_end_) on_end_(one.text);
+      }
     }
     running_ = std::move(going_on);
   }
@@ -109,14 +117,15 @@ class Generation {
   int64_t context_;
   Decoder decoder_;
   std::function<bool(NewToken const&)> const& on_token_;
+  std::function<void(size_t)> const& on_end_;
   std::vector<Running> running_;
 };
 
 }  // namespace
 
 Generated generate(LanguageModel& model, std::vector<std::vector<int32_t>> const& prompts, GenerateSettings const& settings,
-                   std::function<bool(NewToken const&)> const& on_token) {
-  Generation generation(model, settings, prompts.size(), on_token);
+                   std::function<bool(NewToken const&)> const& on_token, std::function<void(size_t)> const& on_end) {
+  Generation generation(model, prompts, settings, on_token, on_end);
   size_t next = 0;
   while (next < prompts.size() || generation.running() > 0) {
     while (next < prompts.size() && generation.running() < static_cast<size_t>(settings.batch)) {

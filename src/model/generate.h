@@ -36,9 +36,10 @@ struct Generated {
   int64_t blocks = 0, read_tokens = 0;  // all tokens' blocks, and their number
 };
 
-// Continues each prompt. on_token (may be empty) sees new tokens as they come; false ends that text. Equal seeds draw alike whatever the
-// batch. Throws Error(data) for a prompt without tokens or too long, Error(allocation) beyond most_cache_bytes.
+// Continues each prompt. on_token sees new tokens as they come, false ends that text; on_end sees which text has ended; either may be
+// empty. Equal seeds draw alike whatever the batch. Throws Error(data) for a prompt without tokens or too long, before anything is read,
+// Error(allocation) beyond most_cache_bytes.
 Generated generate(LanguageModel& model, std::vector<std::vector<int32_t>> const& prompts, GenerateSettings const& settings,
-                   std::function<bool(NewToken const&)> const& on_token = {});
+                   std::function<bool(NewToken const&)> const& on_token = {}, std::function<void(size_t)> const& on_end = {});
 
 }  // namespace isobath

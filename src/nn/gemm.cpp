@@ -6,6 +6,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
+#include <algorithm>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -55,10 +57,12 @@ int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
 
 at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN) {
   // Decoding: reading the weights is the work.
-  constexpr int64_t few = 64;
+  constexpr int64_t few = 128;
   if (a_RK.size(0) <= few && &backend_for(a_RK) == &cpu_backend() && b_KN.t().is_contiguous()) {
     at::Tensor const a = a_RK.contiguous(), out_RN = at::empty({a.size(0), b_KN.size(1)}, a.options());
-    at::parallel_for(0, b_KN.size(1), 64, [&](int64_t first, int64_t last) {
+    constexpr int64_t weights_of_a_thread = 32768;  // some microseconds, for one row (memory) as for sixteen (arithmetic)
+    int64_t const columns_of_a_thread = (weights_of_a_thread / std::max<int64_t>(1, a.size(1)) + 3) / 4 * 4;
+    at::parallel_for(0, b_KN.size(1), columns_of_a_thread, [&](int64_t first, int64_t last) {
       kernels::few_rows_product(a.const_data_ptr<float>(), b_KN.const_data_ptr<float>(), out_RN.mutable_data_ptr<float>(), a.size(0),
                                 a.size(1), b_KN.size(1), first, last);
     });

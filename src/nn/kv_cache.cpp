@@ -120,15 +120,20 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
   if (&backend_for(q) == &cpu_backend() && head_dim_ % kernels::decode_head_dim_step == 0) {
     std::vector<std::vector<float const*>> blocks(static_cast<size_t>(rows.count));
     std::vector<kernels::BlockedKeys> texts;
+    int64_t all_rows = 0;
     for (int64_t r = 0; r < rows.count; ++r) {
       Stored const& text = stored(slots[r]);
       auto& of_text = blocks[static_cast<size_t>(r)];
       for (int64_t const index : text.blocks) of_text.push_back(block_floats(index));
       texts.push_back({of_text.data(), text.rows});
+      all_rows += text.rows;
     }
     at::Tensor const out = at::empty_like(q);
     kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows * kv_heads_ * head_dim_};
-    at::parallel_for(0, rows.count * kv_heads_, 1, [&](int64_t first, int64_t last) {
+    // Some microseconds for a thread.
+    constexpr int64_t floats_of_a_thread = 32768;
+    int64_t const items_of_a_thread = 1 + floats_of_a_thread * rows.count / (2 * all_rows * head_dim_ + 1);
+    at::parallel_for(0, rows.count * kv_heads_, items_of_a_thread, [&](int64_t first, int64_t last) {
       kernels::decode_attention(shape, texts.data(), q.const_data_ptr<float>(), out.mutable_data_ptr<float>(), first, last);
     });
     return out.flatten(1);

@@ -78,33 +78,55 @@ class Shown {
   std::string waiting_;  // the last token, whose depth is known once it is read
 };
 
-// One JSON object a prompt, in the file's order.
+// One JSON object a prompt, in the file's order, each as soon as it is known.
 class Lines {
  public:
-  Lines(Tokenizer const& tokenizer, GenerateOptions const& options, size_t count)
-      : tokenizer_(tokenizer), texts_(count, TextStream(options.stops)), shown_(count), log_probabilities_(count) {}
+  Lines(Tokenizer const& tokenizer, GenerateOptions const& options, std::vector<Prompt> const& prompts)
+      : tokenizer_(tokenizer), prompts_(prompts), lines_(prompts.size(), Line{TextStream(options.stops)}) {}
 
   bool add(NewToken const& token) {
-    shown_[token.text] += texts_[token.text].add(tokenizer_.piece(token.drawn.id));
-    log_probabilities_[token.text].push_back(token.drawn.log_probability);
-    return !texts_[token.text].stopped();
+    Line& line = lines_[token.text];
+    line.text += line.stream.add(tokenizer_.piece(token.drawn.id));
+    line.log_probabilities.push_back(token.drawn.log_probability);
+    ++tokens_;
+    live_line("text " + std::to_string(ended_) + "/" + std::to_string(lines_.size()) + ", " + std::to_string(tokens_) + " tokens");
+    return !line.stream.stopped();
   }
-  void print(std::vector<Prompt> const& prompts) {
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      nlohmann::ordered_json const line{{"id", prompts[i].id},
-                                        {"prompt", prompts[i].text},
-                                        {"text", shown_[i] + texts_[i].finish()},
-                                        {"tokens", log_probabilities_[i].size()},
-                                        {"log_probabilities", log_probabilities_[i]}};
-      std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-    }
+  void end(size_t text) {
+    lines_[text].ended = true;
+    ++ended_;
+    while (next_ < lines_.size() && lines_[next_].ended) print(next_++);
+  }
+  // What is known when something went wrong.
+  void print_the_others() {
+    for (; next_ < lines_.size(); ++next_)
+      if (lines_[next_].ended) print(next_);
   }
 
  private:
+  struct Line {
+    TextStream stream;
+    std::string text = {};
+    std::vector<double> log_probabilities = {};
+    bool ended = false;
+  };
+
+  void print(size_t i) {
+    nlohmann::ordered_json const line{{"id", prompts_[i].id},
+                                      {"prompt", prompts_[i].text},
+                                      {"text", lines_[i].text + lines_[i].stream.finish()},
+                                      {"tokens", lines_[i].log_probabilities.size()},
+                                      {"log_probabilities", lines_[i].log_probabilities}};
+    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::fflush(stdout);
+    lines_[i] = Line{TextStream({})};  // a long file's texts are not kept
+    lines_[i].ended = true;
+  }
+
   Tokenizer const& tokenizer_;
-  std::vector<TextStream> texts_;
-  std::vector<std::string> shown_;
-  std::vector<std::vector<double>> log_probabilities_;
+  std::vector<Prompt> const& prompts_;
+  std::vector<Line> lines_;
+  size_t next_ = 0, ended_ = 0, tokens_ = 0;
 };
 
 void leave_when_asked_to() {
@@ -143,13 +165,19 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   std::vector<std::vector<int32_t>> ids;
   for (Prompt const& prompt : prompts) ids.push_back(prompt_ids(tokenizer, prompt.text));
   if (!options.file.empty()) {
-    Lines lines(tokenizer, options, prompts.size());
-    Generated const generated = generate(*model, ids, settings, [&](NewToken const& token) {
+    Lines lines(tokenizer, options, prompts);
+    auto const on_token = [&](NewToken const& token) {
       leave_when_asked_to();
       return lines.add(token);
-    });
-    lines.print(prompts);
-    report(generated);
+    };
+    try {
+      Generated const generated = generate(*model, ids, settings, on_token, [&](size_t text) { lines.end(text); });
+      end_live_line();
+      report(generated);
+    } catch (...) {
+      lines.print_the_others();
+      throw;
+    }
     return;
   }
   for (size_t i = 0; i < prompts.size(); ++i) {  // one behind the other, for they share a screen
