@@ -1,5 +1,6 @@
 #include "model/generate.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 
 #include <algorithm>
@@ -79,11 +80,17 @@ class Generation {
     int64_t const V = logits_BV.size(1), T = depth_BT.size(1);
     std::vector<Running> going_on(std::make_move_iterator(running_.begin()),
                                   std::make_move_iterator(running_.begin() + static_cast<std::ptrdiff_t>(first)));
+    std::vector<Drawn> draws(static_cast<size_t>(logits_BV.size(0)));
+    at::parallel_for(0, logits_BV.size(0), 1 + 4096 / V, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r)
+        draws[static_cast<size_t>(r)] = draw_token({logits_BV.const_data_ptr<float>() + r * V, static_cast<size_t>(V)}, settings_.sampler,
+                                                   result.texts[running_[first + static_cast<size_t>(r)].text].size());
+    });
     for (size_t row = 0; first + row < running_.size(); ++row) {
       Running& one = running_[first + row];
       std::vector<int32_t>& fresh = result.texts[one.text];
       auto const r = static_cast<int64_t>(row);
-      Drawn const drawn = draw_token({logits_BV.const_data_ptr<float>() + r * V, static_cast<size_t>(V)}, settings_.sampler, fresh.size());
+      Drawn const drawn = draws[row];
       bool goes_on = drawn.id != settings_.stop_token;
       if (goes_on) {
         fresh.push_back(drawn.id);
