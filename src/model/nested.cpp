@@ -74,7 +74,7 @@ void NestedRun::choose(size_t exit, at::Tensor const& x_ND, Rows const& rows) {
 void NestedRun::pick(size_t exit, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, uint64_t noise_key) {
   RoutingScope const routing_scope;
   ExitImpl& at = *exits_[exit];
-  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
+  RouterInput const input{x_ND, tokens_N, rows, noise_key};
   Route const* before = exit > 0 ? &routes.back() : nullptr;
   Route& chosen = routes.emplace_back(route(*at.router, input, rows, before, at.capacity, at.capacity, routing_));
   weight_N_ = at.router->gate(chosen.score_N);

@@ -57,7 +57,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
   at::Tensor const x_ND = target == Target::mlp ? block_x_ND + block->attention->forward(block_x_ND, rows, rotary) : block_x_ND;
 
   std::optional<RoutingScope> routing_scope(std::in_place);
-  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
+  RouterInput const input{x_ND, tokens_N, rows, noise_key};
   Result result{x_ND, route(*router, input, rows, nullptr, capacity, trained_capacity, routing), {}};
   Route const& chosen = result.route;
 

@@ -112,7 +112,7 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
   switch (causal) {
     case Causal::bce:
       if (!bce_detach) return score_N;
-      return score({input.x_ND.detach(), input.tokens_N, input.positions_N, input.noise_key});
+      return score({input.x_ND.detach(), input.tokens_N, input.rows, input.noise_key});
     case Causal::none:
     case Causal::threshold:
       return score_N - threshold.select(0, 0);
