@@ -16,6 +16,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "core/random.h"
 #include "model/branches.h"
@@ -123,8 +124,10 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
       }
       cut.fill_((low + high) / 2);
     }
-    at::Tensor const branch_N = is_training() ? branches(0) : (score_NB + relative_B * cut).argmax(1);
+    if (!is_training()) score_NB = score_NB + relative_B * cut;
+    at::Tensor const branch_N = score_NB.argmax(1);
     choice.branch_BT = by_sequence ? branch_N.unsqueeze(1).expand({B, T}).clone() : branch_N.view({B, T});
+    choice.score_NB = by_sequence ? score_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : score_NB;
   }
   if (by_sequence) choice.branch_BT.masked_fill_(choice.prefix_N.view({B, T}), n - 1);
   return choice;
@@ -138,6 +141,12 @@ at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
   }
   if (training_kind == Training::weight) return goes_on_N;
   return at::GradMode::is_enabled() ? 1 + goes_on_N - goes_on_N.detach() : at::Tensor();
+}
+
+at::Tensor DepthGateImpl::margin_N(Choice const& choice, int64_t exit) const {
+  at::Tensor const stops_N = choice.score_NB.slice(1, 0, exit + 1).amax(1), goes_on_N = choice.score_NB.slice(1, exit + 1).amax(1);
+  at::Tensor const margin_N = (goes_on_N - stops_N).abs();
+  return by_sequence ? margin_N.masked_fill(choice.prefix_N, std::numeric_limits<double>::infinity()) : margin_N;
 }
 
 at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {

@@ -52,7 +52,8 @@ struct DepthScaleImpl : torch::nn::Module {
 // One forward pass. Reads from the device whether the model is hardened, and then which rows run.
 class ScaledRun {
  public:
-  ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth);
+  // replay_BT: as ModelInput has it.
+  ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth, std::vector<at::Tensor> const& replay_BT);
 
   at::Tensor layer(BlockImpl& block, LayerScaleImpl const& scale, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
   // weight max(0, sum of mean factors - mean_depth) / layers; undefined once hardened.
@@ -63,6 +64,7 @@ class ScaledRun {
  private:
   DepthScaleImpl& scale_;
   bool keeps_kv_, hardened_;
+  std::vector<at::Tensor> const& replays_;
   at::Tensor sum_;  // over layers, of the mean magnitude of factors
 };
 

@@ -58,6 +58,7 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
           depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}, {"threshold", Causal::threshold}},
           "depth.causal")),
       score_of(router_score(depth.router)),
+      random(depth.router == "random"),
       normalises(depth.router_input == "normalised"),
       bce_detach(depth.bce_detach),
       z_loss(depth.z_loss_weight > 0),

@@ -37,7 +37,7 @@ struct RouterImpl : torch::nn::Module {
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;
   enum class Causal { none, bce, predictor, threshold } causal;
   RouterScore score_of;
-  bool normalises, bce_detach, z_loss;
+  bool random, normalises, bce_detach, z_loss;
   double gate_alpha, score_noise, threshold_decay;
   std::vector<at::Tensor> weights;                  // in the order of config_routers.h
   at::Tensor threshold;                             // buffer [2]: value, number of updates
