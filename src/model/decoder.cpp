@@ -18,6 +18,11 @@ Decoder::Decoder(LanguageModel& model, uint64_t seed, int64_t most_cache_bytes)
       was_training_(model.is_training()),
       cache_(model.model_config().layers, model.model_config().kv_heads, model.model_config().width / model.model_config().heads,
              most_cache_bytes) {
+  if (auto const layer = model_.undecided_layer())
+    throw Error(ExitCode::config, "layer " + std::to_string(*layer) +
+                                      " cannot decide token by token: neither training nor a calibration has set its threshold; calibrate "
+                                      "a copy (isobath eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki)" +
+                                      (model_.depth_config().kind == "scaled" ? "" : " or train with depth.causal: bce or predictor"));
   model_.eval();
 }
 

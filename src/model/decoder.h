@@ -13,7 +13,7 @@ namespace isobath {
 class Decoder {
  public:
   // seed: of random routers, which draw by layer and place in the text. most_cache_bytes: 0, no limit; beyond it start and next throw
-  // Error(allocation).
+  // Error(allocation). Throws Error(config) for a model with an undecided_layer().
   explicit Decoder(LanguageModel& model, uint64_t seed = 0, int64_t most_cache_bytes = 0);
   ~Decoder();
 

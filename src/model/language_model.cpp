@@ -240,6 +240,16 @@ void LanguageModel::set_capacities(std::vector<double> const& capacities) {
   for (size_t i = 0; i < capacities.size(); ++i) parts_->routed[i]->capacity = capacities[i];
 }
 
+std::optional<int64_t> LanguageModel::undecided_layer() const {
+  for (size_t i = 0; i < parts_->layers.size(); ++i)
+    if (RoutedBlockImpl const* routed = parts_->layers[i].routed.get(); routed && routed->capacity < 1 && !routed->router->has_decision())
+      return static_cast<int64_t>(i);
+  for (size_t i = 0; i < parts_->exits.size(); ++i)
+    if (ExitImpl const& exit = *parts_->exits[i]; exit.router && exit.capacity < 1 && !exit.router->has_decision()) return depth_.exits[i];
+  if (hardened() && !parts_->scale->has_decision()) return 0;
+  return {};
+}
+
 bool LanguageModel::hardened() const { return parts_->scale && parts_->scale->hardened.item<double>() != 0; }
 
 bool LanguageModel::harden() {

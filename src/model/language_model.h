@@ -86,6 +86,10 @@ class LanguageModel : public torch::nn::Module {
   at::Tensor cuts() const;  // and of a depth network that is steered to a mean depth
   void set_cuts(at::Tensor const& cuts_N);
 
+  // The first layer, from 0, that cannot decide for a token from the past alone, for neither training nor a calibration has set its
+  // threshold; nullopt: all can.
+  std::optional<int64_t> undecided_layer() const;
+
   // Scaled: from here on factors that are too small are skips. False when that was so before, and of models without factors.
   bool harden();
   bool hardened() const;

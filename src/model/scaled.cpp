@@ -44,6 +44,8 @@ DepthScaleImpl::DepthScaleImpl(ModelConfig const& model, DepthConfig const& dept
   hardened = register_buffer("hardened", at::zeros({1}));
 }
 
+bool DepthScaleImpl::has_decision() const { return !has_cut() || threshold[1].item<double>() > 0 || cut.item<double>() != 0; }
+
 at::Tensor DepthScaleImpl::separating_factor(std::vector<RoutedLayer> const& of_layers) const {
   std::vector<at::Tensor> factors_N;
   for (RoutedLayer const& layer : of_layers) factors_N.push_back(layer.score_BT.reshape({-1}));

@@ -29,6 +29,8 @@ struct DepthScaleImpl : torch::nn::Module {
 
   // By tokens, with a mean depth: how many factors exceed the threshold is a matter of what these are.
   bool has_cut() const { return by_token && mean_depth > 0; }
+  // Whether there is a threshold to skip by: not where it must come from training or a calibration and none has been.
+  bool has_decision() const;
   // After a training forward: moves the threshold towards what its factors exceed mean_depth times a token.
   void follow(std::vector<RoutedLayer> const& of_layers);
   // Sets `cut` so that these factors exceed threshold + cut mean_depth times a token.

@@ -125,6 +125,10 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
   return ops::row_dot(hidden_NP, down_1P.squeeze(0)) + down_bias;
 }
 
+bool RouterImpl::has_decision() const {
+  return random || !threshold.defined() || threshold[1].item<double>() > 0 || cut.item<double>() != 0;
+}
+
 at::Tensor RouterImpl::z_loss_sum(at::Tensor const& score_N) const { return at::softplus(score_N).square().sum(); }
 
 void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {

@@ -194,6 +194,66 @@ TEST_CASE("decoder: the CPU's kernel, several blocks of keys, one text or many",
   }
 }
 
+TEST_CASE("decoder: a model that has no causal decision is refused", "[decoder]") {
+  at::Tensor const sample = random_tokens(2, 16, 11);
+  auto const refusal = [](LanguageModel& model) -> std::string {
+    try {
+      Decoder const decoder(model);
+      return "";
+    } catch (Error const& error) {
+      CHECK(error.code() == ExitCode::config);
+      return error.what();
+    }
+  };
+  for (Kind const& kind : kinds()) {
+    INFO(kind.label);
+    DepthConfig const& depth = kind.depth;
+    Shape shape = tiny_shape();
+    shape.model.layers = 4;
+    shape.depth = depth;
+    auto const fresh = [&] {
+      auto model = make_model(shape);
+      model->harden();
+      return model;
+    };
+    bool const by_threshold =
+        depth.router != "random" && ((depth.kind == "mod" && (depth.causal == "none" || depth.causal == "threshold")) ||
+                                     (depth.kind == "scaled" && depth.scale == "token"));
+    auto const model = fresh();
+    CHECK(refusal(*model).empty() != by_threshold);
+    if (!by_threshold) continue;
+    CHECK(refusal(*model).starts_with(depth.kind == "mod" ? "layer 1 cannot" : "layer 0 cannot"));
+    CHECK(refusal(*model).find("eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki") != std::string::npos);
+    CHECK((refusal(*model).find("depth.causal") != std::string::npos) == (depth.kind == "mod"));
+    if (depth.kind == "mod") {
+      model->set_capacities({1, 1, 1});
+      CHECK(refusal(*model).empty());
+      model->set_capacities({1, 0.5, 1});
+      CHECK(refusal(*model).starts_with("layer 2 cannot"));
+    } else {
+      CHECK(refusal(*make_model(shape)).empty());  // not hardened: no layer is skipped
+    }
+    auto const trained = fresh(), calibrated = fresh();
+    trained->forward({sample, {}, {}}, Routing::topk, {});
+    CHECK(refusal(*trained).empty());
+    calibrated->eval();
+    at::NoGradGuard const no_grad;
+    calibrated->forward({sample, {}, {}}, Routing::topk, {});
+    CHECK(!refusal(*calibrated).empty());
+    calibrated->forward({sample, {}, {}}, Routing::calibrate, {});
+    CHECK(refusal(*calibrated).empty());
+  }
+  Shape expert = tiny_shape();
+  expert.depth = {};
+  expert.depth.kind = "nested";
+  expert.depth.choice = "expert";
+  expert.depth.exits = {2};
+  expert.depth.causal = "none";
+  CHECK(refusal(*make_model(expert)).starts_with("layer 2 cannot"));
+  expert.depth.causal = "bce";
+  CHECK(refusal(*make_model(expert)).empty());
+}
+
 TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may", "[decoder]") {
   at::NoGradGuard const no_grad;
   for (Kind const& kind : kinds()) {
