@@ -12,7 +12,8 @@ namespace isobath {
 
 class Decoder {
  public:
-  // seed: of random routers. most_cache_bytes: 0, no limit; beyond it start and next throw Error(allocation).
+  // seed: of random routers, which draw by layer and place in the text. most_cache_bytes: 0, no limit; beyond it start and next throw
+  // Error(allocation). Throws Error(config) for a model with an undecided_layer().
   explicit Decoder(LanguageModel& model, uint64_t seed = 0, int64_t most_cache_bytes = 0);
   ~Decoder();
 
@@ -35,7 +36,6 @@ class Decoder {
 
   LanguageModel& model_;
   uint64_t seed_;
-  int64_t reads_ = 0;
   bool was_training_;
   KvCache cache_;
   std::vector<int64_t> lengths_;

@@ -4,7 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/silu.h>
@@ -16,6 +16,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "core/random.h"
 #include "model/branches.h"
@@ -91,20 +92,13 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   choice.price = price.detach().clone();
   at::Tensor beginnings_BD;
   if (by_sequence) beginnings_BD = beginnings(x_ND, rows, choice.prefix_N);
-  if (random) {  // one uniform number a token, against the shares' sums
-    at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, B * T, wide)).unsqueeze(1);
+  if (random) {  // one uniform number a token, or a sequence that of its prefix's last, against the shares' sums
+    at::Tensor draws_BT = draws(rows).view({B, T});
+    if (by_sequence)
+      draws_BT = rows.cache ? at::full_like(draws_BT, prefix - 1) : draws_BT.narrow(1, std::min(prefix, T) - 1, 1).expand({B, T});
+    at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, draws_BT.reshape({-1}), wide)).unsqueeze(1);
     at::Tensor const sums_B = at::tensor(shares, at::kDouble).cumsum(0).slice(0, 0, n - 1).to(wide);
-    at::Tensor const branch_BT = uniform_N1.gt(sums_B).sum(1).view({B, T});
-    choice.branch_BT = branch_BT;
-    if (by_sequence) {
-      at::Tensor const branch_B = branch_BT.select(1, std::min(prefix, T) - 1).clone();
-      for (int64_t b = 0; rows.cache && b < B; ++b) {  // drawn once for a text
-        int64_t& drawn = rows.cache->prefix(rows.slots_R[b * T].item<int64_t>()).branch;
-        if (drawn < 0) drawn = branch_B[b].item<int64_t>();
-        branch_B[b].fill_(drawn);
-      }
-      choice.branch_BT = branch_B.unsqueeze(1).expand({B, T}).clone();
-    }
+    choice.branch_BT = uniform_N1.gt(sums_B).sum(1).view({B, T});
   } else {
     int64_t const deciders = by_sequence ? B : B * T;
     at::Tensor logits_NB = network(by_sequence ? beginnings_BD : x_ND);
@@ -130,8 +124,10 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
       }
       cut.fill_((low + high) / 2);
     }
-    at::Tensor const branch_N = is_training() ? branches(0) : (score_NB + relative_B * cut).argmax(1);
+    if (!is_training()) score_NB = score_NB + relative_B * cut;
+    at::Tensor const branch_N = score_NB.argmax(1);
     choice.branch_BT = by_sequence ? branch_N.unsqueeze(1).expand({B, T}).clone() : branch_N.view({B, T});
+    choice.score_NB = by_sequence ? score_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : score_NB;
   }
   if (by_sequence) choice.branch_BT.masked_fill_(choice.prefix_N.view({B, T}), n - 1);
   return choice;
@@ -145,6 +141,12 @@ at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
   }
   if (training_kind == Training::weight) return goes_on_N;
   return at::GradMode::is_enabled() ? 1 + goes_on_N - goes_on_N.detach() : at::Tensor();
+}
+
+at::Tensor DepthGateImpl::margin_N(Choice const& choice, int64_t exit) const {
+  at::Tensor const stops_N = choice.score_NB.slice(1, 0, exit + 1).amax(1), goes_on_N = choice.score_NB.slice(1, exit + 1).amax(1);
+  at::Tensor const margin_N = (goes_on_N - stops_N).abs();
+  return by_sequence ? margin_N.masked_fill(choice.prefix_N, std::numeric_limits<double>::infinity()) : margin_N;
 }
 
 at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {

@@ -19,6 +19,7 @@ struct DepthGateImpl : torch::nn::Module {
     at::Tensor branch_BT;       // int64, from 0, the shallowest
     at::Tensor logits_NB;       // of the network, in the wide type (ops.h); undefined when random
     at::Tensor probability_NB;  // their softmax
+    at::Tensor score_NB;        // of which the branch has the largest, without gradients; undefined when random
     at::Tensor price;           // of depth, at this choice
     at::Tensor prefix_N;        // bool, by sequence: the tokens that decide
   };
@@ -28,6 +29,8 @@ struct DepthGateImpl : torch::nn::Module {
   // What is added behind exit `exit` (0-based) is weighted with this, one number a token. `weight`: the probability of going on;
   // `gumbel`: 1, with that probability's gradient (straight through); undefined: 1.
   at::Tensor weight_N(Choice const& choice, int64_t exit) const;
+  // How much the best score on the other side of exit `exit` falls short of the chosen branch's; infinite in a prefix. score_NB is given.
+  at::Tensor margin_N(Choice const& choice, int64_t exit) const;
   // Sum over tokens of what balance and the price of depth ask for; undefined when nothing does.
   at::Tensor loss_sum(Choice const& choice) const;
   // Sum over tokens of the cross-entropy to the best branch in hindsight: softmax(-(loss + price depth / layers) / temperature), or the

@@ -115,11 +115,27 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
 
 LanguageModel::~LanguageModel() = default;
 
+namespace {
+
+void check_replay(ModelInput const& input, Routing routing, size_t layers) {
+  if (routing != Routing::causal) throw Error(ExitCode::other, "[replay] decisions are replayed under causal routing alone");
+  if (input.replay_BT.size() != layers)
+    throw Error(ExitCode::other, "[replay] decisions of " + std::to_string(input.replay_BT.size()) + " layers given, the model has " +
+                                     std::to_string(layers) + " routed layers");
+  for (size_t i = 0; i < layers; ++i)
+    if (at::Tensor const& layer_BT = input.replay_BT[i]; layer_BT.sizes() != input.tokens_BT.sizes() || layer_BT.scalar_type() != at::kBool)
+      throw Error(ExitCode::other, "[replay] decisions of routed layer " + std::to_string(i) + " are " +
+                                       c10::str(layer_BT.scalar_type(), layer_BT.sizes(), ", not Bool", input.tokens_BT.sizes()));
+}
+
+}  // namespace
+
 ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, NoiseKey const& noise) {
   int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1);
   if (T > model_.context)
     throw Error(ExitCode::data,
                 "a sequence of " + std::to_string(T) + " tokens is longer than model.context = " + std::to_string(model_.context));
+  if (!input.replay_BT.empty()) check_replay(input, routing, routed_layers(model_, depth_).size());
   at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
   RotaryTables& rotary = parts_->rotary;
   if (!rotary.cos_TE.defined() || rotary.cos_TE.device() != x_ND.device() || rotary.cos_TE.scalar_type() != x_ND.scalar_type())
@@ -143,7 +159,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     // Skips in one layer move the factors of those behind it: the cut that one pass asks for is tried in the next.
     for (int round = 0; routing == Routing::calibrate && round < calibration_rounds && parts_->scale->has_cut() && hardened(); ++round)
       parts_->scale->calibrate(forward(input, Routing::causal, noise).routed_layers);
-    scaled.emplace(*parts_->scale, depth_);
+    scaled.emplace(*parts_->scale, depth_, input.replay_BT);
   }
   auto const add_losses = [&](Route const& route) {
     add(output.router_loss, route.router_loss);
@@ -152,7 +168,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   };
   at::Tensor const tokens_N = input.tokens_BT.reshape({-1});
   std::optional<NestedRun> nested;
-  if (depth_.kind == "nested") nested.emplace(parts_->exits, parts_->gate.get(), depth_, routing, forced_branch_);
+  if (depth_.kind == "nested") nested.emplace(parts_->exits, parts_->gate.get(), depth_, routing, forced_branch_, input.replay_BT);
   for (size_t layer = 0; layer < parts_->layers.size(); ++layer) {
     auto const& dense = parts_->layers[layer].dense;
     if (input.cache) input.cache->enter(static_cast<int64_t>(layer));
@@ -169,7 +185,8 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
       x_ND = dense->forward(x_ND, rows, rotary);
       continue;
     }
-    auto result = parts_->layers[layer].routed->forward(x_ND, tokens_N, rows, rotary, routing, noise_key);
+    at::Tensor const replay_BT = input.replay_BT.empty() ? at::Tensor() : input.replay_BT[routed_layers.size()];
+    auto result = parts_->layers[layer].routed->forward(x_ND, tokens_N, rows, rotary, routing, replay_BT, noise_key);
     x_ND = result.x_ND;
     add_losses(result.route);
     statistics_NC.push_back(result.statistics_C);
@@ -221,6 +238,16 @@ void LanguageModel::set_capacities(std::vector<double> const& capacities) {
     throw Error(ExitCode::other, "[set_capacities] " + std::to_string(capacities.size()) + " capacities given, the model has " +
                                      std::to_string(parts_->routed.size()) + " routed layers");
   for (size_t i = 0; i < capacities.size(); ++i) parts_->routed[i]->capacity = capacities[i];
+}
+
+std::optional<int64_t> LanguageModel::undecided_layer() const {
+  for (size_t i = 0; i < parts_->layers.size(); ++i)
+    if (RoutedBlockImpl const* routed = parts_->layers[i].routed.get(); routed && routed->capacity < 1 && !routed->router->has_decision())
+      return static_cast<int64_t>(i);
+  for (size_t i = 0; i < parts_->exits.size(); ++i)
+    if (ExitImpl const& exit = *parts_->exits[i]; exit.router && exit.capacity < 1 && !exit.router->has_decision()) return depth_.exits[i];
+  if (hardened() && !parts_->scale->has_decision()) return 0;
+  return {};
 }
 
 bool LanguageModel::hardened() const { return parts_->scale && parts_->scale->hardened.item<double>() != 0; }

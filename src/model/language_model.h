@@ -34,6 +34,9 @@ struct ModelInput {
   // the texts; positions_BT is given.
   KvCache* cache = nullptr;
   at::Tensor slots_B = {};
+  // Causal routing: who goes through each routed layer (bool [B, T], as RoutedLayer::ran_BT), instead of the model's own decision. Of
+  // layers behind the same exit the first one's counts; a scaled model's that run whole or not at all stay so. Empty: the model decides.
+  std::vector<at::Tensor> replay_BT = {};
 };
 
 // Per routed layer, summed over the batch; int64, on the model's device, never read by the model itself.
@@ -45,6 +48,9 @@ enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing
 struct RoutedLayer {
   at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
   at::Tensor score_BT;                       // of the router, in the wide type; -inf for tokens that it did not choose among
+  // Without gradients only: how far the causal decision was from falling the other way, in the units of what it compares and the wide type;
+  // infinite for tokens that it was not about. Undefined where none is made: random routers, layers that run whole or not at all.
+  at::Tensor margin_BT = {};
 };
 
 struct ModelOutput {
@@ -54,7 +60,7 @@ struct ModelOutput {
   at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor gate_loss;       // nested: balance and price of depth; scaled: cost of factors; weighted, mean over tokens; or undefined
   std::vector<at::Tensor> branches_ND;  // nested, training in hindsight: final states of every branch, as x_ND is of the deepest
-  DepthGateImpl::Choice choice;         // nested
+  DepthGateImpl::Choice choice;         // nested; the model's own, whatever is replayed
   at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model
   at::Tensor depth_BT;                  // int64: blocks each token went through; without gradients only, as
   std::vector<RoutedLayer> routed_layers;
@@ -66,6 +72,7 @@ class LanguageModel : public torch::nn::Module {
   LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed);
   ~LanguageModel() override;
 
+  // Throws Error(data) for sequences longer than the context, Error(other) for a replay that does not fit.
   ModelOutput forward(ModelInput const& input, Routing routing, NoiseKey const& noise);
 
   // Activations and matrix products in bfloat16 from here on. Weights, norms' sums, scores, gates and losses stay in the parameters' type.
@@ -78,6 +85,10 @@ class LanguageModel : public torch::nn::Module {
   // What the logits of each routed layer's causal decision must exceed outside of training, [N], on the CPU; 0 until calibrated.
   at::Tensor cuts() const;  // and of a depth network that is steered to a mean depth
   void set_cuts(at::Tensor const& cuts_N);
+
+  // The first layer, from 0, that cannot decide for a token from the past alone, for neither training nor a calibration has set its
+  // threshold; nullopt: all can.
+  std::optional<int64_t> undecided_layer() const;
 
   // Scaled: from here on factors that are too small are skips. False when that was so before, and of models without factors.
   bool harden();

@@ -19,7 +19,7 @@ ExitImpl::ExitImpl(ModelConfig const& model, DepthConfig const& depth, int64_t v
 }
 
 NestedRun::NestedRun(Exits const& exits, DepthGateImpl* gate, DepthConfig const& depth, Routing routing,
-                     std::optional<int64_t> forced_branch)
+                     std::optional<int64_t> forced_branch, std::vector<at::Tensor> const& replay_BT)
     : exits_(exits),
       gate_(gate),
       depths_(depth.exits),
@@ -27,7 +27,8 @@ NestedRun::NestedRun(Exits const& exits, DepthGateImpl* gate, DepthConfig const&
       keeps_kv_(depth.skipped_kv == "keep"),
       sees_all_(gate && gate->sees_all_branches() && gate->is_training() && at::GradMode::is_enabled()),
       decide_after_(resolved_decide_after(depth)),
-      forced_branch_(forced_branch) {
+      forced_branch_(forced_branch),
+      replays_(replay_BT) {
   routes.reserve(exits.size());  // each is chosen among those before it
 }
 
@@ -35,7 +36,10 @@ at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x
                             RotaryTables const& rotary, uint64_t noise_key) {
   if (gate_ && layer == decide_after_) {
     choice = gate_->choose(x_ND, rows, noise_key, routing_ == Routing::calibrate);
-    if (forced_branch_) choice.branch_BT.fill_(*forced_branch_);
+    if (forced_branch_) {
+      choice.branch_BT.fill_(*forced_branch_);
+      choice.score_NB.reset();
+    }
   }
   size_t const exit = routes.size();
   if (exit < depths_.size() && depths_[exit] == layer) {
@@ -58,11 +62,13 @@ at::Tensor NestedRun::layer(int64_t layer, BlockImpl& block, at::Tensor const& x
 // Tokens go on whose branch is deeper.
 void NestedRun::choose(size_t exit, at::Tensor const& x_ND, Rows const& rows) {
   auto const branch = static_cast<int64_t>(exit);
-  at::Tensor const deeper_BT = choice.branch_BT.gt(branch), ran_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
+  at::Tensor const deeper_BT = choice.branch_BT.gt(branch), decided_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
+  at::Tensor const replayed_BT = replay_BT(), ran_BT = replayed_BT.defined() && !sees_all_ ? replayed_BT : decided_BT;
   at::Tensor const score_BT = choice.probability_NB.defined() ? choice.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(ran_BT)
                                                               : deeper_BT.to(ops::wide_options(x_ND));
   Route& chosen = routes.emplace_back();
-  chosen.layer = {ran_BT, ran_BT, ran_BT, score_BT};
+  chosen.layer = {ran_BT, decided_BT, decided_BT, score_BT};
+  if (!at::GradMode::is_enabled() && choice.score_NB.defined()) chosen.layer.margin_BT = gate_->margin_N(choice, branch).view_as(ran_BT);
   weight_N_ = gate_->weight_N(choice, branch);
   if (sees_all_)
     branches_ND.push_back(x_ND);
@@ -74,9 +80,9 @@ void NestedRun::choose(size_t exit, at::Tensor const& x_ND, Rows const& rows) {
 void NestedRun::pick(size_t exit, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, uint64_t noise_key) {
   RoutingScope const routing_scope;
   ExitImpl& at = *exits_[exit];
-  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
+  RouterInput const input{x_ND, tokens_N, rows, noise_key};
   Route const* before = exit > 0 ? &routes.back() : nullptr;
-  Route& chosen = routes.emplace_back(route(*at.router, input, rows, before, at.capacity, at.capacity, routing_));
+  Route& chosen = routes.emplace_back(route(*at.router, input, rows, before, at.capacity, at.capacity, routing_, replay_BT()));
   weight_N_ = at.router->gate(chosen.score_N);
   if (!forced_branch_) return;
   chosen.layer.ran_BT = at::full_like(chosen.layer.ran_BT, *forced_branch_ > static_cast<int64_t>(exit));

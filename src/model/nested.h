@@ -24,8 +24,9 @@ using Exits = std::vector<std::shared_ptr<ExitImpl>>;
 
 class NestedRun {
  public:
-  // gate: null with expert choice.
-  NestedRun(Exits const& exits, DepthGateImpl* gate, DepthConfig const& depth, Routing routing, std::optional<int64_t> forced_branch);
+  // gate: null with expert choice. replay_BT: as ModelInput has it.
+  NestedRun(Exits const& exits, DepthGateImpl* gate, DepthConfig const& depth, Routing routing, std::optional<int64_t> forced_branch,
+            std::vector<at::Tensor> const& replay_BT);
 
   // Layers in turn, from 0. While training in hindsight every token goes through all of them.
   at::Tensor layer(int64_t layer, BlockImpl& block, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows,
@@ -39,6 +40,8 @@ class NestedRun {
  private:
   void choose(size_t exit, at::Tensor const& x_ND, Rows const& rows);
   void pick(size_t exit, at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, uint64_t noise_key);
+  // Of the layer that comes next; undefined where nothing is replayed.
+  at::Tensor replay_BT() const { return replays_.empty() ? at::Tensor() : replays_[layers.size()]; }
 
   Exits const& exits_;
   DepthGateImpl* gate_;
@@ -47,6 +50,7 @@ class NestedRun {
   bool keeps_kv_, sees_all_;
   int64_t decide_after_;
   std::optional<int64_t> forced_branch_;
+  std::vector<at::Tensor> const& replays_;
   at::Tensor weight_N_;  // of what is added behind the last exit
 };
 

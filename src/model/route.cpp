@@ -14,7 +14,7 @@
 namespace isobath {
 
 Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Route const* before, double capacity, double trained_capacity,
-            Routing routing) {
+            Routing routing, at::Tensor const& replay_BT) {
   int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
   int64_t const candidates = before ? before->selected.count : B * T;
   auto const of_candidates = [&](at::Tensor const& value_N) { return before ? value_N.index_select(0, before->index_R) : value_N; };
@@ -35,8 +35,14 @@ Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Rout
                           : router.is_training() ? logit_N.detach().gt(0).view({B, T})
                                                  : logit_N.detach().gt(router.cut).view({B, T});
   if (before) decided_BT = decided_BT.logical_and(before->layer.ran_BT);
-  result.selected = routing == Routing::topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, decided_BT, result.index_R);
-  result.layer = {routing == Routing::topk ? picked_BT : decided_BT, picked_BT, decided_BT, by_BT};
+  at::Tensor const ran_BT = routing == Routing::topk ? picked_BT : replay_BT.defined() ? replay_BT : decided_BT;
+  result.selected = routing == Routing::topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, ran_BT, result.index_R);
+  result.layer = {ran_BT, picked_BT, decided_BT, by_BT};
+  if (!at::GradMode::is_enabled() && capacity < 1 && !router.random) {
+    at::Tensor const margin_BT = (router.is_training() ? logit_N : logit_N - router.cut).abs().view({B, T});
+    result.layer.margin_BT =
+        before ? margin_BT.masked_fill(before->layer.ran_BT.logical_not(), std::numeric_limits<double>::infinity()) : margin_BT;
+  }
 
   // losses of the causal decision, whose target is top-k's choice
   if (router.causal == RouterImpl::Causal::bce || router.causal == RouterImpl::Causal::predictor) {

@@ -18,8 +18,9 @@ struct Route {
 };
 
 // What a router's `capacity` lets through of all tokens, or of those that went on `before`: stopped tokens are never picked, never decided
-// yes and count in no loss. trained_capacity: what the running threshold stands for.
+// yes and count in no loss. trained_capacity: what the running threshold stands for. replay_BT: who goes on whatever is decided; or
+// undefined.
 Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Route const* before, double capacity, double trained_capacity,
-            Routing routing);
+            Routing routing, at::Tensor const& replay_BT);
 
 }  // namespace isobath

@@ -52,13 +52,14 @@ at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
 }
 
 RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, at::Tensor const& tokens_N, Rows const& rows,
-                                                 RotaryTables const& rotary, Routing routing, uint64_t noise_key) {
+                                                 RotaryTables const& rotary, Routing routing, at::Tensor const& replay_BT,
+                                                 uint64_t noise_key) {
   // what every token does before
   at::Tensor const x_ND = target == Target::mlp ? block_x_ND + block->attention->forward(block_x_ND, rows, rotary) : block_x_ND;
 
   std::optional<RoutingScope> routing_scope(std::in_place);
-  RouterInput const input{x_ND, tokens_N, rows.positions_R, noise_key};
-  Result result{x_ND, route(*router, input, rows, nullptr, capacity, trained_capacity, routing), {}};
+  RouterInput const input{x_ND, tokens_N, rows, noise_key};
+  Result result{x_ND, route(*router, input, rows, nullptr, capacity, trained_capacity, routing, replay_BT), {}};
   Route const& chosen = result.route;
 
   // the work, on the selected rows only, weighed and added back

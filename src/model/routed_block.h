@@ -28,9 +28,9 @@ struct RoutedBlockImpl : torch::nn::Module {
     Route route;
     at::Tensor statistics_C;  // int64 [routing_columns]
   };
-  // rows: all tokens of the batch, tokens_N their ids. noise_key: this layer's own.
+  // rows: all tokens of the batch, tokens_N their ids. replay_BT: as route() has it. noise_key: this layer's own.
   Result forward(at::Tensor const& x_ND, at::Tensor const& tokens_N, Rows const& rows, RotaryTables const& rotary, Routing routing,
-                 uint64_t noise_key);
+                 at::Tensor const& replay_BT, uint64_t noise_key);
 
   Target target;
   bool keeps_kv;            // of skipped tokens

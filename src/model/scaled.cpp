@@ -44,6 +44,8 @@ DepthScaleImpl::DepthScaleImpl(ModelConfig const& model, DepthConfig const& dept
   hardened = register_buffer("hardened", at::zeros({1}));
 }
 
+bool DepthScaleImpl::has_decision() const { return !has_cut() || threshold[1].item<double>() > 0 || cut.item<double>() != 0; }
+
 at::Tensor DepthScaleImpl::separating_factor(std::vector<RoutedLayer> const& of_layers) const {
   std::vector<at::Tensor> factors_N;
   for (RoutedLayer const& layer : of_layers) factors_N.push_back(layer.score_BT.reshape({-1}));
@@ -77,28 +79,31 @@ void DepthScaleImpl::drop(std::vector<at::Tensor> const& factors) const {
   }
 }
 
-ScaledRun::ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth)
-    : scale_(scale), keeps_kv_(depth.skipped_kv == "keep"), hardened_(scale.hardened.item<double>() != 0) {}
+ScaledRun::ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth, std::vector<at::Tensor> const& replay_BT)
+    : scale_(scale), keeps_kv_(depth.skipped_kv == "keep"), hardened_(scale.hardened.item<double>() != 0), replays_(replay_BT) {}
 
 at::Tensor ScaledRun::layer(BlockImpl& block, LayerScaleImpl const& scale, at::Tensor const& x_ND, Rows const& rows,
                             RotaryTables const& rotary) {
   int64_t const B = rows.sequences, T = rows.longest;
   at::Tensor const factor = scale.factor(x_ND), magnitude = factor.abs();
   at::Tensor const score_BT = scale_.by_token ? factor.detach().view({B, T}) : magnitude.detach().mean().view({1, 1}).expand({B, T});
-  at::Tensor ran_BT;
+  at::Tensor decided_BT, margin_BT;
   if (!hardened_) {
     at::Tensor const mean = magnitude.mean();
     sum_ = sum_.defined() ? sum_ + mean : mean;
-    ran_BT = at::full({B, T}, true, x_ND.options().dtype(at::kBool));
+    decided_BT = at::full({B, T}, true, x_ND.options().dtype(at::kBool));
   } else if (scale_.by_token) {
-    at::Tensor const least = scale_.threshold.narrow(0, 0, 1);
-    ran_BT = score_BT.gt(scale_.is_training() ? least : least + scale_.cut);
+    at::Tensor const trained = scale_.threshold.narrow(0, 0, 1), least = scale_.is_training() ? trained : trained + scale_.cut;
+    decided_BT = score_BT.gt(least);
+    if (!at::GradMode::is_enabled()) margin_BT = (score_BT - least).abs();
   } else {
-    ran_BT = score_BT.ne(0);  // hardening leaves a layer that it drops with a factor of 0
+    decided_BT = score_BT.ne(0);  // hardening leaves a layer that it drops with a factor of 0
   }
-  layers.push_back({ran_BT, ran_BT, ran_BT, score_BT});
+  bool const by_token = hardened_ && scale_.by_token;
+  at::Tensor const ran_BT = by_token && !replays_.empty() ? replays_[layers.size()] : decided_BT;
+  layers.push_back({ran_BT, decided_BT, decided_BT, score_BT, margin_BT});
 
-  if (hardened_ && scale_.by_token) {
+  if (by_token) {
     at::Tensor index_R;
     Rows const selected = select_ragged(rows, ran_BT, index_R);
     if (selected.count == 0) return keep_keys(block, keeps_kv_, x_ND, rows, rotary);

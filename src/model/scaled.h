@@ -29,6 +29,8 @@ struct DepthScaleImpl : torch::nn::Module {
 
   // By tokens, with a mean depth: how many factors exceed the threshold is a matter of what these are.
   bool has_cut() const { return by_token && mean_depth > 0; }
+  // Whether there is a threshold to skip by: not where it must come from training or a calibration and none has been.
+  bool has_decision() const;
   // After a training forward: moves the threshold towards what its factors exceed mean_depth times a token.
   void follow(std::vector<RoutedLayer> const& of_layers);
   // Sets `cut` so that these factors exceed threshold + cut mean_depth times a token.
@@ -52,7 +54,8 @@ struct DepthScaleImpl : torch::nn::Module {
 // One forward pass. Reads from the device whether the model is hardened, and then which rows run.
 class ScaledRun {
  public:
-  ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth);
+  // replay_BT: as ModelInput has it.
+  ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth, std::vector<at::Tensor> const& replay_BT);
 
   at::Tensor layer(BlockImpl& block, LayerScaleImpl const& scale, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
   // weight max(0, sum of mean factors - mean_depth) / layers; undefined once hardened.
@@ -63,6 +66,7 @@ class ScaledRun {
  private:
   DepthScaleImpl& scale_;
   bool keeps_kv_, hardened_;
+  std::vector<at::Tensor> const& replays_;
   at::Tensor sum_;  // over layers, of the mean magnitude of factors
 };
 

@@ -42,7 +42,6 @@ class KvCache {
   struct Prefix {
     int64_t count = 0;
     at::Tensor sum_D;
-    int64_t branch = -1;  // drawn at random
   };
   Prefix& prefix(int64_t slot) { return prefixes_[slot]; }
 

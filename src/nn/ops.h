@@ -59,8 +59,10 @@ at::TensorOptions wide_options(at::Tensor const& x);
 // table_V[index_N], with a gradient that adds up equal indices in a fixed order.
 at::Tensor look_up(at::Tensor const& table_V, at::Tensor const& index_N);
 
-// Standard normal numbers: number i is core/random's random_normal(key, i), on every device up to rounding.
-at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);
+// Standard normal numbers: number i is core/random's random_normal(key, counter_N[i]), on every device up to rounding. counter_N: int64,
+// where the numbers are to be.
+at::Tensor random_normal(uint64_t key, at::Tensor const& counter_N, at::TensorOptions const& options);
+at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);  // of 0, 1, 2, ...
 
 // Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing
 // from the device.

@@ -58,6 +58,7 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
           depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}, {"threshold", Causal::threshold}},
           "depth.causal")),
       score_of(router_score(depth.router)),
+      random(depth.router == "random"),
       normalises(depth.router_input == "normalised"),
       bce_detach(depth.bce_detach),
       z_loss(depth.z_loss_weight > 0),
@@ -112,7 +113,7 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
   switch (causal) {
     case Causal::bce:
       if (!bce_detach) return score_N;
-      return score({input.x_ND.detach(), input.tokens_N, input.positions_N, input.noise_key});
+      return score({input.x_ND.detach(), input.tokens_N, input.rows, input.noise_key});
     case Causal::none:
     case Causal::threshold:
       return score_N - threshold.select(0, 0);
@@ -122,6 +123,10 @@ at::Tensor RouterImpl::causal_logit(RouterInput const& input, at::Tensor const& 
   at::Tensor const normed_ND = ops::unit_rms(input.x_ND.detach());
   at::Tensor const hidden_NP = at::silu(ops::linear(normed_ND, up_PD) + up_bias_P.to(normed_ND.scalar_type()));
   return ops::row_dot(hidden_NP, down_1P.squeeze(0)) + down_bias;
+}
+
+bool RouterImpl::has_decision() const {
+  return random || !threshold.defined() || threshold[1].item<double>() > 0 || cut.item<double>() != 0;
 }
 
 at::Tensor RouterImpl::z_loss_sum(at::Tensor const& score_N) const { return at::softplus(score_N).square().sum(); }

@@ -27,6 +27,8 @@ struct RouterImpl : torch::nn::Module {
   // its output on the detached input; threshold, and none, for which that stands in: score - running threshold. Its loss is the binary
   // cross-entropy against top-k's choice.
   at::Tensor causal_logit(RouterInput const& input, at::Tensor const& score_N) const;
+  // Whether that means anything: always, but for a threshold that has neither followed training nor been calibrated.
+  bool has_decision() const;
   // Sum over rows of softplus(r)^2: the log-sum-exp of the choices run (r) and skip (0), squared (Zoph et al. 2022, section 3.3).
   at::Tensor z_loss_sum(at::Tensor const& score_N) const;
   // Moves the running threshold towards what separates the `rows` best scores of the batch from the others. Training only.
@@ -37,7 +39,7 @@ struct RouterImpl : torch::nn::Module {
   enum class Gate { raw, sigmoid, sigmoid2, tanh, none } gate_kind;
   enum class Causal { none, bce, predictor, threshold } causal;
   RouterScore score_of;
-  bool normalises, bce_detach, z_loss;
+  bool random, normalises, bce_detach, z_loss;
   double gate_alpha, score_noise, threshold_decay;
   std::vector<at::Tensor> weights;                  // in the order of config_routers.h
   at::Tensor threshold;                             // buffer [2]: value, number of updates

@@ -7,13 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "nn/rows.h"
+
 namespace isobath {
 
 // What a router may look at, row by row.
 struct RouterInput {
-  at::Tensor x_ND;         // of the block, or normalised where depth.router_input says so
-  at::Tensor tokens_N;     // int64
-  at::Tensor positions_N;  // int64
+  at::Tensor x_ND;      // of the block, or normalised where depth.router_input says so
+  at::Tensor tokens_N;  // int64
+  Rows const& rows;     // all of the batch
   uint64_t noise_key = 0;
 };
 

@@ -20,6 +20,8 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
   return rows;
 }
 
+at::Tensor draws(Rows const& rows) { return rows.cache ? rows.positions_R : at::arange(rows.count, rows.positions_R.options()); }
+
 namespace {
 
 // What rows know of themselves.

@@ -27,6 +27,9 @@ struct Rows {
 
 // Every token of B sequences of T. positions_BT may be undefined (0..T-1); segments_BT undefined: no isolation.
 Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor const& segments_BT, at::Device device);
+// int64 [R]: which of a key's random numbers each of all rows draws. While text is generated that of its place in its text, so that neither
+// the batch nor the number of reads matters; else that of its place in the batch.
+at::Tensor draws(Rows const& rows);
 // The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense) with K of every sequence.
 Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence);
 // The rows where mask_BT is true: any number of every sequence. Also gives their flat indices. Reads one number from the device.

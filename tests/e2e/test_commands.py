@@ -34,6 +34,14 @@ with Workspace() as space:
     _, err = space.run("eval", run, "model.layers=2", expect=2)
     check("model.layers" in err, err)
 
+    # Token by token, what was trained gives what it gives in one pass.
+    out, _ = space.run("eval", run, "--decode", "4", "eval.final_tokens=1Ki")
+    decoding = json.loads(out)["decoding"]
+    check(decoding["tokens"] > 64 and decoding["decisions"] > 2 * 64 and decoding["flips"] <= 1, "%s" % decoding)
+    check(0 < decoding["largest_difference"] < 1e-4, "%s" % decoding)
+    for wrong, code in ((("--decode", "0"), 2), (("--decode", "1000"), 3), (("--decode", "1", "precision=bf16"), 2)):
+        space.run("eval", run, *wrong, expect=code)
+
     # Capacity against loss, after training: causal decisions are calibrated to each share, and can be kept.
     out, _ = space.run("eval", run, "--leak", "--capacity", "10%", "--capacity", "0.5", "eval.final_tokens=4Ki")
     low, high = json.loads(out)["capacities"]

@@ -104,7 +104,9 @@ struct NestedReference : Reference {
     result.picked_BT.push_back(best(r.detach().masked_fill(on.logical_not(), -INFINITY), input.segments_BT, K));
     double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
     result.decided_BT.push_back(logit.detach().gt(cut).logical_and(on));
-    result.ran_BT.push_back(routing == Routing::topk ? result.picked_BT.back() : result.decided_BT.back());
+    result.ran_BT.push_back(!input.replay_BT.empty()   ? input.replay_BT[result.ran_BT.size()]
+                            : routing == Routing::topk ? result.picked_BT.back()
+                                                       : result.decided_BT.back());
     auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
     at::Tensor const target = result.picked_BT.back().to(r.scalar_type());
     at::Tensor const bce = -((target * logit.sigmoid().log() + (1 - target) * (-logit).sigmoid().log()) * among).sum();

@@ -3,10 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
+#include "model/decoding_check.h"
 #include "model/generate.h"
 #include "reference.h"
 
@@ -43,6 +44,13 @@ std::vector<Kind> kinds() {
           one.gate = causal == std::string("bce") ? "sigmoid" : "raw";
           all.push_back({std::string(router) + " " + causal + " " + target + " " + kv, one});
         }
+  for (char const* target : {"block", "attention", "mlp"}) {
+    DepthConfig one = mod;
+    one.router = "random";
+    one.causal = "none";
+    one.target = target;
+    all.push_back({std::string("random none ") + target + " drop", one});
+  }
   DepthConfig nested;
   nested.kind = "nested";
   nested.exits = {1, 2};
@@ -62,6 +70,15 @@ std::vector<Kind> kinds() {
           one.causal = "bce";
           all.push_back({std::string("nested ") + choice + " " + training + " " + kv, one});
         }
+  nested.router = "random";
+  for (char const* choice : {"token", "sequence"}) {
+    nested.choice = choice;
+    nested.prefix = choice == std::string("sequence") ? 4 : 0;
+    all.push_back({std::string("nested ") + choice + " random", nested});
+  }
+  nested.choice = "expert";
+  nested.causal = "none";
+  all.push_back({"nested expert random", nested});
   DepthConfig scaled;
   scaled.kind = "scaled";
   scaled.mean_depth = 2;
@@ -80,6 +97,13 @@ struct Case {
   std::vector<std::vector<int32_t>> texts;
 };
 
+std::vector<int32_t> some_text(int64_t length) {
+  at::Tensor const tokens = random_tokens(1, length + 2, 11, static_cast<uint64_t>(length));
+  std::vector<int32_t> text;
+  for (int64_t t = 0; t < length; ++t) text.push_back(static_cast<int32_t>(tokens[0][t].item<int64_t>()));
+  return text;
+}
+
 Case make_case(DepthConfig const& depth, at::ScalarType type, int64_t head_dim) {
   Shape shape = tiny_shape();
   shape.model.layers = 4;
@@ -94,51 +118,14 @@ Case make_case(DepthConfig const& depth, at::ScalarType type, int64_t head_dim) 
   for (auto const& stored : c.model->stored())
     if (stored.name.ends_with("scale.weight") || stored.name == "model.depth_gate.weight") at::Tensor(stored.tensor).mul_(4);
   at::Tensor const sample = random_tokens(6, 40, shape.vocab, 9);
-  c.model->forward({sample, {}, {}}, Routing::topk, {});  // thresholds of scaled tokens
   c.model->harden();
   c.model->eval();
   c.model->forward({sample, {}, {}}, Routing::calibrate, {});
-  for (int64_t length : {40, 1, 23}) {
-    at::Tensor const tokens = random_tokens(1, length + 2, shape.vocab, static_cast<uint64_t>(length));
-    std::vector<int32_t>& text = c.texts.emplace_back();
-    for (int64_t t = 0; t < length; ++t) text.push_back(static_cast<int32_t>(tokens[0][t].item<int64_t>()));
-  }
+  for (int64_t length : {40, 1, 23}) c.texts.push_back(some_text(length));
   return c;
 }
 
 at::Tensor one_text(std::vector<int32_t> const& text) { return at::tensor(std::vector<int64_t>(text.begin(), text.end())).unsqueeze(0); }
-
-// Reads `prompts[i]` tokens of each text at once and the others one by one, all texts in one batch while they last. Calls
-// check(text, place, logits_V, depth) for what is known behind each token read.
-template <typename Check>
-void decode_all(Decoder& decoder, Case const& c, std::vector<size_t> const& prompts, Check const& check) {
-  std::vector<int64_t> numbers;
-  std::vector<size_t> at;
-  for (size_t i = 0; i < c.texts.size(); ++i) {
-    Decoder::Read read;
-    numbers.push_back(decoder.start({c.texts[i].begin(), c.texts[i].begin() + static_cast<std::ptrdiff_t>(prompts[i])}, read));
-    at.push_back(prompts[i]);
-    check(i, at[i] - 1, read.logits_BV[0], read.depth_BT[0][-1].item<int64_t>());
-  }
-  for (;;) {
-    std::vector<size_t> active;
-    std::vector<int64_t> texts;
-    std::vector<int32_t> tokens;
-    for (size_t i = 0; i < c.texts.size(); ++i) {
-      if (at[i] >= c.texts[i].size()) continue;
-      active.push_back(i);
-      texts.push_back(numbers[i]);
-      tokens.push_back(c.texts[i][at[i]++]);
-    }
-    if (active.empty()) break;
-    Decoder::Read const read = decoder.next(texts, tokens);
-    for (size_t j = 0; j < active.size(); ++j) {
-      auto const row = static_cast<int64_t>(j);
-      check(active[j], at[active[j]] - 1, read.logits_BV[row], read.depth_BT[row][0].template item<int64_t>());
-    }
-  }
-  for (int64_t const number : numbers) decoder.finish(number);
-}
 
 }  // namespace
 
@@ -147,51 +134,161 @@ TEST_CASE("decoder: token by token as in one causal pass, in batches of texts of
   for (Kind const& kind : kinds()) {
     INFO(kind.label);
     Case const c = make_case(kind.depth, at::kDouble, 4);
-    std::vector<at::Tensor> logits, depths;
-    for (auto const& text : c.texts) {
-      ModelOutput const output = c.model->forward({one_text(text), {}, {}}, Routing::causal, {});
-      logits.push_back(c.model->logits(output.x_ND));
-      depths.push_back(output.depth_BT[0]);
-    }
+    DecodingCheck const check = check_decoding(*c.model, c.texts, {7, 1, 2});
+    ModelOutput const whole = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {});
+    CHECK(check.tokens == 34 + 1 + 22);
+    CHECK(check.decisions == (40 + 1 + 23) * std::ssize(whole.routed_layers));
+    CHECK(check.flips == 0);
+    CHECK(check.largest_flip_margin == 0);
+    CHECK(check.largest_difference < 1e-10);
+
+    // Without a flip what is replayed is what would have been decided.
+    at::Tensor const logits_TV = c.model->logits(whole.x_ND);
     Decoder decoder(*c.model);
+    Decoder::Read read;
+    int64_t const text = decoder.start({c.texts[0].begin(), c.texts[0].begin() + 7}, read);
     double worst = 0;
-    int64_t other_depths = 0, compared = 0;
-    decode_all(decoder, c, {7, 1, 2}, [&](size_t text, size_t place, at::Tensor const& logits_V, int64_t depth) {
-      auto const t = static_cast<int64_t>(place);
-      other_depths += depths[text][t].item<int64_t>() != depth;
-      worst = std::max(worst, largest_relative_difference(logits_V, logits[text][t]));
-      ++compared;
-    });
-    CHECK(compared == 34 + 1 + 22);
-    CHECK(other_depths == 0);
+    int64_t other_depths = 0;
+    for (int64_t t = 6;;) {
+      worst = std::max(worst, largest_relative_difference(read.logits_BV[0], logits_TV[t]));
+      other_depths += read.depth_BT[0][-1].item<int64_t>() != whole.depth_BT[0][t].item<int64_t>();
+      if (++t == 40) break;
+      read = decoder.next({text}, {c.texts[0][static_cast<size_t>(t)]});
+    }
     CHECK(worst < 1e-10);
-    CHECK(decoder.use().stored == 0);
-    CHECK(decoder.use().reserved == 0);
+    CHECK(other_depths == 0);
   }
 }
 
 TEST_CASE("decoder: the CPU's kernel, several blocks of keys, one text or many", "[decoder]") {
-  at::NoGradGuard const no_grad;
-  for (char const* label : {"dense", "linear predictor block drop", "linear bce block keep", "nested token weight drop", "scaled token"}) {
+  for (char const* label : {"dense", "linear predictor block drop", "linear bce block keep", "random none block drop",
+                            "nested token weight drop", "nested sequence weight drop", "nested expert weight keep", "scaled token"}) {
     INFO(label);
     for (Kind const& kind : kinds()) {
       if (kind.label != label || kind.depth.exit_norms) continue;
       Case c = make_case(kind.depth, at::kFloat, 16);
-      bool const alone = GENERATE(false, true);
-      if (alone) c.texts.resize(1);
-      Decoder decoder(*c.model);
-      int64_t flips = 0, compared = 0;
-      decode_all(decoder, c, {7, 1, 2}, [&](size_t text, size_t place, at::Tensor const& logits_V, int64_t depth) {
-        std::vector<int32_t> const so_far(c.texts[text].begin(), c.texts[text].begin() + static_cast<std::ptrdiff_t>(place) + 1);
-        ModelOutput const output = c.model->forward({one_text(so_far), {}, {}}, Routing::causal, {});
-        flips += output.depth_BT[0][-1].item<int64_t>() != depth;
-        CHECK(largest_relative_difference(logits_V, c.model->logits(output.x_ND)[-1]) < 1e-4);
-        ++compared;
-      });
-      CHECK(flips == 0);  // no score of these lies within rounding of its threshold
-      CHECK(compared == (alone ? 34 : 57));
+      std::vector<int64_t> prompts{1};
+      DecodingCheck const alone = check_decoding(*c.model, {c.texts[0]}, prompts);
+      CHECK(alone.tokens == 40);
+      c.texts.resize(1);
+      int64_t tokens = 40;
+      for (int64_t i = 1; i < 16; ++i) {
+        int64_t const length = 1 + 11 * i % 40;
+        c.texts.push_back(some_text(length));
+        prompts.push_back(1 + 7 * i % length);
+        tokens += length - prompts.back() + 1;
+      }
+      DecodingCheck const many = check_decoding(*c.model, c.texts, prompts);
+      CHECK(many.tokens == tokens);
+      for (DecodingCheck const& check : {alone, many}) {
+        CHECK(check.largest_difference < 1e-4);
+        CHECK(check.largest_flip_margin < 1e-4);  // rounding may turn a decision that close
+        CHECK(check.flips <= check.decisions / 1000);
+      }
     }
   }
+}
+
+TEST_CASE("decoder: random routers draw by seed and place, whatever the batch and the reads", "[decoder]") {
+  at::NoGradGuard const no_grad;
+  for (Kind const& kind : kinds()) {
+    if (kind.depth.router != "random") continue;
+    INFO(kind.label);
+    Case const c = make_case(kind.depth, at::kDouble, 4);
+    auto const at_once = [&](uint64_t seed) {
+      Decoder decoder(*c.model, seed);
+      Decoder::Read read;
+      decoder.start(c.texts[0], read);
+      return read.depth_BT[0];
+    };
+    Decoder decoder(*c.model, 5);
+    Decoder::Read read;
+    std::vector<int64_t> const texts{decoder.start({c.texts[2].begin(), c.texts[2].begin() + 9}, read),
+                                     decoder.start({c.texts[0].begin(), c.texts[0].begin() + 1}, read)};
+    std::vector<at::Tensor> depths{read.depth_BT[0]};
+    for (size_t t = 1; t < 24; ++t) depths.push_back(decoder.next(texts, {3, c.texts[0][t]}).depth_BT[1]);
+    CHECK(at::cat(depths).equal(at_once(5).narrow(0, 0, 24)));
+    int64_t others = 0;
+    for (uint64_t seed = 6; seed < 16; ++seed) others += !at_once(seed).equal(at_once(5));
+    CHECK(others > 0);
+  }
+}
+
+TEST_CASE("decoder: a check that finds a difference says so", "[decoder]") {
+  DepthConfig mod;
+  mod.kind = "mod";
+  mod.stride = 1;
+  mod.capacity = {0.5};
+  mod.causal = "bce";
+  Case const c = make_case(mod, at::kDouble, 4);
+  CHECK(check_decoding(*c.model, {}, {}).tokens == 0);
+  CHECK_THROWS_AS(check_decoding(*c.model, c.texts, {7, 2, 2}), Error);
+  CHECK_THROWS_AS(check_decoding(*c.model, c.texts, {7, 0, 2}), Error);
+  // Weights that are not finite make no decision and no logit that could agree.
+  at::NoGradGuard const no_grad;
+  for (auto const& stored : c.model->stored())
+    if (stored.name == "model.layers.3.mlp.down_proj.weight") at::Tensor(stored.tensor).fill_(std::numeric_limits<double>::quiet_NaN());
+  CHECK(std::isinf(check_decoding(*c.model, c.texts, {7, 1, 2}).largest_difference));
+}
+
+TEST_CASE("decoder: a model that has no causal decision is refused", "[decoder]") {
+  at::Tensor const sample = random_tokens(2, 16, 11);
+  auto const refusal = [](LanguageModel& model) -> std::string {
+    try {
+      Decoder const decoder(model);
+      return "";
+    } catch (Error const& error) {
+      CHECK(error.code() == ExitCode::config);
+      return error.what();
+    }
+  };
+  for (Kind const& kind : kinds()) {
+    INFO(kind.label);
+    DepthConfig const& depth = kind.depth;
+    Shape shape = tiny_shape();
+    shape.model.layers = 4;
+    shape.depth = depth;
+    auto const fresh = [&] {
+      auto model = make_model(shape);
+      model->harden();
+      return model;
+    };
+    bool const by_threshold =
+        depth.router != "random" && ((depth.kind == "mod" && (depth.causal == "none" || depth.causal == "threshold")) ||
+                                     (depth.kind == "scaled" && depth.scale == "token"));
+    auto const model = fresh();
+    CHECK(refusal(*model).empty() != by_threshold);
+    if (!by_threshold) continue;
+    CHECK(refusal(*model).starts_with(depth.kind == "mod" ? "layer 1 cannot" : "layer 0 cannot"));
+    CHECK(refusal(*model).find("eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki") != std::string::npos);
+    CHECK((refusal(*model).find("depth.causal") != std::string::npos) == (depth.kind == "mod"));
+    if (depth.kind == "mod") {
+      model->set_capacities({1, 1, 1});
+      CHECK(refusal(*model).empty());
+      model->set_capacities({1, 0.5, 1});
+      CHECK(refusal(*model).starts_with("layer 2 cannot"));
+    } else {
+      CHECK(refusal(*make_model(shape)).empty());  // not hardened: no layer is skipped
+    }
+    auto const trained = fresh(), calibrated = fresh();
+    trained->forward({sample, {}, {}}, Routing::topk, {});
+    CHECK(refusal(*trained).empty());
+    calibrated->eval();
+    at::NoGradGuard const no_grad;
+    calibrated->forward({sample, {}, {}}, Routing::topk, {});
+    CHECK(!refusal(*calibrated).empty());
+    calibrated->forward({sample, {}, {}}, Routing::calibrate, {});
+    CHECK(refusal(*calibrated).empty());
+  }
+  Shape expert = tiny_shape();
+  expert.depth = {};
+  expert.depth.kind = "nested";
+  expert.depth.choice = "expert";
+  expert.depth.exits = {2};
+  expert.depth.causal = "none";
+  CHECK(refusal(*make_model(expert)).starts_with("layer 2 cannot"));
+  expert.depth.causal = "bce";
+  CHECK(refusal(*make_model(expert)).empty());
 }
 
 TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may", "[decoder]") {

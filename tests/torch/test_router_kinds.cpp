@@ -63,7 +63,7 @@ TEST_CASE("the norm router's score carries no gradient into its input", "[router
   Shape const shape = kind_shape("norm", "raw", "none");
   RouterImpl const router(shape.model, shape.depth, shape.vocab);
   at::Tensor const x = normal_tensor({5, shape.model.width}, 3).requires_grad_();
-  at::Tensor const score = router.score({x, at::arange(5), at::arange(5), 0});
+  at::Tensor const score = router.score({x, at::arange(5), all_rows(1, 5, {}, {}, at::kCPU)});
   CHECK_FALSE(score.requires_grad());
   CHECK(largest_relative_difference(score, x.detach().pow(2).mean(1).sqrt()) < 1e-12);
 }

@@ -79,7 +79,7 @@ struct ScaledReference : Reference {
     at::Tensor x_BTD, cost;
     std::vector<at::Tensor> ran_BT;
   };
-  Result run(at::Tensor const& tokens_BT) const {
+  Result run(at::Tensor const& tokens_BT, std::vector<at::Tensor> const& replay_BT = {}) const {
     int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
     bool const hard = w.at("model.depth_scale.hardened").item<double>() != 0, by_token = depth.scale == "token";
     Result result;
@@ -95,7 +95,7 @@ struct ScaledReference : Reference {
         factor = (1 / (1 + (-logit).exp())).unsqueeze(2);
         double const least =
             w.at("model.depth_scale.threshold")[0].item<double>() + (training ? 0 : w.at("model.depth_scale.cut").item<double>());
-        if (hard) ran = factor.detach().squeeze(2).gt(least);
+        if (hard) ran = replay_BT.empty() ? factor.detach().squeeze(2).gt(least) : replay_BT[result.ran_BT.size()];
       } else {
         factor = w.at(layer + "scale.factor");
         if (hard && factor.abs().sum().item<double>() == 0) ran = everyone.logical_not();
@@ -156,6 +156,24 @@ TEST_CASE("scaled: agreement with the slow masked model, forward and backward", 
         CHECK(gradient.abs().max().item<double>() == 0);
       else
         CHECK(largest_relative_difference(gradient, g.defined() ? g : at::zeros_like(gradient)) < 1e-8);
+    }
+  }
+}
+
+TEST_CASE("scaled: replayed decisions run, as in the slow masked model; whole layers are none", "[scaled]") {
+  at::NoGradGuard no_grad;
+  at::Tensor const tokens = random_tokens(2, 16, 11);
+  for (ScaledChoice const& c : scaled_choices()) {
+    INFO(c.label());
+    auto model = scaled_model(c);
+    std::vector<at::Tensor> masks;
+    for (uint64_t layer = 0; layer < 5; ++layer) masks.push_back(normal_tensor({2, 16}, 30 + layer).gt(0));
+    ModelOutput const output = model->forward({tokens, {}, {}, nullptr, {}, masks}, Routing::causal, {});
+    auto const expected = ScaledReference(*model).run(tokens, masks);
+    CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
+    for (size_t layer = 0; layer < 5; ++layer) {
+      CHECK(output.routed_layers[layer].ran_BT.equal(expected.ran_BT[layer]));
+      CHECK(output.routed_layers[layer].ran_BT.equal(masks[layer]) == (c.hard && c.by_token()));
     }
   }
 }

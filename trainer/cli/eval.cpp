@@ -3,15 +3,18 @@
 #include "trainer/evaluate.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "core/config_io.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/random.h"
 #include "core/stop.h"
 #include "data/prepare.h"
 #include "model/capacity.h"
+#include "model/decoding_check.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/leak.h"
@@ -54,6 +57,7 @@ struct EvalOptions {
   std::vector<std::string> capacities;
   std::string save;
   bool leak = false;
+  int64_t decode = 0;  // texts
 };
 
 // The configuration as if the model had been trained for this capacity.
@@ -70,11 +74,42 @@ nlohmann::ordered_json leak_json(Leak const& leak) {
   return {{"tokens", leak.tokens}, {"changed_choices", leak.changed_choices}, {"loss_change", leak.loss_change}};
 }
 
+// What the logits of --decode may differ by in fp32, as a share of the largest, and a turned decision's margin be.
+constexpr double decoding_tolerance = 1e-4;
+
+struct DecodingTexts {
+  std::vector<std::vector<int32_t>> texts;
+  std::vector<int64_t> prompt_tokens;
+};
+
+// `count` texts of the validation data. The first fills the context and is read one by one from its first token; the others end, and their
+// prompts too, where chance has it.
+DecodingTexts decoding_texts(TokenStream const& valid, int64_t count, int64_t context, uint64_t seed) {
+  if (valid.size() < count * context)
+    throw Error(ExitCode::data, "--decode " + std::to_string(count) + ": the validation text has " +
+                                    std::to_string(valid.size() / context) + " windows of model.context = " + std::to_string(context) +
+                                    " tokens");
+  uint64_t const key = make_key({seed, hash_text("decode")});
+  auto const up_to = [&](int64_t most, int64_t counter) {
+    return 1 + static_cast<int64_t>(random_bits(key, static_cast<uint64_t>(counter)) % static_cast<uint64_t>(most));
+  };
+  DecodingTexts result;
+  for (int64_t i = 0; i < count; ++i) {
+    std::vector<int64_t> tokens(static_cast<size_t>(i == 0 ? context : up_to(context, 2 * i)));
+    valid.copy(i * context, tokens);
+    result.texts.emplace_back(tokens.begin(), tokens.end());
+    result.prompt_tokens.push_back(i == 0 ? 1 : up_to(std::ssize(tokens), 2 * i + 1));
+  }
+  return result;
+}
+
 void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
   if (!options.save.empty() && (options.capacities.size() > 1 || config.eval.calibration_tokens == 0))
     throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
+  if (options.decode > 0 && config.precision == "bf16")
+    throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   open_device(config.device);
   set_threads(config.train.threads);
   PreparedData const data = eval_data(checkpoint, config);
@@ -88,6 +123,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
   settings.micro_sequences = evaluation_sequences(config.model, model->device().is_cuda());
   settings.isolate_documents = config.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config.seed);
+  DecodingTexts const to_decode = decoding_texts(valid, options.decode, config.model.context, settings.seed);
+  std::string decodes_otherwise;
   auto const evaluate_at = [&](Config const& now) {
     if (now.depth.kind == "mod") model->set_capacities(layer_capacities(now.model, now.depth));
     bool const calibrates = settings.routing != "topk" && config.eval.calibration_tokens > 0;
@@ -103,6 +140,15 @@ void run_eval(Target const& target, EvalOptions const& options) {
       record["leak_topk"] = leak_json(measure_leak(*model, valid, Routing::topk, settings));
       record["leak_causal"] = leak_json(measure_leak(*model, valid, Routing::causal, settings));
     }
+    if (options.decode > 0) {
+      DecodingCheck const check = check_decoding(*model, to_decode.texts, to_decode.prompt_tokens, settings.seed);
+      record["decoding"] = {{"tokens", check.tokens},
+                            {"decisions", check.decisions},
+                            {"flips", check.flips},
+                            {"largest_flip_margin", check.largest_flip_margin},
+                            {"largest_difference", check.largest_difference}};
+      if (std::max(check.largest_difference, check.largest_flip_margin) > decoding_tolerance) decodes_otherwise = record["decoding"].dump();
+    }
     return record;
   };
 
@@ -116,6 +162,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
   }
   if (options.capacities.empty()) result = evaluate_at(config);
   std::cout << result.dump(2) << "\n";
+  if (!decodes_otherwise.empty())
+    throw Error(ExitCode::other, "decoding is not evaluation: " + decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;
   saved.eval.calibration_tokens = 0;  // its decisions stand
   save_model_as(options.save, checkpoint, *model, saved);
@@ -143,6 +191,12 @@ void add_eval(CLI::App& app) {
       ->take_all();
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");
+  command
+      ->add_option("--decode", options->decode,
+                   "Also read this many validation texts token by token, as generate does, and compare with one causal pass over each that "
+                   "takes the same decisions; exit code 1 where logits differ by more than 1e-4 of the largest, or a decision did that was "
+                   "not within 1e-4 of its threshold")
+      ->check(CLI::Range(1, 1 << 20));
   command->callback([target, options] { run_eval(*target, *options); });
 }
 

@@ -6,7 +6,7 @@
 namespace isobath {
 
 at::Tensor position_score(std::vector<at::Tensor> const& weights, RouterInput const& input) {
-  return ops::look_up(weights[0], input.positions_N);
+  return ops::look_up(weights[0], input.rows.positions_R);
 }
 
 }  // namespace isobath

@@ -6,7 +6,7 @@
 namespace isobath {
 
 at::Tensor random_score(std::vector<at::Tensor> const&, RouterInput const& input) {
-  return ops::random_normal(input.noise_key, input.x_ND.size(0), ops::wide_options(input.x_ND));
+  return ops::random_normal(input.noise_key, draws(input.rows), ops::wide_options(input.x_ND));
 }
 
 }  // namespace isobath
