@@ -189,7 +189,7 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     auto result = parts_->layers[layer].routed->forward(x_ND, tokens_N, rows, rotary, routing, replay_BT, noise_key);
     x_ND = result.x_ND;
     add_losses(result.route);
-    statistics_NC.push_back(result.statistics_C);
+    if (result.statistics_C.defined()) statistics_NC.push_back(result.statistics_C);
     routed_layers.push_back(result.route.layer);
   }
   auto const normed = [&](at::Tensor const& state_ND, size_t branch) {
@@ -216,17 +216,16 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
     if (is_training() && at::GradMode::is_enabled()) parts_->scale->follow(scaled->layers);
     routed_layers = std::move(scaled->layers);
   }
-  if (statistics_NC.empty()) {  // blocks routed one by one have counted theirs
+  if (statistics_NC.empty() && !input.cache) {  // blocks routed one by one have counted theirs
     for (RoutedLayer const& layer : routed_layers) statistics_NC.push_back(count_routing(layer, depth_.skipped_kv == "keep"));
   }
 
   double const share = 1.0 / static_cast<double>(B * T * static_cast<int64_t>(parts_->routers.size()));
   for (at::Tensor* loss : {&output.router_loss, &output.predictor_loss, &output.z_loss})
     if (loss->defined()) *loss = *loss * share;
-  int64_t const routed_count = static_cast<int64_t>(statistics_NC.size());
-  if (routed_count > 0) output.routing_NC = at::stack(statistics_NC);
+  if (!statistics_NC.empty()) output.routing_NC = at::stack(statistics_NC);
   if (!at::GradMode::is_enabled()) {
-    output.depth_BT = at::full({B, T}, model_.layers - routed_count, input.tokens_BT.options());
+    output.depth_BT = at::full({B, T}, model_.layers - std::ssize(routed_layers), input.tokens_BT.options());
     for (RoutedLayer const& layer : routed_layers) output.depth_BT.add_(layer.ran_BT);
     output.routed_layers = std::move(routed_layers);
   }

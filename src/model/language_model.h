@@ -44,7 +44,8 @@ struct ModelInput {
 // decided / picked / both are measured under either routing (precision = both / decided, recall = both / picked).
 enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
 
-// What a routed layer did with each token; [B, T] on the model's device.
+// What a routed layer did with each token; [B, T] on the model's device. While text is generated a router's layers know who ran and nothing
+// else.
 struct RoutedLayer {
   at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
   at::Tensor score_BT;                       // of the router, in the wide type; -inf for tokens that it did not choose among
@@ -61,7 +62,7 @@ struct ModelOutput {
   at::Tensor gate_loss;       // nested: balance and price of depth; scaled: cost of factors; weighted, mean over tokens; or undefined
   std::vector<at::Tensor> branches_ND;  // nested, training in hindsight: final states of every branch, as x_ND is of the deepest
   DepthGateImpl::Choice choice;         // nested; the model's own, whatever is replayed
-  at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model
+  at::Tensor routing_NC;                // int64 [routed layers, routing_columns]; undefined for a dense model and while text is generated
   at::Tensor depth_BT;                  // int64: blocks each token went through; without gradients only, as
   std::vector<RoutedLayer> routed_layers;
 };

@@ -2,7 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/ones_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -21,6 +21,18 @@ Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Rout
 
   Route result;
   result.score_N = router.score(input);
+  at::Tensor const logit_N = router.causal_logit(input, result.score_N);
+  if (routing == Routing::calibrate && candidates > 0) router.calibrate(of_candidates(logit_N.detach()), std::min(B * K, candidates));
+  at::Tensor decided_BT = capacity >= 1          ? at::ones({B, T}, input.x_ND.options().dtype(at::kBool))
+                          : router.is_training() ? logit_N.detach().gt(0).view({B, T})
+                                                 : logit_N.detach().gt(router.cut).view({B, T});
+  if (before) decided_BT = decided_BT.logical_and(before->layer.ran_BT);
+  if (rows.cache) {  // text is generated: who goes on is all that it wants to know
+    result.layer.ran_BT = result.layer.decided_BT = decided_BT;
+    result.selected = select_ragged(rows, decided_BT, result.index_R);
+    return result;
+  }
+
   at::Tensor const score_BT = result.score_N.detach().view({B, T});
   at::Tensor const by_BT =
       before ? score_BT.masked_fill(before->layer.ran_BT.logical_not(), -std::numeric_limits<double>::infinity()) : score_BT;
@@ -28,13 +40,6 @@ Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Rout
   result.index_R = router.select(by_BT, segments_BT, K, input.noise_key);
   at::Tensor picked_BT = at::zeros({B * T}, input.x_ND.options().dtype(at::kBool)).index_fill_(0, result.index_R, true).view({B, T});
   if (before) picked_BT = picked_BT.logical_and(before->layer.ran_BT);  // under causal routing fewer than K may be left
-
-  at::Tensor const logit_N = router.causal_logit(input, result.score_N);
-  if (routing == Routing::calibrate && candidates > 0) router.calibrate(of_candidates(logit_N.detach()), std::min(B * K, candidates));
-  at::Tensor decided_BT = capacity >= 1          ? at::ones_like(picked_BT)
-                          : router.is_training() ? logit_N.detach().gt(0).view({B, T})
-                                                 : logit_N.detach().gt(router.cut).view({B, T});
-  if (before) decided_BT = decided_BT.logical_and(before->layer.ran_BT);
   at::Tensor const ran_BT = routing == Routing::topk ? picked_BT : replay_BT.defined() ? replay_BT : decided_BT;
   result.selected = routing == Routing::topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, ran_BT, result.index_R);
   result.layer = {ran_BT, picked_BT, decided_BT, by_BT};

@@ -83,7 +83,7 @@ RoutedBlockImpl::Result RoutedBlockImpl::forward(at::Tensor const& block_x_ND, a
     result.x_ND = ops::scatter_add_rows(result.x_ND, skipped_R, skip_path->forward(ops::gather_rows(x_ND, skipped_R)), {});
   }
 
-  result.statistics_C = count_routing(chosen.layer, keeps_kv);
+  if (!rows.cache) result.statistics_C = count_routing(chosen.layer, keeps_kv);
 
   // what every token does after
   routing_scope.reset();

@@ -47,9 +47,14 @@ Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_s
 
 Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& index_R) {
   index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
-  at::Tensor const counts_BT = mask_BT.cumsum(1);  // how many rows of the sequence up to and including this token
   Rows selected = rows_at(rows, index_R);
   selected.count = index_R.size(0);
+  if (rows.continues) {  // a row a text: those that are on are a smaller batch
+    selected.sequences = selected.count;
+    selected.longest = 1;
+    return selected;
+  }
+  at::Tensor const counts_BT = mask_BT.cumsum(1);  // how many rows of the sequence up to and including this token
   selected.longest = selected.count ? counts_BT.select(1, -1).max().item<int64_t>() : 0;
   if (selected.count != selected.sequences * selected.longest) {
     at::Tensor const first_cell_B1 = at::arange(rows.sequences, index_R.options()).unsqueeze(1) * selected.longest;
