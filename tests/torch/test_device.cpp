@@ -180,6 +180,8 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
   at::NoGradGuard const no_grad;
   Batch const batch = Run::batch_of(0);
   for (Run* run : {&host, &device}) run->model->eval();
+  host.model->forward(host.feed.load(batch).input(0, 4), Routing::calibrate, {});  // a threshold that nothing has set is not decoded
+  device.model->set_cuts(host.model->cuts());
   auto const losses = [&](Run& run) {
     DeviceBatch const loaded = run.feed.load(batch);
     auto const output = run.model->forward(loaded.input(0, 4), Routing::causal, {});
