@@ -44,8 +44,8 @@ struct ModelInput {
 // decided / picked / both are measured under either routing (precision = both / decided, recall = both / picked).
 enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing_picked, routing_both, routing_columns };
 
-// What a routed layer did with each token; [B, T] on the model's device. While text is generated a router's layers know who ran and nothing
-// else.
+// What a routed layer did with each token; [B, T] on the model's device. While text is generated a router's layers know who ran, and
+// scores of all tokens.
 struct RoutedLayer {
   at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
   at::Tensor score_BT;                       // of the router, in the wide type; -inf for tokens that it did not choose among

@@ -29,6 +29,7 @@ Route route(RouterImpl& router, RouterInput const& input, Rows const& rows, Rout
   if (before) decided_BT = decided_BT.logical_and(before->layer.ran_BT);
   if (rows.cache) {  // text is generated: who goes on is all that it wants to know
     result.layer.ran_BT = result.layer.decided_BT = decided_BT;
+    result.layer.score_BT = result.score_N.view({B, T});
     result.selected = select_ragged(rows, decided_BT, result.index_R);
     return result;
   }
