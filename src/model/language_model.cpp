@@ -10,6 +10,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
+#include <c10/core/InferenceMode.h>
 
 #include <cmath>
 
@@ -138,8 +139,10 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   if (!input.replay_BT.empty()) check_replay(input, routing, routed_layers(model_, depth_).size());
   at::Tensor x_ND = at::embedding(parts_->embedding_VD, input.tokens_BT.reshape({-1}));
   RotaryTables& rotary = parts_->rotary;
-  if (!rotary.cos_TE.defined() || rotary.cos_TE.device() != x_ND.device() || rotary.cos_TE.scalar_type() != x_ND.scalar_type())
+  if (!rotary.cos_TE.defined() || rotary.cos_TE.device() != x_ND.device() || rotary.cos_TE.scalar_type() != x_ND.scalar_type()) {
+    c10::InferenceMode const kept_for_training_too(false);
     rotary = {parts_->rotary_master.cos_TE.to(x_ND.options()), parts_->rotary_master.sin_TE.to(x_ND.options())};
+  }
   if (narrow_type_) x_ND = x_ND.to(*narrow_type_);
   Rows rows = all_rows(B, T, input.positions_BT, input.segments_BT, x_ND.device());
   if (input.cache) {

@@ -49,8 +49,9 @@ enum RoutingColumn : int { routing_rows, routing_pairs, routing_decided, routing
 struct RoutedLayer {
   at::Tensor ran_BT, picked_BT, decided_BT;  // bool: went through; chosen by top-k; by the causal decision
   at::Tensor score_BT;                       // of the router, in the wide type; -inf for tokens that it did not choose among
-  // Without gradients only: how far the causal decision was from falling the other way, in the units of what it compares and the wide type;
-  // infinite for tokens that it was not about. Undefined where none is made: random routers, layers that run whole or not at all.
+  // Without gradients, and not while text is generated: how far the causal decision was from falling the other way, in the units of what it
+  // compares and the wide type; infinite for tokens that it was not about. Undefined where none is made: random routers, layers that run
+  // whole or not at all.
   at::Tensor margin_BT = {};
 };
 

@@ -68,7 +68,8 @@ void NestedRun::choose(size_t exit, at::Tensor const& x_ND, Rows const& rows) {
                                                               : deeper_BT.to(ops::wide_options(x_ND));
   Route& chosen = routes.emplace_back();
   chosen.layer = {ran_BT, decided_BT, decided_BT, score_BT};
-  if (!at::GradMode::is_enabled() && choice.score_NB.defined()) chosen.layer.margin_BT = gate_->margin_N(choice, branch).view_as(ran_BT);
+  if (!at::GradMode::is_enabled() && !rows.cache && choice.score_NB.defined())
+    chosen.layer.margin_BT = gate_->margin_N(choice, branch).view_as(ran_BT);
   weight_N_ = gate_->weight_N(choice, branch);
   if (sees_all_)
     branches_ND.push_back(x_ND);

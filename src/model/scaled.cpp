@@ -85,17 +85,18 @@ ScaledRun::ScaledRun(DepthScaleImpl& scale, DepthConfig const& depth, std::vecto
 at::Tensor ScaledRun::layer(BlockImpl& block, LayerScaleImpl const& scale, at::Tensor const& x_ND, Rows const& rows,
                             RotaryTables const& rotary) {
   int64_t const B = rows.sequences, T = rows.longest;
-  at::Tensor const factor = scale.factor(x_ND), magnitude = factor.abs();
-  at::Tensor const score_BT = scale_.by_token ? factor.detach().view({B, T}) : magnitude.detach().mean().view({1, 1}).expand({B, T});
+  at::Tensor const factor = scale.factor(x_ND);
+  at::Tensor const score_BT =
+      scale_.by_token ? factor.detach().view({B, T}) : factor.detach().abs().mean().view({1, 1}).expand({B, T});
   at::Tensor decided_BT, margin_BT;
   if (!hardened_) {
-    at::Tensor const mean = magnitude.mean();
+    at::Tensor const mean = factor.abs().mean();
     sum_ = sum_.defined() ? sum_ + mean : mean;
     decided_BT = at::full({B, T}, true, x_ND.options().dtype(at::kBool));
   } else if (scale_.by_token) {
     at::Tensor const trained = scale_.threshold.narrow(0, 0, 1), least = scale_.is_training() ? trained : trained + scale_.cut;
     decided_BT = score_BT.gt(least);
-    if (!at::GradMode::is_enabled()) margin_BT = (score_BT - least).abs();
+    if (!at::GradMode::is_enabled() && !rows.cache) margin_BT = (score_BT - least).abs();
   } else {
     decided_BT = score_BT.ne(0);  // hardening leaves a layer that it drops with a factor of 0
   }

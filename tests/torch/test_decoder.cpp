@@ -411,3 +411,18 @@ TEST_CASE("generate: the same text whatever the batch, to its own end", "[decode
   settings.window = true;
   CHECK(generate(*c.model, {prompts[0], std::vector<int32_t>(50, 1)}, settings).texts[1].size() == 100);
 }
+
+TEST_CASE("decoder: a model that has generated first can be trained", "[decoder]") {
+  Shape shape = tiny_shape();
+  shape.depth = {};
+  auto const model = make_model(shape, at::kFloat);
+  {
+    Decoder decoder(*model);
+    Decoder::Read read;
+    decoder.start({1, 2, 3}, read);
+  }
+  CHECK(model->is_training());
+  ModelOutput output = model->forward({random_tokens(2, 8, shape.vocab, 1), {}, {}}, Routing::topk, {});
+  model->training_loss_sum(output, random_tokens(2, 8, shape.vocab, 2).view({-1})).backward();
+  for (auto const& parameter : model->trained()) CHECK(parameter.tensor.grad().defined());
+}
