@@ -56,7 +56,7 @@ int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
 }  // namespace
 
 at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN) {
-  // Decoding: reading the weights is the work.
+  // Decoding, above all: each weight is fetched once. oneDNN is faster beyond.
   constexpr int64_t few = 128;
   if (a_RK.size(0) <= few && &backend_for(a_RK) == &cpu_backend() && b_KN.t().is_contiguous()) {
     at::Tensor const a = a_RK.contiguous(), out_RN = at::empty({a.size(0), b_KN.size(1)}, a.options());

@@ -52,6 +52,7 @@ int64_t KvCache::take_block(at::Tensor const& like) {
     int64_t const first = static_cast<int64_t>(slabs_.size()) * slab_blocks;
     slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_ * block_rows * head_dim_}, like.options()));
     for (int64_t index = first + slab_blocks; index-- > first;) free_blocks_.push_back(index);
+    use_.allocated += slab_blocks * block_bytes_;
   }
   int64_t const index = free_blocks_.back();
   free_blocks_.pop_back();

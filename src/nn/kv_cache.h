@@ -31,8 +31,9 @@ class KvCache {
   at::Tensor attend(at::Tensor const& q_RHE, Rows const& rows) const;
 
   struct Use {
-    int64_t stored = 0;    // bytes of keys and values
-    int64_t reserved = 0;  // of the blocks that hold them
+    int64_t stored = 0;     // bytes of keys and values
+    int64_t reserved = 0;   // of the blocks that hold them
+    int64_t allocated = 0;  // of all blocks, which later texts take over
   };
   Use use() const { return use_; }
 

@@ -346,6 +346,21 @@ TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may
     decoder.start(c.texts[0], read);
     CHECK(decoder.use().reserved == before);
   }
+  // Text after text, the cache grows no further.
+  {
+    Case const c = make_case({}, at::kDouble, 4);
+    Decoder decoder(*c.model);
+    int64_t most = 0;
+    for (int round = 0; round < 12; ++round) {
+      Decoder::Read read;
+      std::vector<int64_t> texts;
+      for (int i = 0; i < 5; ++i) texts.push_back(decoder.start(c.texts[i % 3], read));
+      if (round == 0) most = decoder.use().allocated;
+      for (int64_t const text : texts) decoder.finish(text);
+    }
+    CHECK(most >= 5 * 4 * 16 * 2 * 2 * 4 * 8);
+    CHECK(decoder.use().allocated == most);
+  }
   Case const c = make_case({}, at::kDouble, 4);
   Decoder decoder(*c.model, 0, 4 * 2 * 16 * 2 * 2 * 4 * 8);  // two blocks a layer: 32 tokens
   Decoder::Read read;
