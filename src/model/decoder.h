@@ -24,8 +24,8 @@ class Decoder {
   };
   // A new text from its beginning. Gives its number. Throws Error(data) when it has no token, or more than the context.
   int64_t start(std::vector<int32_t> const& tokens, Read& read);
-  // One more token of each of these texts, in one batch. Throws Error(data) when one is full. Where the cache's limit stops it half-way, its
-  // texts can only be finished.
+  // One more token of each of these texts, in one batch. Throws Error(data) when one is full. Where the cache's limit stops it half-way,
+  // its texts can only be finished.
   Read next(std::vector<int64_t> const& texts, std::vector<int32_t> const& tokens);
   void finish(int64_t text);  // forgets it
 

@@ -26,12 +26,13 @@ RoutedBlockImpl::RoutedBlockImpl(ModelConfig const& model, DepthConfig const& de
 
 at::Tensor partial_delta(BlockImpl& block, Target target, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
                          at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary, at::Tensor const& inner_R) {
+  bool const all = selected.count == rows.count;
   std::optional<RoutingScope> routing_scope(std::in_place);
-  at::Tensor const x_RD = ops::gather_rows(x_ND, index_R);
+  at::Tensor const x_RD = all ? x_ND : ops::gather_rows(x_ND, index_R);
   routing_scope.reset();
   if (target == Target::mlp) return block.mlp->forward(x_RD);
-  at::Tensor const attended_RD = keeps_kv ? block.attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
-                                          : block.attention->forward(x_RD, selected, rotary);
+  at::Tensor const attended_RD = keeps_kv && !all ? block.attention->forward_among_all(x_ND, rows, index_R, selected, rotary)
+                                                  : block.attention->forward(x_RD, selected, rotary);
   if (target == Target::attention) return attended_RD;
   at::Tensor const inner_RD = inner_R.defined() ? attended_RD * inner_R.unsqueeze(1).to(attended_RD.scalar_type()) : attended_RD;
   return attended_RD + block.mlp->forward(x_RD + inner_RD);

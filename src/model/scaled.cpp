@@ -86,8 +86,7 @@ at::Tensor ScaledRun::layer(BlockImpl& block, LayerScaleImpl const& scale, at::T
                             RotaryTables const& rotary) {
   int64_t const B = rows.sequences, T = rows.longest;
   at::Tensor const factor = scale.factor(x_ND);
-  at::Tensor const score_BT =
-      scale_.by_token ? factor.detach().view({B, T}) : factor.detach().abs().mean().view({1, 1}).expand({B, T});
+  at::Tensor const score_BT = scale_.by_token ? factor.detach().view({B, T}) : factor.detach().abs().mean().view({1, 1}).expand({B, T});
   at::Tensor decided_BT, margin_BT;
   if (!hardened_) {
     at::Tensor const mean = factor.abs().mean();
