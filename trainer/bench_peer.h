@@ -10,7 +10,7 @@
 
 namespace isobath {
 
-// A child process that speaks the protocol of scripts/peers/train_step.py over its standard input and output. Throws Error(other) when it
+// A child process that speaks the protocol of scripts/peers/protocol.py over its standard input and output. Throws Error(other) when it
 // does not start, ends or answers something else.
 class BenchPeer {
  public:

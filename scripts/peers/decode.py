@@ -1,24 +1,19 @@
 #!/usr/bin/env python3
 """The peer of `isobath bench decode`: a dense Llama of the same shapes, generated from by Hugging Face transformers.
 
-Reads commands on standard input and answers each with one JSON line on standard output, so that the caller can interleave it with
-its own steps and both meet the same state of the machine:
-
-    run N   ->  {"seconds_per_step": of one token of every text, N in a row behind the prompts, "steps": N, ...}
-    quit
+`run N` (protocol.py) is answered with seconds_per_step: one token of every text, N in a row behind the prompts.
 
 The model has random weights in fp32 and generates greedily with its key-value cache. What a step takes is the time of N + 1 new tokens
 less that of one, so that reading the prompts does not count. Needs torch and transformers.
 """
 
 import argparse
-import json
 import resource
-import sys
 import time
 
 import torch
 import transformers
+from protocol import serve
 
 
 def main():
@@ -44,22 +39,14 @@ def main():
         model.generate(prompts, attention_mask=mask, do_sample=False, use_cache=True, max_new_tokens=new_tokens, min_new_tokens=new_tokens)
         return time.perf_counter() - start
 
+    def run(steps):
+        with_prompts = seconds(1)
+        return {"seconds_per_step": (seconds(steps + 1) - with_prompts) / steps,
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
     with torch.inference_mode():
         seconds(4)
-        print(json.dumps({"ready": True, "transformers": transformers.__version__, "torch": torch.__version__}), flush=True)
-        for line in sys.stdin:
-            words = line.split()
-            if not words:
-                continue
-            if words[0] == "quit":
-                return
-            if words[0] != "run" or len(words) != 2 or not words[1].isdigit() or int(words[1]) < 1:
-                sys.exit(f"unknown command {line.strip()!r}; known: 'run N', 'quit'")
-            steps = int(words[1])
-            with_prompts = seconds(1)
-            answer = {"seconds_per_step": (seconds(steps + 1) - with_prompts) / steps, "steps": steps,
-                      "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-            print(json.dumps(answer), flush=True)
+        serve({"transformers": transformers.__version__, "torch": torch.__version__}, run)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
 """The peer of `isobath bench`: the same dense language model, trained by PyTorch, eager or compiled.
 
-Reads commands on standard input and answers each with one JSON line on standard output, so that the caller can interleave it with
-its own steps and both meet the same state of the machine:
-
-    run N   ->  {"seconds_per_step": mean of N steps in a row, "steps": N, "loss": last loss, "peak_memory_bytes": since the warm-up}
-    quit
+`run N` (protocol.py) is answered with seconds_per_step, loss (the last one) and peak_memory_bytes (since the warm-up).
 
 A step is what Isobath's is: forward, mean cross-entropy, backward (for every micro-batch), clipping by global norm, fused AdamW. The
 model is written as an experienced user would for speed: fused qkv and gate-up projections, F.rms_norm, scaled_dot_product_attention.
@@ -22,6 +18,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from protocol import serve
 from torch import nn
 
 
@@ -157,24 +154,17 @@ def main():
     synchronize()
     if arguments.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    print(json.dumps({"ready": True, "parameters": sum(p.numel() for p in model.parameters()), "mlp_width": hidden}), flush=True)
-    for line in sys.stdin:
-        words = line.split()
-        if not words:
-            continue
-        if words[0] == "quit":
-            return
-        if words[0] != "run" or len(words) != 2 or not words[1].isdigit() or int(words[1]) < 1:
-            sys.exit(f"unknown command {line.strip()!r}; known: 'run N', 'quit'")
-        steps = int(words[1])
+
+    def run(steps):
         synchronize()
         start = time.perf_counter()
         for _ in range(steps):
             loss = step()
         synchronize()
         seconds = (time.perf_counter() - start) / steps
-        answer = {"seconds_per_step": seconds, "steps": steps, "loss": loss.item(), "peak_memory_bytes": peak_memory_bytes()}
-        print(json.dumps(answer), flush=True)
+        return {"seconds_per_step": seconds, "loss": loss.item(), "peak_memory_bytes": peak_memory_bytes()}
+
+    serve({"parameters": sum(p.numel() for p in model.parameters()), "mlp_width": hidden}, run)
 
 
 if __name__ == "__main__":
