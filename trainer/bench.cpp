@@ -89,10 +89,6 @@ class Subject {
   int64_t step_ = 0;
 };
 
-void leave_when_stopped() {
-  if (int const signal = stop_requested(); signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
-}
-
 BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
   Config const& c = arm.config;
   int64_t const T = c.model.context;

@@ -162,10 +162,6 @@ class DecodeSubject {
   int64_t blocks_ = 0;
 };
 
-void leave_when_told() {
-  if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
-}
-
 }  // namespace
 
 DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size) {
@@ -194,7 +190,7 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
   std::vector<std::unique_ptr<BenchPeer>> peers;
   std::vector<DecodeBenchResult> of_peers;
   for (BenchSettings::Peer const& peer : settings.peers) {
-    leave_when_told();
+    leave_when_stopped();
     live_line("bench: preparing " + peer.name);
     peers.push_back(std::make_unique<BenchPeer>(peer.command));
     of_peers.emplace_back().name = peer.name;
@@ -207,7 +203,7 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
   for (int repeat = -1; repeat < settings.repeats; ++repeat) {
     live_line(repeat < 0 ? "bench: warming up" : "bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
     for (size_t i = 0; i < subjects.size(); ++i) {
-      leave_when_told();
+      leave_when_stopped();
       subjects[i]->round();
       DecodeBenchResult& result = subjects[i]->result;
       result.speedup.push_back(subjects[i - i % arms.size()]->result.step_s.back() / result.step_s.back());

@@ -7,28 +7,9 @@
 #include <cmath>
 #include <cstdint>
 
+#include "data/utf8.h"
+
 namespace isobath {
-namespace {
-
-// Length of the well-formed UTF-8 character at the start of `text`; 0 when there is none.
-size_t utf8_length(std::string_view text) {
-  auto const byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
-  auto const continues = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  uint8_t const b = byte(0);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b < 0xe0) return continues(1) ? 2 : 0;
-  if (b >= 0xe0 && b < 0xf0) {
-    if (!continues(1) || !continues(2) || (b == 0xe0 && byte(1) < 0xa0) || (b == 0xed && byte(1) >= 0xa0)) return 0;
-    return 3;
-  }
-  if (b >= 0xf0 && b < 0xf5) {
-    if (!continues(1) || !continues(2) || !continues(3) || (b == 0xf0 && byte(1) < 0x90) || (b == 0xf4 && byte(1) >= 0x90)) return 0;
-    return 4;
-  }
-  return 0;
-}
-
-}  // namespace
 
 std::string escape_html(std::string_view text) {
   std::string out;

@@ -7,6 +7,8 @@
 #include <csignal>
 #include <thread>
 
+#include "core/error.h"
+
 namespace isobath {
 namespace {
 
@@ -36,6 +38,10 @@ void watch_stop_signals() {
 }
 
 int stop_requested() { return received; }
+
+void leave_when_stopped() {
+  if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
+}
 
 void request_stop(int signal) { received = signal; }
 

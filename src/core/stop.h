@@ -8,6 +8,7 @@ namespace isobath {
 // signal handler would be written wherever it points.
 void watch_stop_signals();
 int stop_requested();           // 0, or the signal number
+void leave_when_stopped();      // throws Error with the exit code of the signal, where there was one
 void request_stop(int signal);  // for tests
 
 }  // namespace isobath

@@ -57,15 +57,8 @@ ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<f
     for (int64_t i = 0; i < rows; ++i) {
       float* __restrict row = scores.data() + i * score_row;
       int64_t const seen = head.seen[first + i];
-      float largest = row[0];
-#pragma omp simd reduction(max : largest)
-      for (int64_t j = 0; j < seen; ++j) largest = row[j] > largest ? row[j] : largest;
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t j = 0; j < seen; ++j) {
-        row[j] = exp_fast(scale * (row[j] - largest));
-        sum += row[j];
-      }
+      float largest;
+      float const sum = softmax_numerators(row, seen, scale, largest);
       for (int64_t j = seen; j < keys; ++j) row[j] = 0;
       inverse[i] = 1.0f / sum;
       log_sums[(first + i) * log_row] = scale * largest + std::log(sum);

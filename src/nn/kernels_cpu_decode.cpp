@@ -40,15 +40,8 @@ ISOBATH_INLINE void scores_of_block(float const* q, float const* keys, float* sc
 
 // p[rows] = softmax(scale p)
 ISOBATH_INLINE void softmax(float* __restrict p, int64_t rows, float scale) {
-  float largest = p[0];
-#pragma omp simd reduction(max : largest)
-  for (int64_t row = 0; row < rows; ++row) largest = p[row] > largest ? p[row] : largest;
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t row = 0; row < rows; ++row) {
-    p[row] = exp_fast(scale * (p[row] - largest));
-    sum += p[row];
-  }
+  float largest;
+  float const sum = softmax_numerators(p, rows, scale, largest);
   float const inverse = 1.0f / sum;
 #pragma omp simd
   for (int64_t row = 0; row < rows; ++row) p[row] *= inverse;

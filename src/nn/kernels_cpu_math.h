@@ -33,4 +33,19 @@ ISOBATH_INLINE float exp_fast(float x) {
   return p * __builtin_bit_cast(float, (exponent + 127) << 23);
 }
 
+// p[i] = e^(scale (p[i] - largest)), the numerators of a softmax. Gives their sum.
+ISOBATH_INLINE float softmax_numerators(float* __restrict p, int64_t count, float scale, float& largest) {
+  float most = p[0];
+#pragma omp simd reduction(max : most)
+  for (int64_t i = 0; i < count; ++i) most = p[i] > most ? p[i] : most;
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i) {
+    p[i] = exp_fast(scale * (p[i] - most));
+    sum += p[i];
+  }
+  largest = most;
+  return sum;
+}
+
 }  // namespace isobath::kernels

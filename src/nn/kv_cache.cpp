@@ -79,11 +79,12 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
   at::Tensor const slots_R = rows.slots_R.cpu().contiguous();
   int64_t const* slots = slots_R.const_data_ptr<int64_t>();
   int64_t const count = rows.count;
-  std::map<int64_t, int64_t> more;  // rows of each text
-  for (int64_t r = 0; r < count; ++r) ++more[slots[r]];
-  int64_t blocks = 0;
-  for (auto const& [slot, extra] : more)
-    blocks += (stored(slot).rows + extra + block_rows - 1) / block_rows - static_cast<int64_t>(stored(slot).blocks.size());
+  int64_t blocks = 0;  // that are missing; a text's rows follow each other
+  for (int64_t first = 0, last; first < count; first = last) {
+    last = std::find_if(slots + first, slots + count, [&](int64_t slot) { return slot != slots[first]; }) - slots;
+    Stored const& text = stored(slots[first]);
+    blocks += (text.rows + last - first + block_rows - 1) / block_rows - static_cast<int64_t>(text.blocks.size());
+  }
   if (most_bytes_ > 0 && use_.reserved + blocks * block_bytes_ > most_bytes_)
     throw Error(ExitCode::allocation, "the key-value cache would take " +
                                           format_bytes(static_cast<double>(use_.reserved + blocks * block_bytes_)) +

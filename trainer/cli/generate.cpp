@@ -129,10 +129,6 @@ class Lines {
   size_t next_ = 0, ended_ = 0, tokens_ = 0;
 };
 
-void leave_when_asked_to() {
-  if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped");
-}
-
 void report(Generated const& generated) {
   std::fflush(stdout);
   if (generated.steps == 0) return;
@@ -167,7 +163,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   if (!options.file.empty()) {
     Lines lines(tokenizer, options, prompts);
     auto const on_token = [&](NewToken const& token) {
-      leave_when_asked_to();
+      leave_when_stopped();
       return lines.add(token);
     };
     try {
@@ -184,7 +180,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
     Shown shown(tokenizer, options, config.model.layers);
     if (!options.show_depth) std::fwrite(prompts[i].text.data(), 1, prompts[i].text.size(), stdout);
     Generated const generated = generate(*model, {ids[i]}, settings, [&](NewToken const& token) {
-      leave_when_asked_to();
+      leave_when_stopped();
       return shown.add(token, ids[i]);
     });
     shown.finish();
