@@ -26,6 +26,7 @@ import shutil
 import signal
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import (CONFIGS, ROOT, Deadline, Failed, call, end_on_sigterm, machine, name_torch_of_bundle, program, read_records, run, say,
@@ -53,6 +54,8 @@ RESUME_FLOOR = 1e-5      # ... or by this
 BF16_FINAL = 0.01
 BF16_SMOOTHED = 0.02
 SMOOTHED_OVER = 20  # steps
+
+TOGETHER = 4  # runs whose times do not matter
 
 KERNELS = 40  # of a profile that are kept, the longest first
 
@@ -123,6 +126,12 @@ class Check:
         run([self.isobath, "train", CONFIGS / config, f"name={name}", f"run_dir={self.work}/runs", f"data.cache_dir={self.work}/cache",
              "eval.sample_tokens=off", "eval.every=100%", *overrides], self.time_left(), watch)
         return read_records(self.work / "runs" / name / "metrics.jsonl")
+
+    def train_together(self, runs):
+        """Several of them at a time, where only their losses matter: {name: overrides} -> {name: records}."""
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            started = {name: pool.submit(self.train, name, *overrides) for name, overrides in runs.items()}
+            return {name: run.result() for name, run in started.items()}
 
     def records(self, name):
         return read_records(self.work / "runs" / name / "metrics.jsonl")
@@ -204,11 +213,11 @@ class Check:
         common = [f"train.budget={steps}step", "train.log_every=1step", "train.batch_tokens=1Ki", "train.micro_batch_tokens=1Ki",
                   "model.layers=4", "model.width=64", "model.heads=4", "model.kv_heads=4", "model.context=128", "data.max_bytes=1Mi",
                   "eval.tokens=4Ki", "eval.final_tokens=32Ki", "checkpoint.every=100%", "precision=fp32"]
+        runs = self.train_together({f"correctness-{number}-{side}": (f"device={device}", *common, *depth.split())
+                                    for number, depth in enumerate(ARMS.values()) for side, device in (("cpu", "cpu"), ("device", self.device))})
         arms = {}
-        for number, (arm, depth) in enumerate(ARMS.items()):
-            say(f"    {arm}")
-            here, there = (self.train(f"correctness-{number}-{side}", f"device={device}", *common, *depth.split())
-                           for side, device in (("cpu", "cpu"), ("device", self.device)))
+        for number, arm in enumerate(ARMS):
+            here, there = (runs[f"correctness-{number}-{side}"] for side in ("cpu", "device"))
             cpu, gpu = train_losses(here), train_losses(there)
             whole = WHOLE_DENSE if arm.startswith("dense") else WHOLE_ROUTED
             checks = {
@@ -234,8 +243,10 @@ class Check:
             process.send_signal(signal.SIGTERM)
             return True
 
-        first, repeat = self.train("uninterrupted", *common), self.train("repeat", *common)
-        stopped = self.train("stopped", *common, watch=stop_halfway)
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            first, repeat, stopped = (run.result() for run in [
+                pool.submit(self.train, "uninterrupted", *common), pool.submit(self.train, "repeat", *common),
+                pool.submit(self.train, "stopped", *common, watch=stop_halfway)])
         at = len(train_losses(stopped))
         if at >= steps or stopped[-1].get("status") != "stopped":
             raise Failed(f"SIGTERM was to stop a run of {steps} steps halfway, and it ended at step {at} with {stopped[-1]}")
@@ -259,17 +270,17 @@ class Check:
                   "eval.tokens=64Ki", "eval.final_tokens=256Ki", "checkpoint.every=100%", *size]
         if self.tiny:
             common += ["data.max_bytes=1Mi", "eval.tokens=4Ki", "eval.final_tokens=8Ki"]
+        depths = {"dense": ARMS["dense"], "mod": ARMS["mod, linear router, sigmoid gate, bce"]}
+        runs = self.train_together({f"bf16-{arm}-{precision}": (f"precision={precision}", *common, *depth.split())
+                                    for arm, depth in depths.items() for precision in ("bf16", "fp32")})
         arms = {}
-        for number, (arm, depth) in enumerate([("dense", ARMS["dense"]), ("mod", ARMS["mod, linear router, sigmoid gate, bce"])]):
-            say(f"    {arm}")
-            half, full = (self.train(f"bf16-{number}-{precision}", f"precision={precision}", *common, *depth.split())
-                          for precision in ("bf16", "fp32"))
+        for arm in depths:
+            half, full = (runs[f"bf16-{arm}-{precision}"] for precision in ("bf16", "fp32"))
             a, b = smoothed(train_losses(half), SMOOTHED_OVER), smoothed(train_losses(full), SMOOTHED_OVER)
             checks = {"smoothed_train_loss": held(largest_relative(a, b), BF16_SMOOTHED),
                       "validation_loss": held(largest_final(final_losses(half), final_losses(full)), BF16_FINAL)}
             arms[arm] = {"pass": all(c["pass"] for c in checks.values()), **checks, "final_bf16": final_losses(half),
-                         "final_fp32": final_losses(full), "train_loss_bf16": a[::SMOOTHED_OVER], "train_loss_fp32": b[::SMOOTHED_OVER],
-                         "tokens_per_s": {name: records[-1].get("tokens_per_s") for name, records in (("bf16", half), ("fp32", full))}}
+                         "final_fp32": final_losses(full), "train_loss_bf16": a[::SMOOTHED_OVER], "train_loss_fp32": b[::SMOOTHED_OVER]}
         return {"pass": all(a["pass"] for a in arms.values()), "steps": steps, "smoothed_over": SMOOTHED_OVER, "arms": arms}
 
     def speed(self, size):

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 GRACE_S = 30  # for a stopped program to save
+ENDING = threading.Event()  # SIGTERM came: runs of other threads stop, too
 
 
 class Failed(Exception):
@@ -100,6 +102,9 @@ def run(command, limit_s, watch=None, cwd=None, good=(0,)):
             while process.poll() is None:
                 if watch and not asked:
                     asked = watch(process)
+                if ENDING.is_set():
+                    stop(process)
+                    raise Failed("the check was stopped")
                 now = time.monotonic()
                 if now - started > limit_s:
                     stop(process)
@@ -190,4 +195,8 @@ def call(main, name):
 
 def end_on_sigterm():
     """SIGTERM leaves by an exception, so that children are stopped and results written."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    def end(*_):
+        ENDING.set()
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
