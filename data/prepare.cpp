@@ -10,11 +10,11 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/units.h"
-#include "data/bpe_tokenizer.h"
-#include "data/byte_reader.h"
-#include "data/cache.h"
-#include "data/corpus.h"
-#include "data/parallel_encoder.h"
+#include "data/tokenizer/bpe_tokenizer.h"
+#include "data/sources/byte_reader.h"
+#include "data/shards/cache.h"
+#include "data/sources/corpus.h"
+#include "data/tokenizer/parallel_encoder.h"
 #include "data/progress.h"
 
 namespace isobath {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
-#include "data/shards.h"
-#include "data/tokenizer.h"
+#include "config/config.h"
+#include "data/shards/shards.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace isobath {
 

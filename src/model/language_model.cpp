@@ -14,16 +14,16 @@
 
 #include <cmath>
 
-#include "core/config_routers.h"
+#include "config/routers.h"
 #include "core/error.h"
 #include "core/random.h"
-#include "model/branches.h"
-#include "model/capacity.h"
-#include "model/nested.h"
-#include "model/routed_block.h"
-#include "model/scaled.h"
-#include "nn/kv_cache.h"
-#include "nn/ops.h"
+#include "model/depth/nested/branches.h"
+#include "model/depth/capacity.h"
+#include "model/depth/nested/nested.h"
+#include "model/depth/mod/routed_block.h"
+#include "model/depth/scaled/scaled.h"
+#include "nn/attention/kv_cache.h"
+#include "nn/ops/ops.h"
 
 namespace isobath {
 

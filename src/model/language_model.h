@@ -7,9 +7,9 @@
 #include <optional>
 #include <vector>
 
-#include "core/config.h"
-#include "model/depth_gate.h"
-#include "model/plan.h"
+#include "config/config.h"
+#include "model/depth/nested/gate.h"
+#include "model/ledger/ledger.h"
 #include "nn/rows.h"
 
 namespace isobath {

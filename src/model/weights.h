@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/safetensors.h"
+#include "format/safetensors.h"
 #include "model/language_model.h"
 
 namespace isobath {

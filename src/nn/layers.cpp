@@ -4,8 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 
-#include "nn/kv_cache.h"
-#include "nn/ops.h"
+#include "nn/attention/kv_cache.h"
+#include "nn/ops/ops.h"
 
 namespace isobath {
 

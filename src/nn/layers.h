@@ -3,7 +3,7 @@
 
 #include <torch/nn/module.h>
 
-#include "core/config.h"
+#include "config/config.h"
 #include "nn/rows.h"
 
 namespace isobath {

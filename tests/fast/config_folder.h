@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "tests/fast/scratch.h"
 

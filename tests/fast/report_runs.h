@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/files.h"
 #include "tests/fast/scratch.h"
 

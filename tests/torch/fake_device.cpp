@@ -1,4 +1,4 @@
-#include "fake_device.h"
+#include "tests/torch/fake_device.h"
 
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>

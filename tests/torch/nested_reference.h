@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "core/random.h"
-#include "reference.h"
+#include "tests/torch/reference.h"
 
 namespace isobath::test {
 

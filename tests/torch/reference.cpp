@@ -1,4 +1,4 @@
-#include "reference.h"
+#include "tests/torch/reference.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>

@@ -5,16 +5,16 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "core/units.h"
 #include "nn/device.h"
-#include "trainer/bench.h"
+#include "trainer/bench/train.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
-#include "trainer/experiment_plan.h"
-#include "trainer/machine.h"
-#include "trainer/statistics.h"
+#include "trainer/compare/arms.h"
+#include "trainer/run/machine.h"
+#include "trainer/report/statistics.h"
 
 namespace isobath {
 

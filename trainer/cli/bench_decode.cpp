@@ -1,20 +1,20 @@
 // isobath bench decode: tokens a second out of the cache.
 
-#include "trainer/bench_decode.h"
+#include "trainer/bench/decode.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
-#include "trainer/experiment_plan.h"
-#include "trainer/machine.h"
-#include "trainer/statistics.h"
+#include "trainer/compare/arms.h"
+#include "trainer/run/machine.h"
+#include "trainer/report/statistics.h"
 
 namespace isobath {
 

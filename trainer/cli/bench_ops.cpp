@@ -1,17 +1,17 @@
 // isobath bench ops: row kernels, right and fast?
 
-#include "trainer/bench_ops.h"
+#include "trainer/bench/ops.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/experiment_plan.h"
-#include "trainer/machine.h"
+#include "trainer/compare/arms.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/bench.h"
+#include "trainer/bench/train.h"
 
 namespace CLI {
 class App;

@@ -5,17 +5,17 @@
 #include <list>
 #include <map>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/compare_decoding.h"
-#include "trainer/experiment.h"
-#include "trainer/experiment_plan.h"
-#include "trainer/machine.h"
-#include "trainer/report.h"
-#include "trainer/trainer.h"
+#include "trainer/bench/compare_decoding.h"
+#include "trainer/compare/experiment.h"
+#include "trainer/compare/arms.h"
+#include "trainer/run/machine.h"
+#include "trainer/report/report.h"
+#include "trainer/train/trainer.h"
 
 namespace isobath {
 namespace {

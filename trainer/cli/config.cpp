@@ -4,7 +4,7 @@
 #include <iostream>
 #include <optional>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
 

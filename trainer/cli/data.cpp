@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/units.h"
 #include "data/prepare.h"
 #include "trainer/cli/commands.h"

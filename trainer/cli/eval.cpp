@@ -1,26 +1,26 @@
 // isobath eval: losses of a checkpoint as one JSON object on stdout.
 
-#include "trainer/evaluate.h"
+#include "trainer/evaluate/evaluate.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "data/prepare.h"
-#include "model/capacity.h"
-#include "model/decoding_check.h"
+#include "model/depth/capacity.h"
+#include "model/decode/decoding_check.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/leak.h"
-#include "trainer/machine.h"
-#include "trainer/records.h"
-#include "trainer/saved_model.h"
+#include "trainer/evaluate/leak.h"
+#include "trainer/run/machine.h"
+#include "trainer/run/records.h"
+#include "trainer/run/saved_model.h"
 
 namespace isobath {
 

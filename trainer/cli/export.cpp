@@ -3,12 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "core/config_fields.h"
-#include "core/config_values.h"
+#include "config/fields.h"
+#include "config/values.h"
 #include "core/error.h"
-#include "model/fold.h"
+#include "model/depth/scaled/fold.h"
 #include "trainer/cli/commands.h"
-#include "trainer/saved_model.h"
+#include "trainer/run/saved_model.h"
 
 namespace isobath {
 

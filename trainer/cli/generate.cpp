@@ -1,24 +1,24 @@
 // isobath generate: text from prompts, on stdout as it comes.
 
-#include "model/generate.h"
+#include "model/decode/generate.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/machine.h"
-#include "trainer/prompts.h"
-#include "trainer/sample.h"
-#include "trainer/saved_model.h"
-#include "trainer/text_stream.h"
+#include "trainer/run/machine.h"
+#include "trainer/generate/prompts.h"
+#include "trainer/evaluate/sample.h"
+#include "trainer/run/saved_model.h"
+#include "trainer/generate/text_stream.h"
 
 namespace isobath {
 

@@ -6,12 +6,12 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "core/safetensors.h"
+#include "format/safetensors.h"
 #include "core/units.h"
-#include "data/shards.h"
-#include "data/tokenizer.h"
+#include "data/shards/shards.h"
+#include "data/tokenizer/tokenizer.h"
 #include "trainer/cli/commands.h"
-#include "trainer/saved_model.h"
+#include "trainer/run/saved_model.h"
 
 namespace isobath {
 

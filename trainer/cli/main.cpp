@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config_values.h"
+#include "config/values.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"

@@ -4,11 +4,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "trainer/cli/commands.h"
-#include "trainer/experiment.h"
-#include "trainer/experiment_plan.h"
-#include "trainer/trainer.h"
+#include "trainer/compare/experiment.h"
+#include "trainer/compare/arms.h"
+#include "trainer/train/trainer.h"
 
 namespace isobath {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "trainer/cli/commands.h"
-#include "trainer/report.h"
+#include "trainer/report/report.h"
 
 namespace isobath {
 

@@ -1,6 +1,6 @@
 #include <CLI/CLI.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
 

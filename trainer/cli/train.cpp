@@ -1,10 +1,10 @@
 // isobath train: one run, from its start or from its last checkpoint.
 
-#include "trainer/trainer.h"
+#include "trainer/train/trainer.h"
 
 #include <CLI/CLI.hpp>
 
-#include "core/config_io.h"
+#include "config/io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
 

@@ -1,0 +1,143 @@
+#include "data/shards/cache.h"
+
+#include <bit>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace isobath {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Up to this size, all of it is compared with its checksums on every start: that takes a fraction of a second.
+constexpr int64_t verified_bytes = int64_t{1} << 30;
+
+void add_files(KeyText& key, std::vector<SourceFile> const& files) {
+  key.add(static_cast<int64_t>(files.size()));
+  for (SourceFile const& file : files) {
+    std::error_code ignored;
+    fs::path const absolute = fs::absolute(file.path, ignored);
+    key.add(absolute.string()).add(file.bytes).add(file.modified).add(file.named).add(file.header);
+  }
+}
+
+Json describe(std::vector<fs::path> const& shards, int64_t tokens, int64_t bytes) {
+  Json files = Json::array();
+  for (fs::path const& path : shards) {
+    files.push_back({{"file", path.filename().string()}, {"bytes", static_cast<int64_t>(fs::file_size(path))}});
+  }
+  return {{"tokens", tokens}, {"bytes", bytes}, {"shards", files}};
+}
+
+std::vector<fs::path> open_part(fs::path const& folder, Json const& part, std::string const& fingerprint, int64_t& tokens, int64_t& bytes) {
+  std::vector<fs::path> paths;
+  int64_t size = 0;
+  for (Json const& shard : part.at("shards")) size += shard.at("bytes").get<int64_t>();
+  tokens = bytes = 0;
+  for (Json const& entry : part.at("shards")) {
+    paths.push_back(folder / entry.at("file").get<std::string>());
+    Shard const shard(paths.back(), size <= verified_bytes);
+    if (shard.info().tokenizer_fingerprint != fingerprint) {
+      throw Error(ExitCode::data, "token shard " + paths.back().string() + " was made by another tokenizer");
+    }
+    tokens += shard.info().tokens;
+    bytes += shard.info().bytes;
+  }
+  if (paths.empty() || tokens != part.at("tokens").get<int64_t>() || bytes != part.at("bytes").get<int64_t>()) {
+    throw Error(ExitCode::data, "its shards do not add up to what data.json says");
+  }
+  return paths;
+}
+
+}  // namespace
+
+KeyText& KeyText::add(std::string const& text) {
+  text_ += std::to_string(text.size()) + ":" + text;
+  return *this;
+}
+
+std::string KeyText::key() const { return hex(checksum(std::as_bytes(std::span(text_)))); }
+
+fs::path cache_root(DataConfig const& config) {
+  if (config.cache_dir != "auto") return expand_user(config.cache_dir);
+  char const* const cache = std::getenv("XDG_CACHE_HOME");
+  if (cache && *cache) return fs::path(cache) / "isobath";
+  char const* const home = std::getenv("HOME");
+  if (!home || !*home) throw Error(ExitCode::data, "data.cache_dir: auto needs HOME or XDG_CACHE_HOME in the environment; name a folder");
+  return fs::path(home) / ".cache" / "isobath";
+}
+
+void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config) {
+  if (config.kind == "bpe") {
+    key.add("bpe").add(config.vocab_size).add(config.train_bytes);
+  } else if (config.kind == "byte") {
+    key.add("byte");
+  } else {
+    key.add("file").add(read_file(expand_user(config.kind)));
+  }
+}
+
+std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const& data,
+                       TokenizerConfig const& tokenizer) {
+  KeyText key;
+  key.add(prepared_format);
+  add_files(key, train);
+  add_files(key, valid);
+  key.add(data.split).add(std::bit_cast<int64_t>(data.valid_fraction)).add(data.max_bytes).add(data.text_key);
+  add_tokenizer_settings(key, tokenizer);
+  return key.key();
+}
+
+std::optional<std::string> read_index(fs::path const& root, std::string const& name) {
+  fs::path const path = root / "index" / name;
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return std::nullopt;
+  std::string key = read_file(path);
+  if (key.size() != 16 || key.find_first_not_of("0123456789abcdef") != std::string::npos) return std::nullopt;
+  return key;
+}
+
+void write_index(fs::path const& root, std::string const& name, std::string const& key) {
+  fs::create_directories(root / "index");
+  write_file_atomic(root / "index" / name, key);
+}
+
+std::optional<PreparedData> open_prepared(fs::path const& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder, ignored)) return std::nullopt;
+  try {
+    Json const summary = Json::parse(read_file(folder / "data.json"));
+    PreparedData data;
+    data.folder = folder;
+    data.tokenizer = load_tokenizer(folder / "tokenizer.model");
+    if (data.tokenizer->fingerprint() != summary.at("tokenizer").at("fingerprint").get<std::string>()) {
+      throw Error(ExitCode::data, (folder / "tokenizer.model").string() + " is not the tokenizer that data.json names");
+    }
+    data.train = open_part(folder, summary.at("train"), data.tokenizer->fingerprint(), data.train_tokens, data.train_bytes);
+    data.valid = open_part(folder, summary.at("valid"), data.tokenizer->fingerprint(), data.valid_tokens, data.valid_bytes);
+    data.documents = summary.at("documents").get<int64_t>();
+    data.duplicates_removed = summary.at("duplicates_removed").get<int64_t>();
+    data.from_cache = true;
+    return data;
+  } catch (nlohmann::json::exception const&) {
+    throw Error(ExitCode::data, (folder / "data.json").string() + " is damaged");
+  }
+}
+
+void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config) {
+  Json const summary{
+      {"format", prepared_format},
+      {"sources", config.sources},
+      {"valid_sources", config.valid_sources},
+      {"documents", data.documents},
+      {"duplicates_removed", data.duplicates_removed},
+      {"tokenizer",
+       {{"kind", data.tokenizer->kind()}, {"vocab_size", data.tokenizer->vocab_size()}, {"fingerprint", data.tokenizer->fingerprint()}}},
+      {"train", describe(data.train, data.train_tokens, data.train_bytes)},
+      {"valid", describe(data.valid, data.valid_tokens, data.valid_bytes)}};
+  write_file_atomic(folder / "data.json", summary.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace isobath

@@ -1,0 +1,88 @@
+#include "data/sources/corpus.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/units.h"
+#include "data/shards/cache.h"
+#include "data/progress.h"
+
+namespace isobath {
+namespace {
+
+uint64_t hash_of(std::string_view text) { return checksum(std::as_bytes(std::span(text))); }
+
+std::string left_out(ReadCounts const& counts) {
+  std::string text;
+  if (counts.binary_files > 0) text += ", " + std::to_string(counts.binary_files) + " files that look binary left out";
+  if (counts.generated_files > 0) text += ", " + std::to_string(counts.generated_files) + " generated files left out";
+  return text;
+}
+
+}  // namespace
+
+Corpus::Corpus(DataConfig const& config)
+    : config_(config), files_(list_sources(config.sources)), valid_files_(list_sources(config.valid_sources)) {
+  if (config.sources.empty()) throw Error(ExitCode::data, "data.sources is empty; name a file, a folder, a glob or libtorch-headers");
+}
+
+void Corpus::scan() {
+  documents_.clear();
+  Progress progress("reading text", 0);
+  auto const read = [&](std::vector<SourceFile> const& files, bool valid) {
+    ReadCounts const counts = read_documents(files, config_.text_key, [&](std::string_view text, SourceFile const&) {
+      documents_.push_back({hash_of(text), static_cast<int64_t>(text.size()), valid, 0, 0});
+      progress.add(static_cast<int64_t>(text.size()));
+    });
+    if (files.empty()) return;
+    log_info(std::string(valid ? "validation " : "") + "sources: " + std::to_string(counts.documents) + " documents, " +
+             format_bytes(static_cast<double>(counts.bytes)) + " in " + std::to_string(counts.files) + " files" + left_out(counts));
+  };
+  read(files_, false);
+  read(valid_files_, true);
+  summary_ = split_documents(documents_, config_);
+}
+
+std::string Corpus::content_key() const {
+  KeyText key;
+  for (DocumentUse const& document : documents_) {
+    if (document.end > 0) key.add(hex(document.hash)).add(document.train_end).add(document.end);
+  }
+  // Validation documents are stored in the order of the split.
+  return key.add(config_.valid_sources.empty() ? config_.split : "given").key();
+}
+
+void Corpus::visit(std::function<void(size_t, std::string_view)> const& sink) const {
+  size_t index = 0;
+  auto const changed = [](std::string const& where) {
+    throw Error(ExitCode::data, where + " changed while it was being read; start again");
+  };
+  for (auto const* files : {&files_, &valid_files_}) {
+    read_documents(*files, config_.text_key, [&](std::string_view text, SourceFile const& file) {
+      if (index == documents_.size() || documents_[index].hash != hash_of(text)) changed(file.path.string());
+      sink(index++, text);
+    });
+  }
+  if (index != documents_.size()) changed("a data source");
+}
+
+std::vector<std::string> Corpus::training_sample(int64_t bytes) const {
+  std::map<size_t, std::pair<size_t, int64_t>> wanted;  // document -> place in the sample, bytes
+  std::vector<std::string> sample;
+  for (size_t const index : by_hash(documents_, /*validate=*/false)) {
+    if (bytes <= 0) break;
+    int64_t const taken = std::min(bytes, documents_[index].train_end);
+    wanted[index] = {sample.size(), taken};
+    sample.emplace_back();
+    bytes -= taken;
+  }
+  visit([&](size_t index, std::string_view text) {
+    auto const found = wanted.find(index);
+    if (found != wanted.end()) sample[found->second.first] = text.substr(0, static_cast<size_t>(found->second.second));
+  });
+  return sample;
+}
+
+}  // namespace isobath

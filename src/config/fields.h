@@ -1,0 +1,69 @@
+#pragma once
+// The one table of keys. Loading, overrides, checks, `config show`, the schema, --help, the resume classes and
+// configs/README.md are all read from it.
+
+#include <limits>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "config/io.h"
+
+namespace isobath {
+
+enum class Kind {
+  boolean,
+  integer,
+  count,  // an integer that may carry Ki, M, ...
+  real,
+  fraction,  // a share, 0.1 or 10%
+  percent,   // a share that must be written with its %
+  duration,
+  text,
+  choice,
+  text_list,
+  integer_list,
+  real_list,
+  fraction_list,  // a single share is a list of one
+};
+
+using FieldRef =
+    std::variant<bool*, int64_t*, double*, Duration*, std::string*, std::vector<std::string>*, std::vector<int64_t>*, std::vector<double>*>;
+
+struct Field {
+  std::string path;  // "model.layers"
+  Kind kind;
+  ResumeClass resume;
+  std::string doc;                   // one sentence
+  std::vector<std::string> choices;  // Kind::choice
+  std::string zero_word;             // what stands for 0, or for an empty list: "auto", "all", "off"
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool above_min = false;  // min itself is refused
+  bool below_max = false;
+  bool may_be_empty = false;  // text and lists
+  std::vector<Unit> units;    // Kind::duration
+};
+
+template <class Owner>
+struct FieldOf : Field {
+  FieldRef (*at)(Owner&);
+};
+using ConfigField = FieldOf<Config>;
+using MatchField = FieldOf<MatchConfig>;
+
+std::vector<ConfigField> const& config_fields();
+std::vector<MatchField> const& match_fields();  // paths below compare.arms.NAME.match
+
+ConfigField const* find_field(std::string_view path);
+bool is_section(std::string_view path);              // "model", "compare"
+std::string_view section_of(std::string_view path);  // "model" of "model.layers"; "" at the top
+// Arms are compared with each other: what decides the loss's meaning (data, tokenizer, evaluation, budget) is common to
+// all.
+bool arm_may_set(std::string_view path);
+
+// "integer, 1 to 4096", "one of cosine, wsd": for people.
+std::string describe_values(Field const& field);
+
+}  // namespace isobath

@@ -1,0 +1,46 @@
+#pragma once
+// YAML in and out, all of it fed by the field table (config_fields.h).
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace isobath {
+
+struct LoadedConfig {
+  Config config;
+  // Where each value that is not a default came from: "quickstart.yaml:8:12", "command line", "arm mod
+  // (quickstart.yaml:31:14)".
+  std::map<std::string, std::string> origins;
+};
+
+// Reads `file` with its `include:` chain, then the `key.path=value` overrides (value is YAML; "data.sources=[a, b]").
+// Every problem of file and overrides is collected and thrown as one ConfigError.
+// `file` may be empty: defaults plus overrides.
+LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::string> const& overrides);
+
+// The configuration of one arm and seed: compare.arms[arm].set applied, seed set, `compare` emptied,
+// name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/match.h). Throws ConfigError.
+LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed);
+
+// Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.
+void check_config(Config const& config);
+
+std::string to_yaml(Config const& config);            // every key, loads back to the same Config
+std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
+std::string config_json_schema();                     // JSON Schema draft-07
+std::string config_key_table();                       // Markdown for configs/README.md
+std::string config_help(std::string const& prefix);   // one line a key, for --help
+
+enum class ResumeClass { identity, schedule, free };
+struct ConfigDifference {
+  std::string path, before, after;
+  ResumeClass resume;
+};
+// Keys whose values differ, in table order.
+std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
+
+}  // namespace isobath

@@ -1,0 +1,104 @@
+#include <algorithm>
+
+#include "config/values.h"
+
+namespace isobath {
+namespace {
+
+struct Line {
+  std::string text;
+  std::string path;  // of the key it gives a value to; empty for headings
+};
+
+std::string match_text(MatchConfig match) {
+  std::string text;
+  for (MatchField const& field : match_fields()) {
+    text += (text.empty() ? "" : ", ") + field.path + ": " + format_value(field, field.at(match));
+  }
+  return "{" + text + "}";
+}
+
+void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
+  if (arms.empty()) return;
+  lines.push_back({"  arms:", ""});
+  for (ArmConfig const& arm : arms) {
+    std::string const at = "compare.arms." + arm.name;
+    bool const matched = !arm.match.forward_flops_of.empty();
+    if (arm.set.empty() && !matched) {
+      lines.push_back({"    " + arm.name + ": {}", at});
+      continue;
+    }
+    lines.push_back({"    " + arm.name + ":", ""});
+    if (!arm.set.empty()) lines.push_back({"      set:", ""});
+    for (Assignment const& assignment : arm.set) {
+      lines.push_back({"        " + assignment.path + ": " + assignment.value, at + ".set." + assignment.path});
+    }
+    if (matched) lines.push_back({"      match: " + match_text(arm.match), at + ".match.forward_flops_of"});
+  }
+}
+
+std::vector<Line> yaml_lines(Config config) {
+  std::vector<Line> lines;
+  std::string section;
+  for (ConfigField const& field : config_fields()) {
+    std::string const own(section_of(field.path));
+    if (own != section) lines.push_back({own + ":", ""});
+    section = own;
+    std::string const key = own.empty() ? field.path : "  " + field.path.substr(own.size() + 1);
+    lines.push_back({key + ": " + format_value(field, field.at(config)), field.path});
+  }
+  add_arms(config.compare.arms, lines);  // `compare` is the last section
+  return lines;
+}
+
+std::string arms_text(std::vector<ArmConfig> const& arms) {
+  std::string text;
+  for (ArmConfig const& arm : arms) {
+    std::string set;
+    for (Assignment const& assignment : arm.set) set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
+    text += (text.empty() ? "" : ", ") + arm.name + ": {set: {" + set + "}, match: " + match_text(arm.match) + "}";
+  }
+  return "{" + text + "}";
+}
+
+}  // namespace
+
+std::string to_yaml(Config const& config) {
+  std::string text;
+  for (Line const& line : yaml_lines(config)) text += line.text + "\n";
+  return text;
+}
+
+std::string show_config(LoadedConfig const& loaded) {
+  std::vector<Line> const lines = yaml_lines(loaded.config);
+  constexpr size_t widest = 48;  // longer values push only their own origin out
+  size_t column = 0;
+  for (Line const& line : lines) {
+    if (line.text.size() <= widest) column = std::max(column, line.text.size());
+  }
+  std::string text;
+  for (Line const& line : lines) {
+    text += line.text;
+    if (!line.path.empty()) {
+      auto const origin = loaded.origins.find(line.path);
+      text += std::string(line.text.size() < column ? column - line.text.size() : 0, ' ') + "  # ";
+      text += origin == loaded.origins.end() ? "default" : origin->second;
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after) {
+  std::vector<ConfigDifference> differences;
+  Config a = before, b = after;
+  for (ConfigField const& field : config_fields()) {
+    std::string const was = format_value(field, field.at(a)), is = format_value(field, field.at(b));
+    if (was != is) differences.push_back({field.path, was, is, field.resume});
+  }
+  std::string const was = arms_text(a.compare.arms), is = arms_text(b.compare.arms);
+  if (was != is) differences.push_back({"compare.arms", was, is, ResumeClass::free});
+  return differences;
+}
+
+}  // namespace isobath

@@ -1,0 +1,60 @@
+#pragma once
+// What files and command line say, before it becomes a Config: every leaf with its place, later ones over earlier ones.
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "config/tree.h"
+
+namespace isobath {
+
+struct Setting {
+  std::string path;
+  Tree value;
+  Place key;
+};
+
+struct ArmSettings {
+  std::string name;
+  Place place;
+  std::vector<Setting> set;              // in order of appearance
+  std::map<std::string, Setting> match;  // "forward_flops_of" -> ...
+};
+
+struct Settings {
+  std::map<std::string, Setting> values;  // by path
+  std::vector<ArmSettings> arms;
+};
+
+// Reads files (with their includes) and overrides into one Settings. Unknown and duplicate keys are problems.
+class SettingsReader {
+ public:
+  explicit SettingsReader(Problems& problems) : problems_(problems) {}
+  void read_file(std::filesystem::path const& file);
+  void read_override(std::string const& text);
+  Settings const& settings() const { return settings_; }
+
+ private:
+  using Seen = std::map<std::string, Place>;
+
+  void include(std::filesystem::path const& file, Place const* from);
+  void read_includes(std::filesystem::path const& folder, Tree const& value);
+  void read_map(std::string const& prefix, Tree const& map, Seen& seen);
+  void read_entry(std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_arm(std::string const& name, Place const& key, Tree const& value, Seen& seen);
+  void read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_arm_set(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  bool is_duplicate(std::string const& path, Place const& key, Seen& seen);
+  void unknown_key(std::string const& path, Place const& key, std::string const& section);
+  ArmSettings* find_arm(std::string const& name);
+
+  Problems& problems_;
+  Settings settings_;
+  std::vector<std::filesystem::path> open_files_;  // canonical, outermost first
+  int files_read_ = 0;
+  bool overriding_ = false;
+};
+
+}  // namespace isobath

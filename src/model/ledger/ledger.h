@@ -1,0 +1,81 @@
+#pragma once
+// The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No
+// LibTorch. Convention (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and
+// values on the causal triangle (2 x 2 x heads x head_dim per query-key pair, T(T+1)/2 pairs); backward = 2 x forward;
+// routers, predictors and the (also tied) head count; norms, activations, rotary, softmax, embedding look-ups and
+// evaluation do not.
+
+#include <cstdint>
+#include <vector>
+
+#include "config/config.h"
+
+namespace isobath {
+
+// Per routed layer: what really ran.
+struct RoutedWork {
+  int64_t rows = 0;   // tokens that went through the block
+  int64_t pairs = 0;  // query-key pairs attended inside it
+};
+
+struct Ledger {
+  // Forward FLOPs.
+  int64_t attention_row = 0;                        // linear maps of one attention, per row
+  int64_t kv_row = 0;                               // of these, the keys' and values'
+  int64_t mlp_row = 0;                              // of one MLP, per row
+  int64_t pair = 0;                                 // attention, per query-key pair
+  int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
+  int64_t router_row = 0;                           // score of one token by one router
+  int64_t predictor_row = 0;                        // decision of one token by one predictor
+  int64_t gate_row = 0;                             // nested: depth network, per token, or
+  bool gate_by_sequence = false;                    // per sequence
+  int64_t head_row = 0;                             // logits of one token
+  int64_t training_heads = 1;                       // hindsight looks at the loss of every branch
+  bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
+  bool keeps_kv = false;                            // skipped tokens' keys and values are made all the same
+  int64_t layers = 0;
+  int64_t dense_layers = 0;
+  int64_t routed_layers = 0;
+  int64_t routers = 0;  // one a routed layer, of expert choice one an exit; factors of tokens count as such
+
+  // Of one layer, sequences of `length` tokens, without routers and predictors.
+  struct Layer {
+    int64_t linear = 0, attention = 0;
+  };
+  Layer dense_layer(int64_t sequences, int64_t length) const;
+  Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
+  // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
+  int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  // Of a training step: 3 x forward, with all the heads that training needs.
+  int64_t train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+};
+
+bool looks_ahead(DepthConfig const&);    // training selects by what generation cannot know: the two routings differ
+bool has_router(DepthConfig const&);     // one with parameters
+bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router worth predicting
+bool is_routed(DepthConfig const&,
+               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit; scaled: all
+std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
+int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), 0 of capacity 0
+int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
+
+Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
+// Planned work of top-k routing in every routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean over
+// the places that tokens may have.
+std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
+std::vector<RoutedWork> planned_work(DepthConfig const&, std::vector<double> const& capacities, int64_t sequences, int64_t length);
+int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
+// 3 x forward; hindsight trains all branches of every token.
+int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
+
+struct Parameters {
+  int64_t total = 0, embedding = 0, blocks = 0, routers = 0, predictors = 0;
+  int64_t non_embedding() const { return total - embedding; }
+};
+Parameters count_parameters(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
+// Of keys and values kept while text is generated, mean over tokens: what is planned, or where `shares` of the tokens went through the
+// routed layers, one a layer.
+double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, int64_t bytes_per_value = 4);
+double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, std::vector<double> const& shares, int64_t bytes_per_value = 4);
+
+}  // namespace isobath

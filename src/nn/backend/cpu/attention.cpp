@@ -1,0 +1,201 @@
+#include "nn/backend/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "nn/backend/cpu/math.h"
+#include "nn/backend/cpu/registers.h"
+
+namespace isobath::kernels {
+
+namespace {
+
+// Queries are taken in blocks; a block meets all keys up to its last query. Its scores stay in the first-level cache up to some 500 keys,
+// and in the second-level one far beyond.
+constexpr int64_t block = 16;
+
+ISOBATH_INLINE int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
+
+// to[width, padded(rows)] = from[rows, width]^T, zeros behind.
+ISOBATH_INLINE void transpose(float const* from, int64_t from_row, int64_t rows, int64_t width, std::vector<float>& to) {
+  int64_t const to_row = padded(rows);
+  to.assign(static_cast<size_t>(width * to_row), 0.0f);
+  for (int64_t first = 0; first < rows; first += 16) {  // sixteen rows at a time: whole cache lines are written
+    int64_t const last = std::min(first + 16, rows);
+    for (int64_t i = 0; i < width; ++i) {
+      float* line = to.data() + i * to_row;
+      for (int64_t r = first; r < last; ++r) line[r] = from[r * from_row + i];
+    }
+  }
+}
+
+// One head of one sequence: where its rows lie.
+struct Head {
+  int64_t queries, keys, width, q_row, k_row;
+  int64_t const* seen;
+  double scale;
+};
+
+// Scores of queries [first, first + rows) with keys [0, columns), not scaled.
+template <typename R>
+ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows,
+                              int64_t columns, float* scores) {
+  product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.keys), scores,
+             padded(head.keys), false);
+}
+
+template <typename R>
+ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<float> const& k_transposed, float const* v, float* out,
+                                 float* log_sums, int64_t log_row, std::vector<float>& scores) {
+  auto const scale = static_cast<float>(head.scale);
+  int64_t const score_row = padded(head.keys);
+  for (int64_t first = 0; first < head.queries; first += block) {
+    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
+    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
+    float inverse[block];
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict row = scores.data() + i * score_row;
+      int64_t const seen = head.seen[first + i];
+      float largest;
+      float const sum = softmax_numerators(row, seen, scale, largest);
+      for (int64_t j = seen; j < keys; ++j) row[j] = 0;
+      inverse[i] = 1.0f / sum;
+      log_sums[(first + i) * log_row] = scale * largest + std::log(sum);
+    }
+    float* const to = out + first * head.q_row;
+    product<R>(rows, head.width, keys, {scores.data(), score_row, 1}, v, head.k_row, to, head.q_row, false);
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict row = to + i * head.q_row;
+#pragma omp simd
+      for (int64_t e = 0; e < head.width; ++e) row[e] *= inverse[i];
+    }
+  }
+}
+
+struct HeadGradients {
+  float const *out, *log_sums, *dout;
+  int64_t log_row;
+  float *dq, *dk, *dv;
+};
+
+// Adds to dk and dv.
+template <typename R>
+ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const* k, std::vector<float> const& k_transposed,
+                                  std::vector<float> const& v_transposed, HeadGradients const& g, std::vector<float>& scores,
+                                  std::vector<float>& dscores) {
+  auto const scale = static_cast<float>(head.scale);
+  int64_t const score_row = padded(head.keys);
+  for (int64_t first = 0; first < head.queries; first += block) {
+    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
+    float const* const dout = g.dout + first * head.q_row;
+    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
+    scores_of<R>(head, g.dout, v_transposed, first, rows, columns, dscores.data());
+    for (int64_t i = 0; i < rows; ++i) {
+      float* __restrict p = scores.data() + i * score_row;
+      float* __restrict ds = dscores.data() + i * score_row;
+      float const* __restrict o = g.out + (first + i) * head.q_row;
+      float const* __restrict d = dout + i * head.q_row;
+      int64_t const seen = head.seen[first + i];
+      float const log_sum = g.log_sums[(first + i) * g.log_row];
+      float dot = 0;
+#pragma omp simd reduction(+ : dot)
+      for (int64_t e = 0; e < head.width; ++e) dot += o[e] * d[e];
+#pragma omp simd
+      for (int64_t j = 0; j < seen; ++j) {
+        p[j] = exp_fast(scale * p[j] - log_sum);
+        ds[j] = p[j] * (ds[j] - dot) * scale;
+      }
+      for (int64_t j = seen; j < keys; ++j) p[j] = ds[j] = 0;
+    }
+    product<R>(rows, head.width, keys, {dscores.data(), score_row, 1}, k, head.k_row, g.dq + first * head.q_row, head.q_row, false);
+    product<R>(keys, head.width, rows, {dscores.data(), 1, score_row}, q + first * head.q_row, head.q_row, g.dk, head.k_row, true);
+    product<R>(keys, head.width, rows, {scores.data(), 1, score_row}, dout, head.q_row, g.dv, head.k_row, true);
+  }
+}
+
+// Where the first row of a head of a sequence lies.
+int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) {
+  return (s.queries[sequence] * s.heads + head) * s.head_dim;
+}
+int64_t key_offset(AttentionShape const& s, int64_t sequence, int64_t kv_head) {
+  return (s.keys[sequence] * s.kv_heads + kv_head) * s.head_dim;
+}
+int64_t log_offset(AttentionShape const& s, int64_t sequence, int64_t head) { return s.queries[sequence] * s.heads + head; }
+
+ISOBATH_INLINE Head head_of(AttentionShape const& s, int64_t sequence) {
+  return {s.queries[sequence + 1] - s.queries[sequence],
+          s.keys[sequence + 1] - s.keys[sequence],
+          s.head_dim,
+          s.heads * s.head_dim,
+          s.kv_heads * s.head_dim,
+          s.seen + s.queries[sequence],
+          1.0 / std::sqrt(static_cast<double>(s.head_dim))};
+}
+
+// Of a block of queries with all keys of the longest sequence.
+size_t score_size(AttentionShape const& s) {
+  int64_t longest = 0;
+  for (int64_t sequence = 0; sequence < s.sequences; ++sequence) longest = std::max(longest, s.keys[sequence + 1] - s.keys[sequence]);
+  return static_cast<size_t>(block * padded(longest));
+}
+
+template <typename R>
+ISOBATH_INLINE void forward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums,
+                                  int64_t first, int64_t last) {
+  std::vector<float> k_transposed, scores(score_size(s));
+  for (int64_t item = first; item < last; ++item) {
+    int64_t const sequence = item / s.heads, h = item % s.heads;
+    Head const head = head_of(s, sequence);
+    int64_t const at_q = query_offset(s, sequence, h), at_k = key_offset(s, sequence, h / (s.heads / s.kv_heads));
+    transpose(k + at_k, head.k_row, head.keys, s.head_dim, k_transposed);
+    head_forward<R>(head, q + at_q, k_transposed, v + at_k, out + at_q, log_sums + log_offset(s, sequence, h), s.heads, scores);
+  }
+}
+
+template <typename R>
+ISOBATH_INLINE void backward_items(AttentionShape const& s, float const* q, float const* k, float const* v, float const* out,
+                                   float const* log_sums, float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last) {
+  size_t const size = score_size(s);
+  std::vector<float> k_transposed, v_transposed, scores(size), dscores(size);
+  int64_t const group = s.heads / s.kv_heads;
+  for (int64_t item = first; item < last; ++item) {
+    int64_t const sequence = item / s.kv_heads, kv_head = item % s.kv_heads, at_k = key_offset(s, sequence, kv_head);
+    Head const head = head_of(s, sequence);
+    transpose(k + at_k, head.k_row, head.keys, s.head_dim, k_transposed);
+    transpose(v + at_k, head.k_row, head.keys, s.head_dim, v_transposed);
+    for (int64_t r = 0; r < head.keys; ++r) {
+      std::fill_n(dk + at_k + r * head.k_row, s.head_dim, 0.0f);
+      std::fill_n(dv + at_k + r * head.k_row, s.head_dim, 0.0f);
+    }
+    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
+      int64_t const at_q = query_offset(s, sequence, h);
+      head_backward<R>(head, q + at_q, k + at_k, k_transposed, v_transposed,
+                       {out + at_q, log_sums + log_offset(s, sequence, h), dout + at_q, s.heads, dq + at_q, dk + at_k, dv + at_k}, scores,
+                       dscores);
+    }
+  }
+}
+
+ISOBATH_DISPATCH(forward_items,
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first,
+                  int64_t last),
+                 (s, q, k, v, out, log_sums, first, last))
+ISOBATH_DISPATCH(backward_items,
+                 (AttentionShape const& s, float const* q, float const* k, float const* v, float const* out, float const* log_sums,
+                  float const* dout, float* dq, float* dk, float* dv, int64_t first, int64_t last),
+                 (s, q, k, v, out, log_sums, dout, dq, dk, dv, first, last))
+
+}  // namespace
+
+void attention(AttentionShape const& shape, float const* q, float const* k, float const* v, float* out, float* log_sums, int64_t first_item,
+               int64_t last_item) {
+  forward_items_any(shape, q, k, v, out, log_sums, first_item, last_item);
+}
+
+void attention_backward(AttentionShape const& shape, float const* q, float const* k, float const* v, float const* out,
+                        float const* log_sums, float const* dout, float* dq, float* dk, float* dv, int64_t first_item, int64_t last_item) {
+  backward_items_any(shape, q, k, v, out, log_sums, dout, dq, dk, dv, first_item, last_item);
+}
+
+}  // namespace isobath::kernels

@@ -1,0 +1,16 @@
+// Control: the size of the residual, root mean square of the input. No parameters, no gradient: a model could otherwise buy itself a place
+// by growing.
+
+#include <ATen/TensorOperators.h>
+
+#include "nn/ops/ops.h"
+#include "nn/router/scores.h"
+
+namespace isobath {
+
+at::Tensor norm_score(std::vector<at::Tensor> const&, RouterInput const& input) {
+  at::Tensor const x_ND = input.x_ND.detach();
+  return x_ND.to(ops::wide_options(x_ND)).square().mean(1).sqrt();
+}
+
+}  // namespace isobath

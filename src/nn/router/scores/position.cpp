@@ -1,0 +1,12 @@
+// Control: a learned score of each position. Is the place in the sequence all that a router needs to know?
+
+#include "nn/ops/ops.h"
+#include "nn/router/scores.h"
+
+namespace isobath {
+
+at::Tensor position_score(std::vector<at::Tensor> const& weights, RouterInput const& input) {
+  return ops::look_up(weights[0], input.rows.positions_R);
+}
+
+}  // namespace isobath

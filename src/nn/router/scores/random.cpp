@@ -1,0 +1,12 @@
+// Control: noise. What is learning to route worth?
+
+#include "nn/ops/ops.h"
+#include "nn/router/scores.h"
+
+namespace isobath {
+
+at::Tensor random_score(std::vector<at::Tensor> const&, RouterInput const& input) {
+  return ops::random_normal(input.noise_key, draws(input.rows), ops::wide_options(input.x_ND));
+}
+
+}  // namespace isobath

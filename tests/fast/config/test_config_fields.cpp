@@ -1,0 +1,103 @@
+// The table itself, what is generated from it, and the configurations that are shipped.
+
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "config/fields.h"
+#include "config/values.h"
+#include "core/error.h"
+#include "core/files.h"
+
+using namespace isobath;
+
+namespace {
+
+std::vector<fs::path> shipped_configs() {
+  std::vector<fs::path> files;
+  for (auto const& entry : fs::directory_iterator(fs::path(ISOBATH_SOURCE_DIR) / "configs")) {
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path());
+  }
+  return files;
+}
+
+}  // namespace
+
+TEST_CASE("configs/README.md is what `isobath config table` prints") {
+  CHECK(read_file(fs::path(ISOBATH_SOURCE_DIR) / "configs" / "README.md") == config_key_table());
+}
+
+TEST_CASE("every shipped configuration loads, and each of its arms") {
+  auto const files = shipped_configs();
+  REQUIRE(files.size() >= 4);
+  for (fs::path const& file : files) {
+    INFO(file);
+    LoadedConfig const loaded = load_config(file, {});
+    CHECK(loaded.config.name == file.stem());
+    for (ArmConfig const& arm : loaded.config.compare.arms) {
+      INFO(arm.name);
+      CHECK_NOTHROW(arm_config(loaded, arm.name, loaded.config.compare.seeds.front()));
+    }
+  }
+}
+
+TEST_CASE("the default configuration is a valid one, key by key") {
+  Config defaults;
+  CHECK_NOTHROW(check_config(defaults));
+  std::set<std::string> paths;
+  for (ConfigField const& field : config_fields()) {
+    INFO(field.path);
+    CHECK(paths.insert(field.path).second);
+    CHECK(field.doc.ends_with("."));
+    CHECK(find_field(field.path) == &field);
+    CHECK((field.kind == Kind::choice) == !field.choices.empty());
+    CHECK((field.kind == Kind::duration) == !field.units.empty());
+  }
+  CHECK(is_section("model"));
+  CHECK_FALSE(is_section("name"));
+  CHECK_FALSE(is_section(""));
+  CHECK(find_field("model") == nullptr);
+}
+
+TEST_CASE("resume classes") {
+  auto const resume = [](char const* path) { return find_field(path)->resume; };
+  for (char const* path :
+       {"seed", "precision", "data.sources", "tokenizer.vocab_size", "model.layers", "depth.capacity", "train.batch_tokens"}) {
+    CHECK(resume(path) == ResumeClass::identity);
+  }
+  for (char const* path : {"train.budget", "train.lr", "train.warmup", "train.clip_norm"}) CHECK(resume(path) == ResumeClass::schedule);
+  for (char const* path : {"name", "device", "data.cache_dir", "eval.every", "checkpoint.keep", "train.threads"})
+    CHECK(resume(path) == ResumeClass::free);
+}
+
+TEST_CASE("the schema is JSON that names every key with its range") {
+  auto const schema = nlohmann::json::parse(config_json_schema());
+  CHECK(schema.at("$schema") == "http://json-schema.org/draft-07/schema#");
+  CHECK(schema.at("additionalProperties") == false);
+  for (ConfigField const& field : config_fields()) {
+    INFO(field.path);
+    std::string const section(section_of(field.path));
+    auto const& keys = section.empty() ? schema.at("properties") : schema.at("definitions").at(section).at("properties");
+    auto const& key = keys.at(section.empty() ? field.path : field.path.substr(section.size() + 1));
+    CHECK(key.at("description").get<std::string>().starts_with(field.doc));
+    if (field.kind == Kind::choice) CHECK(key.at("enum").size() == field.choices.size());
+  }
+  CHECK(schema.at("definitions").at("model").at("properties").at("layers").at("minimum") == 1);
+  CHECK(schema.at("definitions").at("set").at("properties").contains("model.layers"));
+  CHECK_FALSE(schema.at("definitions").at("set").at("properties").contains("seed"));
+}
+
+TEST_CASE("help lists the keys of a section, one a line") {
+  std::string const text = config_help("depth");
+  CHECK(text.find("depth.capacity=0.125") != std::string::npos);
+  CHECK(text.find("model.") == std::string::npos);
+  CHECK(config_help("train.lr").find("train.lr=0.003") != std::string::npos);
+  CHECK(config_help("nothing").empty());
+}
+
+TEST_CASE("nearest name") {
+  CHECK(nearest("capcity", {"layers", "capacity"}) == "capacity");
+  CHECK(nearest("widht", {"width", "heads"}) == "width");
+  CHECK(nearest("zzzz", {"width", "heads"}).empty());
+}

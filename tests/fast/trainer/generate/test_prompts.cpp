@@ -1,0 +1,64 @@
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/fast/scratch.h"
+#include "trainer/generate/prompts.h"
+
+using namespace isobath;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+Pairs prompts_in(std::string const& name, std::string const& content) {
+  Scratch const scratch;
+  Pairs pairs;
+  for (Prompt const& prompt : read_prompts(scratch.write(name, content))) pairs.emplace_back(prompt.id, prompt.text);
+  return pairs;
+}
+
+void expect_refused(std::string const& name, std::string const& content, std::string const& place, std::string const& why) {
+  INFO(content);
+  try {
+    prompts_in(name, content);
+    FAIL("was read");
+  } catch (Error const& error) {
+    CHECK(error.code() == ExitCode::data);
+    CHECK_THAT(error.what(), ContainsSubstring(name + place) && ContainsSubstring(why));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("prompts: every line of a text file is one") {
+  CHECK(prompts_in("p.txt", "one\ntwo words\n") == Pairs{{"1", "one"}, {"2", "two words"}});
+  CHECK(prompts_in("p.txt", "one\r\n\n na\u00efve \nlast") == Pairs{{"1", "one"}, {"2", ""}, {"3", " na\u00efve "}, {"4", "last"}});
+  CHECK(prompts_in("p.json", "{\"prompt\": 1}\n") == Pairs{{"1", "{\"prompt\": 1}"}});
+}
+
+TEST_CASE("prompts: every line of a .jsonl file is an object with a prompt and perhaps an id") {
+  CHECK(prompts_in("p.jsonl",
+                   "{\"prompt\": \"a\\nb\", \"id\": \"first\"}\n{\"prompt\": \"\"}\r\n"
+                   "{\"id\": 7, \"other\": [1], \"prompt\": \"\\u00e9\"}\n \n\n") == Pairs{{"first", "a\nb"}, {"2", ""}, {"7", "\u00e9"}});
+}
+
+TEST_CASE("prompts: what is no prompt is refused with its line") {
+  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\"}\n", ":2: ", "blank");
+  expect_refused("p.jsonl", "\n{\"prompt\": \"b\"}\n", ":1: ", "blank");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"\n", ":2: ", "not JSON");
+  expect_refused("p.jsonl", "[\"a\"]\n", ":1: ", "array");
+  expect_refused("p.jsonl", "{\"text\": \"a\", \"id\": 1}\n", ":1: ", "id, text");
+  expect_refused("p.jsonl", "{}\n", ":1: ", "nothing");
+  expect_refused("p.jsonl", "{\"prompt\": null}\n", ":1: ", "null");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\", \"id\": 1.5}\n", ":1: ", "1.5");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"\xff\"}\n", ":2: ", "byte 13 ");
+  expect_refused("p.txt", "a\nb\n\u00e9\xc3\n", ":3: ", "byte 3 ");
+  for (std::string const name : {"p.txt", "p.jsonl"}) expect_refused(name, "", ": ", "no prompts");
+  expect_refused("p.jsonl", "\n\n", ": ", "no prompts");
+  CHECK_THROWS_WITH(read_prompts("absent.jsonl"), ContainsSubstring("absent.jsonl"));
+}

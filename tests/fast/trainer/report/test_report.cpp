@@ -1,0 +1,255 @@
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "tests/fast/report_runs.h"
+#include "trainer/report/report.h"
+#include "trainer/report/html/markup.h"
+#include "trainer/report/html/svg.h"
+
+using namespace isobath;
+using Catch::Approx;
+
+TEST_CASE("report: the verdict is against the best dense arm, whatever the baseline is") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "shallow", "mod"}, {1, 2, 3}, "dense");
+  for (int64_t seed : {1, 2, 3}) {
+    double const luck = 0.1 * static_cast<double>(seed);
+    write_run(root.path, "dense", seed, {.loss = 3.10 + luck});
+    write_run(root.path, "shallow", seed, {.loss = 3.00 + luck, .layers = 3});
+    write_run(root.path, "mod", seed, {.loss = 3.03 + luck + 0.001 * static_cast<double>(seed % 2), .routed = true});
+  }
+  Report const report = read_report({root.path});
+  CHECK(report.best_dense == "shallow");
+  CHECK(report.challenger == "mod");
+  Pair const* verdict = report.pair("mod", "shallow", "flops");
+  REQUIRE(verdict);
+  CHECK(verdict->difference.percent > 0);
+  CHECK(verdict->verdict.starts_with("worse by 0.9"));
+  CHECK(report.headline.starts_with("mod against shallow, the best dense arm: worse by"));
+  // Better than the baseline, which says nothing about the best dense arm.
+  Pair const* against_baseline = report.pair("mod", "dense", "flops");
+  REQUIRE(against_baseline);
+  CHECK(against_baseline->verdict.starts_with("better by"));
+  CHECK(report.pair("dense", "shallow", "flops"));
+  CHECK_FALSE(report.pair("shallow", "dense", "flops"));  // the same said twice
+  CHECK(report.incomplete.empty());
+}
+
+TEST_CASE("report: equal time reads the longer run off its curve and says so") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0, .time_s = 75});
+    write_run(root.path, "mod", seed, {.loss = 2.95, .time_s = 100, .routed = true});
+  }
+  Report const report = read_report({root.path});
+  Pair const* time = report.pair("mod", "dense", "time");
+  REQUIRE(time);
+  // After 75 s mod stands at its third validation: 2.95 + 1/3 - 1/4.
+  CHECK(time->arm_loss == Approx(2.95 + 1.0 / 12));
+  CHECK(time->baseline_loss == Approx(3.0));
+  CHECK(time->difference.percent > 0);
+  CHECK(report.pair("mod", "dense", "flops")->difference.percent < 0);
+  CHECK(contains(time->note, "dense took 1m15s of training, mod took 1m40s and is read off its curve at 1m15s"));
+  CHECK(contains(time->note, "a run of mod planned for that time would do better"));
+}
+
+TEST_CASE("report: the verdict stands on the final evaluation, equal time on the curves") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0, .curve_offset = 0.5});
+    write_run(root.path, "mod", seed, {.loss = 2.9, .routed = true, .curve_offset = 0.5});
+  }
+  Report const report = read_report({root.path});
+  CHECK(report.pair("mod", "dense", "flops")->arm_loss == Approx(2.9));
+  CHECK(report.pair("mod", "dense", "time")->arm_loss == Approx(3.4));
+  CHECK(report.arm("mod")->runs[0].curve.size() == 4);
+}
+
+TEST_CASE("report: loss at a time lies on the curve and between its points") {
+  std::vector<ValidationPoint> curve(3);
+  for (size_t i = 0; i < 3; ++i) {
+    curve[i].time_s = 10.0 * static_cast<double>(1 << i);  // 10, 20, 40
+    curve[i].loss_causal = 5.0 - static_cast<double>(i);
+  }
+  CHECK(*loss_at_time(curve, 10) == 5);
+  CHECK(*loss_at_time(curve, 40) == 3);
+  CHECK(*loss_at_time(curve, 10 * std::sqrt(2.0)) == Approx(4.5));
+  CHECK_FALSE(loss_at_time(curve, 5));
+  CHECK_FALSE(loss_at_time(curve, 50));
+  CHECK(*loss_at_time(curve, 40.0001) == 3);
+}
+
+TEST_CASE("report: what did not finish is named and does not count") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2, 3}, "dense");
+  for (int64_t seed : {1, 2, 3}) write_run(root.path, "dense", seed, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true});
+  write_run(root.path, "mod", 2, {.loss = 9.9, .status = "diverged", .routed = true});
+  Report const report = read_report({root.path});
+  REQUIRE(report.incomplete.size() == 2);
+  CHECK(report.incomplete[0] == "seed-2 of mod: diverged");
+  CHECK(report.incomplete[1] == "seed-3 of mod: not started");
+  CHECK(report.arm("mod")->runs.size() == 1);
+  CHECK(report.pair("mod", "dense", "flops")->difference.n == 1);
+  CHECK(contains(report.headline, "one seed has no interval"));
+  CHECK(contains(report_table(report), "incomplete: seed-2 of mod: diverged"));
+}
+
+TEST_CASE("report: unequal training FLOPs are no comparison at equal compute") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
+  write_run(root.path, "dense", 1, {});
+  SECTION("0.05 % is rounding") {
+    write_run(root.path, "mod", 1, {.train_flops = 1000500000000, .routed = true});
+    for (std::string const& warning : read_report({root.path}).warnings) CHECK_FALSE(contains(warning, "FLOPs differ"));
+  }
+  SECTION("0.2 % is not") {
+    write_run(root.path, "mod", 1, {.train_flops = 1002000000000, .routed = true});
+    Report const report = read_report({root.path});
+    CHECK(std::any_of(report.warnings.begin(), report.warnings.end(),
+                      [](std::string const& w) { return contains(w, "training FLOPs differ by 0.20 %"); }));
+  }
+}
+
+TEST_CASE("report: JSON carries every promised field") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.loss = 3.0 + 0.01 * static_cast<double>(seed)});
+    write_run(root.path, "mod", seed, {.loss = 2.9 + 0.01 * static_cast<double>(seed), .routed = true});
+  }
+  write_file_atomic(root.path / "mod/seed-1/process.json", R"({"peak_memory_bytes": 123456789})");
+  write_file_atomic(root.path / "mod/seed-1/decode.json",
+                    R"({"batches": [{"batch": 16, "prompt": 64, "tokens_per_s": 4321, "kv_bytes_per_token": 1600, "blocks_per_token": 2.5},
+                                    {"batch": 1, "prompt": 64, "tokens_per_s": 987, "kv_bytes_per_token": null}]})");
+  write_file_atomic(root.path / "command.txt", "isobath compare e.yaml\n");
+  write_file_atomic(root.path / "dense/seed-1/environment.json", R"({"cpu": "slide rule", "threads": 2})");
+  fs::path const page = write_report(read_report({root.path}), root.path);
+  CHECK(page == root.path / "report.html");
+  json const report = json::parse(read_file(root.path / "report.json"));
+  REQUIRE(report["arms"].size() == 2);
+  for (json const& arm : report["arms"])
+    for (char const* key : {"name", "seeds", "params", "params_non_embedding", "forward_flops_per_token_topk",
+                            "forward_flops_per_token_causal", "train_flops", "tokens", "epochs", "loss_topk", "loss_causal", "step_time_s",
+                            "tokens_per_s", "peak_memory_bytes", "kv_bytes_per_token"}) {
+      CAPTURE(key);
+      CHECK(arm.contains(key));
+      CHECK_FALSE(arm[key].is_null());
+    }
+  CHECK(report["command"] == "isobath compare e.yaml");
+  CHECK(report["environment"]["cpu"] == "slide rule");
+  json const& mod = report["arms"][1];
+  CHECK(mod["loss_causal"]["mean"].get<double>() == Approx(2.915));
+  CHECK(mod["loss_causal"]["std"].get<double>() == Approx(0.01 / std::sqrt(2.0)));
+  CHECK(mod["loss_topk"]["mean"].get<double>() == Approx(2.905));
+  CHECK(mod["peak_memory_bytes"] == 123456789);  // the process's, not what the trainer thought
+  CHECK(mod["seeds"] == json{1, 2});
+  CHECK(report["arms"][0]["decoding"].empty());
+  CHECK(mod["decoding"][0]["batch"] == 16);
+  CHECK(mod["decoding"][0]["tokens_per_s"] == 4321);
+  CHECK(mod["decoding"][1]["kv_bytes_per_token"].is_null());
+  Report const read = read_report({root.path});
+  CHECK(read.decoded_batches() == std::vector<int64_t>{1, 16});
+  std::string const table = report_table(read), html = report_html(read);
+  for (char const* shown : {"tok/s by 1 ", "tok/s by 16", "4.32k", "987", "1.6 KiB"}) {
+    CAPTURE(shown);
+    CHECK(contains(table, shown));
+  }
+  CHECK(contains(html, "Text from the cache, 16 at a time"));
+  CHECK(contains(html, "4.32k"));
+  CHECK(mod["runs"][0]["curve"].size() == 4);
+  CHECK(mod["runs"][1]["loss_causal"].get<double>() == Approx(2.92));
+  CHECK(mod["runs"][0]["router_precision"] == json{0.9, nullptr});
+  json const& pair = report["pairs"][0];
+  CHECK(pair["arm"] == "mod");
+  CHECK(pair["baseline"] == "dense");
+  CHECK(pair["n_seeds"] == 2);
+  CHECK(pair["ci95"][0].get<double>() < pair["delta_percent"].get<double>());
+  CHECK(pair["ci95"][1].get<double>() > pair["delta_percent"].get<double>());
+  CHECK(pair["verdict"].get<std::string>().starts_with("better by"));
+}
+
+TEST_CASE("report: the page is self-contained and escapes what it shows") {
+  Folder const root;
+  fs::path const folder = root.path / "a<script>&b";
+  fs::create_directories(folder);
+  write_experiment(folder, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(folder, "dense", seed, {});
+    write_run(folder, "mod", seed, {.loss = 2.9, .routed = true});
+  }
+  std::string const html = report_html(read_report({folder}));
+  CHECK(contains(html, "a&lt;script&gt;&amp;b"));
+  CHECK_FALSE(contains(html, "<script"));
+  CHECK_FALSE(contains(html, "http"));  // nothing is fetched
+  CHECK(contains(html, "prefers-color-scheme: dark"));
+  CHECK(contains(html, "<svg"));
+  CHECK(contains(html, ">a&lt;b</span>"));
+  CHECK(contains(html, "title=\"3 of 4 blocks, loss 1.50\""));
+  CHECK(contains(html, "title=\"2 of 4 blocks\""));  // nothing to predict the first piece from
+  CHECK_FALSE(contains(html, "nan"));
+  CHECK_FALSE(contains(html, "inf"));
+}
+
+TEST_CASE("report: plain run folders compare too") {
+  Folder const root;
+  write_run(root.path, "dense", 1, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true});
+  Report const report = read_report({root.path / "dense/seed-1", root.path / "mod/seed-1"});
+  CHECK(report.arms.size() == 2);
+  CHECK(report.challenger == "mod");
+  Report const alone = read_report({root.path / "mod/seed-1"});
+  CHECK(contains(alone.headline, "nothing to compare"));
+  CHECK_NOTHROW(report_html(alone));
+  CHECK_NOTHROW(report_table(alone));
+}
+
+TEST_CASE("report: a folder that is no run is refused by name") {
+  Folder const root;
+  try {
+    read_report({root.path});
+    FAIL("accepted");
+  } catch (Error const& error) {
+    CHECK(error.code() == ExitCode::data);
+    CHECK(contains(error.what(), root.path.string()));
+  }
+}
+
+TEST_CASE("report: half-written metrics lines and resumed runs") {
+  Folder const root;
+  write_run(root.path, "dense", 1, {});
+  fs::path const folder = root.path / "dense/seed-1";
+  std::string const whole = read_file(folder / "metrics.jsonl");
+  std::ofstream(folder / "metrics.jsonl") << whole << "{\"kind\":\"run\",\"params\":1000}\n{\"kind\":\"valid";
+  RunResult const run = read_run(folder, "dense");
+  CHECK(run.curve.size() == 4);
+  CHECK_FALSE(run.finished());  // started again, not ended yet
+}
+
+TEST_CASE("report: text for HTML") {
+  CHECK(escape_html("<a href=\"x\">&'") == "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+  CHECK(escape_html("caf\xc3\xa9\n\t") == "caf\xc3\xa9\n\t");
+  CHECK(escape_html("\xff") == "\xef\xbf\xbd");
+  CHECK(escape_html("\xe2\x82") == "\xef\xbf\xbd\xef\xbf\xbd");                  // cut short
+  CHECK(escape_html("\xed\xa0\x80") == "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");  // a surrogate
+  CHECK(escape_html(std::string_view("\0", 1)) == "\xe2\x90\x80");
+  CHECK(prose("better by 1.2 % +- 0.3 (-1.0)") == "better by 1.2\u00a0% \u00b1 0.3 (\u22121.0)");
+  CHECK(prose("top-k, seed-2") == "top-k, seed-2");
+  CHECK(scientific(1.2e13) == "1.200 \u00d7 10\u00b9\u00b3");
+}
+
+TEST_CASE("report: ticks are round numbers inside the range") {
+  CHECK(nice_ticks(0, 12, 6) == std::vector<double>{0, 2, 4, 6, 8, 10, 12});
+  CHECK(nice_ticks(0, 1, 4) == std::vector<double>{0, 0.5, 1});
+  for (double tick : nice_ticks(3.41, 3.87, 6)) {
+    CHECK(tick >= 3.41);
+    CHECK(tick <= 3.87 + 1e-9);
+  }
+  CHECK(nice_ticks(1, 1, 5).empty());
+}

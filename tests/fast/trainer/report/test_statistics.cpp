@@ -1,0 +1,87 @@
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include <cmath>
+
+#include "core/random.h"
+#include "trainer/report/statistics.h"
+
+using namespace isobath;
+using Catch::Approx;
+
+TEST_CASE("statistics: quantiles of Student's t agree with printed tables") {
+  CHECK(student_t_quantile(0.975, 1) == Approx(12.7062047).epsilon(1e-8));
+  CHECK(student_t_quantile(0.975, 2) == Approx(4.30265273).epsilon(1e-8));
+  CHECK(student_t_quantile(0.975, 4) == Approx(2.77644511).epsilon(1e-8));
+  CHECK(student_t_quantile(0.95, 9) == Approx(1.83311293).epsilon(1e-8));
+  CHECK(student_t_quantile(0.975, 30) == Approx(2.04227246).epsilon(1e-8));
+  CHECK(student_t_quantile(0.975, 1e6) == Approx(1.95996635).epsilon(1e-5));
+  CHECK(student_t_quantile(0.025, 4) == Approx(-2.77644511).epsilon(1e-8));
+}
+
+TEST_CASE("statistics: the t distribution is symmetric and its quantile inverts it") {
+  for (double degrees : {1.0, 2.0, 3.0, 7.0, 40.0})
+    for (double t : {0.0, 0.3, 1.0, 2.5, 4.0}) {
+      CHECK(student_t_cdf(t, degrees) + student_t_cdf(-t, degrees) == Approx(1));
+      CHECK(student_t_quantile(student_t_cdf(t, degrees), degrees) == Approx(t).margin(1e-6));
+    }
+  CHECK(student_t_cdf(1, 1) == Approx(0.75));  // Cauchy
+}
+
+TEST_CASE("statistics: mean, sample deviation and median") {
+  Spread const s = spread({2, 4, 4, 4, 5, 5, 7, 9});
+  CHECK(s.mean == 5);
+  CHECK(s.std == Approx(std::sqrt(32.0 / 7)));
+  CHECK(spread({3}).std == 0);
+  CHECK(spread({}).n == 0);
+  CHECK(median({5, 1, 3}) == 3);
+  CHECK(median({4, 1, 3, 2}) == 2.5);
+}
+
+TEST_CASE("statistics: a paired difference ignores what the seeds share") {
+  // Seeds differ by 10 %, arms by about 1 %: only pairing can see it.
+  PairedDifference const d = paired_percent({2.97, 3.267, 3.6}, {3.0, 3.3, 3.63});
+  CHECK(d.n == 3);
+  CHECK(d.percent == Approx(-0.9421).epsilon(1e-3));
+  REQUIRE(d.half_width);
+  CHECK(*d.half_width == Approx(0.249).epsilon(1e-2));
+  CHECK(d.shown());
+  CHECK(verdict(d) == "better by 0.9 % +- 0.2, 3 seeds");
+  CHECK(verdict(paired_percent({3.0, 3.3, 3.63}, {2.97, 3.267, 3.6})).starts_with("worse by 1.0 %"));
+}
+
+TEST_CASE("statistics: what few seeds cannot show is said so") {
+  PairedDifference const two = paired_percent({3.0, 3.1}, {3.05, 3.06});
+  CHECK_FALSE(two.shown());
+  CHECK(verdict(two).starts_with("no difference that 2 seeds can show ("));
+  PairedDifference const one = paired_percent({2.9}, {3.0});
+  CHECK_FALSE(one.half_width);
+  CHECK_FALSE(one.shown());
+  CHECK(verdict(one) == "-3.33 % in the one seed run; one seed has no interval");
+  CHECK(verdict(paired_percent({}, {})).starts_with("not measured"));
+}
+
+TEST_CASE("statistics: the 95 % interval covers the truth 95 times in 100") {
+  int covered = 0;
+  constexpr int trials = 4000;
+  for (int trial = 0; trial < trials; ++trial) {
+    std::vector<double> arm, baseline;
+    for (int seed = 0; seed < 4; ++seed) {
+      baseline.push_back(3);
+      arm.push_back(3 * (1 - 0.01 + 0.004 * random_normal(make_key({7}), static_cast<uint64_t>(4 * trial + seed))));
+    }
+    PairedDifference const d = paired_percent(arm, baseline);
+    covered += std::abs(d.percent + 1) <= *d.half_width;
+  }
+  double const share = static_cast<double>(covered) / trials;
+  CHECK(share > 0.94);
+  CHECK(share < 0.96);
+}
+
+TEST_CASE("statistics: the best fixed threshold on independent scores, at 12.5 %") {
+  CHECK(threshold_f1_ceiling(8, 64) == Approx(0.86).margin(0.01));
+  CHECK(threshold_f1_ceiling(32, 256) == Approx(0.93).margin(0.01));
+  CHECK(threshold_f1_ceiling(64, 512) == Approx(0.95).margin(0.01));
+  CHECK(threshold_f1_ceiling(256, 2048) == Approx(0.98).margin(0.01));
+  CHECK(threshold_f1_ceiling(16, 16) == 1);
+}

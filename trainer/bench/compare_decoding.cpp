@@ -1,0 +1,95 @@
+#include "trainer/bench/compare_decoding.h"
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "data/shards/shards.h"
+#include "model/decode/decoder.h"
+#include "trainer/bench/decode.h"
+#include "trainer/run/machine.h"
+#include "trainer/run/saved_model.h"
+#include "trainer/report/statistics.h"
+
+namespace isobath {
+
+namespace {
+
+constexpr int64_t batches[] = {1, 16};
+
+// Of every arm that has one, the first that is finished.
+std::vector<ExperimentRun const*> first_finished(std::vector<ExperimentRun> const& runs) {
+  std::vector<ExperimentRun const*> found;
+  std::set<std::string> arms;
+  for (ExperimentRun const& run : runs)
+    if (is_finished(run) && arms.insert(run.arm).second) found.push_back(&run);
+  return found;
+}
+
+fs::path result_file(ExperimentRun const& run) { return run.folder / "decode.json"; }
+
+bool is_measured(ExperimentRun const& run) {
+  return fs::exists(result_file(run)) && fs::last_write_time(result_file(run)) >= fs::last_write_time(run.folder / "metrics.jsonl");
+}
+
+DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
+  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(run.folder));
+  DecodeArm arm{run.arm, load_model(checkpoint), {}, bytes_per_value(run.config)};
+  place_model(*arm.model, run.config);
+  Decoder const willing(*arm.model);
+  constexpr int64_t most = 1 << 16;
+  TokenStream const valid(text.valid);
+  std::vector<int64_t> tokens(static_cast<size_t>(std::min(most, valid.size())));
+  valid.copy(0, tokens);
+  arm.text.assign(tokens.begin(), tokens.end());
+  return arm;
+}
+
+}  // namespace
+
+void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of) {
+  std::vector<ExperimentRun const*> chosen = first_finished(runs);
+  if (std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); })) return;
+  log_info("decoding: tokens from the cache, all arms in turn");
+  std::vector<DecodeArm> arms;
+  int64_t length = std::numeric_limits<int64_t>::max();  // that all arms can take
+  std::erase_if(chosen, [&](ExperimentRun const* run) {
+    try {
+      arms.push_back(open_arm(*run, text_of(run->config)));
+    } catch (Error const& error) {
+      log_warning(run->arm + " is not decoded: " + error.what());
+      return true;
+    }
+    length = std::min({length, run->config.model.context, std::ssize(arms.back().text)});
+    return false;
+  });
+  if (arms.empty() || length < 2) return;
+  DecodeBenchSettings settings;
+  settings.repeats = 5;
+  settings.steps = static_cast<int>(std::min<int64_t>(32, length / 2));
+  settings.prompts = {length / 2};
+  std::vector<nlohmann::ordered_json> of_arms(arms.size(), nlohmann::ordered_json::array());
+  for (int64_t const batch : batches) {
+    settings.batch = batch;
+    DecodeBench const bench = bench_decode(arms, settings);
+    for (size_t i = 0; i < arms.size(); ++i) {
+      DecodeBenchResult const& r = bench.results[i];
+      of_arms[i].push_back({{"batch", batch},
+                            {"prompt", r.prompt},
+                            {"steps", settings.steps},
+                            {"tokens_per_s", static_cast<double>(batch) / median(r.step_s)},
+                            {"step_time_s", r.step_s},
+                            {"kv_bytes_per_token", r.kv_bytes_per_token},
+                            {"kv_reserved_per_token", r.kv_reserved_per_token},
+                            {"kv_bytes_per_token_at_realised_capacity", r.kv_predicted_per_token},
+                            {"blocks_per_token", r.blocks_per_token}});
+    }
+  }
+  for (size_t i = 0; i < arms.size(); ++i)
+    write_file_atomic(result_file(*chosen[i]), nlohmann::ordered_json{{"batches", of_arms[i]}}.dump(2) + "\n");
+}
+
+}  // namespace isobath

@@ -1,0 +1,167 @@
+#include "trainer/bench/train.h"
+
+#include <chrono>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "core/stop.h"
+#include "model/ledger/match.h"
+#include "model/ledger/ledger.h"
+#include "nn/device.h"
+#include "trainer/bench/peers.h"
+#include "trainer/evaluate/evaluate.h"
+#include "trainer/compare/arms.h"
+#include "trainer/train/step.h"
+#include "trainer/train/trainer.h"
+
+namespace isobath {
+
+namespace {
+
+// One model with its optimizer and a batch that stays the same.
+class Subject {
+ public:
+  Subject(BenchArm const& arm, int64_t vocab_size)
+      : model_(arm.config.model, arm.config.depth, vocab_size, 1),
+        device_(place_model(model_, arm.config)),
+        optimizers_(make_optimizers(model_, arm.config.train)),
+        ledger_(make_ledger(arm.config.model, arm.config.depth, vocab_size)),
+        window_(ledger_.routed_layers, device_),
+        settings_{micro_batch_sequences(arm.config, device_.is_cuda()), arm.config.depth.bce_weight, 1, arm.config.depth.z_loss_weight,
+                  arm.config.depth.threshold_training},
+        feed_(device_) {
+    model_.train();
+    batch_.length = arm.config.model.context;
+    batch_.sequences = arm.config.train.batch_tokens / batch_.length;
+    batch_.target_count = arm.config.train.batch_tokens;
+    for (int64_t i = 0; i < arm.config.train.batch_tokens; ++i) {
+      batch_.tokens.push_back(static_cast<int64_t>(random_bits(1, static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab_size)));
+      batch_.targets.push_back(static_cast<int64_t>(random_bits(2, static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab_size)));
+    }
+  }
+
+  // What is measured is what most of a run looks like: factors that are hard, with a threshold that has seen some.
+  void warm_up() {
+    step();
+    if (model_.harden()) step();
+    window_.clear();
+    step_ = 0;
+  }
+
+  double seconds_per_step(int steps) {
+    synchronize(device_);
+    auto const start = std::chrono::steady_clock::now();
+    for (int i = 0; i < steps; ++i) step();
+    synchronize(device_);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
+  }
+
+  // Realised, of the steps since the warm-up.
+  int64_t train_flops_per_step() const {
+    int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
+    return ledger_.train(sequences, batch_.length, routing_rates(window_.routing_NC, sequences * batch_.length, false).work) / steps;
+  }
+
+  // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.
+  int64_t peak_bytes(int64_t others) {
+    reset_peak_tensor_bytes(device_);
+    seconds_per_step(1);
+    return peak_tensor_bytes(device_) - others;
+  }
+
+  Profile profile_step() {
+    return profile(device_, [this] { step(); });
+  }
+  at::Device device() const { return device_; }
+
+ private:
+  void step() { train_step(model_, optimizers_, feed_.load(batch_), settings_, step_++, 1e-3, window_); }
+
+  LanguageModel model_;
+  at::Device device_;
+  Optimizers optimizers_;
+  Ledger ledger_;
+  Window window_;
+  StepSettings settings_;
+  Feed feed_;
+  Batch batch_;
+  int64_t step_ = 0;
+};
+
+BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
+  Config const& c = arm.config;
+  int64_t const T = c.model.context;
+  BenchResult result;
+  result.name = arm.name;
+  result.tokens_per_step = c.train.batch_tokens;
+  result.params = count_parameters(c.model, c.depth, vocab_size).total;
+  result.flops_6n_per_step = c.train.batch_tokens * (6 * result.params + 12 * c.model.layers * c.model.width * T);
+  return result;
+}
+
+}  // namespace
+
+std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size) {
+  CompareConfig const& compare = loaded.config.compare;
+  if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
+  auto const resolve = [&](std::string const& name) { return arm_config(loaded, name, compare.seeds.front()).config; };
+  std::vector<BenchArm> arms;
+  for (ArmConfig const& arm : compare.arms) {
+    BenchArm bench{arm.name, resolve(arm.name)};
+    if (!arm.match.forward_flops_of.empty()) {
+      Config const target = resolve(arm.match.forward_flops_of);
+      int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size, 1, target.model.context);
+      bench.config.model = match_forward_flops(bench.config.model, bench.config.depth, vocab_size, flops, arm.match);
+    }
+    arms.insert(arm.name == compare.baseline ? arms.begin() : arms.end(), bench);
+  }
+  return arms;
+}
+
+Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
+  std::vector<std::unique_ptr<Subject>> subjects;
+  std::vector<std::unique_ptr<BenchPeer>> peers;
+  Bench bench;
+  // Each arm's memory is what it adds to those before it.
+  int64_t resident = 0;
+  for (BenchArm const& arm : arms) {
+    leave_when_stopped();
+    live_line("bench: preparing " + arm.name);
+    subjects.push_back(std::make_unique<Subject>(arm, settings.vocab_size));
+    BenchResult& result = bench.results.emplace_back(result_of(arm, settings.vocab_size));
+    subjects.back()->warm_up();
+    result.peak_memory_bytes = subjects.back()->peak_bytes(resident);
+    reset_peak_tensor_bytes(subjects.back()->device());
+    resident = peak_tensor_bytes(subjects.back()->device());  // nothing runs: what is held now
+  }
+  bench.device = subjects.front()->device();
+  bench.peak = peak_flops(bench.device, arms.front().config.precision);
+  for (BenchSettings::Peer const& peer : settings.peers) {
+    leave_when_stopped();
+    live_line("bench: preparing " + peer.name);
+    peers.push_back(std::make_unique<BenchPeer>(peer.command));
+    peers.back()->seconds_per_step(1);
+    BenchResult& result = bench.results.emplace_back();
+    result.name = peer.name;
+    result.tokens_per_step = bench.results.front().tokens_per_step;
+  }
+
+  auto const run = [&](size_t i) {
+    int const steps = settings.steps_per_repeat;
+    return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peers[i - subjects.size()]->seconds_per_step(steps);
+  };
+  for (int repeat = 0; repeat < settings.repeats; ++repeat) {
+    leave_when_stopped();
+    live_line("bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
+    for (size_t i = 0; i < bench.results.size(); ++i) bench.results[i].step_s.push_back(run(i));
+    for (BenchResult& result : bench.results) result.speedup.push_back(bench.results.front().step_s.back() / result.step_s.back());
+  }
+  for (size_t i = 0; i < subjects.size(); ++i) bench.results[i].train_flops_per_step = subjects[i]->train_flops_per_step();
+  for (size_t i = 0; i < peers.size(); ++i) bench.results[subjects.size() + i].peak_memory_bytes = peers[i]->peak_memory_bytes();
+  for (size_t i = 0; settings.profile && i < subjects.size(); ++i) bench.results[i].profile = subjects[i]->profile_step();
+  end_live_line();
+  return bench;
+}
+
+}  // namespace isobath

@@ -1,0 +1,254 @@
+#include "trainer/compare/arms.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/depth/capacity.h"
+#include "trainer/schedule/schedule.h"
+
+namespace isobath {
+namespace {
+
+// Text of BPE tokens gets longer with the logarithm of the vocabulary; a quarter of it fits English prose and code
+// roughly.
+double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cast<double>(vocab_size)) / 4; }
+
+// Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and
+// after the rotation, the attention's output, and the MLP's hidden values.
+int64_t activation_floats_per_row(ModelConfig const& model) {
+  int64_t const E = model.width / model.heads;
+  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
+}
+
+double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
+  ModelConfig const& model = plan.config.model;
+  auto const tokens = static_cast<double>(micro_batch_tokens);
+  auto const T = static_cast<double>(model.context);
+  double layers = static_cast<double>(plan.ledger.dense_layers);
+  for (double const capacity : most_capacities(model, plan.config.depth)) {
+    double const share = static_cast<double>(rows_of_capacity(capacity, model.context)) / T;
+    // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
+    layers += plan.config.depth.target == "block" ? share : (1 + share) / 2;
+  }
+  double const block_rows = tokens * layers;
+  double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
+  constexpr double logits_chunk = 1 << 20;
+  int64_t const bytes = bytes_per_value(plan.config);
+  return static_cast<double>(bytes) * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
+}
+
+double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
+  EvalConfig const& eval = plan.config.eval;
+  auto const tokens = [&](int64_t asked) {
+    return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens;
+  };
+  double const period = schedule.steps_of(eval.every);
+  // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
+  double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
+  DepthConfig const& depth = plan.config.depth;
+  double const passes = looks_ahead(depth) && eval.routing == "both" ? 2 : 1;
+  // At the end every branch is measured on its own; together they cost about as many average passes.
+  double const branches = depth.kind == "nested" ? static_cast<double>(depth.exits.size()) + 1 : 0;
+  bool const calibrates = !plan.routed.empty() && eval.routing != "topk";
+  double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
+  return plan.forward() * (passes * due * tokens(eval.tokens) + (passes + branches) * tokens(eval.final_tokens) + (due + 1) * calibration);
+}
+
+void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
+  if (plan.steps < 500) plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
+  if (schedule.warmup() > 0.5)
+    plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
+  if (plan.epochs > 1)
+    plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
+  if (plan.evaluation_share > 0.15)
+    plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
+                                        100 * plan.evaluation_share));
+}
+
+std::string si(double value) { return format_si(value); }
+std::string si(int64_t value) { return format_si(static_cast<double>(value)); }
+
+}  // namespace
+
+int64_t planned_vocab_size(TokenizerConfig const& tokenizer) {
+  if (tokenizer.kind == "bpe") return tokenizer.vocab_size;
+  if (tokenizer.kind == "byte") return byte_tokenizer()->vocab_size();
+  return load_tokenizer(expand_user(tokenizer.kind))->vocab_size();
+}
+
+DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer) {
+  SourceSummary const summary = summarize_sources(data);
+  auto bytes = static_cast<double>(summary.bytes);
+  if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
+  double const valid_bytes = data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
+  double const train_bytes = data.valid_sources.empty() ? bytes - valid_bytes : bytes;
+  std::string const text = fmt::format("{} files, {}", summary.files, format_bytes(train_bytes + valid_bytes));
+  DataSize size;
+  double per_token = 1;
+  if (tokenizer.kind == "byte") {
+    size.note = text + ", one token a byte";
+  } else {
+    per_token = guessed_bytes_per_token(planned_vocab_size(tokenizer));
+    size.note = text + fmt::format(", at a guessed {:.1f} bytes a token (--data prepares the text and counts)", per_token);
+  }
+  if (summary.compressed_files > 0)
+    size.note += fmt::format(
+        "; {} of the files are compressed and counted as they lie on disk: there is more text than "
+        "this (--data counts it)",
+        summary.compressed_files);
+  size.valid_tokens = valid_bytes / per_token;
+  size.train_tokens = train_bytes / per_token;
+  return size;
+}
+
+DataSize measured_data(PreparedData const& data) {
+  auto const train = static_cast<double>(data.train_tokens), valid = static_cast<double>(data.valid_tokens);
+  auto const bytes = static_cast<double>(data.train_bytes + data.valid_bytes);
+  return {train, valid, true,
+          fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes), bytes / (train + valid))};
+}
+
+ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens) {
+  ModelConfig const& model = config.model;
+  ArmPlan plan;
+  plan.name = name;
+  plan.config = config;
+  plan.vocab_size = vocab_size;
+  plan.parameters = count_parameters(model, config.depth, vocab_size);
+  plan.ledger = make_ledger(model, config.depth, vocab_size);
+  plan.routed = routed_layers(model, config.depth);
+
+  int64_t const T = model.context;
+  Ledger const& ledger = plan.ledger;
+  Ledger::Layer sum = ledger.dense_layer(1, T);
+  sum = {ledger.dense_layers * sum.linear, ledger.dense_layers * sum.attention};
+  for (RoutedWork const& work : planned_work(model, config.depth, 1, T)) {
+    Ledger::Layer const layer = ledger.routed_layer(1, T, work);
+    sum = {sum.linear + layer.linear, sum.attention + layer.attention};
+  }
+  plan.linear = static_cast<double>(sum.linear) / static_cast<double>(T);
+  plan.attention = static_cast<double>(sum.attention) / static_cast<double>(T);
+  plan.router = static_cast<double>(ledger.routers * ledger.router_row) +
+                static_cast<double>(ledger.gate_row) / (ledger.gate_by_sequence ? static_cast<double>(T) : 1);
+  plan.predictor = static_cast<double>(ledger.routers * ledger.predictor_row);
+  plan.head = static_cast<double>(ledger.head_row);
+
+  int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);
+  double const samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
+  Schedule const schedule = make_schedule(config, vocab_size, samples / static_cast<double>(sequences));
+  plan.step_flops = schedule.mean_step_flops();
+  plan.steps = schedule.total_steps();
+  plan.tokens = plan.steps * sequences * T;
+  plan.train_flops = static_cast<double>(schedule.total_flops());
+  plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
+  plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
+  plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
+  plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
+  plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
+  warn(plan, schedule, data);
+  return plan;
+}
+
+std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
+  // One column an arm: the parts of a sum stand below each other.
+  std::vector<std::pair<std::string, std::vector<std::string>>> rows;
+  auto const row = [&](std::string const& label, auto const& cell) {
+    std::vector<std::string> cells;
+    for (ArmPlan const& arm : arms) cells.push_back(cell(arm));
+    rows.emplace_back(label, std::move(cells));
+  };
+  auto const part = [&](std::string const& label, auto const& value) {
+    bool const any = std::any_of(arms.begin(), arms.end(), [&](ArmPlan const& a) { return value(a) > 0; });
+    if (any) row(label, [&](ArmPlan const& a) { return value(a) > 0 ? si(value(a)) : std::string("-"); });
+  };
+  row("", [](ArmPlan const& a) { return a.name; });
+  row("layers", [](ArmPlan const& a) { return std::to_string(a.config.model.layers); });
+  row("routed layers", [](ArmPlan const& a) {
+    std::string list;
+    for (int64_t layer : a.routed) list += (list.empty() ? "" : ",") + std::to_string(layer);
+    return list.empty() ? "-" : list;
+  });
+  row("MLP width", [](ArmPlan const& a) { return std::to_string(resolved_mlp_width(a.config.model)); });
+  row("parameters", [](ArmPlan const& a) { return si(a.parameters.total); });
+  part("  embedding", [](ArmPlan const& a) { return a.parameters.embedding; });
+  part("  blocks", [](ArmPlan const& a) { return a.parameters.blocks; });
+  part("  routers", [](ArmPlan const& a) { return a.parameters.routers; });
+  part("  predictors", [](ArmPlan const& a) { return a.parameters.predictors; });
+  row("forward FLOPs per token", [](ArmPlan const& a) { return si(a.forward()); });
+  part("  linear", [](ArmPlan const& a) { return a.linear; });
+  part("  attention", [](ArmPlan const& a) { return a.attention; });
+  part("  routers", [](ArmPlan const& a) { return a.router; });
+  part("  predictors", [](ArmPlan const& a) { return a.predictor; });
+  part("  head", [](ArmPlan const& a) { return a.head; });
+  row("training FLOPs a step", [](ArmPlan const& a) { return si(a.step_flops); });
+  row("steps", [](ArmPlan const& a) { return std::to_string(a.steps); });
+  row("training FLOPs", [](ArmPlan const& a) { return si(a.train_flops); });
+  row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
+  row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
+  row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share); });
+  row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
+  row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
+  row("  activations", [](ArmPlan const& a) { return format_bytes(a.activation_bytes); });
+  row("KV bytes per token", [](ArmPlan const& a) { return format_bytes(a.kv_bytes_per_token); });
+
+  size_t label_width = 0;
+  std::vector<size_t> widths(arms.size(), 0);
+  for (auto const& [label, cells] : rows) {
+    label_width = std::max(label_width, label.size());
+    for (size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
+  }
+  std::string text;
+  for (auto const& [label, cells] : rows) {
+    text += fmt::format("{:<{}}", label, label_width);
+    for (size_t i = 0; i < cells.size(); ++i) text += fmt::format("  {:>{}}", cells[i], widths[i]);
+    text += "\n";
+  }
+  text += "\ntext: " + data.note + "\n";
+  text +=
+      "memory: 16 bytes a parameter (fp32 weight, gradient, two moments) and 4 bytes an activation (bf16: 2) of one micro-batch, "
+      "per row of a\n"
+      "block 6 width + 2 (heads + 2 kv_heads) head_dim + 3 mlp_width (2 for gelu); LibTorch itself takes about 0.3 GiB "
+      "more\n";
+  for (ArmPlan const& arm : arms)
+    for (std::string const& warning : arm.warnings) text += "warning: " + arm.name + ": " + warning + "\n";
+  return text;
+}
+
+nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize const& data) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (ArmPlan const& a : arms)
+    list.push_back(
+        {{"name", a.name},
+         {"layers", a.config.model.layers},
+         {"mlp_width", resolved_mlp_width(a.config.model)},
+         {"routed_layers", a.routed},
+         {"vocab_size", a.vocab_size},
+         {"params", a.parameters.total},
+         {"params_non_embedding", a.parameters.non_embedding()},
+         {"params_by_part",
+          {{"embedding", a.parameters.embedding},
+           {"blocks", a.parameters.blocks},
+           {"routers", a.parameters.routers},
+           {"predictors", a.parameters.predictors}}},
+         {"forward_flops_per_token_topk", a.forward()},
+         {"forward_flops_per_token_by_part",
+          {{"linear", a.linear}, {"attention", a.attention}, {"router", a.router}, {"predictor", a.predictor}, {"head", a.head}}},
+         {"train_flops_per_step", a.step_flops},
+         {"steps", a.steps},
+         {"train_flops", a.train_flops},
+         {"tokens", a.tokens},
+         {"epochs", a.epochs},
+         {"evaluation_share", a.evaluation_share},
+         {"memory_bytes", a.state_bytes + a.activation_bytes},
+         {"kv_bytes_per_token", a.kv_bytes_per_token},
+         {"warnings", a.warnings}});
+  return {{"data", {{"train_tokens", data.train_tokens}, {"valid_tokens", data.valid_tokens}, {"exact", data.exact}, {"note", data.note}}},
+          {"arms", std::move(list)}};
+}
+
+}  // namespace isobath

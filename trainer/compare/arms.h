@@ -1,0 +1,47 @@
+#pragma once
+// What a run will cost, before anything is allocated. No LibTorch.
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "data/prepare.h"
+#include "model/ledger/ledger.h"
+
+namespace isobath {
+
+// How much text there is. Tokens of a BPE that is not trained yet are a guess; `note` says on what grounds.
+struct DataSize {
+  double train_tokens = 0, valid_tokens = 0;
+  bool exact = false;
+  std::string note;
+};
+DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer);  // reads file sizes only
+DataSize measured_data(PreparedData const& data);
+// Of the tokenizer that training would use; reads a tokenizer file where one is named.
+int64_t planned_vocab_size(TokenizerConfig const& tokenizer);
+
+struct ArmPlan {
+  std::string name;
+  Config config;
+  int64_t vocab_size = 0;
+  Parameters parameters;
+  Ledger ledger;
+  std::vector<int64_t> routed;
+  // Forward FLOPs per token of a full context under top-k routing, by part.
+  double linear = 0, attention = 0, router = 0, predictor = 0, head = 0;
+  double forward() const { return linear + attention + router + predictor + head; }
+  int64_t step_flops = 0;  // training FLOPs of one optimizer step
+  int64_t steps = 0, tokens = 0;
+  double train_flops = 0, epochs = 0, evaluation_share = 0;  // evaluation FLOPs / training FLOPs
+  double state_bytes = 0, activation_bytes = 0;
+  double kv_bytes_per_token = 0;
+  std::vector<std::string> warnings;
+};
+
+ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens);
+std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data);
+nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize const& data);
+
+}  // namespace isobath

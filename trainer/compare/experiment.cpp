@@ -1,0 +1,108 @@
+// Which runs an experiment has, and which of them are done.
+#include "trainer/compare/experiment.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <sstream>
+#include <thread>
+
+#include "core/error.h"
+#include "model/ledger/match.h"
+#include "model/ledger/ledger.h"
+
+namespace isobath {
+namespace {
+
+ArmConfig const& find_arm(Config const& experiment, std::string const& name, std::string const& wanted_by) {
+  for (ArmConfig const& arm : experiment.compare.arms)
+    if (arm.name == name) return arm;
+  std::string known;
+  for (ArmConfig const& arm : experiment.compare.arms) known += (known.empty() ? "" : ", ") + arm.name;
+  throw Error(ExitCode::config, wanted_by + " names arm '" + name + "', which does not exist (arms: " + known + ")");
+}
+
+Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, VocabSize const& vocab_size,
+               std::vector<std::string> path) {
+  ArmConfig const& arm = find_arm(base.config, name, path.empty() ? "compare" : "match of arm '" + path.back() + "'");
+  if (std::find(path.begin(), path.end(), name) != path.end())
+    throw Error(ExitCode::config,
+                "compare.arms: '" + name + "' is matched to itself" + (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
+  path.push_back(name);
+  Config config = arm_config(base, name, seed).config;
+  if (!arm.match.forward_flops_of.empty()) {
+    Config const target = resolve(base, arm.match.forward_flops_of, seed, vocab_size, path);
+    int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
+    config.model = match_forward_flops(config.model, config.depth, vocab_size(config), flops, arm.match);
+    check_config(config);
+  }
+  return config;
+}
+
+// Differences that make a folder's run another one.
+std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedule_too) {
+  std::vector<ConfigDifference> kept;
+  for (ConfigDifference& difference : diff_configs(load_config(run.folder / "config.yaml", {}).config, run.config))
+    if (difference.resume == ResumeClass::identity || (schedule_too && difference.resume == ResumeClass::schedule))
+      kept.push_back(std::move(difference));
+  return kept;
+}
+
+}  // namespace
+
+Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t seed, VocabSize const& vocab_size) {
+  return resolve(base, arm, seed, vocab_size, {});
+}
+
+std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size) {
+  CompareConfig const& compare = base.config.compare;
+  if (compare.arms.empty()) throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
+  if (!compare.baseline.empty()) find_arm(base.config, compare.baseline, "compare.baseline");
+  std::vector<ExperimentRun> runs;
+  auto const cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+  for (int64_t seed : compare.seeds)
+    for (ArmConfig const& arm : compare.arms) {
+      ExperimentRun run{arm.name, seed, resolve_arm(base, arm.name, seed, vocab_size), {}};
+      if (run.config.eval.routing == "topk" && looks_ahead(run.config.depth))
+        throw Error(ExitCode::config,
+                    "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
+                    "causal, both)");
+      if (compare.jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
+      run.folder = run_folder(run.config);
+      runs.push_back(std::move(run));
+    }
+  return runs;
+}
+
+fs::path run_folder(Config const& config) { return expand_user(config.run_dir) / config.name; }
+
+bool same_text(Config const& a, Config const& b) {
+  auto const differ = diff_configs(a, b);
+  return std::none_of(differ.begin(), differ.end(),
+                      [](ConfigDifference const& d) { return d.path.starts_with("data.") || d.path.starts_with("tokenizer."); });
+}
+
+void check_run_folder(ExperimentRun const& run) {
+  if (!fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return;
+  auto const changed = differences(run, false);
+  if (changed.empty()) return;
+  std::string list;
+  for (ConfigDifference const& d : changed) list += "\n  " + d.path + ": " + d.before + " there, " + d.after + " now";
+  throw Error(ExitCode::config, run.folder.string() + " holds another experiment's run:" + list +
+                                    "\nGive this one another name (name=...), or remove the folder");
+}
+
+fs::path pending_file(ExperimentRun const& run) { return run.folder / "pending"; }
+
+bool is_finished(ExperimentRun const& run) {
+  if (fs::exists(pending_file(run)) || !fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return false;
+  std::istringstream lines(read_file(run.folder / "metrics.jsonl"));
+  bool finished = false;
+  for (std::string line; std::getline(lines, line);) {
+    auto const record = nlohmann::json::parse(line, nullptr, false);
+    finished = record.is_object() && record.value("kind", "") == "end" && record.value("status", "") == "finished";
+  }
+  return finished && differences(run, true).empty();
+}
+
+}  // namespace isobath

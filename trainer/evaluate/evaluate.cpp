@@ -1,0 +1,149 @@
+#include "trainer/evaluate/evaluate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "core/error.h"
+#include "data/loader.h"
+#include "trainer/train/feed.h"
+
+namespace isobath {
+
+namespace {
+
+// Sums of one routing over the batches; the tensors are read once, at the end.
+struct EvalSums {
+  at::Tensor loss, routing_NC;
+  RoutingStatistics statistics;
+};
+
+void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise, bool with_statistics,
+               EvalSums& sums) {
+  auto const add = [](at::Tensor& sum, at::Tensor const& term) {
+    if (term.defined()) sum = sum.defined() ? sum.add(term) : term;
+  };
+  ModelOutput const output = model.forward(batch.input(0, batch.sequences), routing, noise);
+  add(sums.loss, model.loss_sum(output, batch.targets_N(0, batch.sequences)).to(at::kDouble));
+  add(sums.routing_NC, output.routing_NC);
+  if (with_statistics) sums.statistics.add(output, batch.tokens_BT);
+}
+
+RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total) {
+  RoutingResult result;
+  double const nats = sums.loss.item<double>();
+  result.loss = nats / static_cast<double>(total.tokens);
+  result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
+  int64_t const positions = sequences * length;
+  RoutingRates rates = routing_rates(sums.routing_NC, positions, looks_ahead(model.depth_config()));
+  Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
+  result.forward_flops_per_token = static_cast<double>(ledger.forward(sequences, length, rates.work)) / static_cast<double>(positions);
+  result.mean_depth = static_cast<double>(ledger.dense_layers);
+  for (double const share : rates.capacity) result.mean_depth += share;
+  result.capacity = std::move(rates.capacity);
+  result.precision = std::move(rates.precision);
+  result.recall = std::move(rates.recall);
+  result.layers = sums.statistics.layers();
+  if (!looks_ahead(model.depth_config())) {
+    for (LayerStatistics& layer : result.layers) layer.f1 = layer.f1_ceiling = std::nan("");
+  }
+  return result;
+}
+
+}  // namespace
+
+EvalMode::EvalMode(LanguageModel& model) : model_(model), was_training_(model.is_training()), had_gradients_(at::GradMode::is_enabled()) {
+  model_.eval();
+  at::GradMode::set_enabled(false);
+}
+
+EvalMode::~EvalMode() {
+  at::GradMode::set_enabled(had_gradients_);
+  model_.train(was_training_);
+}
+
+RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool decides) {
+  RoutingRates rates;
+  if (!routing_NC.defined()) return rates;
+  at::Tensor const counts_NC = routing_NC.cpu().contiguous();
+  int64_t const* row = counts_NC.const_data_ptr<int64_t>();
+  auto const ratio = [](int64_t a, int64_t b) {
+    return b > 0 ? static_cast<double>(a) / static_cast<double>(b) : std::numeric_limits<double>::quiet_NaN();
+  };
+  for (int64_t layer = 0; layer < counts_NC.size(0); ++layer, row += routing_columns) {
+    rates.capacity.push_back(ratio(row[routing_rows], tokens));
+    rates.precision.push_back(ratio(row[routing_both], decides ? row[routing_decided] : 0));
+    rates.recall.push_back(ratio(row[routing_both], decides ? row[routing_picked] : 0));
+    rates.work.push_back({row[routing_rows], row[routing_pairs]});
+  }
+  return rates;
+}
+
+int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings) {
+  int64_t const length = model.model_config().context;
+  if (model.cuts().numel() == 0) return 0;
+  if (tokens == 0) {
+    model.set_cuts(at::zeros_like(model.cuts()));
+    return 0;
+  }
+  Loader const loader(train, length, settings.seed, /*ordered=*/false, settings.isolate_documents);
+  int64_t const samples = loader.samples_per_epoch(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
+  EvalMode const mode(model);
+  Feed feed(model.device());
+  at::Tensor sum_N = at::zeros_like(model.cuts());
+  for (int64_t done = 0, batch_index = 0; done < windows; ++batch_index) {
+    int64_t const count = std::min(settings.micro_sequences, windows - done);
+    Batch const batch = loader.at(samples - windows + done, count);
+    model.forward(feed.load(batch).input(0, count), Routing::calibrate, {settings.seed, -2, batch_index});
+    sum_N.add_(model.cuts(), static_cast<double>(count));
+    done += count;
+  }
+  model.set_cuts(sum_N.div(static_cast<double>(windows)));
+  return windows * length;
+}
+
+int64_t evaluation_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
+
+std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
+                                   std::function<bool()> const& stop) {
+  int64_t const length = model.model_config().context;
+  Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
+  int64_t windows = loader.samples_per_epoch();
+  if (windows == 0) throw Error(ExitCode::data, "there is no validation text: raise data.valid_fraction or give data.valid_sources");
+  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
+
+  std::vector<int64_t> piece_bytes(static_cast<size_t>(tokenizer.vocab_size()));
+  for (size_t id = 0; id < piece_bytes.size(); ++id)
+    piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
+
+  bool const one = !looks_ahead(model.depth_config());  // the two routings are the same thing
+  bool const topk = one || settings.routing != "causal", causal = !one && settings.routing != "topk";
+
+  EvalMode const mode(model);
+  Evaluation total;
+  EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
+  Feed feed(model.device());
+  for (int64_t first = 0, batch_index = 0; first < windows; first += settings.micro_sequences, ++batch_index) {
+    if (stop && stop()) return std::nullopt;
+    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    DeviceBatch const on_device = feed.load(batch);
+    NoiseKey const noise{settings.seed, -1, batch_index};
+    if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
+    if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
+    total.tokens += batch.target_count;
+    for (int64_t const target : batch.targets) {
+      if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
+    }
+  }
+  if (topk) total.topk = routing_result(model, topk_sums, windows, length, total);
+  if (causal) total.causal = routing_result(model, causal_sums, windows, length, total);
+  if (one && settings.routing != "topk") total.causal = total.topk;
+  if (one && settings.routing == "causal") total.topk.reset();
+  return total;
+}
+
+}  // namespace isobath

@@ -1,0 +1,74 @@
+#include "trainer/evaluate/oracle.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/loader.h"
+#include "model/depth/nested/branches.h"
+#include "nn/ops/ops.h"
+#include "trainer/train/feed.h"
+
+namespace isobath {
+
+std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth, EvalSettings const& settings) {
+  if (model.depth_config().kind != "nested") return std::nullopt;
+  std::vector<int64_t> const depths = branch_depths(model.model_config(), model.depth_config());
+  int64_t const length = model.model_config().context, n = static_cast<int64_t>(depths.size());
+  Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
+  int64_t const most = RoutingStatistics::most_tokens, asked = settings.tokens > 0 ? std::min(settings.tokens, most) : most;
+  int64_t const windows = std::min(loader.samples_per_epoch(), std::max<int64_t>(1, asked / length));
+
+  EvalMode const mode(model);
+  Feed feed(model.device());
+  std::vector<at::Tensor> losses_MB;  // of tokens with a target
+  std::vector<at::Tensor> depth_W, difficulty_W;
+  for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
+    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    DeviceBatch const loaded = feed.load(batch);
+    at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
+    std::vector<at::Tensor> losses_BN;
+    model.force_branch(std::nullopt);
+    at::Tensor const depth_BT = model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, -1, first}).depth_BT;
+    for (int64_t branch = 0; branch < n; ++branch) {
+      model.force_branch(branch);
+      ModelOutput const output = model.forward(loaded.input(0, batch.sequences), Routing::causal, {});
+      losses_BN.push_back(ops::token_losses(output.x_ND, model.head_weight(), targets_N.reshape({-1})));
+    }
+    depth_W.push_back(depth_BT.to(at::kDouble).mean(1).cpu());
+    difficulty_W.push_back(losses_BN.front().view({batch.sequences, length}).to(at::kDouble).mean(1).cpu());
+    at::Tensor const counts = targets_N.reshape({-1}).ne(ignore_target).nonzero().squeeze(1);
+    losses_MB.push_back(at::stack(losses_BN, 1).index_select(0, counts).to(at::kDouble).cpu());
+  }
+  model.force_branch(std::nullopt);
+
+  at::Tensor const losses = at::cat(losses_MB), depths_B = at::tensor(depths, at::kDouble);
+  auto const of_choice = [&](at::Tensor const& branch_M) { return losses.gather(1, branch_M.unsqueeze(1)).mean().item<double>(); };
+  Oracle oracle;
+  at::Tensor const means_B = losses.mean(0);
+  for (int64_t branch = 0; branch < n; ++branch) oracle.branch_losses.push_back(means_B[branch].item<double>());
+  oracle.loss = of_choice(losses.argmin(1));
+  double low = -8, high = 8;  // nats a layer; the mean depth falls with the price
+  for (int halving = 0; halving < 40; ++halving) {
+    double const price = (low + high) / 2;
+    double const mean = depths_B.index_select(0, (losses + price * depths_B).argmin(1)).mean().item<double>();
+    (mean > mean_depth ? low : high) = price;
+  }
+  oracle.loss_same_depth = of_choice((losses + (low + high) / 2 * depths_B).argmin(1));
+
+  at::Tensor const depth = at::cat(depth_W), difficulty = at::cat(difficulty_W);
+  at::Tensor const a = depth - depth.mean(), b = difficulty - difficulty.mean();
+  double const spread = std::sqrt(a.square().sum().item<double>() * b.square().sum().item<double>());
+  double const r = spread > 1e-12 && windows > 3 ? (a * b).sum().item<double>() / spread : std::nan("");
+  double const z = std::atanh(r), half_width = 1.96 / std::sqrt(static_cast<double>(windows) - 3);
+  oracle.difficulty_correlation = r;
+  oracle.correlation_low = std::tanh(z - half_width);
+  oracle.correlation_high = std::tanh(z + half_width);
+  return oracle;
+}
+
+}  // namespace isobath

@@ -1,0 +1,126 @@
+#pragma once
+// What a comparison found: read from run folders, judged, and written as JSON, text and HTML. No LibTorch.
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.h"
+#include "core/files.h"
+#include "trainer/report/score_histogram.h"
+#include "trainer/report/statistics.h"
+
+namespace isobath {
+
+// One validation record of metrics.jsonl. What a run did not measure is NaN.
+struct ValidationPoint {
+  int64_t step = 0, tokens = 0;
+  double train_flops = 0, time_s = 0;
+  double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
+  double forward_flops_causal = 0;  // per token
+  double mean_depth = 0;            // layers a token went through
+  double oracle_loss = 0;           // nested: of the best branch in hindsight at that mean depth
+  int64_t calibration_tokens = 0;   // that the causal decision was set to its capacity on; 0: as trained
+  // Per routed layer, of the causal decision; docs/experiments.md says what they mean.
+  std::vector<double> capacity, precision, recall, f1, f1_ceiling, token_entropy, position_entropy, dead_tokens, always_on_tokens;
+  std::vector<ScoreHistogram> scores;  // per routed layer
+};
+
+// One validation text and the number of blocks each of its tokens went through.
+struct DepthText {
+  std::vector<std::string> pieces;
+  std::vector<int64_t> depth;
+  std::vector<double> loss;  // nats to predict the piece; NaN where there is nothing to predict it from
+  int64_t layers = 0;
+  bool empty() const { return pieces.empty(); }
+};
+
+// Token by token from the key-value cache, as compare measured it behind the training.
+struct Decoding {
+  int64_t batch = 0, prompt = 0;  // texts at a time; tokens they began with
+  double tokens_per_s = 0, kv_bytes_per_token = 0, blocks_per_token = 0;
+};
+
+struct RunResult {
+  std::string arm;
+  fs::path folder;
+  Config config;
+  int64_t params = 0, params_non_embedding = 0;
+  double forward_flops_topk = 0, epochs = 0;
+  int64_t threads = 0;
+  std::vector<ValidationPoint> curve;  // on eval.tokens of validation text
+  ValidationPoint result;              // of the finished run, on eval.final_tokens
+  std::string status;                  // of the `end` record; empty while there is none
+  int64_t step = 0, tokens = 0, train_flops = 0, memory_bytes = 0;
+  double time_s = 0, step_time_s = 0, tokens_per_s = 0;
+  std::string command;
+  std::map<std::string, std::string> environment;
+  DepthText depth_text;
+  std::vector<Decoding> decoding;
+  bool finished() const { return status == "finished" && !curve.empty(); }
+};
+
+struct ArmResult {
+  std::string name;
+  std::vector<RunResult> runs;  // finished ones, by ascending seed
+  Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
+  double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
+  int64_t peak_memory_bytes = 0;
+  std::vector<Decoding> decoding;  // of the first run where it was measured
+  Config const& config() const { return runs.front().config; }
+  bool dense() const { return config().depth.kind == "dense"; }
+  RunResult const* run(int64_t seed) const;
+  Decoding const* decoded(int64_t batch) const;  // null: not measured
+};
+
+// `arm` against `baseline`, seed by seed.
+struct Pair {
+  std::string arm, baseline;
+  std::string basis;  // "flops": final losses; "time": both after the time of the faster run
+  PairedDifference difference;
+  double arm_loss = 0, baseline_loss = 0;  // means over the seeds both have
+  std::string verdict;                     // ends with `hint`, where there is one
+  std::string hint;                        // "; for an answer run configs/hour.yaml"
+  std::string note;
+};
+
+struct Report {
+  std::string name;
+  Config experiment;                   // with its `compare` section where there was one
+  std::vector<ArmResult> arms;         // that have a finished run, in the experiment's order
+  std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
+  std::vector<Pair> pairs;             // challenger against best dense first
+  std::string headline;
+  std::string command;  // that ran the experiment
+  std::vector<std::string> warnings;
+  std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
+  ArmResult const* arm(std::string const& name) const;
+  Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
+  std::vector<int64_t> decoded_batches() const;  // that some arm was decoded in, ascending
+};
+
+// Reads a run folder; arm: its name in the report. Throws Error(data) when there is no metrics.jsonl.
+RunResult read_run(fs::path const& folder, std::string const& arm);
+// Judges runs; `experiment` gives name, baseline and the order of arms.
+Report make_report(Config const& experiment, std::vector<RunResult> runs);
+// Folders of an experiment (experiment.yaml inside) or of single runs.
+Report read_report(std::vector<fs::path> const& folders);
+
+// Loss of `curve` after `time_s` of training, linear in log time between validations; nullopt outside them.
+std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, double time_s);
+
+nlohmann::ordered_json report_json(Report const& report);
+std::string report_table(Report const& report);  // for a terminal, headline and warnings included
+std::string report_html(Report const& report);
+// Writes report.json and report.html; returns the latter's path.
+fs::path write_report(Report const& report, fs::path const& folder);
+
+// "3 routed at 12.5 %", "exits after 2, 4"; empty for a dense model.
+std::string describe_routing(Config const& config);
+std::string describe_model(Config const& config);  // "6 layers, 3 routed at 12.5 %"
+
+}  // namespace isobath

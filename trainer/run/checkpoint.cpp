@@ -1,0 +1,216 @@
+#include "trainer/run/checkpoint.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace isobath {
+
+namespace {
+
+constexpr char const* temporary_prefix = ".tmp-";
+constexpr char const* trash_prefix = ".old-";
+
+// Told apart from a checkpoint of a newer program, which is whole and must be left alone.
+struct DamagedCheckpoint : Error {
+  DamagedCheckpoint(fs::path const& folder, std::string const& what)
+      : Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " is damaged: " + what) {}
+};
+
+void rename_folder(fs::path const& from, fs::path const& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  if (error) throw Error(ExitCode::disk, "cannot rename " + from.string() + " to " + to.string() + ": " + error.message());
+}
+
+// Out of sight first, so that a crash half way leaves nothing that looks like a checkpoint.
+void remove_checkpoint(fs::path const& folder) {
+  fs::path const trash = folder.parent_path() / (trash_prefix + folder.filename().string());
+  std::error_code ignored;
+  fs::remove_all(trash, ignored);
+  rename_folder(folder, trash);
+  fs::remove_all(trash, ignored);
+}
+
+std::string manifest_text(fs::path const& folder) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::array();
+  std::vector<fs::path> paths;
+  for (auto const& entry : fs::directory_iterator(folder)) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  for (fs::path const& path : paths) {
+    files.push_back({{"name", path.filename().string()}, {"size", fs::file_size(path)}, {"xxh3_64", hex(checksum_file(path))}});
+  }
+  return nlohmann::ordered_json{{"format", "isobath checkpoint"}, {"version", checkpoint_format}, {"files", files}}.dump(2) + "\n";
+}
+
+}  // namespace
+
+void write_checkpoint_folder(fs::path const& folder, std::function<void(fs::path const& temporary)> const& fill) {
+  fs::path const parent = folder.parent_path();
+  fs::path const temporary = parent / (temporary_prefix + folder.filename().string());
+  try {
+    fs::create_directories(parent);
+    fs::remove_all(temporary);
+    fs::create_directory(temporary);
+    fill(temporary);  // each file is synced by its writer
+    write_file_atomic(temporary / "manifest.json", manifest_text(temporary));
+    sync_folder(temporary);
+  } catch (std::exception const& problem) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);  // make room for what comes next
+    auto const* known = dynamic_cast<Error const*>(&problem);
+    throw Error(known ? known->code() : ExitCode::disk, "checkpoint " + folder.string() + " was not written: " + problem.what());
+  }
+  fs::path const trash = parent / (trash_prefix + folder.filename().string());
+  std::error_code ignored;
+  fs::remove_all(trash, ignored);
+  if (fs::exists(folder)) rename_folder(folder, trash);
+  rename_folder(temporary, folder);
+  sync_folder(parent);
+  fs::remove_all(trash, ignored);
+}
+
+std::vector<ManifestFile> verify_checkpoint(fs::path const& folder) {
+  fs::path const manifest_path = folder / "manifest.json";
+  if (!fs::exists(manifest_path)) throw DamagedCheckpoint(folder, "manifest.json is missing");
+  std::vector<ManifestFile> files;
+  try {
+    nlohmann::json const manifest = nlohmann::json::parse(read_file(manifest_path));
+    int const version = manifest.at("version").get<int>();
+    if (version > checkpoint_format) {
+      throw Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " has format version " + std::to_string(version) +
+                                            "; this program reads up to " + std::to_string(checkpoint_format));
+    }
+    for (auto const& item : manifest.at("files")) {
+      files.push_back({item.at("name").get<std::string>(), item.at("size").get<int64_t>(), item.at("xxh3_64").get<std::string>()});
+    }
+  } catch (nlohmann::json::exception const& problem) {
+    throw DamagedCheckpoint(folder, std::string("manifest.json cannot be read: ") + problem.what());
+  }
+  for (ManifestFile const& file : files) {
+    fs::path const path = folder / file.name;
+    if (!fs::is_regular_file(path)) throw DamagedCheckpoint(folder, file.name + " is missing");
+    auto const size = static_cast<int64_t>(fs::file_size(path));
+    if (size != file.size) {
+      throw DamagedCheckpoint(folder,
+                              file.name + " has " + std::to_string(size) + " bytes, its manifest says " + std::to_string(file.size));
+    }
+    if (hex(checksum_file(path)) != file.checksum)
+      throw DamagedCheckpoint(folder, "the content of " + file.name + " does not match its checksum");
+  }
+  return files;
+}
+
+std::string checkpoint_name(int64_t step) {
+  std::string digits = std::to_string(step);
+  if (digits.size() < 8) digits.insert(0, 8 - digits.size(), '0');
+  return "step-" + digits;
+}
+
+std::optional<int64_t> checkpoint_step(fs::path const& folder) {
+  std::string const name = folder.filename().string();
+  if (!name.starts_with("step-") || name.size() < 6 || name.size() > 23) return std::nullopt;
+  if (name.find_first_not_of("0123456789", 5) != std::string::npos) return std::nullopt;
+  return std::stoll(name.substr(5));
+}
+
+std::vector<fs::path> list_checkpoints(fs::path const& checkpoints) {
+  std::vector<fs::path> found;
+  if (!fs::is_directory(checkpoints)) return found;
+  for (auto const& entry : fs::directory_iterator(checkpoints)) {
+    if (entry.is_directory() && checkpoint_step(entry.path())) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end(), [](fs::path const& a, fs::path const& b) { return checkpoint_step(a) < checkpoint_step(b); });
+  return found;
+}
+
+std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints) {
+  std::vector<fs::path> const found = list_checkpoints(checkpoints);
+  std::vector<fs::path> damaged;
+  std::string reasons;
+  for (auto folder = found.rbegin(); folder != found.rend(); ++folder) {
+    try {
+      verify_checkpoint(*folder);
+    } catch (DamagedCheckpoint const& problem) {
+      reasons += std::string("\n  ") + problem.what();
+      damaged.push_back(*folder);
+      continue;
+    }
+    for (fs::path const& bad : damaged) {
+      fs::path aside = bad;
+      aside += ".damaged";
+      std::error_code ignored;
+      fs::remove_all(aside, ignored);
+      rename_folder(bad, aside);
+    }
+    if (!damaged.empty())
+      log_warning("going back to the older checkpoint " + folder->string() + ":" + reasons + "\n  (set aside as *.damaged)");
+    return *folder;
+  }
+  if (damaged.empty()) return std::nullopt;
+  throw Error(ExitCode::checkpoint, "no whole checkpoint is left in " + checkpoints.string() + ":" + reasons +
+                                        "\n  remove them to start this run again from the beginning");
+}
+
+void prune_checkpoints(fs::path const& checkpoints, int64_t keep, std::vector<int64_t> const& protected_steps) {
+  std::vector<fs::path> found = list_checkpoints(checkpoints);
+  if (keep <= 0) return;
+  size_t const excess = found.size() > static_cast<size_t>(keep) ? found.size() - static_cast<size_t>(keep) : 0;
+  for (size_t i = 0; i < excess; ++i) {
+    int64_t const step = *checkpoint_step(found[i]);
+    if (std::find(protected_steps.begin(), protected_steps.end(), step) == protected_steps.end()) remove_checkpoint(found[i]);
+  }
+}
+
+void remove_leftovers(fs::path const& checkpoints) {
+  if (!fs::is_directory(checkpoints)) return;
+  std::vector<fs::path> leftovers;
+  for (auto const& entry : fs::directory_iterator(checkpoints)) {
+    std::string const name = entry.path().filename().string();
+    if (!name.starts_with(temporary_prefix) && !name.starts_with(trash_prefix)) continue;
+    // A replaced checkpoint whose successor did not make it is still the best there is.
+    fs::path const original = checkpoints / name.substr(5);
+    if (name.starts_with(trash_prefix) && !fs::exists(original) && fs::exists(checkpoints / (temporary_prefix + name.substr(5)))) {
+      rename_folder(entry.path(), original);
+      continue;
+    }
+    leftovers.push_back(entry.path());
+  }
+  std::error_code ignored;
+  for (fs::path const& leftover : leftovers) fs::remove_all(leftover, ignored);
+}
+
+fs::path find_checkpoint(fs::path const& path) {
+  if (!fs::exists(path)) throw Error(ExitCode::checkpoint, path.string() + ": no such checkpoint or run folder");
+  fs::path folder;
+  if (checkpoint_step(fs::canonical(path)) || fs::exists(path / "manifest.json")) {
+    folder = path;
+  } else if (fs::exists(path / "latest")) {
+    folder = path / fs::read_symlink(path / "latest");
+  } else if (std::vector<fs::path> const found = list_checkpoints(path / "checkpoints"); !found.empty()) {
+    folder = found.back();
+  } else {
+    throw Error(ExitCode::checkpoint, path.string() + ": neither a checkpoint (no manifest.json) nor a run folder with a checkpoint");
+  }
+  verify_checkpoint(folder);
+  return folder;
+}
+
+void point_link(fs::path const& link, fs::path const& target) {
+  fs::path temporary = link;
+  temporary += ".tmp";
+  std::error_code error;
+  fs::remove(temporary, error);
+  fs::create_symlink(target, temporary, error);
+  if (!error) fs::rename(temporary, link, error);
+  if (error) throw Error(ExitCode::disk, "cannot point " + link.string() + " at " + target.string() + ": " + error.message());
+  sync_folder(link.parent_path());
+}
+
+}  // namespace isobath

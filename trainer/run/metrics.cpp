@@ -1,0 +1,68 @@
+#include "trainer/run/metrics.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace isobath {
+
+namespace {
+
+[[noreturn]] void metrics_failure(fs::path const& path, char const* what) {
+  throw Error(ExitCode::disk, path.string() + ": cannot " + what + ": " + std::strerror(errno));
+}
+
+bool stays_after_resume(nlohmann::json const& record, TrainState const& state) {
+  std::string const kind = record.value("kind", "");
+  int64_t const step = record.value("step", int64_t{0});
+  if (kind == "end" || step > state.step) return false;
+  if (kind == "checkpoint" && record.value("reason", "") == "stopped") return false;
+  if (kind == "checkpoint" && step == state.step) return state.checkpointed_step == step;
+  if (kind == "validation" && step == state.step) return state.validated_step == step && !record.value("final", false);
+  return true;
+}
+
+}  // namespace
+
+Metrics::Metrics(fs::path const& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) metrics_failure(path_, "open");
+}
+
+Metrics::~Metrics() { ::close(fd_); }
+
+void Metrics::write(nlohmann::ordered_json const& record) {
+  std::string const line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  ssize_t written = -1;
+  do {
+    written = ::write(fd_, line.data(), line.size());
+  } while (written < 0 && errno == EINTR);
+  if (written < 0) metrics_failure(path_, "write");
+  if (static_cast<size_t>(written) != line.size()) {
+    errno = ENOSPC;  // a regular file takes less only when the disk is full
+    metrics_failure(path_, "write");
+  }
+}
+
+void Metrics::sync() {
+  if (::fdatasync(fd_) != 0) metrics_failure(path_, "sync");
+}
+
+void cut_back_metrics(fs::path const& path, TrainState const& state) {
+  if (!fs::exists(path)) return;
+  std::istringstream lines(read_file(path));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    auto const record = nlohmann::json::parse(line, nullptr, false);
+    if (record.is_object() && stays_after_resume(record, state)) kept += line + "\n";
+  }
+  write_file_atomic(path, kept);
+}
+
+}  // namespace isobath

@@ -1,0 +1,29 @@
+#pragma once
+// metrics.jsonl: one JSON object a line, each written with a single write().
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+
+#include "core/files.h"
+#include "trainer/run/state.h"
+
+namespace isobath {
+
+class Metrics {
+ public:
+  explicit Metrics(fs::path const& path);  // appends
+  ~Metrics();
+  Metrics(Metrics const&) = delete;
+  void write(nlohmann::ordered_json const& record);  // throws Error(disk)
+  void sync();                                       // to the disk; before a checkpoint vouches for the records
+
+ private:
+  fs::path path_;
+  int fd_ = -1;
+};
+
+// Drops what a run resumed from `state` is going to write again: later records, a half-written last line, the record of the
+// stop itself. What stays is what an uninterrupted run would have written by then.
+void cut_back_metrics(fs::path const& path, TrainState const& state);
+
+}  // namespace isobath

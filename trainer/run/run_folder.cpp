@@ -1,0 +1,75 @@
+#include "trainer/run/run_folder.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "trainer/run/checkpoint.h"
+#include "trainer/run/machine.h"
+
+namespace isobath {
+
+namespace {
+
+// How this process was called, as one line a shell would take.
+std::string command_line() {
+  std::string const arguments = read_file("/proc/self/cmdline");
+  std::string line;
+  for (size_t begin = 0; begin < arguments.size();) {
+    std::string word = arguments.substr(begin, arguments.find('\0', begin) - begin);
+    begin += word.size() + 1;
+    if (word.empty() || word.find_first_of(" \t\n'\"\\$`*?[]{}()<>|&;#~!") != std::string::npos) {
+      for (size_t at = 0; (at = word.find('\'', at)) != std::string::npos; at += 4) word.replace(at, 1, "'\\''");
+      word = "'" + word + "'";
+    }
+    line += (line.empty() ? "" : " ") + word;
+  }
+  return line;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(Config const& config) : root_(expand_user(config.run_dir) / config.name) {
+  std::error_code error;
+  fs::create_directories(root_, error);
+  if (error) throw Error(ExitCode::disk, "cannot make the run folder " + root_.string() + ": " + error.message());
+  fs::path const lock = root_ / ".lock";
+  try {
+    lock_ = std::make_unique<FileLock>(lock, /*wait=*/false);
+  } catch (Error const& problem) {
+    if (std::string(problem.what()).find("another process") == std::string::npos) throw;
+    throw Error(ExitCode::config, "another process is training in " + root_.string() + "; wait for it, or give this run another name=");
+  }
+  remove_leftovers(checkpoints());
+}
+
+fs::path RunFolder::checkpoint(int64_t step) const { return checkpoints() / checkpoint_name(step); }
+
+void RunFolder::describe(Config const& config, Machine const& machine) const {
+  write_file_atomic(root_ / "config.yaml", to_yaml(config));
+  fs::path const commands = root_ / "command.txt";
+  write_file_atomic(commands, (fs::exists(commands) ? read_file(commands) : std::string()) + command_line() + "\n");
+  write_file_atomic(root_ / "environment.json", environment_json(machine).dump(2) + "\n");
+}
+
+void RunFolder::tidy(int64_t latest_step, int64_t best_step, int64_t keep) const {
+  fs::path const folder = checkpoints().filename();
+  point_link(root_ / "latest", folder / checkpoint_name(latest_step));
+  if (best_step >= 0 && fs::exists(checkpoint(best_step))) point_link(root_ / "best", folder / checkpoint_name(best_step));
+  prune_checkpoints(checkpoints(), keep, {latest_step, best_step});
+}
+
+std::vector<ConfigDifference> check_resume(Config const& before, Config const& now, fs::path const& root) {
+  std::vector<ConfigDifference> schedule;
+  std::string identity;
+  for (ConfigDifference& difference : diff_configs(before, now)) {
+    if (difference.resume == ResumeClass::identity)
+      identity += "\n  " + difference.path + ": " + difference.before + " there, " + difference.after + " here";
+    if (difference.resume == ResumeClass::schedule) schedule.push_back(std::move(difference));
+  }
+  if (!identity.empty()) {
+    throw Error(ExitCode::config, root.string() + " holds a different run:" + identity + "\n  give this one another name= (or run_dir=)");
+  }
+  return schedule;
+}
+
+}  // namespace isobath

@@ -1,0 +1,84 @@
+#include "trainer/run/saved_model.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <nlohmann/json.hpp>
+
+#include "config/io.h"
+#include "core/error.h"
+#include "model/weights.h"
+
+namespace isobath {
+
+namespace {
+
+// Everything that changes from step to step besides the weights; the tensors are live.
+NamedTensors training_tensors(Optimizers const& optimizers, Window const& window) {
+  NamedTensors tensors = optimizers.language_model.state();
+  for (NamedTensors const& more : {optimizers.predictor.state(), window.tensors()}) tensors.insert(tensors.end(), more.begin(), more.end());
+  return tensors;
+}
+
+}  // namespace
+
+void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, Window const& window,
+                     TrainState const& state, Config const& config, Tokenizer const& tokenizer) {
+  write_checkpoint_folder(folder, [&](fs::path const& temporary) {
+    write_tensors(temporary / "model.safetensors", export_weights(model), {{"format", "pt"}, {"step", std::to_string(state.step)}});
+    write_tensors(temporary / "optimizer.safetensors", training_tensors(optimizers, window), {{"step", std::to_string(state.step)}});
+    write_file_atomic(temporary / "state.json", to_json(state).dump(2) + "\n");
+    write_file_atomic(temporary / "config.yaml", to_yaml(config));
+    write_file_atomic(temporary / "tokenizer.model", tokenizer.serialized());
+  });
+}
+
+Checkpoint open_checkpoint(fs::path const& folder) {
+  Checkpoint checkpoint;
+  checkpoint.folder = folder;
+  checkpoint.config = load_config(folder / "config.yaml", {}).config;
+  checkpoint.state = state_from_json(read_file(folder / "state.json"), (folder / "state.json").string());
+  checkpoint.tokenizer = load_tokenizer(folder / "tokenizer.model");
+  return checkpoint;
+}
+
+std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
+  Config const& config = checkpoint.config;
+  auto model =
+      std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed));
+  import_weights(*model, SafetensorsFile(checkpoint.folder / "model.safetensors"));
+  model->eval();
+  return model;
+}
+
+void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, LanguageModel const& model, Config const& config) {
+  if (fs::exists(folder)) throw Error(ExitCode::checkpoint, folder.string() + " exists; a checkpoint is written where nothing is yet");
+  write_checkpoint_folder(folder, [&](fs::path const& temporary) {
+    write_tensors(temporary / "model.safetensors", export_weights(model),
+                  {{"format", "pt"}, {"step", std::to_string(checkpoint.state.step)}});
+    write_file_atomic(temporary / "config.yaml", to_yaml(config));
+    for (char const* same : {"optimizer.safetensors", "state.json", "tokenizer.model"})
+      fs::copy_file(checkpoint.folder / same, temporary / same);
+  });
+}
+
+void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window) {
+  import_weights(model, SafetensorsFile(folder / "model.safetensors"));
+  at::NoGradGuard const no_grad;
+  SafetensorsFile const file(folder / "optimizer.safetensors");
+  for (auto& [name, tensor] : training_tensors(optimizers, window)) {
+    at::Tensor stored = read_tensor(file, name);
+    // A checkpoint from before a value was added to the window: what it has comes first.
+    if (name.starts_with("window.") && stored.dim() == 1 && stored.size(0) < tensor.size(0)) {
+      at::Tensor const grown = tensor.clone();
+      grown.narrow(0, 0, stored.size(0)).copy_(stored);
+      stored = grown;
+    }
+    if (stored.sizes() != tensor.sizes() || stored.scalar_type() != tensor.scalar_type()) {
+      throw Error(ExitCode::checkpoint,
+                  (folder / "optimizer.safetensors").string() + ": tensor '" + name + "' has the wrong shape or type");
+    }
+    tensor.copy_(stored);
+  }
+}
+
+}  // namespace isobath

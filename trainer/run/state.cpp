@@ -1,0 +1,99 @@
+#include "trainer/run/state.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace isobath {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no infinity and no NaN: both are null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+double number_or(Json const& object, char const* key, double otherwise) {
+  return object.at(key).is_null() ? otherwise : object.at(key).get<double>();
+}
+
+}  // namespace
+
+Json to_json(TrainState const& state) {
+  Json segments = Json::array();
+  for (Segment const& segment : state.segments) {
+    segments.push_back({{"from_step", segment.from_step}, {"total_steps", segment.total_steps}, {"changes", segment.changes}});
+  }
+  return {
+      {"step", state.step},
+      {"tokens", state.tokens},
+      {"train_flops", state.train_flops},
+      {"next_sample", state.next_sample},
+      {"window_steps", state.window_steps},
+      {"window_flops", state.window_flops},
+      {"window_seconds", state.window_seconds},
+      {"train_seconds", state.train_seconds},
+      {"data_wait_seconds", state.data_wait_seconds},
+      {"best_loss", number(state.best_loss)},
+      {"best_step", state.best_step},
+      {"validated_step", state.validated_step},
+      {"checkpointed_step", state.checkpointed_step},
+      {"finished", state.finished},
+      {"seed", state.seed},
+      {"micro_batch_tokens", state.micro_batch_tokens},
+      {"data_key", state.data_key},
+      {"tokenizer_fingerprint", state.tokenizer_fingerprint},
+      {"machine",
+       {{"version", state.machine.version},
+        {"libtorch", state.machine.libtorch},
+        {"cpu_capability", state.machine.cpu_capability},
+        {"gemm", state.machine.gemm},
+        {"threads", state.machine.threads},
+        {"device", state.machine.device}}},
+      {"segments", std::move(segments)},
+  };
+}
+
+TrainState state_from_json(std::string const& text, std::string const& where) {
+  try {
+    Json const object = Json::parse(text);
+    TrainState state;
+    object.at("step").get_to(state.step);
+    object.at("tokens").get_to(state.tokens);
+    object.at("train_flops").get_to(state.train_flops);
+    object.at("next_sample").get_to(state.next_sample);
+    object.at("window_steps").get_to(state.window_steps);
+    state.window_flops = object.value("window_flops", int64_t{-1});  // not yet there in old checkpoints
+    object.at("window_seconds").get_to(state.window_seconds);
+    object.at("train_seconds").get_to(state.train_seconds);
+    object.at("data_wait_seconds").get_to(state.data_wait_seconds);
+    state.best_loss = number_or(object, "best_loss", state.best_loss);
+    object.at("best_step").get_to(state.best_step);
+    object.at("validated_step").get_to(state.validated_step);
+    object.at("checkpointed_step").get_to(state.checkpointed_step);
+    object.at("finished").get_to(state.finished);
+    object.at("seed").get_to(state.seed);
+    object.at("micro_batch_tokens").get_to(state.micro_batch_tokens);
+    object.at("data_key").get_to(state.data_key);
+    object.at("tokenizer_fingerprint").get_to(state.tokenizer_fingerprint);
+    Json const& machine = object.at("machine");
+    machine.at("version").get_to(state.machine.version);
+    machine.at("libtorch").get_to(state.machine.libtorch);
+    machine.at("cpu_capability").get_to(state.machine.cpu_capability);
+    machine.at("gemm").get_to(state.machine.gemm);
+    machine.at("threads").get_to(state.machine.threads);
+    state.machine.device = machine.value("device", "cpu");
+    for (Json const& item : object.at("segments")) {
+      Segment& segment = state.segments.emplace_back();
+      item.at("from_step").get_to(segment.from_step);
+      item.at("total_steps").get_to(segment.total_steps);
+      item.at("changes").get_to(segment.changes);
+    }
+    return state;
+  } catch (nlohmann::json::exception const& problem) {
+    throw Error(ExitCode::checkpoint, where + ": not a training state: " + problem.what());
+  }
+}
+
+}  // namespace isobath

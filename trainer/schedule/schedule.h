@@ -1,0 +1,55 @@
+#pragma once
+// How long a run is and how fast it learns at every point of it. No LibTorch.
+
+#include <cstdint>
+#include <functional>
+
+#include "config/config.h"
+
+namespace isobath {
+
+class Schedule {
+ public:
+  // Throws Error(config) when the budget is more than can be counted. step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of
+  // this data at this batch size (may be a fraction).
+  Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
+  // The same for steps that differ: `cost` of step `step` (from 0), which begins when the share `progress` of the run is done.
+  using StepCost = std::function<int64_t(int64_t step, double progress)>;
+  Schedule(TrainConfig const& train, StepCost cost, double steps_per_epoch);
+
+  int64_t total_steps() const { return total_steps_; }  // at least 1; planned where steps differ
+  int64_t total_flops() const { return total_flops_; }
+  int64_t mean_step_flops() const { return step_flops_; }
+  // Planned, of the step that follows `step` steps of `realised_flops`.
+  int64_t step_flops(int64_t step, int64_t realised_flops) const;
+  double warmup() const { return warmup_; }  // share of the run
+
+  // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
+  double progress(int64_t step, int64_t realised_flops) const;
+  // Nearer to the end than another step would bring it.
+  bool finished(int64_t step, int64_t realised_flops) const;
+
+  // Learning rate of the step that ends at `progress`: linear warm-up, then cosine to lr * min_lr, or constant with a linear decay (wsd).
+  double learning_rate(double progress) const;
+  double next_learning_rate(int64_t step, int64_t realised_flops) const;
+
+  // A duration as a number of steps, which may be a fraction.
+  double steps_of(Duration const& duration) const;
+  // Whether something done `every` so often is due once `step` steps are done. An amount of 0: never.
+  bool due(int64_t step, Duration const& every) const;
+
+ private:
+  void set_shares();
+
+  TrainConfig train_;
+  int64_t step_flops_;
+  double steps_per_epoch_;
+  StepCost cost_;  // empty: step_flops_ every time
+  int64_t total_steps_ = 1, total_flops_ = 0;
+  double warmup_ = 0, decay_ = 0;  // shares of the run
+};
+
+// The schedule of a run of `config`, by the ledger: steps differ where capacity does.
+Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_per_epoch);
+
+}  // namespace isobath

@@ -1,0 +1,70 @@
+#include "trainer/train/feed.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/Event.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace isobath {
+
+namespace {
+
+constexpr int slot_count = 2;
+
+// int64 [sequences, length] over the batch's own memory.
+template <typename Integer>
+at::Tensor view_of(std::vector<Integer> const& values, Batch const& batch) {
+  auto const type = sizeof(Integer) == 8 ? at::kLong : at::kInt;
+  return at::from_blob(const_cast<Integer*>(values.data()), {batch.sequences, batch.length}, type);
+}
+
+DeviceBatch host_batch(Batch const& batch) {
+  DeviceBatch views{batch.sequences, batch.target_count, view_of(batch.tokens, batch), view_of(batch.targets, batch), {}, {}};
+  if (batch.isolated) {
+    views.positions_BT = view_of(batch.positions, batch);
+    views.segments_BT = view_of(batch.segments, batch).to(at::kLong);
+  }
+  return views;
+}
+
+}  // namespace
+
+ModelInput DeviceBatch::input(int64_t first, int64_t count) const {
+  auto const part = [&](at::Tensor const& x_BT) { return x_BT.defined() ? x_BT.narrow(0, first, count) : x_BT; };
+  return {part(tokens_BT), part(positions_BT), part(segments_BT)};
+}
+
+at::Tensor DeviceBatch::targets_N(int64_t first, int64_t count) const { return targets_BT.narrow(0, first, count).reshape({-1}); }
+
+struct Feed::Slot {
+  at::Tensor buffer_XBT;             // page-locked: what a copy reads
+  std::optional<c10::Event> copied;  // by the device
+};
+
+Feed::Feed(at::Device device) : device_(device), slots_(std::make_unique<Slot[]>(slot_count)) {}
+
+Feed::~Feed() = default;
+
+DeviceBatch Feed::load(Batch const& batch) {
+  DeviceBatch loaded = host_batch(batch);
+  if (device_.is_cpu()) return loaded;
+  std::vector<at::Tensor*> parts{&loaded.tokens_BT, &loaded.targets_BT};
+  if (batch.isolated) parts.insert(parts.end(), {&loaded.positions_BT, &loaded.segments_BT});
+  auto const count = static_cast<int64_t>(parts.size());
+
+  Slot& slot = slots_[loads_++ % slot_count];
+  if (slot.copied) slot.copied->synchronize();
+  std::vector<int64_t> const shape{count, batch.sequences, batch.length};
+  if (!slot.buffer_XBT.defined() || slot.buffer_XBT.sizes() != shape)
+    slot.buffer_XBT = at::empty(shape, at::TensorOptions().dtype(at::kLong).pinned_memory(device_.is_cuda()));
+  for (int64_t i = 0; i < count; ++i) slot.buffer_XBT.select(0, i).copy_(*parts[static_cast<size_t>(i)]);
+  at::Tensor const on_device_XBT = slot.buffer_XBT.to(device_, /*non_blocking=*/true);
+  if (!slot.copied) slot.copied.emplace(device_.type());
+  slot.copied->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
+  for (int64_t i = 0; i < count; ++i) *parts[static_cast<size_t>(i)] = on_device_XBT.select(0, i);
+  return loaded;
+}
+
+}  // namespace isobath

@@ -1,0 +1,79 @@
+#include "trainer/train/optimizer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+namespace isobath {
+
+AdamW::AdamW(std::string name, std::vector<ParameterGroup> groups, AdamWSettings const& settings)
+    : name_(std::move(name)), settings_(settings) {
+  at::TensorOptions options = at::kFloat;
+  for (ParameterGroup const& group : groups) {
+    size_t const first = parameters_.size();
+    for (auto const& [parameter_name, parameter] : group.parameters) {
+      names_.push_back(parameter_name);
+      parameters_.push_back(parameter);
+      exp_avgs_.push_back(at::zeros_like(parameter));
+      exp_avg_sqs_.push_back(at::zeros_like(parameter));
+      options = options.device(parameter.device());
+    }
+    ranges_.push_back({first, parameters_.size(), group.weight_decay, group.lr_factor});
+  }
+  steps_ = at::zeros({}, options);
+  grad_norm_ = at::zeros({}, options);
+  skipped_ = at::zeros({}, options);
+}
+
+void AdamW::zero_grad() {
+  // Undefined rather than zero: the first backward of a step hands its tensor over instead of adding to one.
+  for (at::Tensor& parameter : parameters_) parameter.mutable_grad() = at::Tensor();
+}
+
+void AdamW::step(double learning_rate) {
+  at::NoGradGuard const no_grad;
+  std::vector<at::Tensor> gradients;
+  for (at::Tensor const& parameter : parameters_) {
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  }
+  if (gradients.empty()) return;
+  grad_norm_ = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).to(at::kFloat);
+  at::Tensor const finite = at::isfinite(grad_norm_);
+  skipped_ = finite.logical_not().to(at::kFloat);
+  steps_.add_(finite);
+  // The fused update divides gradients by this before it uses them: 1 / clipping coefficient.
+  at::Tensor const divisor = settings_.clip_norm > 0 ? grad_norm_.div(settings_.clip_norm).clamp_min_(1) : at::ones_like(grad_norm_);
+
+  for (Range const& range : ranges_) {
+    std::vector<at::Tensor> parameters, grads, exp_avgs, exp_avg_sqs;
+    for (size_t i = range.first; i < range.last; ++i) {
+      if (!parameters_[i].grad().defined()) continue;
+      parameters.push_back(parameters_[i]);
+      grads.push_back(parameters_[i].grad());
+      exp_avgs.push_back(exp_avgs_[i]);
+      exp_avg_sqs.push_back(exp_avg_sqs_[i]);
+    }
+    if (parameters.empty()) continue;
+    std::vector<at::Tensor> const steps(parameters.size(), steps_);
+    at::_fused_adamw_(parameters, grads, exp_avgs, exp_avg_sqs, {}, steps, range.lr_factor * learning_rate, settings_.beta1,
+                      settings_.beta2, range.weight_decay, settings_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor, skipped_);
+  }
+}
+
+NamedParameters AdamW::state() const {
+  NamedParameters tensors;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    tensors.emplace_back(name_ + ".exp_avg." + names_[i], exp_avgs_[i]);
+    tensors.emplace_back(name_ + ".exp_avg_sq." + names_[i], exp_avg_sqs_[i]);
+  }
+  if (!empty()) tensors.emplace_back(name_ + ".steps", steps_);
+  return tensors;
+}
+
+}  // namespace isobath

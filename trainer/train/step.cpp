@@ -1,0 +1,120 @@
+#include "trainer/train/step.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "model/depth/capacity.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+namespace isobath {
+
+Window::Window(int64_t routed_layers, at::Device device) {
+  auto const options = at::TensorOptions().dtype(at::kDouble).device(device);
+  sums_S = at::zeros({values}, options);
+  counts_S = at::zeros({values}, options);
+  skipped = at::zeros({}, options);
+  streak = at::zeros({}, options);
+  routing_NC = at::zeros({routed_layers, routing_columns}, options.dtype(at::kLong));
+}
+
+void Window::clear() {
+  sums_S.zero_();
+  counts_S.zero_();
+  skipped.zero_();
+  routing_NC.zero_();
+}
+
+NamedParameters Window::tensors() const {
+  return {{"window.sums", sums_S},
+          {"window.counts", counts_S},
+          {"window.skipped", skipped},
+          {"window.streak", streak},
+          {"window.routing", routing_NC}};
+}
+
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train) {
+  using Role = LanguageModel::Role;
+  DepthConfig const& depth = model.depth_config();
+  bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
+  ParameterGroup matrices{{}, train.weight_decay}, vectors, routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
+  for (auto const& [name, tensor, role] : model.trained()) {
+    ParameterGroup& group = role == Role::matrix                   ? matrices
+                            : role == Role::predictor              ? predictors
+                            : role == Role::router && own_settings ? routers
+                                                                   : vectors;
+    group.parameters.emplace_back(name, tensor);
+  }
+  AdamWSettings const settings{train.betas[0], train.betas[1], train.eps, train.clip_norm};
+  return {AdamW("language_model", {matrices, vectors, routers}, settings), AdamW("predictor", {predictors}, settings)};
+}
+
+bool follow_schedule(LanguageModel& model, uint64_t seed, int64_t step, double progress) {
+  DepthConfig const& depth = model.depth_config();
+  if (capacity_changes(depth)) model.set_capacities(step_capacities(model.model_config(), depth, seed, step, progress));
+  return depth.kind == "scaled" && progress >= depth.harden_after && model.harden();
+}
+
+void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
+                double learning_rate, Window& window) {
+  at::Tensor const zero = at::zeros({}, window.sums_S.options());
+  std::vector<at::Tensor> step_values(Window::values);  // this step's, summed over micro-batches; undefined: the model has none
+  auto const add = [&](Window::Value which, at::Tensor const& value, double factor) {
+    at::Tensor& sum = step_values[which];
+    sum = (sum.defined() ? sum : zero).add(value.detach().to(at::kDouble), factor);
+  };
+  double const per_target = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.target_count));
+
+  optimizers.language_model.zero_grad();
+  optimizers.predictor.zero_grad();
+  for (int64_t first = 0, micro_batch = 0; first < batch.sequences; first += settings.micro_sequences, ++micro_batch) {
+    // 1 batch
+    int64_t const count = std::min(settings.micro_sequences, batch.sequences - first);
+    double const share = static_cast<double>(count) / static_cast<double>(batch.sequences);
+
+    // 2 forward
+    Routing const routing = settings.threshold_training && step > 0 ? Routing::causal : Routing::topk;
+    ModelOutput output = model.forward(batch.input(first, count), routing, {settings.seed, step, micro_batch});
+    at::Tensor const loss_sum = model.training_loss_sum(output, batch.targets_N(first, count));
+    at::Tensor total = loss_sum.mul(per_target);
+    if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
+    if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
+    if (output.z_loss.defined()) total = total.add(output.z_loss, settings.z_loss_weight * share);
+    if (output.gate_loss.defined()) total = total.add(output.gate_loss, share);
+
+    // 3 backward
+    total.backward();
+
+    at::NoGradGuard const no_grad;
+    add(Window::loss, loss_sum, per_target);
+    if (output.router_loss.defined()) add(Window::router_loss, output.router_loss, share);
+    if (output.predictor_loss.defined()) add(Window::predictor_loss, output.predictor_loss, share);
+    if (output.z_loss.defined()) add(Window::z_loss, output.z_loss, share);
+    if (output.gate_loss.defined()) add(Window::gate_loss, output.gate_loss, share);
+    if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
+  }
+
+  // 4 update
+  optimizers.language_model.step(learning_rate);
+  if (!optimizers.predictor.empty()) optimizers.predictor.step(learning_rate);
+
+  // 5 record
+  at::NoGradGuard const no_grad;
+  add(Window::grad_norm, optimizers.language_model.grad_norm(), 1);
+  for (at::Tensor& value : step_values) {
+    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
+  }
+  at::Tensor const values_S = at::stack(step_values);
+  at::Tensor const finite_S = at::isfinite(values_S);
+  window.sums_S.add_(at::where(finite_S, values_S, zero));
+  window.counts_S.add_(finite_S);
+  window.skipped.add_(optimizers.language_model.skipped());
+  window.streak.add_(1).mul_(optimizers.language_model.skipped());
+}
+
+}  // namespace isobath

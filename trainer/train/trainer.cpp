@@ -1,0 +1,440 @@
+#include "trainer/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "core/stop.h"
+#include "core/units.h"
+#include "data/loader.h"
+#include "data/prepare.h"
+#include "model/depth/capacity.h"
+#include "nn/device.h"
+#include "trainer/evaluate/evaluate.h"
+#include "trainer/run/machine.h"
+#include "trainer/run/metrics.h"
+#include "trainer/run/records.h"
+#include "trainer/run/run_folder.h"
+#include "trainer/evaluate/sample.h"
+#include "trainer/run/saved_model.h"
+#include "trainer/schedule/schedule.h"
+#include "trainer/train/step.h"
+
+namespace isobath {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::ptrdiff_t most_step_times = 2000;  // of the median
+constexpr int64_t hopeless_streak = 10;           // skipped steps in a row that end a run
+constexpr double plain_line_seconds = 5;          // between progress lines when there is no terminal
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double median_of(std::vector<double> values) {
+  if (values.empty()) return std::nan("");
+  auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// What a folder already holds of the run.
+struct Found {
+  fs::path folder;
+  TrainState state;
+  std::vector<ConfigDifference> schedule_changes;
+};
+
+std::optional<Found> find_earlier_run(RunFolder const& run, Config const& config) {
+  std::optional<fs::path> const folder = recover_newest_checkpoint(run.checkpoints());
+  if (!folder) return std::nullopt;
+  Checkpoint const checkpoint = open_checkpoint(*folder);
+  return Found{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
+}
+
+class Trainer {
+ public:
+  Trainer(Config const& config, std::string const& version, RunFolder const& run, std::optional<Found> const& found);
+  int loop();
+
+ private:
+  void resume(Found const& found);
+  void start();
+  void write_run_record();
+  void one_step();
+  void log_window(double learning_rate);
+  bool validate(bool final);  // false when a signal broke it off
+  void save(std::string const& reason);
+  void finish(std::string const& status);
+  bool finished() const { return schedule_.finished(state_.step, state_.train_flops); }
+
+  Config const& config_;
+  RunFolder const& run_;
+  PreparedData data_;
+  TokenStream train_stream_, valid_stream_;
+  Loader loader_;
+  int64_t batch_sequences_;
+  LanguageModel model_;
+  at::Device device_;
+  Machine machine_;
+  Feed feed_;
+  Ledger ledger_;
+  Schedule schedule_;
+  Optimizers optimizers_;
+  Window window_;
+  StepSettings step_settings_;
+  TrainState state_;
+  PeakFlops peak_flops_;
+
+  // Of this process alone.
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<Prefetcher> prefetcher_;
+  Clock::time_point const started_ = Clock::now();
+  Clock::time_point last_plain_line_{};
+  double earlier_wait_ = 0, earlier_seconds_ = 0;
+  int64_t earlier_tokens_ = 0, checkpoints_ = 0;
+  double checkpoint_seconds_ = 0;
+  std::vector<double> step_times_;
+  int64_t unmeasured_steps_ = 0;
+  double unmeasured_seconds_ = 0;
+  WindowReading last_reading_;
+  Speed last_speed_;
+};
+
+Trainer::Trainer(Config const& config, std::string const& version, RunFolder const& run, std::optional<Found> const& found)
+    : config_(config),
+      run_(run),
+      data_(prepare_data(config.data, config.tokenizer)),
+      train_stream_(data_.train),
+      valid_stream_(data_.valid),
+      loader_(train_stream_, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false, config.data.isolate_documents),
+      batch_sequences_(config.train.batch_tokens / config.model.context),
+      model_(config.model, config.depth, data_.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed)),
+      device_(place_model(model_, config)),
+      machine_(this_machine(version, device_)),
+      feed_(device_),
+      ledger_(make_ledger(config.model, config.depth, data_.tokenizer->vocab_size())),
+      schedule_(make_schedule(config, model_.vocab_size(),
+                              static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_))),
+      optimizers_(make_optimizers(model_, config.train)),
+      window_(ledger_.routed_layers, device_),
+      step_settings_{micro_batch_sequences(config, device_.is_cuda()), config.depth.bce_weight, static_cast<uint64_t>(config.seed),
+                     config.depth.z_loss_weight, config.depth.threshold_training} {
+  if (loader_.samples_per_epoch() == 0) {
+    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
+                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
+                                    "; give more data.sources");
+  }
+  keep_freed_memory();
+  model_.train();
+  peak_flops_ = peak_flops(device_, config.precision);
+  if (found) {
+    resume(*found);
+  } else {
+    start();
+  }
+  earlier_wait_ = state_.data_wait_seconds;
+  earlier_seconds_ = state_.train_seconds;
+  earlier_tokens_ = state_.tokens;
+  prefetcher_ = std::make_unique<Prefetcher>(loader_, state_.next_sample, batch_sequences_);
+}
+
+void Trainer::start() {
+  state_.seed = config_.seed;
+  state_.micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
+  state_.data_key = data_.folder.filename().string();
+  state_.tokenizer_fingerprint = data_.tokenizer->fingerprint();
+  state_.machine = machine_;
+  state_.segments = {{0, schedule_.total_steps(), {}}};
+  run_.describe(config_, machine_);
+  std::error_code ignored;
+  fs::remove(run_.metrics(), ignored);  // of a start that never reached a checkpoint
+  metrics_ = std::make_unique<Metrics>(run_.metrics());
+  write_run_record();
+  log_info("training " + run_.root().string() + ": " +
+           format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
+           std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
+           format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " +
+           (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision);
+}
+
+void Trainer::resume(Found const& found) {
+  state_ = found.state;
+  std::string const where = found.folder.string();
+  std::string const data_key = data_.folder.filename().string();
+  if (state_.data_key != data_key || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
+    throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " +
+                                    state_.data_key + " then): restore it, or give this run another name=");
+  }
+  restore_training(found.folder, model_, optimizers_, window_);
+  if (state_.window_flops < 0) state_.window_flops = state_.window_steps * schedule_.mean_step_flops();
+  log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
+           std::to_string(schedule_.total_steps()));
+
+  int64_t const micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
+  std::string differences;
+  auto const compare = [&](char const* what, std::string const& before, std::string const& now) {
+    if (before != now) differences += std::string(differences.empty() ? "" : ", ") + what + " " + before + " before, " + now + " now";
+  };
+  compare("version", state_.machine.version, machine_.version);
+  compare("LibTorch", state_.machine.libtorch, machine_.libtorch);
+  compare("CPU capability", state_.machine.cpu_capability, machine_.cpu_capability);
+  compare("matrix products by", state_.machine.gemm, machine_.gemm);
+  compare("device", state_.machine.device, machine_.device);
+  compare("threads", std::to_string(state_.machine.threads), std::to_string(machine_.threads));
+  compare("micro-batch tokens", std::to_string(state_.micro_batch_tokens), std::to_string(micro_batch_tokens));
+  if (!differences.empty()) log_warning("the continuation will not be bit-exact: " + differences);
+  state_.machine = machine_;
+  state_.micro_batch_tokens = micro_batch_tokens;
+
+  cut_back_metrics(run_.metrics(), state_);
+  metrics_ = std::make_unique<Metrics>(run_.metrics());
+  run_.describe(config_, machine_);
+  if (found.schedule_changes.empty()) return;
+  Segment& segment = state_.segments.emplace_back(Segment{state_.step, schedule_.total_steps(), {}});
+  for (ConfigDifference const& change : found.schedule_changes) {
+    segment.changes.push_back(change.path + ": " + change.before + " -> " + change.after);
+    log_info("new schedule from step " + std::to_string(state_.step) + ": " + segment.changes.back());
+  }
+  state_.finished = false;
+  write_run_record();
+}
+
+void Trainer::write_run_record() {
+  double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
+  metrics_->write(
+      run_record(state_, config_, machine_, peak_flops_, schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())));
+}
+
+int Trainer::loop() {
+  for (;;) {
+    int64_t const step = state_.step;
+    bool const last = finished();
+    // Due at this step and not done yet: after a step, or before it in the process that stopped.
+    std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
+    if (stop_requested() == 0 && state_.validated_step != step && (last || schedule_.due(step, config_.eval.every))) {
+      validate(/*final=*/false);
+    }
+    // Asked of the state, not of the validation above: a signal may have come between the two.
+    if (reason.empty() && state_.best_step == step && state_.checkpointed_step != step) reason = "best";
+    // The curve above is measured on the same text at every step; the result is measured on eval.final_tokens.
+    bool const measured = last && stop_requested() == 0 && validate(/*final=*/true);
+    if (int const signal = stop_requested(); signal != 0 && !measured) {
+      save("stopped");
+      finish("stopped");
+      return signal;
+    }
+    if (last) {
+      state_.finished = true;
+      write_depth_text(run_.root() / "depth_text.json", model_, valid_stream_, *data_.tokenizer, config_.data.isolate_documents);
+      save("final");
+      finish("finished");
+      return 0;
+    }
+    if (!reason.empty()) save(reason);
+    one_step();
+  }
+}
+
+void Trainer::one_step() {
+  Clock::time_point const start = Clock::now();
+  double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
+  int64_t const planned_flops = schedule_.step_flops(state_.step, state_.train_flops);
+  double const progress = schedule_.progress(state_.step, state_.train_flops);
+  if (follow_schedule(model_, static_cast<uint64_t>(config_.seed), state_.step, progress)) {
+    log_info("step " + std::to_string(state_.step) + ": small factors are skips from here on");
+    state_.best_loss = std::numeric_limits<double>::infinity();  // of a model that skipped nothing
+  }
+  Batch const batch = prefetcher_->next();
+  train_step(model_, optimizers_, feed_.load(batch), step_settings_, state_.step, learning_rate, window_);
+
+  state_.step += 1;
+  state_.tokens += batch.sequences * batch.length;
+  state_.train_flops += planned_flops;
+  state_.window_flops += planned_flops;
+  state_.next_sample += batch.sequences;
+  state_.window_steps += 1;
+  bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
+  // Steps that were only asked for take no time yet, and what comes next would wait for them.
+  bool const waits = due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every);
+  if (waits) synchronize(device_);
+  double const seconds = seconds_since(start);
+  state_.train_seconds += seconds;
+  state_.window_seconds += seconds;
+  state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
+  unmeasured_steps_ += 1;
+  unmeasured_seconds_ += seconds;
+  if (waits || device_.is_cpu()) {  // a GPU is asked for steps long before it does them: only from one wait to the next is time known
+    step_times_.insert(step_times_.end(), static_cast<size_t>(unmeasured_steps_),
+                       unmeasured_seconds_ / static_cast<double>(unmeasured_steps_));
+    if (std::ssize(step_times_) > most_step_times) step_times_.erase(step_times_.begin(), step_times_.end() - most_step_times);
+    unmeasured_steps_ = 0;
+    unmeasured_seconds_ = 0;
+  }
+
+  if (due) log_window(learning_rate);
+  if (terminal_is_live() && last_speed_.tokens_per_s > 0)
+    live_line(progress_line(state_, schedule_, last_reading_, learning_rate, last_speed_));
+}
+
+void Trainer::log_window(double learning_rate) {
+  int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
+  WindowReading const reading = read_window(window_, sequences * config_.model.context, looks_ahead(config_.depth));
+  // Planned until now, realised from here on.
+  int64_t const realised = ledger_.train(sequences, config_.model.context, reading.routing.work);
+  state_.train_flops += realised - state_.window_flops;
+  Speed speed;
+  speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
+  speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_.per_s;
+  ModelConfig const& model = config_.model;
+  auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
+  speed.mfu_6n =
+      speed.tokens_per_s * static_cast<double>(6 * parameters + 12 * model.layers * model.width * model.context) / peak_flops_.per_s;
+  metrics_->write(train_record(state_, reading, learning_rate, speed, peak_memory_bytes(device_)));
+  last_reading_ = reading;
+  last_speed_ = speed;
+  bool const due = finished() || last_plain_line_ == Clock::time_point{} || seconds_since(last_plain_line_) >= plain_line_seconds;
+  if (!terminal_is_live() && due) {
+    log_info(progress_line(state_, schedule_, reading, learning_rate, speed));
+    last_plain_line_ = Clock::now();
+  }
+
+  bool const first_window = steps == state_.step;
+  if (reading.streak >= hopeless_streak || (first_window && reading.skipped == steps)) {
+    std::vector<fs::path> const good = list_checkpoints(run_.checkpoints());
+    finish("diverged");
+    throw Error(ExitCode::non_finite, "training diverged: at step " + std::to_string(state_.step) + " the gradients of the last " +
+                                          std::to_string(reading.streak) + " steps were not finite; " +
+                                          (good.empty() ? "there is no checkpoint yet" : "last good checkpoint: " + good.back().string()) +
+                                          "; try a smaller train.lr or a longer train.warmup");
+  }
+  if (reading.skipped > 0) {
+    log_warning(std::to_string(reading.skipped) + " of the " + std::to_string(steps) + " steps up to step " + std::to_string(state_.step) +
+                " had gradients that were not finite and were skipped");
+  }
+  window_.clear();
+  state_.window_steps = 0;
+  state_.window_flops = 0;
+  state_.window_seconds = 0;
+}
+
+bool Trainer::validate(bool final) {
+  Clock::time_point const start = Clock::now();
+  if (capacity_changes(config_.depth)) model_.set_capacities(layer_capacities(config_.model, config_.depth));
+  EvalSettings settings;
+  settings.routing = config_.eval.routing;
+  settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
+  settings.micro_sequences = evaluation_sequences(config_.model, device_.is_cuda());
+  settings.isolate_documents = config_.data.isolate_documents;
+  settings.seed = static_cast<uint64_t>(config_.seed);
+  int64_t const calibration_tokens =
+      settings.routing == "topk" ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
+  std::optional<Evaluation> evaluation = evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
+  if (!evaluation) return false;
+  evaluation->calibration_tokens = calibration_tokens;
+
+  double const seconds = seconds_since(start);
+  std::string sample;
+  if (!final && config_.eval.sample_tokens > 0) {
+    GenerateSettings sampling;
+    sampling.max_tokens = config_.eval.sample_tokens;
+    sampling.sampler = {0.8, 0, 1, static_cast<uint64_t>(config_.seed)};
+    sampling.stop_token = data_.tokenizer->document_end();
+    sampling.window = true;
+    sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
+  }
+  nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);
+  if (final) add_oracle(record, branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
+  metrics_->write(record);
+  log_info(validation_line(state_, *evaluation));
+  // As JSON: a young model writes control characters and broken UTF-8.
+  if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+
+  if (final) return true;
+  state_.validated_step = state_.step;
+  double const loss = evaluation->reported().loss;
+  if (loss < state_.best_loss) {
+    state_.best_loss = loss;
+    state_.best_step = state_.step;
+  }
+  return true;
+}
+
+void Trainer::save(std::string const& reason) {
+  Clock::time_point const start = Clock::now();
+  if (reason != "stopped") state_.checkpointed_step = state_.step;
+  fs::path const folder = run_.checkpoint(state_.step);
+  metrics_->write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
+  metrics_->sync();
+  save_checkpoint(folder, model_, optimizers_, window_, state_, config_, *data_.tokenizer);
+  run_.tidy(state_.step, state_.best_step, config_.checkpoint.keep);
+  checkpoint_seconds_ += seconds_since(start);
+  checkpoints_ += 1;
+  if (reason == "stopped")
+    log_info("stopped at step " + std::to_string(state_.step) + "; saved " + folder.string() + "; the same command goes on from there");
+}
+
+void Trainer::finish(std::string const& status) {
+  double const tokens = static_cast<double>(state_.tokens - earlier_tokens_), seconds = state_.train_seconds - earlier_seconds_;
+  ProcessTimes const times{
+      median_of(step_times_),    seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_), checkpoint_seconds_, checkpoints_,
+      peak_memory_bytes(device_)};
+  metrics_->write(end_record(state_, status, times));
+  metrics_->sync();
+  if (status == "finished") {
+    log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
+             format_seconds(state_.data_wait_seconds) + " of it waiting for data; final checkpoint " +
+             run_.checkpoint(state_.step).string());
+  }
+}
+
+// A finished run whose process died between its last checkpoint and its last record.
+void complete_records(RunFolder const& run, TrainState const& state) {
+  std::string const text = fs::exists(run.metrics()) ? read_file(run.metrics()) : std::string();
+  if (text.find("\"kind\":\"end\"") != std::string::npos) return;
+  double const nothing = std::nan("");
+  ProcessTimes const times{nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing, 0, 0, 0};
+  Metrics(run.metrics()).write(end_record(state, "finished", times));
+}
+
+}  // namespace
+
+int64_t micro_batch_sequences(Config const& config, bool gpu) {
+  int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
+  if (sequences < 1 || sequences * context != config.train.batch_tokens) {
+    throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
+                                      " is not a multiple of model.context = " + std::to_string(context));
+  }
+  if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
+  int64_t const fast = gpu ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
+  int64_t chosen = 1;
+  for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
+    if (sequences % count == 0) chosen = count;
+  }
+  return chosen;
+}
+
+int train(Config const& config, std::string const& version) {
+  bool const gpu = open_device(config.device).is_cuda();  // before the text is prepared for a device that is not there
+  micro_batch_sequences(config, gpu);                     // complains before anything is made
+  set_threads(config.train.threads);
+  RunFolder const run(config);
+  std::optional<Found> const found = find_earlier_run(run, config);
+  if (found && found->state.finished && found->schedule_changes.empty()) {
+    complete_records(run, found->state);
+    log_info(run.root().string() + " is finished: " + std::to_string(found->state.step) + " steps, checkpoint " + found->folder.string() +
+             "; a larger train.budget or another name= trains more");
+    return 0;
+  }
+  log_to_file(run.root() / "train.log");
+  return Trainer(config, version, run, found).loop();
+}
+
+}  // namespace isobath
