@@ -69,8 +69,8 @@ struct TemporaryFolder {
 };
 
 std::unique_ptr<Tokenizer> tokenizer_for(Corpus const& corpus, TokenizerConfig const& config) {
-  if (config.kind == "byte") return byte_tokenizer();
-  if (config.kind != "bpe") return load_tokenizer(expand_user(config.kind));
+  if (config.is_byte()) return byte_tokenizer();
+  if (!config.is_trained()) return load_tokenizer(expand_user(config.kind));
   auto const begin = std::chrono::steady_clock::now();
   std::vector<std::string> const sample = corpus.training_sample(config.train_bytes);
   int64_t bytes = 0;
@@ -91,7 +91,7 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
     progress.add(bytes);
   });
   // Documents drawn for validation go by their hashes: an evaluation that reads only the first of them still sees some of everything.
-  bool const drawn = config.valid_sources.empty() && config.split == "document";
+  bool const drawn = config.valid_sources.empty() && config.split == Split::document;
   std::multimap<uint64_t, std::string> held;
   corpus.visit([&](size_t index, std::string_view text) {
     DocumentUse const& use = corpus.documents()[index];
@@ -201,7 +201,7 @@ PreparedData prepare_data(DataConfig const& config, TokenizerConfig const& token
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const& config, TokenizerConfig const& tokenizer) {
-  if (tokenizer.kind != "bpe") return tokenizer.kind == "byte" ? byte_tokenizer() : load_tokenizer(expand_user(tokenizer.kind));
+  if (!tokenizer.is_trained()) return tokenizer.is_byte() ? byte_tokenizer() : load_tokenizer(expand_user(tokenizer.kind));
   Corpus corpus(config);
   corpus.scan();
   return tokenizer_for(corpus, tokenizer);

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PLAN = ["model/ledger", "model/sampling", "model/depth/capacity.h", "model/depth/nested/branches.h"]
+PLAN = ["model/ledger", "model/sampling", "model/depth/plan.h", *(f"model/depth/{kind}/plan.h" for kind in ("dense", "mod", "nested", "scaled"))]
 PLANNING = ["core", "config", "format", "data", *PLAN, "trainer/schedule", "trainer/compare", "trainer/report", "trainer/generate"]
 TRAINER = ["core", "config", "format", "data", "nn", "model", "trainer", "torch"]
 
@@ -24,7 +24,7 @@ MAY_SEE = {
     **{f"trainer/{name}": PLANNING for name in ("schedule", "compare", "report", "generate")},
     "trainer/cli": [*TRAINER, "trainer/cli"],
     "tests/fast": [*PLANNING, "tests/fast"],
-    "tests/torch": [*TRAINER, "nn/backend/cuda", "tests/torch"],
+    "tests/torch": [*TRAINER, "nn/backend/cuda", "tests"],
 }
 # Seen by those alone who name them in full.
 HIDDEN = ["trainer/cli", "nn/backend/cuda"]

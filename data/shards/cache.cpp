@@ -70,9 +70,9 @@ fs::path cache_root(DataConfig const& config) {
 }
 
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config) {
-  if (config.kind == "bpe") {
+  if (config.is_trained()) {
     key.add("bpe").add(config.vocab_size).add(config.train_bytes);
-  } else if (config.kind == "byte") {
+  } else if (config.is_byte()) {
     key.add("byte");
   } else {
     key.add("file").add(read_file(expand_user(config.kind)));

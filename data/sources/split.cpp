@@ -91,7 +91,7 @@ SplitSummary split_documents(std::vector<DocumentUse>& documents, DataConfig con
   summary.duplicates = static_cast<int64_t>(documents.size() - valid - train.size());
   if (config.max_bytes > 0) sample(documents, train, config.max_bytes);
   if (config.valid_sources.empty()) {
-    if (config.split == "tail") {
+    if (config.split == Split::tail) {
       split_tail(documents, train, config.valid_fraction);
     } else {
       split_by_document(documents, train, config.valid_fraction);

@@ -13,12 +13,18 @@ std::vector<RouterKind> const& router_kinds() {
       {"linear", {{"router.weight", {width}}}, /*takes_input=*/true},
       {"mlp", {{"router.up.weight", {hidden, width}}, {"router.down.weight", {hidden}}}, /*takes_input=*/true},
       {"cosine", {{"router.weight", {width}}}},
-      {"random", {}},
+      {"random", {}, /*takes_input=*/false, /*random=*/true},
       {"position", {{"router.position.weight", {context}}}},
       {"token", {{"router.token.weight", {vocab}}}},
       {"norm", {}},
   };
   return kinds;
+}
+
+bool RouterKind::has_hidden_layer() const {
+  return std::any_of(parameters.begin(), parameters.end(), [](Parameter const& parameter) {
+    return std::find(parameter.shape.begin(), parameter.shape.end(), hidden) != parameter.shape.end();
+  });
 }
 
 RouterKind const& router_kind(std::string const& name) {

@@ -26,6 +26,10 @@ struct RouterKind {
   char const* name;
   std::vector<Parameter> parameters;
   bool takes_input = false;  // depth.router_input matters
+  bool random = false;       // draws its scores: there is nothing to learn or predict
+
+  bool learned() const { return !parameters.empty(); }
+  bool has_hidden_layer() const;
 };
 
 std::vector<RouterKind> const& router_kinds();

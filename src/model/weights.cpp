@@ -47,13 +47,13 @@ std::string shape_text(at::IntArrayRef shape) {
 
 NamedTensors export_weights(LanguageModel const& model) {
   NamedTensors weights;
-  for (auto const& stored : model.stored()) weights.emplace_back(stored.name, stored.tensor.cpu());
+  for (NamedWeight const& stored : model.stored()) weights.emplace_back(stored.name, stored.tensor.cpu());
   return weights;
 }
 
 void import_weights(LanguageModel& model, SafetensorsFile const& file) {
   at::NoGradGuard no_grad;
-  std::vector<LanguageModel::Stored> const wanted = model.stored();
+  std::vector<NamedWeight> const wanted = model.stored();
   std::string problems;
   std::set<std::string> names;
   for (auto const& stored : wanted) {

@@ -16,6 +16,8 @@ struct Rows {
   at::Tensor segments_R;   // int64 document numbers; undefined: attention is not limited to a document
   at::Tensor cells_R;      // int64, ragged only: cell b * K + j of a row that is the j-th of its sequence b; undefined when dense
 
+  int64_t first_draw = 0;  // which random number the first row draws; the others follow
+
   // While text is generated: where the layers' keys and values are kept, and the slot of each row's text there (int64).
   KvCache* cache = nullptr;
   at::Tensor slots_R = {};
@@ -27,8 +29,8 @@ struct Rows {
 
 // Every token of B sequences of T. positions_BT may be undefined (0..T-1); segments_BT undefined: no isolation.
 Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor const& segments_BT, at::Device device);
-// int64 [R]: which of a key's random numbers each of all rows draws. While text is generated that of its place in its text, so that neither
-// the batch nor the number of reads matters; else that of its place in the batch.
+// int64 [R]: the counter of the random number that each row draws from a key. While text is generated it is the row's position in its text,
+// so that neither the batch nor the number of reads matters; else its place in the step's whole batch.
 at::Tensor draws(Rows const& rows);
 // The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense) with K of every sequence.
 Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence);

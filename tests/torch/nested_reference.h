@@ -62,7 +62,7 @@ struct NestedReference : Reference {
         ++passed;
         if (expert) {
           uint64_t const key =
-              make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
+              make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(i)});
           pick(result, "model.layers." + std::to_string(i) + ".", x, input, on, routing, key, passed);
           gate_BT = gate(result.score_BT.back());
           on = result.ran_BT.back();

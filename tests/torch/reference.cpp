@@ -40,8 +40,8 @@ at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64
 }
 
 bool is_trained(std::string const& name) {
-  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut",
-                            "depth_scale.threshold", "depth_scale.cut", "depth_scale.hardened"})
+  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut", "depth_gate.chosen",
+                            "depth_scale.threshold", "depth_scale.cut", "depth_scale.hardened", "depth_scale.depth_sum"})
     if (name.ends_with(state)) return false;
   return true;
 }
@@ -169,7 +169,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
     }
     if (depth.target == "mlp") x = x + attention(layer, x, input, everyone);
     uint64_t const noise_key =
-        make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.micro_batch), static_cast<uint64_t>(i)});
+        make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(i)});
     at::Tensor const r = score(layer, x, input, noise_key);
     int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.ran_BT.size()) * static_cast<double>(T))));
     at::Tensor const picked = picked_BT.empty() ? best(r, input.segments_BT, K) : picked_BT.at(out.ran_BT.size());
@@ -323,6 +323,21 @@ double largest_relative_difference(at::Tensor const& a, at::Tensor const& b) {
   double const scale = b.abs().max().item<double>();
   double const difference = (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
   return scale > 0 ? difference / scale : difference;
+}
+
+at::Tensor stored_tensor(LanguageModel const& model, std::string const& name) {
+  for (auto const& stored : model.stored())
+    if (stored.name == name) return stored.tensor;
+  FAIL("the model stores no " << name);
+  return {};
+}
+
+void finish_step(LanguageModel& model, ModelOutput const& output, bool updated, double progress) {
+  StepStatistics step;
+  step.add(output.statistics);
+  step.updated = at::full({}, updated, at::kBool);
+  step.progress = progress;
+  model.end_of_step(step);
 }
 
 }  // namespace isobath::test

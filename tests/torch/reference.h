@@ -59,6 +59,9 @@ Shape small_shape(std::string const& kind = "mod");
 // The last two of three layers are routed, K = 4 of 16. Numbers that a router or gate does not read are set, too: they must not matter.
 Shape tiny_shape();
 std::shared_ptr<LanguageModel> make_model(Shape const& shape, at::ScalarType type = at::kDouble, uint64_t seed = 3);
+// Ends a training step of this one pass: thresholds, prices and biases move, and small factors become skips when progress says so.
+void finish_step(LanguageModel& model, ModelOutput const& output, bool updated = true, double progress = 0);
+at::Tensor stored_tensor(LanguageModel const& model, std::string const& name);  // fails the test where there is none
 // Gradients under the stored names; zero where there is none.
 std::map<std::string, at::Tensor> stored_gradients(LanguageModel const& model);
 at::Tensor normal_tensor(at::IntArrayRef sizes, uint64_t key);  // fp64

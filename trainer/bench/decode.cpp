@@ -175,11 +175,14 @@ DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size) {
   std::vector<int64_t> const sample(made.text.begin(), made.text.begin() + std::max<int64_t>(1, 4096 / context) * context);
   at::Tensor const sample_BT = at::tensor(sample).view({-1, context}).to(device);
   model.train();
-  model.forward({sample_BT, {}, {}}, Routing::topk, {});  // thresholds follow a training pass
+  StepStatistics step;  // thresholds follow a training pass
+  step.add(model.forward({sample_BT, {}, {}}, Routing::topk, {}).statistics);
+  step.updated = at::ones({}, sample_BT.options().dtype(at::kBool));
+  model.end_of_step(step);
   at::NoGradGuard const no_grad;
   model.harden();
   model.eval();
-  model.forward({sample_BT, {}, {}}, Routing::calibrate, {});
+  model.calibrate({{sample_BT, {}, {}}}, {});
   return made;
 }
 

@@ -16,7 +16,7 @@
 #include "nn/device.h"
 #include "nn/ops/ops.h"
 #include "trainer/report/statistics.h"
-#include "trainer/train/trainer.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 
@@ -163,7 +163,7 @@ double largest_difference(Tensors const& a, Tensors const& b) {
 std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats) {
   at::NoGradGuard const no_grad;
   at::Device const device = open_device(config.device);
-  at::ScalarType const type = config.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  at::ScalarType const type = config.precision == Precision::bf16 ? at::kBFloat16 : at::kFloat;
   std::vector<OpResult> results;
   for (Op const& op : make_ops(config, vocab_size, device)) {
     Tensors const narrow = to_type(op.narrow, type);

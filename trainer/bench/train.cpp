@@ -12,8 +12,7 @@
 #include "trainer/bench/peers.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/compare/arms.h"
-#include "trainer/train/step.h"
-#include "trainer/train/trainer.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 
@@ -22,16 +21,7 @@ namespace {
 // One model with its optimizer and a batch that stays the same.
 class Subject {
  public:
-  Subject(BenchArm const& arm, int64_t vocab_size)
-      : model_(arm.config.model, arm.config.depth, vocab_size, 1),
-        device_(place_model(model_, arm.config)),
-        optimizers_(make_optimizers(model_, arm.config.train)),
-        ledger_(make_ledger(arm.config.model, arm.config.depth, vocab_size)),
-        window_(ledger_.routed_layers, device_),
-        settings_{micro_batch_sequences(arm.config, device_.is_cuda()), arm.config.depth.bce_weight, 1, arm.config.depth.z_loss_weight,
-                  arm.config.depth.threshold_training},
-        feed_(device_) {
-    model_.train();
+  Subject(BenchArm const& arm, int64_t vocab_size) : learner_(make_learner(arm.config, vocab_size)) {
     batch_.length = arm.config.model.context;
     batch_.sequences = arm.config.train.batch_tokens / batch_.length;
     batch_.target_count = arm.config.train.batch_tokens;
@@ -44,47 +34,41 @@ class Subject {
   // What is measured is what most of a run looks like: factors that are hard, with a threshold that has seen some.
   void warm_up() {
     step();
-    if (model_.harden()) step();
-    window_.clear();
+    if (learner_.model->harden()) step();
+    learner_.window.clear();
     step_ = 0;
   }
 
   double seconds_per_step(int steps) {
-    synchronize(device_);
+    synchronize(learner_.device);
     auto const start = std::chrono::steady_clock::now();
     for (int i = 0; i < steps; ++i) step();
-    synchronize(device_);
+    synchronize(learner_.device);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
   }
 
   // Realised, of the steps since the warm-up.
   int64_t train_flops_per_step() const {
     int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
-    return ledger_.train(sequences, batch_.length, routing_rates(window_.routing_NC, sequences * batch_.length, false).work) / steps;
+    return learner_.ledger.train(sequences, batch_.length, routing_rates(learner_.window.routing_NC, sequences * batch_.length, false).work) / steps;
   }
 
   // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.
   int64_t peak_bytes(int64_t others) {
-    reset_peak_tensor_bytes(device_);
+    reset_peak_tensor_bytes(learner_.device);
     seconds_per_step(1);
-    return peak_tensor_bytes(device_) - others;
+    return peak_tensor_bytes(learner_.device) - others;
   }
 
   Profile profile_step() {
-    return profile(device_, [this] { step(); });
+    return profile(learner_.device, [this] { step(); });
   }
-  at::Device device() const { return device_; }
+  at::Device device() const { return learner_.device; }
 
  private:
-  void step() { train_step(model_, optimizers_, feed_.load(batch_), settings_, step_++, 1e-3, window_); }
+  void step() { learner_.step(learner_.feed.load(batch_), {step_++, 0, 0, 1e-3}); }
 
-  LanguageModel model_;
-  at::Device device_;
-  Optimizers optimizers_;
-  Ledger ledger_;
-  Window window_;
-  StepSettings settings_;
-  Feed feed_;
+  Learner learner_;
   Batch batch_;
   int64_t step_ = 0;
 };

@@ -15,7 +15,7 @@
 #include "trainer/compare/arms.h"
 #include "trainer/run/machine.h"
 #include "trainer/report/report.h"
-#include "trainer/train/trainer.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 namespace {

@@ -7,13 +7,13 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "model/depth/plan.h"
 #include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "data/prepare.h"
-#include "model/depth/capacity.h"
 #include "model/decode/decoding_check.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
@@ -49,7 +49,7 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
     if (data.tokenizer->fingerprint() == checkpoint.tokenizer->fingerprint()) return data;
   }
   TokenizerConfig tokenizer = config.tokenizer;
-  if (tokenizer.kind != "byte") tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
+  if (!tokenizer.is_byte()) tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
   return prepare_data(config.data, tokenizer);
 }
 
@@ -62,7 +62,7 @@ struct EvalOptions {
 
 // The configuration as if the model had been trained for this capacity.
 Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::string const& capacity) {
-  if (config.depth.kind != "mod")
+  if (!plan_depth(config.model, config.depth)->has_capacity())
     throw Error(ExitCode::config,
                 "--capacity " + capacity + ": the checkpoint's model has no capacity (depth.kind is " + config.depth.kind + ")");
   Config changed = config;
@@ -108,7 +108,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   Config const config = eval_config(checkpoint, target.overrides);
   if (!options.save.empty() && (options.capacities.size() > 1 || config.eval.calibration_tokens == 0))
     throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
-  if (options.decode > 0 && config.precision == "bf16")
+  if (options.decode > 0 && config.precision == Precision::bf16)
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   open_device(config.device);
   set_threads(config.train.threads);
@@ -126,8 +126,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
   DecodingTexts const to_decode = decoding_texts(valid, options.decode, config.model.context, settings.seed);
   std::string decodes_otherwise;
   auto const evaluate_at = [&](Config const& now) {
-    if (now.depth.kind == "mod") model->set_capacities(layer_capacities(now.model, now.depth));
-    bool const calibrates = settings.routing != "topk" && config.eval.calibration_tokens > 0;
+    if (model->plan().has_capacity()) model->set_capacities(plan_depth(now.model, now.depth)->capacities());
+    bool const calibrates = settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
     int64_t const calibration_tokens = calibrates ? calibrate(*model, train, config.eval.calibration_tokens, settings) : 0;
     auto evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
     if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");

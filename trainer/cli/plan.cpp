@@ -8,7 +8,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/arms.h"
-#include "trainer/train/trainer.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 namespace {

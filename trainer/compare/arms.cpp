@@ -6,9 +6,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "model/depth/plan.h"
 #include "core/error.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/depth/capacity.h"
 #include "trainer/schedule/schedule.h"
 
 namespace isobath {
@@ -22,7 +22,7 @@ double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cas
 // after the rotation, the attention's output, and the MLP's hidden values.
 int64_t activation_floats_per_row(ModelConfig const& model) {
   int64_t const E = model.width / model.heads;
-  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == "swiglu" ? 3 : 2) * resolved_mlp_width(model);
+  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == MlpKind::swiglu ? 3 : 2) * resolved_mlp_width(model);
 }
 
 double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
@@ -30,10 +30,10 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   auto const tokens = static_cast<double>(micro_batch_tokens);
   auto const T = static_cast<double>(model.context);
   double layers = static_cast<double>(plan.ledger.dense_layers);
-  for (double const capacity : most_capacities(model, plan.config.depth)) {
+  for (double const capacity : plan_depth(model, plan.config.depth)->most_capacities()) {
     double const share = static_cast<double>(rows_of_capacity(capacity, model.context)) / T;
     // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
-    layers += plan.config.depth.target == "block" ? share : (1 + share) / 2;
+    layers += plan.ledger.routes_attention && plan.ledger.routes_mlp ? share : (1 + share) / 2;
   }
   double const block_rows = tokens * layers;
   double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
@@ -50,11 +50,11 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
   double const period = schedule.steps_of(eval.every);
   // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
   double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
-  DepthConfig const& depth = plan.config.depth;
-  double const passes = looks_ahead(depth) && eval.routing == "both" ? 2 : 1;
+  auto const depth = plan_depth(plan.config.model, plan.config.depth);
+  double const passes = depth->uses_noncausal_routing() && eval.routing == EvalRouting::both ? 2 : 1;
   // At the end every branch is measured on its own; together they cost about as many average passes.
-  double const branches = depth.kind == "nested" ? static_cast<double>(depth.exits.size()) + 1 : 0;
-  bool const calibrates = !plan.routed.empty() && eval.routing != "topk";
+  double const branches = static_cast<double>(depth->branch_depths().size());
+  bool const calibrates = !plan.routed.empty() && eval.routing != EvalRouting::topk;
   double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
   return plan.forward() * (passes * due * tokens(eval.tokens) + (passes + branches) * tokens(eval.final_tokens) + (due + 1) * calibration);
 }
@@ -76,8 +76,8 @@ std::string si(int64_t value) { return format_si(static_cast<double>(value)); }
 }  // namespace
 
 int64_t planned_vocab_size(TokenizerConfig const& tokenizer) {
-  if (tokenizer.kind == "bpe") return tokenizer.vocab_size;
-  if (tokenizer.kind == "byte") return byte_tokenizer()->vocab_size();
+  if (tokenizer.is_trained()) return tokenizer.vocab_size;
+  if (tokenizer.is_byte()) return byte_tokenizer()->vocab_size();
   return load_tokenizer(expand_user(tokenizer.kind))->vocab_size();
 }
 
@@ -90,7 +90,7 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   std::string const text = fmt::format("{} files, {}", summary.files, format_bytes(train_bytes + valid_bytes));
   DataSize size;
   double per_token = 1;
-  if (tokenizer.kind == "byte") {
+  if (tokenizer.is_byte()) {
     size.note = text + ", one token a byte";
   } else {
     per_token = guessed_bytes_per_token(planned_vocab_size(tokenizer));

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <thread>
 
+#include "model/depth/plan.h"
 #include "core/error.h"
 #include "model/ledger/match.h"
 #include "model/ledger/ledger.h"
@@ -63,7 +64,7 @@ std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize cons
   for (int64_t seed : compare.seeds)
     for (ArmConfig const& arm : compare.arms) {
       ExperimentRun run{arm.name, seed, resolve_arm(base, arm.name, seed, vocab_size), {}};
-      if (run.config.eval.routing == "topk" && looks_ahead(run.config.depth))
+      if (run.config.eval.routing == EvalRouting::topk && plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing())
         throw Error(ExitCode::config,
                     "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
                     "causal, both)");

@@ -39,7 +39,7 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
   result.loss = nats / static_cast<double>(total.tokens);
   result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
   int64_t const positions = sequences * length;
-  RoutingRates rates = routing_rates(sums.routing_NC, positions, looks_ahead(model.depth_config()));
+  RoutingRates rates = routing_rates(sums.routing_NC, positions, model.plan().uses_noncausal_routing());
   Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
   result.forward_flops_per_token = static_cast<double>(ledger.forward(sequences, length, rates.work)) / static_cast<double>(positions);
   result.mean_depth = static_cast<double>(ledger.dense_layers);
@@ -48,7 +48,7 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
   result.precision = std::move(rates.precision);
   result.recall = std::move(rates.recall);
   result.layers = sums.statistics.layers();
-  if (!looks_ahead(model.depth_config())) {
+  if (!model.plan().uses_noncausal_routing()) {
     for (LayerStatistics& layer : result.layers) layer.f1 = layer.f1_ceiling = std::nan("");
   }
   return result;
@@ -93,16 +93,13 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
   Loader const loader(train, length, settings.seed, /*ordered=*/false, settings.isolate_documents);
   int64_t const samples = loader.samples_per_epoch(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
   EvalMode const mode(model);
+  Batch const all = loader.at(samples - windows, windows);
   Feed feed(model.device());
-  at::Tensor sum_N = at::zeros_like(model.cuts());
-  for (int64_t done = 0, batch_index = 0; done < windows; ++batch_index) {
-    int64_t const count = std::min(settings.micro_sequences, windows - done);
-    Batch const batch = loader.at(samples - windows + done, count);
-    model.forward(feed.load(batch).input(0, count), Routing::calibrate, {settings.seed, -2, batch_index});
-    sum_N.add_(model.cuts(), static_cast<double>(count));
-    done += count;
-  }
-  model.set_cuts(sum_N.div(static_cast<double>(windows)));
+  DeviceBatch const loaded = feed.load(all);
+  std::vector<ModelInput> batches;
+  for (int64_t done = 0; done < windows; done += settings.micro_sequences)
+    batches.push_back(loaded.input(done, std::min(settings.micro_sequences, windows - done)));
+  model.calibrate(batches, {settings.seed, 0, 0, NoiseStream::calibration});
   return windows * length;
 }
 
@@ -120,18 +117,18 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   for (size_t id = 0; id < piece_bytes.size(); ++id)
     piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
 
-  bool const one = !looks_ahead(model.depth_config());  // the two routings are the same thing
-  bool const topk = one || settings.routing != "causal", causal = !one && settings.routing != "topk";
+  bool const one = !model.plan().uses_noncausal_routing();  // the two routings are the same thing
+  bool const topk = one || settings.routing != EvalRouting::causal, causal = !one && settings.routing != EvalRouting::topk;
 
   EvalMode const mode(model);
   Evaluation total;
   EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
   Feed feed(model.device());
-  for (int64_t first = 0, batch_index = 0; first < windows; first += settings.micro_sequences, ++batch_index) {
+  for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const on_device = feed.load(batch);
-    NoiseKey const noise{settings.seed, -1, batch_index};
+    NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
     if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
     if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
     total.tokens += batch.target_count;
@@ -141,8 +138,8 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   }
   if (topk) total.topk = routing_result(model, topk_sums, windows, length, total);
   if (causal) total.causal = routing_result(model, causal_sums, windows, length, total);
-  if (one && settings.routing != "topk") total.causal = total.topk;
-  if (one && settings.routing == "causal") total.topk.reset();
+  if (one && settings.routing != EvalRouting::topk) total.causal = total.topk;
+  if (one && settings.routing == EvalRouting::causal) total.topk.reset();
   return total;
 }
 

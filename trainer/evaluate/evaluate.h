@@ -9,12 +9,13 @@
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/language_model.h"
+#include "model/ledger/ledger.h"
 #include "trainer/evaluate/routing_statistics.h"
 
 namespace isobath {
 
 struct EvalSettings {
-  std::string routing = "both";  // topk | causal | both
+  EvalRouting routing = EvalRouting::both;
   int64_t tokens = 0;            // 0: all
   int64_t micro_sequences = 8;
   bool isolate_documents = false;

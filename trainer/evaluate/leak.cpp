@@ -28,9 +28,10 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
   int64_t tokens = 0;
   at::Tensor changed, difference;
   auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
-  for (int64_t first = 0, batch_index = 0; first < windows; ++batch_index) {
+  for (int64_t first = 0; first < windows;) {
     int64_t const left = windows - first;
     Batch const batch = loader.at(first, left <= at_once + 1 ? left : at_once);  // never leaves one alone
+    NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
     first += batch.sequences;
     DeviceBatch const loaded = feed.load(batch);
     ModelInput const before = loaded.input(0, batch.sequences);
@@ -39,7 +40,6 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
     };
     ModelInput const after{with_other_half(before.tokens_BT, 0), with_other_half(before.positions_BT, 0),
                            with_other_half(before.segments_BT, length)};  // other documents, after those of the first half
-    NoiseKey const noise{settings.seed, -3, batch_index};
     ModelOutput const a = model.forward(before, routing, noise), b = model.forward(after, routing, noise);
 
     // The last token of the first half predicts one that has changed.

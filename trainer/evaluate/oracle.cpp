@@ -9,15 +9,14 @@
 #include <cmath>
 
 #include "data/loader.h"
-#include "model/depth/nested/branches.h"
 #include "nn/ops/ops.h"
 #include "trainer/train/feed.h"
 
 namespace isobath {
 
 std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth, EvalSettings const& settings) {
-  if (model.depth_config().kind != "nested") return std::nullopt;
-  std::vector<int64_t> const depths = branch_depths(model.model_config(), model.depth_config());
+  std::vector<int64_t> const depths = model.plan().branch_depths();
+  if (depths.empty()) return std::nullopt;
   int64_t const length = model.model_config().context, n = static_cast<int64_t>(depths.size());
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
   int64_t const most = RoutingStatistics::most_tokens, asked = settings.tokens > 0 ? std::min(settings.tokens, most) : most;
@@ -33,7 +32,7 @@ std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& val
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
     std::vector<at::Tensor> losses_BN;
     model.force_branch(std::nullopt);
-    at::Tensor const depth_BT = model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, -1, first}).depth_BT;
+    at::Tensor const depth_BT = model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, 0, first * length, NoiseStream::evaluation}).depth_BT;
     for (int64_t branch = 0; branch < n; ++branch) {
       model.force_branch(branch);
       ModelOutput const output = model.forward(loaded.input(0, batch.sequences), Routing::causal, {});

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "config/io.h"
+#include "model/depth/plan.h"
 #include "core/error.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
@@ -185,7 +186,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
     if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
     if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
   };
-  if (!looks_ahead(run.config.depth)) {  // both routings are the same thing
+  if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {  // both routings are the same thing
     std::for_each(run.curve.begin(), run.curve.end(), fill);
     fill(run.result);
   }

@@ -10,8 +10,8 @@
 #include <set>
 
 #include "config/io.h"
+#include "config/routers.h"
 #include "core/error.h"
-#include "model/depth/capacity.h"
 #include "model/ledger/ledger.h"
 
 namespace isobath {
@@ -151,10 +151,10 @@ void check_runs(Report& report) {
     if (arm.forward_flops_causal > 1.02 * run.forward_flops_topk)
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
                                             100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
-    std::string const& causal = arm.config().depth.causal;
-    if (looks_ahead(arm.config().depth) && (causal == "none" || arm.config().depth.router == "random"))
+    bool const random = router_kind(arm.config().depth.router).random;
+    if (arm.plan()->uses_noncausal_routing() && (arm.config().depth.causal == Causal::none || random))
       report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " +
-                                (arm.config().depth.router == "random" ? "coin" : "threshold") + " stands in for it");
+                                (random ? "coin" : "threshold") + " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);
   }
   if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
@@ -313,11 +313,7 @@ Report read_report(std::vector<fs::path> const& folders) {
 }
 
 std::string describe_routing(Config const& config) {
-  DepthConfig const& depth = config.depth;
-  auto const routed = routed_layers(config.model, depth).size();
-  if (routed == 0) return "";
-  if (depth.kind == "mod") return fmt::format("{} routed at {}", routed, capacity_text(depth));
-  return fmt::format("exits after {}", fmt::join(depth.exits, ", "));
+  return plan_depth(config.model, config.depth)->describe();
 }
 
 std::string describe_model(Config const& config) {

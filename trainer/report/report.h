@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/depth/plan.h"
 #include "config/config.h"
 #include "core/files.h"
 #include "trainer/report/score_histogram.h"
@@ -72,7 +73,8 @@ struct ArmResult {
   int64_t peak_memory_bytes = 0;
   std::vector<Decoding> decoding;  // of the first run where it was measured
   Config const& config() const { return runs.front().config; }
-  bool dense() const { return config().depth.kind == "dense"; }
+  std::unique_ptr<DepthPlan const> plan() const { return plan_depth(config().model, config().depth); }
+  bool dense() const { return plan()->routed_layers().empty(); }
   RunResult const* run(int64_t seed) const;
   Decoding const* decoded(int64_t batch) const;  // null: not measured
 };
@@ -119,7 +121,7 @@ std::string report_html(Report const& report);
 // Writes report.json and report.html; returns the latter's path.
 fs::path write_report(Report const& report, fs::path const& folder);
 
-// "3 routed at 12.5 %", "exits after 2, 4"; empty for a dense model.
+// As its kind of depth describes itself: "3 routed at 12.5 %"; empty for a dense model.
 std::string describe_routing(Config const& config);
 std::string describe_model(Config const& config);  // "6 layers, 3 routed at 12.5 %"
 

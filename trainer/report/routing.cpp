@@ -58,7 +58,7 @@ double oracle_loss(ArmResult const& arm) {
 }
 
 double causal_gap_percent(ArmResult const& arm) {
-  return !looks_ahead(arm.config().depth) ? not_measured : 100 * (arm.loss_causal.mean - arm.loss_topk.mean) / arm.loss_topk.mean;
+  return !arm.plan()->uses_noncausal_routing() ? not_measured : 100 * (arm.loss_causal.mean - arm.loss_topk.mean) / arm.loss_topk.mean;
 }
 
 }  // namespace isobath

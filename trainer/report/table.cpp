@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/depth/nested/branches.h"
-#include "model/depth/capacity.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 #include "trainer/report/routing.h"
@@ -44,10 +42,10 @@ std::string three_digits(double value) { return std::isfinite(value) ? fmt::form
 std::string routing_table(Report const& report) {
   std::vector<Row> rows{{"arm", "capacity", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
   for (ArmResult const& arm : report.arms) {
-    if (!looks_ahead(arm.config().depth)) continue;
+    if (!arm.plan()->uses_noncausal_routing()) continue;
     double const gap = causal_gap_percent(arm);
     rows.push_back({arm.name,
-                    in_percent(spread(layer_capacities(arm.config().model, arm.config().depth)).mean) + " -> " +
+                    in_percent(spread(arm.plan()->capacities()).mean) + " -> " +
                         in_percent(routing_mean(arm, &ValidationPoint::capacity)),
                     std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
                     in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
@@ -60,9 +58,10 @@ std::string routing_table(Report const& report) {
 std::string depth_table(Report const& report) {
   std::vector<Row> rows{{"arm", "mean depth", "causal loss", "best in hindsight", "head-room"}};
   for (ArmResult const& arm : report.arms) {
-    if (arm.config().depth.kind != "nested" && arm.config().depth.kind != "scaled") continue;
+    double const planned = arm.plan()->mean_depth();
+    if (planned == 0) continue;
     double const best = oracle_loss(arm), room = 100 * (arm.loss_causal.mean / best - 1);
-    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned_mean_depth(arm.config().model, arm.config().depth), mean_depth(arm)),
+    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned, mean_depth(arm)),
                     fmt::format("{:.4f}", arm.loss_causal.mean), std::isfinite(best) ? fmt::format("{:.4f}", best) : "-",
                     std::isfinite(room) ? fmt::format("{:.2f} %", room) : "-"});
   }

@@ -61,14 +61,14 @@ void keep_freed_memory() {
 at::Device place_model(LanguageModel& model, Config const& config) {
   at::Device const device = open_device(config.device);
   int64_t const head_dim = config.model.width / config.model.heads;
-  if (device.is_cuda() && config.precision == "bf16" && (head_dim % 8 != 0 || head_dim > 256)) {
+  if (device.is_cuda() && config.precision == Precision::bf16 && (head_dim % 8 != 0 || head_dim > 256)) {
     throw Error(ExitCode::config,
                 "precision bf16 on " + device.str() + ": its attention kernels take head sizes that are multiples of 8 up to " +
                     "256; model.width / model.heads is " + std::to_string(head_dim) + " (precision=fp32 and device=cpu take any)");
   }
-  ops::set_cuda_attention(config.cuda_attention == "cudnn" ? ops::CudaAttention::cudnn : ops::CudaAttention::flash);
+  model.use_cuda_attention(config.cuda_attention);
   model.to(device);
-  if (config.precision == "bf16") {
+  if (config.precision == Precision::bf16) {
     model.compute_in_bfloat16();
     if (device.is_cpu() && !cpu_has_fast_bfloat16())
       log_warning("precision bf16: this CPU has no AMX; bfloat16 gains nothing over fp32 on it and can be much slower");
@@ -114,8 +114,8 @@ int64_t resident_memory_bytes() {
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
-PeakFlops peak_flops(at::Device device, std::string const& precision) {
-  bool const narrow = precision == "bf16";
+PeakFlops peak_flops(at::Device device, Precision precision) {
+  bool const narrow = precision == Precision::bf16;
   double const vendor = narrow && device.is_cuda() ? vendor_bfloat16_flops(device_name(device)) : 0;
   if (vendor > 0) return {vendor, "the maker's figure for dense bf16"};
 
@@ -132,7 +132,7 @@ PeakFlops peak_flops(at::Device device, std::string const& precision) {
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   auto const edge = static_cast<double>(n);
-  return {2.0 * edge * edge * edge / best, "a matrix product of " + precision + " on this machine"};
+  return {2.0 * edge * edge * edge / best, "a matrix product of " + Choice<Precision>(precision).name() + " on this machine"};
 }
 
 }  // namespace isobath

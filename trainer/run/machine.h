@@ -33,6 +33,6 @@ struct PeakFlops {
 };
 // bf16 on a GPU whose data sheet is known: its maker's figure; else what a matrix product in that precision reaches here, at the current
 // thread count. Takes some tens of milliseconds.
-PeakFlops peak_flops(at::Device device, std::string const& precision);
+PeakFlops peak_flops(at::Device device, Precision precision);
 
 }  // namespace isobath

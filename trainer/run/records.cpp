@@ -57,6 +57,8 @@ WindowReading read_window(Window const& window, int64_t tokens, bool decides) {
   reading.grad_norm = mean(Window::grad_norm);
   reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
   reading.streak = static_cast<int64_t>(window.streak.item<double>());
+  reading.predictor_skipped = static_cast<int64_t>(window.predictor_skipped.item<double>());
+  reading.predictor_streak = static_cast<int64_t>(window.predictor_streak.item<double>());
   reading.routing = routing_rates(window.routing_NC, tokens, decides);
   return reading;
 }

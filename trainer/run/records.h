@@ -18,6 +18,7 @@ namespace isobath {
 struct WindowReading {
   double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, gate_loss = 0, grad_norm = 0;
   int64_t skipped = 0, streak = 0;
+  int64_t predictor_skipped = 0, predictor_streak = 0;
   RoutingRates routing;
 };
 WindowReading read_window(Window const& window, int64_t tokens, bool decides = true);  // as routing_rates

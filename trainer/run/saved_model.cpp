@@ -7,6 +7,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "model/weights.h"
+#include "trainer/run/old_names.h"
 
 namespace isobath {
 
@@ -66,7 +67,9 @@ void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& 
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
   for (auto& [name, tensor] : training_tensors(optimizers, window)) {
-    at::Tensor stored = read_tensor(file, name);
+    std::string const found = file.find(name) ? name : name_before(name, file, model.depth_config().exits);
+    if (found.empty() && name.starts_with("window.")) continue;  // a value that the window has got since: starts at 0
+    at::Tensor stored = read_tensor(file, found.empty() ? name : found);
     // A checkpoint from before a value was added to the window: what it has comes first.
     if (name.starts_with("window.") && stored.dim() == 1 && stored.size(0) < tensor.size(0)) {
       at::Tensor const grown = tensor.clone();

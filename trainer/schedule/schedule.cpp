@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/units.h"
-#include "model/depth/capacity.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 
 namespace isobath {
@@ -85,7 +85,7 @@ double Schedule::learning_rate(double progress) const {
   double const p = std::clamp(progress, 0.0, 1.0);
   if (p < warmup_) return train_.lr * p / warmup_;
   double shape = 1;  // 1: lr, 0: lr * min_lr
-  if (train_.schedule == "cosine") {
+  if (train_.schedule == LearningRateSchedule::cosine) {
     double const q = warmup_ < 1 ? (p - warmup_) / (1 - warmup_) : 0;
     shape = 0.5 * (1 + std::cos(std::numbers::pi * q));
   } else if (decay_ > 0 && p > 1 - decay_) {
@@ -108,11 +108,12 @@ bool Schedule::due(int64_t step, Duration const& every) const {
 
 Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_per_epoch) {
   int64_t const length = config.model.context, sequences = std::max<int64_t>(1, config.train.batch_tokens / length);
-  if (!steps_differ(config.depth))
+  std::shared_ptr<DepthPlan const> const plan = plan_depth(config.model, config.depth);
+  if (!plan->steps_differ())
     return Schedule(config.train, planned_train_flops(config.model, config.depth, vocab_size, sequences, length), steps_per_epoch);
-  auto const cost = [=, model = config.model, depth = config.depth, seed = static_cast<uint64_t>(config.seed),
+  auto const cost = [=, seed = static_cast<uint64_t>(config.seed),
                      ledger = make_ledger(config.model, config.depth, vocab_size)](int64_t step, double progress) {
-    return ledger.train(sequences, length, planned_work(depth, step_capacities(model, depth, seed, step, progress), sequences, length));
+    return ledger.train(sequences, length, ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length));
   };
   return Schedule(config.train, cost, steps_per_epoch);
 }

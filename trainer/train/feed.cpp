@@ -46,6 +46,7 @@ struct Feed::Slot {
 Feed::Feed(at::Device device) : device_(device), slots_(std::make_unique<Slot[]>(slot_count)) {}
 
 Feed::~Feed() = default;
+Feed::Feed(Feed&&) noexcept = default;
 
 DeviceBatch Feed::load(Batch const& batch) {
   DeviceBatch loaded = host_batch(batch);

@@ -28,6 +28,7 @@ class Feed {
  public:
   explicit Feed(at::Device device);
   ~Feed();
+  Feed(Feed&&) noexcept;
   DeviceBatch load(Batch const& batch);
 
  private:

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "model/depth/capacity.h"
-
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
@@ -20,6 +18,8 @@ Window::Window(int64_t routed_layers, at::Device device) {
   counts_S = at::zeros({values}, options);
   skipped = at::zeros({}, options);
   streak = at::zeros({}, options);
+  predictor_skipped = at::zeros({}, options);
+  predictor_streak = at::zeros({}, options);
   routing_NC = at::zeros({routed_layers, routing_columns}, options.dtype(at::kLong));
 }
 
@@ -27,6 +27,7 @@ void Window::clear() {
   sums_S.zero_();
   counts_S.zero_();
   skipped.zero_();
+  predictor_skipped.zero_();
   routing_NC.zero_();
 }
 
@@ -35,11 +36,12 @@ NamedParameters Window::tensors() const {
           {"window.counts", counts_S},
           {"window.skipped", skipped},
           {"window.streak", streak},
+          {"window.predictor_skipped", predictor_skipped},
+          {"window.predictor_streak", predictor_streak},
           {"window.routing", routing_NC}};
 }
 
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train) {
-  using Role = LanguageModel::Role;
   DepthConfig const& depth = model.depth_config();
   bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
   ParameterGroup matrices{{}, train.weight_decay}, vectors, routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
@@ -54,14 +56,9 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
   return {AdamW("language_model", {matrices, vectors, routers}, settings), AdamW("predictor", {predictors}, settings)};
 }
 
-bool follow_schedule(LanguageModel& model, uint64_t seed, int64_t step, double progress) {
-  DepthConfig const& depth = model.depth_config();
-  if (capacity_changes(depth)) model.set_capacities(step_capacities(model.model_config(), depth, seed, step, progress));
-  return depth.kind == "scaled" && progress >= depth.harden_after && model.harden();
-}
-
-void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
-                double learning_rate, Window& window) {
+std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
+                       StepPlace const& place, Window& window) {
+  if (model.plan().capacity_changes()) model.set_capacities(model.plan().step_capacities(settings.seed, place.step, place.progress));
   at::Tensor const zero = at::zeros({}, window.sums_S.options());
   std::vector<at::Tensor> step_values(Window::values);  // this step's, summed over micro-batches; undefined: the model has none
   auto const add = [&](Window::Value which, at::Tensor const& value, double factor) {
@@ -70,16 +67,17 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
   };
   double const per_target = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.target_count));
 
+  StepStatistics statistics;
   optimizers.language_model.zero_grad();
   optimizers.predictor.zero_grad();
-  for (int64_t first = 0, micro_batch = 0; first < batch.sequences; first += settings.micro_sequences, ++micro_batch) {
+  for (int64_t first = 0; first < batch.sequences; first += settings.micro_sequences) {
     // 1 batch
     int64_t const count = std::min(settings.micro_sequences, batch.sequences - first);
     double const share = static_cast<double>(count) / static_cast<double>(batch.sequences);
 
     // 2 forward
-    Routing const routing = settings.threshold_training && step > 0 ? Routing::causal : Routing::topk;
-    ModelOutput output = model.forward(batch.input(first, count), routing, {settings.seed, step, micro_batch});
+    Routing const routing = settings.threshold_training && place.step > 0 ? Routing::causal : Routing::topk;
+    ModelOutput output = model.forward(batch.input(first, count), routing, {settings.seed, place.step, first * batch.tokens_BT.size(1)});
     at::Tensor const loss_sum = model.training_loss_sum(output, batch.targets_N(first, count));
     at::Tensor total = loss_sum.mul(per_target);
     if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
@@ -97,14 +95,20 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
     if (output.z_loss.defined()) add(Window::z_loss, output.z_loss, share);
     if (output.gate_loss.defined()) add(Window::gate_loss, output.gate_loss, share);
     if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
+    statistics.add(output.statistics);
   }
 
   // 4 update
-  optimizers.language_model.step(learning_rate);
-  if (!optimizers.predictor.empty()) optimizers.predictor.step(learning_rate);
+  optimizers.language_model.step(place.learning_rate);
+  if (!optimizers.predictor.empty()) optimizers.predictor.step(place.learning_rate);
 
-  // 5 record
+  // 5 what is learned outside the gradient
   at::NoGradGuard const no_grad;
+  statistics.updated = optimizers.language_model.skipped().eq(0);
+  statistics.progress = place.progress_after;
+  std::string const changed = model.end_of_step(statistics);
+
+  // 6 record
   add(Window::grad_norm, optimizers.language_model.grad_norm(), 1);
   for (at::Tensor& value : step_values) {
     if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
@@ -115,6 +119,11 @@ void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const&
   window.counts_S.add_(finite_S);
   window.skipped.add_(optimizers.language_model.skipped());
   window.streak.add_(1).mul_(optimizers.language_model.skipped());
+  if (!optimizers.predictor.empty()) {
+    window.predictor_skipped.add_(optimizers.predictor.skipped());
+    window.predictor_streak.add_(1).mul_(optimizers.predictor.skipped());
+  }
+  return changed;
 }
 
 }  // namespace isobath

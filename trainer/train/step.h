@@ -2,6 +2,7 @@
 // One optimizer step, and what is remembered of the steps since the last train record.
 
 #include <cstdint>
+#include <string>
 
 #include "model/language_model.h"
 #include "trainer/train/feed.h"
@@ -17,10 +18,12 @@ struct Window {
   NamedParameters tensors() const;
 
   enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, gate_loss, values };
-  at::Tensor sums_S;      // fp64, finite values only
-  at::Tensor counts_S;    // fp64: how many were finite
-  at::Tensor skipped;     // fp64, 0-dim: steps that updated nothing
-  at::Tensor streak;      // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
+  at::Tensor sums_S;             // fp64, finite values only
+  at::Tensor counts_S;           // fp64: how many were finite
+  at::Tensor skipped;            // fp64, 0-dim: steps that updated nothing
+  at::Tensor streak;             // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
+  at::Tensor predictor_skipped;  // fp64, 0-dim: steps that updated no predictor because its gradients were not finite
+  at::Tensor predictor_streak;   // fp64, 0-dim: of these, in a row up to now; survives clear()
   at::Tensor routing_NC;  // int64, as ModelOutput's
 };
 
@@ -37,12 +40,17 @@ struct Optimizers {
 };
 Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // routers by model's DepthConfig
 
-// Makes the model what it is to be in step `step` (from 0), which begins when the share `progress` of the run is done: gives it that step's
-// capacities, or hardens it. True when it was not hard before.
-bool follow_schedule(LanguageModel& model, uint64_t seed, int64_t step, double progress);
+// Where a step stands in its run.
+struct StepPlace {
+  int64_t step = 0;          // from 0
+  double progress = 0;       // share of the run that is done before it
+  double progress_after = 0;
+  double learning_rate = 0;
+};
 
-// `step` counts from 0. Reads nothing from the device, unless threshold_training or the kind of depth does.
-void train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings, int64_t step,
-                double learning_rate, Window& window);
+// One optimizer step; what it changed about how the model runs, for the log (mostly nothing). Reads nothing from the device, unless
+// threshold_training or the kind of depth does.
+std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
+                       StepPlace const& place, Window& window);
 
 }  // namespace isobath

@@ -14,7 +14,6 @@
 #include "core/units.h"
 #include "data/loader.h"
 #include "data/prepare.h"
-#include "model/depth/capacity.h"
 #include "nn/device.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/run/machine.h"
@@ -24,7 +23,7 @@
 #include "trainer/evaluate/sample.h"
 #include "trainer/run/saved_model.h"
 #include "trainer/schedule/schedule.h"
-#include "trainer/train/step.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 
@@ -59,9 +58,41 @@ std::optional<Found> find_earlier_run(RunFolder const& run, Config const& config
   return Found{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
 }
 
+// The parts of a run, each made from the configuration and the parts above it.
+struct TrainerParts {
+  PreparedData data;
+  std::unique_ptr<TokenStream> train_stream, valid_stream;
+  std::unique_ptr<Loader> loader;
+  Learner learner;
+  Machine machine;
+  PeakFlops peak_flops;
+  Schedule schedule;
+};
+
+TrainerParts make_trainer(Config const& config, std::string const& version) {
+  PreparedData data = prepare_data(config.data, config.tokenizer);
+  auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
+  auto loader = std::make_unique<Loader>(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false,
+                                         config.data.isolate_documents);
+  if (loader->samples_per_epoch() == 0) {
+    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream->size()) +
+                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
+                                    "; give more data.sources");
+  }
+  keep_freed_memory();  // the text is prepared, every step from here on allocates the same
+  Learner learner = make_learner(config, data.tokenizer->vocab_size());
+  Machine machine = this_machine(version, learner.device);
+  PeakFlops peak = peak_flops(learner.device, config.precision);
+  double const batches_per_epoch = static_cast<double>(loader->samples_per_epoch()) /
+                                   static_cast<double>(config.train.batch_tokens / config.model.context);
+  Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
+  return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
+          std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};
+}
+
 class Trainer {
  public:
-  Trainer(Config const& config, std::string const& version, RunFolder const& run, std::optional<Found> const& found);
+  Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<Found> const& found);
   int loop();
 
  private:
@@ -70,6 +101,7 @@ class Trainer {
   void write_run_record();
   void one_step();
   void log_window(double learning_rate);
+  void complain(WindowReading const& reading);
   bool validate(bool final);  // false when a signal broke it off
   void save(std::string const& reason);
   void finish(std::string const& status);
@@ -77,23 +109,20 @@ class Trainer {
 
   Config const& config_;
   RunFolder const& run_;
-  PreparedData data_;
-  TokenStream train_stream_, valid_stream_;
-  Loader loader_;
-  int64_t batch_sequences_;
-  LanguageModel model_;
+  PreparedData const& data_;
+  TokenStream const &train_stream_, &valid_stream_;
+  Loader const& loader_;
+  Learner& learner_;
+  LanguageModel& model_;
+  Window& window_;
   at::Device device_;
-  Machine machine_;
-  Feed feed_;
-  Ledger ledger_;
-  Schedule schedule_;
-  Optimizers optimizers_;
-  Window window_;
-  StepSettings step_settings_;
-  TrainState state_;
-  PeakFlops peak_flops_;
+  Machine const& machine_;
+  Schedule const& schedule_;
+  PeakFlops const& peak_flops_;
+  int64_t batch_sequences_;
 
   // Of this process alone.
+  TrainState state_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Prefetcher> prefetcher_;
   Clock::time_point const started_ = Clock::now();
@@ -108,33 +137,21 @@ class Trainer {
   Speed last_speed_;
 };
 
-Trainer::Trainer(Config const& config, std::string const& version, RunFolder const& run, std::optional<Found> const& found)
+Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<Found> const& found)
     : config_(config),
       run_(run),
-      data_(prepare_data(config.data, config.tokenizer)),
-      train_stream_(data_.train),
-      valid_stream_(data_.valid),
-      loader_(train_stream_, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false, config.data.isolate_documents),
-      batch_sequences_(config.train.batch_tokens / config.model.context),
-      model_(config.model, config.depth, data_.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed)),
-      device_(place_model(model_, config)),
-      machine_(this_machine(version, device_)),
-      feed_(device_),
-      ledger_(make_ledger(config.model, config.depth, data_.tokenizer->vocab_size())),
-      schedule_(make_schedule(config, model_.vocab_size(),
-                              static_cast<double>(loader_.samples_per_epoch()) / static_cast<double>(batch_sequences_))),
-      optimizers_(make_optimizers(model_, config.train)),
-      window_(ledger_.routed_layers, device_),
-      step_settings_{micro_batch_sequences(config, device_.is_cuda()), config.depth.bce_weight, static_cast<uint64_t>(config.seed),
-                     config.depth.z_loss_weight, config.depth.threshold_training} {
-  if (loader_.samples_per_epoch() == 0) {
-    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream_.size()) +
-                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
-                                    "; give more data.sources");
-  }
-  keep_freed_memory();
-  model_.train();
-  peak_flops_ = peak_flops(device_, config.precision);
+      data_(parts.data),
+      train_stream_(*parts.train_stream),
+      valid_stream_(*parts.valid_stream),
+      loader_(*parts.loader),
+      learner_(parts.learner),
+      model_(*parts.learner.model),
+      window_(parts.learner.window),
+      device_(parts.learner.device),
+      machine_(parts.machine),
+      schedule_(parts.schedule),
+      peak_flops_(parts.peak_flops),
+      batch_sequences_(config.train.batch_tokens / config.model.context) {
   if (found) {
     resume(*found);
   } else {
@@ -148,7 +165,7 @@ Trainer::Trainer(Config const& config, std::string const& version, RunFolder con
 
 void Trainer::start() {
   state_.seed = config_.seed;
-  state_.micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
+  state_.micro_batch_tokens = learner_.settings.micro_sequences * config_.model.context;
   state_.data_key = data_.folder.filename().string();
   state_.tokenizer_fingerprint = data_.tokenizer->fingerprint();
   state_.machine = machine_;
@@ -173,12 +190,12 @@ void Trainer::resume(Found const& found) {
     throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " +
                                     state_.data_key + " then): restore it, or give this run another name=");
   }
-  restore_training(found.folder, model_, optimizers_, window_);
+  restore_training(found.folder, model_, learner_.optimizers, window_);
   if (state_.window_flops < 0) state_.window_flops = state_.window_steps * schedule_.mean_step_flops();
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
            std::to_string(schedule_.total_steps()));
 
-  int64_t const micro_batch_tokens = step_settings_.micro_sequences * config_.model.context;
+  int64_t const micro_batch_tokens = learner_.settings.micro_sequences * config_.model.context;
   std::string differences;
   auto const compare = [&](char const* what, std::string const& before, std::string const& now) {
     if (before != now) differences += std::string(differences.empty() ? "" : ", ") + what + " " + before + " before, " + now + " now";
@@ -247,13 +264,14 @@ void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
   int64_t const planned_flops = schedule_.step_flops(state_.step, state_.train_flops);
-  double const progress = schedule_.progress(state_.step, state_.train_flops);
-  if (follow_schedule(model_, static_cast<uint64_t>(config_.seed), state_.step, progress)) {
-    log_info("step " + std::to_string(state_.step) + ": small factors are skips from here on");
-    state_.best_loss = std::numeric_limits<double>::infinity();  // of a model that skipped nothing
-  }
   Batch const batch = prefetcher_->next();
-  train_step(model_, optimizers_, feed_.load(batch), step_settings_, state_.step, learning_rate, window_);
+  StepPlace const place{state_.step, schedule_.progress(state_.step, state_.train_flops),
+                        schedule_.progress(state_.step + 1, state_.train_flops + planned_flops), learning_rate};
+  std::string const changed = learner_.step(learner_.feed.load(batch), place);
+  if (!changed.empty()) {
+    log_info("step " + std::to_string(state_.step + 1) + ": " + changed);
+    state_.best_loss = std::numeric_limits<double>::infinity();  // of a model that ran otherwise
+  }
 
   state_.step += 1;
   state_.tokens += batch.sequences * batch.length;
@@ -286,9 +304,9 @@ void Trainer::one_step() {
 
 void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
-  WindowReading const reading = read_window(window_, sequences * config_.model.context, looks_ahead(config_.depth));
+  WindowReading const reading = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
   // Planned until now, realised from here on.
-  int64_t const realised = ledger_.train(sequences, config_.model.context, reading.routing.work);
+  int64_t const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
@@ -306,6 +324,16 @@ void Trainer::log_window(double learning_rate) {
     last_plain_line_ = Clock::now();
   }
 
+  complain(reading);
+  window_.clear();
+  state_.window_steps = 0;
+  state_.window_flops = 0;
+  state_.window_seconds = 0;
+}
+
+// Of steps whose gradients were not finite; ends a run that does not recover.
+void Trainer::complain(WindowReading const& reading) {
+  int64_t const steps = state_.window_steps;
   bool const first_window = steps == state_.step;
   if (reading.streak >= hopeless_streak || (first_window && reading.skipped == steps)) {
     std::vector<fs::path> const good = list_checkpoints(run_.checkpoints());
@@ -319,15 +347,19 @@ void Trainer::log_window(double learning_rate) {
     log_warning(std::to_string(reading.skipped) + " of the " + std::to_string(steps) + " steps up to step " + std::to_string(state_.step) +
                 " had gradients that were not finite and were skipped");
   }
-  window_.clear();
-  state_.window_steps = 0;
-  state_.window_flops = 0;
-  state_.window_seconds = 0;
+  if (reading.predictor_skipped > 0) {
+    log_warning(std::to_string(reading.predictor_skipped) + " of the " + std::to_string(steps) + " steps up to step " +
+                std::to_string(state_.step) + " left the routers' predictors as they were, for their gradients were not finite" +
+                (reading.predictor_streak >= hopeless_streak
+                     ? "; so were those of the last " + std::to_string(reading.predictor_streak) +
+                           " steps: the causal decisions no longer learn; try a smaller train.lr or depth.router_input: normalised"
+                     : ""));
+  }
 }
 
 bool Trainer::validate(bool final) {
   Clock::time_point const start = Clock::now();
-  if (capacity_changes(config_.depth)) model_.set_capacities(layer_capacities(config_.model, config_.depth));
+  if (model_.plan().capacity_changes()) model_.set_capacities(model_.plan().capacities());
   EvalSettings settings;
   settings.routing = config_.eval.routing;
   settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
@@ -335,7 +367,7 @@ bool Trainer::validate(bool final) {
   settings.isolate_documents = config_.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config_.seed);
   int64_t const calibration_tokens =
-      settings.routing == "topk" ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
+      settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
   std::optional<Evaluation> evaluation = evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
   evaluation->calibration_tokens = calibration_tokens;
@@ -373,7 +405,7 @@ void Trainer::save(std::string const& reason) {
   fs::path const folder = run_.checkpoint(state_.step);
   metrics_->write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
   metrics_->sync();
-  save_checkpoint(folder, model_, optimizers_, window_, state_, config_, *data_.tokenizer);
+  save_checkpoint(folder, model_, learner_.optimizers, window_, state_, config_, *data_.tokenizer);
   run_.tidy(state_.step, state_.best_step, config_.checkpoint.keep);
   checkpoint_seconds_ += seconds_since(start);
   checkpoints_ += 1;
@@ -406,21 +438,6 @@ void complete_records(RunFolder const& run, TrainState const& state) {
 
 }  // namespace
 
-int64_t micro_batch_sequences(Config const& config, bool gpu) {
-  int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
-  if (sequences < 1 || sequences * context != config.train.batch_tokens) {
-    throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
-                                      " is not a multiple of model.context = " + std::to_string(context));
-  }
-  if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
-  int64_t const fast = gpu ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
-  int64_t chosen = 1;
-  for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
-    if (sequences % count == 0) chosen = count;
-  }
-  return chosen;
-}
-
 int train(Config const& config, std::string const& version) {
   bool const gpu = open_device(config.device).is_cuda();  // before the text is prepared for a device that is not there
   micro_batch_sequences(config, gpu);                     // complains before anything is made
@@ -434,7 +451,8 @@ int train(Config const& config, std::string const& version) {
     return 0;
   }
   log_to_file(run.root() / "train.log");
-  return Trainer(config, version, run, found).loop();
+  TrainerParts parts = make_trainer(config, version);
+  return Trainer(config, run, parts, found).loop();
 }
 
 }  // namespace isobath

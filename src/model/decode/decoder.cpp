@@ -19,11 +19,12 @@ Decoder::Decoder(LanguageModel& model, uint64_t seed, int64_t most_cache_bytes)
       was_training_(model.is_training()),
       cache_(model.model_config().layers, model.model_config().kv_heads, model.model_config().width / model.model_config().heads,
              most_cache_bytes) {
+  std::string const otherwise = model_.depth().decide_in_training();
   if (auto const layer = model_.undecided_layer())
     throw Error(ExitCode::config, "layer " + std::to_string(*layer) +
                                       " cannot decide token by token: neither training nor a calibration has set its threshold; calibrate "
                                       "a copy (isobath eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki)" +
-                                      (model_.depth_config().kind == "scaled" ? "" : " or train with depth.causal: bce or predictor"));
+                                      (otherwise.empty() ? "" : " or " + otherwise));
   model_.eval();
 }
 
@@ -67,7 +68,7 @@ Decoder::Read Decoder::read(std::vector<int64_t> const& texts, std::vector<int32
   at::Device const device = model_.device();
   at::Tensor const positions_BT = at::tensor(places).unsqueeze(1) + at::arange(T);
   ModelInput const input{tokens_BT.to(device), positions_BT.to(device), {}, &cache_, at::tensor(texts).to(device)};
-  ModelOutput output = model_.forward(input, Routing::causal, {seed_, 0, 0});
+  ModelOutput output = model_.forward(input, Routing::causal, {seed_, 0, 0, NoiseStream::decoding});
   for (int64_t const text : texts) lengths_[static_cast<size_t>(text)] += T;
   at::Tensor const last_BD = output.x_ND.view({B, T, -1}).select(1, T - 1);
   return {model_.logits(last_BD), output.depth_BT, std::move(output.routed_layers)};

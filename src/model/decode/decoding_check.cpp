@@ -36,7 +36,7 @@ void compare(LanguageModel& model, Reading const& reading, uint64_t seed, Decodi
   ModelInput input{tokens_BT.to(model.device()), {}, {}};
   for (auto const& of_layer_T : reading.ran_T) input.replay_BT.push_back(at::cat(of_layer_T).unsqueeze(0));
   // A text alone and from its beginning draws by place, as the decoder does.
-  ModelOutput const whole = model.forward(input, Routing::causal, {seed, 0, 0});
+  ModelOutput const whole = model.forward(input, Routing::causal, {seed, 0, 0, NoiseStream::decoding});
 
   auto const places = std::ssize(reading.logits_V);
   at::Tensor const whole_RV = model.logits(whole.x_ND.narrow(0, tokens_BT.size(1) - places, places));

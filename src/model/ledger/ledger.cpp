@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "config/routers.h"
 #include "core/error.h"
-#include "model/depth/nested/branches.h"
-#include "model/depth/capacity.h"
+#include "model/depth/plan.h"
 
 namespace isobath {
 namespace {
@@ -17,53 +15,11 @@ int64_t attention_weights(ModelConfig const& model) {
   return D * (H + 2 * G) * E + H * E * D;
 }
 
-int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == "swiglu" ? 3 : 2) * model.width * resolved_mlp_width(model); }
-
-// Of one routed layer's skip path.
-int64_t skip_weights(ModelConfig const& model, DepthConfig const& depth) {
-  if (depth.kind != "mod" || depth.skip_path == "identity") return 0;
-  int64_t const D = model.width;
-  return depth.skip_path == "linear" ? D * D : 2 * D * resolved_skip_rank(model, depth);
-}
-
-// Weights of a nested model's depth network, without biases.
-int64_t gate_weights(ModelConfig const& model, DepthConfig const& depth) {
-  if (depth.kind != "nested" || is_expert_choice(depth) || depth.router == "random") return 0;
-  int64_t const D = model.width, H = resolved_router_width(model, depth), n = static_cast<int64_t>(depth.exits.size()) + 1;
-  return depth.router == "mlp" ? D * H + H * n : D * n;
-}
-
-int64_t count_routers(ModelConfig const& model, DepthConfig const& depth) {
-  if (!looks_ahead(depth)) return 0;
-  return static_cast<int64_t>(is_expert_choice(depth) ? depth.exits.size() : routed_layers(model, depth).size());
-}
-
-int64_t elements(RouterParameter const& parameter) {
-  int64_t count = 1;
-  for (int64_t const size : parameter.shape) count *= size;
-  return count;
-}
+int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == MlpKind::swiglu ? 3 : 2) * model.width * resolved_mlp_width(model); }
 
 }  // namespace
 
-bool looks_ahead(DepthConfig const& depth) { return depth.kind == "mod" || is_expert_choice(depth); }
-
-bool has_router(DepthConfig const& depth) { return looks_ahead(depth) && !router_kind(depth.router).parameters.empty(); }
-
-bool has_predictor(DepthConfig const& depth) { return looks_ahead(depth) && depth.router != "random" && depth.causal == "predictor"; }
-
-bool is_routed(DepthConfig const& depth, int64_t layer) {
-  if (depth.kind == "scaled") return true;
-  if (depth.kind == "nested") return !depth.exits.empty() && layer >= depth.exits.front();
-  return depth.kind == "mod" && layer >= depth.offset && (layer - depth.offset) % depth.stride == 0;
-}
-
-std::vector<int64_t> routed_layers(ModelConfig const& model, DepthConfig const& depth) {
-  std::vector<int64_t> layers;
-  for (int64_t layer = 0; layer < model.layers; ++layer)
-    if (is_routed(depth, layer)) layers.push_back(layer);
-  return layers;
-}
+std::vector<int64_t> routed_layers(ModelConfig const& model, DepthConfig const& depth) { return plan_depth(model, depth)->routed_layers(); }
 
 int64_t rows_of_capacity(double capacity, int64_t length) {
   if (capacity == 0) return 0;  // a layer that is gone
@@ -75,36 +31,18 @@ int64_t rows_of_capacity(double capacity, int64_t length) {
 int64_t causal_pairs(int64_t rows) { return rows * (rows + 1) / 2; }
 
 Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  auto const plan = plan_depth(model, depth);
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
   ledger.attention_row = 2 * attention_weights(model);
   ledger.kv_row = 2 * D * 2 * model.kv_heads * E;
   ledger.mlp_row = 2 * mlp_weights(model);
-  ledger.skip_row = 2 * skip_weights(model, depth);
-  ledger.routes_attention = depth.target != "mlp";
-  ledger.routes_mlp = depth.target != "attention";
-  ledger.keeps_kv = ledger.routes_attention && depth.skipped_kv == "keep";
   ledger.pair = 2 * 2 * model.heads * E;
-  if (has_router(depth)) {
-    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
-      if (!parameter.table) ledger.router_row += 2 * elements(parameter);
-  }
-  if (has_predictor(depth)) {
-    int64_t const P = resolved_predictor_width(model, depth);
-    ledger.predictor_row = 2 * (D * P + P);
-  }
-  ledger.gate_row = 2 * gate_weights(model, depth);
-  ledger.gate_by_sequence = depth.choice == "sequence";
   ledger.head_row = 2 * D * vocab_size;
-  if (depth.kind == "nested" && depth.gate_training == "hindsight") ledger.training_heads = static_cast<int64_t>(depth.exits.size()) + 1;
   ledger.layers = model.layers;
-  ledger.routed_layers = static_cast<int64_t>(routed_layers(model, depth).size());
+  ledger.routed_layers = static_cast<int64_t>(plan->routed_layers().size());
   ledger.dense_layers = ledger.layers - ledger.routed_layers;
-  ledger.routers = count_routers(model, depth);
-  if (depth.kind == "scaled" && depth.scale == "token") {
-    ledger.router_row = 2 * D;
-    ledger.routers = model.layers;
-  }
+  plan->add_costs(ledger, vocab_size);
   return ledger;
 }
 
@@ -137,8 +75,7 @@ Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork
   return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
 }
 
-std::vector<RoutedWork> planned_work(DepthConfig const& depth, std::vector<double> const& capacities, int64_t sequences, int64_t length) {
-  bool const keeps_kv = depth.skipped_kv == "keep" && depth.target != "mlp";
+std::vector<RoutedWork> Ledger::planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const {
   std::vector<RoutedWork> work;
   for (double const capacity : capacities) {
     int64_t const K = rows_of_capacity(capacity, length);
@@ -148,7 +85,7 @@ std::vector<RoutedWork> planned_work(DepthConfig const& depth, std::vector<doubl
 }
 
 std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const& depth, int64_t sequences, int64_t length) {
-  return planned_work(depth, layer_capacities(model, depth), sequences, length);
+  return make_ledger(model, depth, 1).planned_work(plan_depth(model, depth)->capacities(), sequences, length);
 }
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
@@ -156,43 +93,34 @@ int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  return make_ledger(model, depth, vocab_size)
-      .train(sequences, length, planned_work(depth, training_capacities(model, depth), sequences, length));
+  Ledger const ledger = make_ledger(model, depth, vocab_size);
+  return ledger.train(sequences, length, ledger.planned_work(plan_depth(model, depth)->training_capacities(), sequences, length));
 }
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  auto const plan = plan_depth(model, depth);
   int64_t const D = model.width, E = D / model.heads;
-  auto const routed = static_cast<int64_t>(routed_layers(model, depth).size()), routers = count_routers(model, depth);
   int64_t stored_layers = 0;
-  for (int64_t layer = 0; layer < model.layers; ++layer) stored_layers += layer_of_weights(depth, layer) == layer;
+  for (int64_t layer = 0; layer < model.layers; ++layer) stored_layers += plan->layer_of_weights(layer) == layer;
   Parameters count;
   count.embedding = vocab_size * D * (model.tie_embeddings ? 1 : 2);
   count.blocks =
       stored_layers * (attention_weights(model) + mlp_weights(model) + 2 * D + (model.qk_norm ? 2 * E : 0)) + D;  // the final norm too
-  count.blocks += routed * skip_weights(model, depth);
-  if (depth.kind == "nested" && depth.exit_norms) count.blocks += static_cast<int64_t>(depth.exits.size()) * D;
-  if (has_router(depth)) {
-    for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size)) count.routers += routers * elements(parameter);
-  }
-  if (has_predictor(depth)) {
-    int64_t const P = resolved_predictor_width(model, depth);
-    count.predictors = routers * (D * P + P + P + 1);
-  }
-  if (int64_t const weights = gate_weights(model, depth)) count.routers += weights + static_cast<int64_t>(depth.exits.size()) + 1;
-  if (depth.kind == "scaled") count.routers += model.layers * (depth.scale == "token" ? D + 1 : depth.scale == "channel" ? D : 1);
+  plan->add_parameters(count, vocab_size);
   count.total = count.embedding + count.blocks + count.routers + count.predictors;
   return count;
 }
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, int64_t bytes_per_value) {
-  std::vector<double> shares = layer_capacities(model, depth);
+  std::vector<double> shares = plan_depth(model, depth)->capacities();
   for (double& share : shares) share = static_cast<double>(rows_of_capacity(share, model.context)) / static_cast<double>(model.context);
   return kv_bytes_per_token(model, depth, shares, bytes_per_value);
 }
 
 double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, std::vector<double> const& shares, int64_t bytes_per_value) {
   double layers = static_cast<double>(model.layers);
-  if (depth.target != "mlp" && depth.skipped_kv != "keep") {
+  Ledger const ledger = make_ledger(model, depth, 1);
+  if (ledger.routes_attention && !ledger.keeps_kv) {
     for (double const share : shares) layers -= 1 - share;  // skipped tokens leave no keys behind
   }
   int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;

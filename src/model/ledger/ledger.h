@@ -46,24 +46,20 @@ struct Ledger {
   Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
   int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  // Of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean
+  // over the places that tokens may have.
+  std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
   // Of a training step: 3 x forward, with all the heads that training needs.
   int64_t train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
-bool looks_ahead(DepthConfig const&);    // training selects by what generation cannot know: the two routings differ
-bool has_router(DepthConfig const&);     // one with parameters
-bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router worth predicting
-bool is_routed(DepthConfig const&,
-               int64_t layer);  // mod: layer >= offset and (layer - offset) % stride == 0; nested: behind the first exit; scaled: all
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
 int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), 0 of capacity 0
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
-// Planned work of top-k routing in every routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean over
-// the places that tokens may have.
+// Planned work of the routed layers, as Ledger::planned_work of the planned capacities.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
-std::vector<RoutedWork> planned_work(DepthConfig const&, std::vector<double> const& capacities, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
 // 3 x forward; hindsight trains all branches of every token.
 int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);

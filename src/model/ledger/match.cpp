@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 
 namespace isobath {
@@ -51,17 +52,15 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
     if (candidate.error <= tolerance && (candidate.change < best.change || nearer)) best = candidate;
   };
 
-  if (match.adjust == "mlp_width") {
+  auto const plan = plan_depth(model, depth);
+  if (match.adjust == MatchAdjust::mlp_width) {
     consider(model);
-  } else if (depth.kind == "nested" && depth.recursion) {
-    throw Error(ExitCode::config,
-                "match: other layers would make the stacks that share weights unequal (depth.recursion); write `adjust: mlp_width`");
+  } else if (std::string const reason = plan->fixed_layers_reason(); !reason.empty()) {
+    throw Error(ExitCode::config, "match: " + reason + "; write `adjust: mlp_width`");
   } else {
     ModelConfig smallest = model;
     smallest.mlp_width = 1;
-    // Fewer layers than the first routed one would make another kind of model.
-    int64_t const fewest = depth.kind == "mod" ? depth.offset + 1 : depth.kind == "nested" ? depth.exits.back() + 1 : 1;
-    for (model.layers = fewest; model.layers <= most_layers; ++model.layers) {
+    for (model.layers = plan->fewest_layers(); model.layers <= most_layers; ++model.layers) {
       consider(model);
       smallest.layers = model.layers;
       if (planned_forward_flops(smallest, depth, vocab_size, 1, model.context) > target_flops) break;  // only dearer from here on

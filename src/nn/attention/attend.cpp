@@ -71,8 +71,6 @@ struct SightAttention : Function<SightAttention> {
   }
 };
 
-CudaAttention cuda_attention = CudaAttention::flash;
-
 // The first row of each of `sequences`, and the number of all, where row r is at place index_R[r] % length of sequence index_R[r] / length.
 Tensor first_rows(Tensor const& index_R, int64_t length, int64_t sequences) {
   Tensor const firsts = at::zeros({sequences + 1}, index_R.options());
@@ -101,9 +99,10 @@ Tensor to_cells(Tensor const& x_R, Rows const& rows) {
 Tensor from_cells(Tensor const& x_C, Rows const& rows) { return rows.dense() ? x_C : x_C.index_select(0, rows.cells_R); }
 
 // The same, and with documents kept apart where segments_BK is defined, by LibTorch's operators. On CUDA the kernel is named, so that none
-// is chosen behind our back: for bfloat16 the one of cuda_attention, for other types the plain formula; device.cpp takes cuDNN out of the
+// is chosen behind our back: for bfloat16 the one asked for, for other types the plain formula; device.cpp takes cuDNN out of the
 // choice that the operator with a mask makes.
-Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK) {
+Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK,
+                          CudaAttention cuda_kernel) {
   int64_t const heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
   auto const by_head = [&](Tensor const& x_RXE) { return x_RXE.view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
   auto const repeat = [&](Tensor const& x_BGKE) { return kv_heads == heads ? x_BGKE : x_BGKE.repeat_interleave(heads / kv_heads, 1); };
@@ -116,7 +115,7 @@ Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const
     out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
   } else if (q_RHE.is_cuda() && q_RHE.scalar_type() == at::kBFloat16) {
     // cuDNN makes a plan for every shape: not for the ever new ones of ragged evaluation.
-    bool const cudnn = cuda_attention == CudaAttention::cudnn && at::GradMode::is_enabled();
+    bool const cudnn = cuda_kernel == CudaAttention::cudnn && at::GradMode::is_enabled();
     out_BHKE = cudnn ? std::get<0>(at::_scaled_dot_product_cudnn_attention(q_BHKE, k_BHKE, v_BHKE, {}, /*compute_log_sumexp=*/true, 0.0,
                                                                            /*is_causal=*/true))
                      : std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
@@ -127,8 +126,6 @@ Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const
 }
 
 }  // namespace
-
-void set_cuda_attention(CudaAttention kernel) { cuda_attention = kernel; }
 
 Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& v_NGE, Rows const& rows, Tensor const& index_R,
                         Rows const& selected) {
@@ -154,7 +151,7 @@ Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& 
   return from_cells(out_RX, selected);
 }
 
-Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows) {
+Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows, CudaAttention cuda_kernel) {
   RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());
   int64_t const B = rows.sequences, K = rows.longest;
   if (has_kernel(q_RHE) && !rows.segments_R.defined()) {
@@ -164,7 +161,7 @@ Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Row
   // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
   Tensor const q = to_cells(q_RHE, rows), k = to_cells(k_RGE, rows), v = to_cells(v_RGE, rows);
   Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R, rows).view({B, K}) : Tensor();
-  Tensor const out_RX = composed_attention(q, k, v, B, K, segments_BK).flatten(1);
+  Tensor const out_RX = composed_attention(q, k, v, B, K, segments_BK, cuda_kernel).flatten(1);
   return from_cells(out_RX, rows);
 }
 

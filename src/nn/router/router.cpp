@@ -15,24 +15,15 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
-#include "config/routers.h"
-#include "core/error.h"
+#include <algorithm>
+#include <cmath>
+
 #include "core/random.h"
 #include "nn/ops/ops.h"
 
 namespace isobath {
 
 namespace {
-
-template <typename Enum>
-Enum pick(std::string const& value, std::initializer_list<std::pair<char const*, Enum>> choices, char const* key) {
-  std::string allowed;
-  for (auto const& [name, choice] : choices) {
-    if (value == name) return choice;
-    allowed += (allowed.empty() ? "" : ", ") + std::string(name);
-  }
-  throw Error(ExitCode::config, std::string(key) + " is '" + value + "'; allowed are " + allowed);
-}
 
 // Half-way between the `rows`-th best value and the next, so that neither sits on it.
 at::Tensor separating_value(at::Tensor const& value_N, int64_t rows) {
@@ -50,23 +41,19 @@ std::string registered_name(std::string const& stored) {
 }  // namespace
 
 RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size)
-    : gate_kind(pick<Gate>(
-          depth.gate,
-          {{"raw", Gate::raw}, {"sigmoid", Gate::sigmoid}, {"sigmoid2", Gate::sigmoid2}, {"tanh", Gate::tanh}, {"none", Gate::none}},
-          "depth.gate")),
-      causal(pick<Causal>(
-          depth.causal, {{"none", Causal::none}, {"bce", Causal::bce}, {"predictor", Causal::predictor}, {"threshold", Causal::threshold}},
-          "depth.causal")),
+    : gate_kind(depth.gate),
+      causal(depth.causal),
       score_of(router_score(depth.router)),
-      random(depth.router == "random"),
-      normalises(depth.router_input == "normalised"),
+      random(router_kind(depth.router).random),
+      normalises(depth.router_input == RouterInputForm::normalised),
       bce_detach(depth.bce_detach),
       z_loss(depth.z_loss_weight > 0),
-      gate_alpha(depth.gate == "sigmoid2" ? 2 : depth.gate_alpha),
+      gate_alpha(depth.gate == Gate::sigmoid2 ? 2 : depth.gate_alpha),
       score_noise(depth.score_noise),
-      threshold_decay(depth.threshold_decay) {
-  for (RouterParameter const& parameter : router_parameters(model, depth, vocab_size))
-    weights.push_back(register_parameter(registered_name(parameter.name), at::empty(parameter.shape)));
+      threshold_decay(depth.threshold_decay),
+      declared(router_parameters(model, depth, vocab_size)) {
+  for (RouterParameter const& parameter : declared)
+    parameters_of_score.push_back(register_parameter(registered_name(parameter.name), at::empty(parameter.shape)));
   if (causal == Causal::none || causal == Causal::threshold) threshold = register_buffer("threshold", at::zeros({2}));
   cut = register_buffer("cut", at::zeros({1}));
   if (causal == Causal::predictor) {
@@ -79,16 +66,17 @@ RouterImpl::RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64
 }
 
 at::Tensor RouterImpl::score(RouterInput const& input) const {
-  if (!normalises) return score_of(weights, input);
+  if (!normalises) return score_of(parameters_of_score, input);
   RouterInput scaled = input;
   scaled.x_ND = ops::unit_rms(input.x_ND);
-  return score_of(weights, scaled);
+  return score_of(parameters_of_score, scaled);
 }
 
-at::Tensor RouterImpl::select(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K, uint64_t noise_key) const {
+at::Tensor RouterImpl::select(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K, Rows const& rows,
+                              uint64_t noise_key) const {
   at::Tensor by_BT = score_BT.detach();
   if (score_noise > 0 && is_training() && at::GradMode::is_enabled()) {
-    at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), score_BT.numel(), score_BT.options());
+    at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), draws(rows), score_BT.options());
     by_BT = by_BT.add(noise_N.view_as(score_BT), score_noise);
   }
   return segments_BT.defined() ? ops::top_k_of_documents(by_BT, segments_BT, K) : ops::top_k(by_BT, K);
@@ -131,16 +119,15 @@ bool RouterImpl::has_decision() const {
 
 at::Tensor RouterImpl::z_loss_sum(at::Tensor const& score_N) const { return at::softplus(score_N).square().sum(); }
 
-void RouterImpl::update_threshold(at::Tensor const& score_BT, int64_t rows) {
-  if (!threshold.defined()) return;
+void RouterImpl::update_threshold(at::Tensor const& score_N, int64_t rows, at::Tensor const& updated) {
   at::NoGradGuard no_grad;
-  at::Tensor const quantile = separating_value(score_BT, rows);
-  at::Tensor const finite = score_BT.isfinite().all();  // scores that are not finite change nothing
+  at::Tensor const quantile = separating_value(score_N, rows);
+  at::Tensor const good = score_N.isfinite().all().logical_and(updated);
   // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const value = threshold.select(0, 0);
-  value.add_(rate * (at::where(finite, quantile, value) - value));
-  threshold.select(0, 1).add_(finite);
+  value.add_(rate * (at::where(good, quantile, value) - value));
+  threshold.select(0, 1).add_(good);
 }
 
 void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
@@ -156,6 +143,20 @@ at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows) {
   at::Tensor const bounded = at::cat({sorted_N.narrow(0, 0, 1) + 1, sorted_N, sorted_N.narrow(0, -1, 1) - 1});
   at::Tensor const high = bounded.index_select(0, let_through), low = bounded.index_select(0, let_through + 1), middle = 0.5 * (low + high);
   return at::where(middle.lt(high), middle, low);  // of neighbouring numbers the middle is one of the two
+}
+
+void RouterImpl::weights(std::string const& layer, double base_rate, WeightList& list) const {
+  for (size_t i = 0; i < declared.size(); ++i)
+    list.random(layer + declared[i].name, parameters_of_score[i], Role::router, declared[i].init_std);
+  list.buffer(layer + "router.threshold", threshold, 0);
+  list.buffer(layer + "router.cut", cut, 0, /*optional=*/true);
+  if (!up_PD.defined()) return;
+  list.random(layer + "predictor.up.weight", up_PD, Role::predictor, 1 / std::sqrt(static_cast<double>(up_PD.size(1))));
+  list.constant(layer + "predictor.up.bias", up_bias_P, Role::predictor, 0);
+  list.random(layer + "predictor.down.weight", down_1P, Role::predictor, 1 / std::sqrt(static_cast<double>(up_PD.size(0))));
+  // Starts at the base rate: a fresh predictor already says yes to about as many tokens as the capacity.
+  double const rate = std::min(base_rate, 0.999);
+  list.constant(layer + "predictor.down.bias", down_bias, Role::predictor, std::log(rate / (1 - rate)));
 }
 
 }  // namespace isobath

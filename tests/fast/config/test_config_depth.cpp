@@ -5,9 +5,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
-#include "model/depth/nested/branches.h"
-#include "model/depth/capacity.h"
+#include "model/depth/nested/plan.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/router_cost.h"
 #include "tests/fast/config_folder.h"
 #include "trainer/schedule/schedule.h"
 
@@ -77,17 +78,17 @@ TEST_CASE("nested: what is not given follows from the rest") {
   Config const config = nested("exits: [2, 4]");
   CHECK(resolved_decide_after(config.depth) == 2);
   CHECK(resolved_prefix(config.model, config.depth) == 16);
-  CHECK(branch_depths(config.model, config.depth) == std::vector<int64_t>{2, 4, 6});
-  for (double const share : branch_shares(config.model, config.depth)) CHECK(share == Catch::Approx(1.0 / 3));
+  CHECK(NestedPlan(config.model, config.depth).branch_depths() == std::vector<int64_t>{2, 4, 6});
+  for (double const share : NestedPlan(config.model, config.depth).branch_shares()) CHECK(share == Catch::Approx(1.0 / 3));
 }
 
 TEST_CASE("nested: planned shares have the mean depth that is asked for, and layers what follows from them") {
   for (double const mean_depth : {2.05, 3.0, 4.0, 5.9}) {
     Config const config = nested("exits: [2, 4], mean_depth: " + std::to_string(mean_depth));
-    auto const shares = branch_shares(config.model, config.depth);
+    auto const shares = NestedPlan(config.model, config.depth).branch_shares();
     CHECK(2 * shares[0] + 4 * shares[1] + 6 * shares[2] == Catch::Approx(mean_depth));
-    CHECK(planned_mean_depth(config.model, config.depth) == Catch::Approx(mean_depth));
-    auto const layers = layer_capacities(config.model, config.depth);
+    CHECK(plan_depth(config.model, config.depth)->mean_depth() == Catch::Approx(mean_depth));
+    auto const layers = plan_depth(config.model, config.depth)->capacities();
     REQUIRE(layers.size() == 4);
     CHECK(layers[0] == Catch::Approx(shares[1] + shares[2]));
     CHECK(layers[1] == layers[0]);
@@ -96,19 +97,19 @@ TEST_CASE("nested: planned shares have the mean depth that is asked for, and lay
     for (double const share : layers) depth += share;
     CHECK(depth == Catch::Approx(mean_depth));
   }
-  CHECK_FALSE(looks_ahead(nested("exits: [2]").depth));
+  Config const by_network = nested("exits: [2]");
+  CHECK_FALSE(plan_depth(by_network.model, by_network.depth)->uses_noncausal_routing());
 }
 
 TEST_CASE("nested: expert choice has a router an exit, which looks ahead") {
   Config const config = nested("exits: [2, 3, 5], choice: expert, mean_depth: 3.5");
-  CHECK(looks_ahead(config.depth));
-  CHECK(has_router(config.depth));
+  CHECK(plan_depth(config.model, config.depth)->uses_noncausal_routing());
   CHECK(has_predictor(config.depth));
-  CHECK_FALSE(capacity_changes(config.depth));
+  CHECK_FALSE(plan_depth(config.model, config.depth)->capacity_changes());
   Ledger const ledger = make_ledger(config.model, config.depth, 512);
   CHECK(ledger.routers == 3);
   CHECK(ledger.routed_layers == 4);
-  auto const layers = layer_capacities(config.model, config.depth);
+  auto const layers = plan_depth(config.model, config.depth)->capacities();
   for (size_t i = 1; i < layers.size(); ++i) CHECK(layers[i] <= layers[i - 1]);
   Config token = config;
   token.depth.choice = "token";
@@ -120,10 +121,10 @@ TEST_CASE("nested: expert choice has a router an exit, which looks ahead") {
 TEST_CASE("nested: recursion uses the first stack's layers again") {
   Config const config = nested("exits: [2, 4], recursion: true"), five = nested("exits: [2, 3, 4, 5], recursion: true");
   std::vector<int64_t> weights;
-  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(layer_of_weights(config.depth, layer));
+  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(plan_depth(config.model, config.depth)->layer_of_weights(layer));
   CHECK(weights == std::vector<int64_t>{0, 1, 2, 3, 2, 3});
   weights.clear();
-  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(layer_of_weights(five.depth, layer));
+  for (int64_t layer = 0; layer < 6; ++layer) weights.push_back(plan_depth(five.model, five.depth)->layer_of_weights(layer));
   CHECK(weights == std::vector<int64_t>{0, 1, 2, 2, 2, 2});
 }
 
@@ -163,12 +164,12 @@ TEST_CASE("scaled: all layers run at first, then as many as are asked for") {
   std::vector<double> const all(6, 1);
   Config const layers = scaled("mean_depth: 4, harden_after: 30%"), tokens = scaled("mean_depth: 4.5, scale: token"),
                below = scaled("skip_below: 0.3");
-  CHECK(step_capacities(layers.model, layers.depth, 1, 5, 0.29) == all);
-  CHECK(step_capacities(layers.model, layers.depth, 1, 5, 0.3) == std::vector<double>{1, 1, 1, 1, 0, 0});
-  CHECK(step_capacities(tokens.model, tokens.depth, 1, 5, 0.49) == all);
-  CHECK(step_capacities(tokens.model, tokens.depth, 1, 5, 0.5) == std::vector<double>(6, 0.75));
-  CHECK(layer_capacities(below.model, below.depth) == all);
-  CHECK(most_capacities(layers.model, layers.depth) == all);
+  CHECK(plan_depth(layers.model, layers.depth)->step_capacities(1, 5, 0.29) == all);
+  CHECK(plan_depth(layers.model, layers.depth)->step_capacities(1, 5, 0.3) == std::vector<double>{1, 1, 1, 1, 0, 0});
+  CHECK(plan_depth(tokens.model, tokens.depth)->step_capacities(1, 5, 0.49) == all);
+  CHECK(plan_depth(tokens.model, tokens.depth)->step_capacities(1, 5, 0.5) == std::vector<double>(6, 0.75));
+  CHECK(plan_depth(below.model, below.depth)->capacities() == all);
+  CHECK(plan_depth(layers.model, layers.depth)->most_capacities() == all);
   CHECK(rows_of_capacity(0, 128) == 0);
 
   // The steps of the two parts of a run add up to the budget.

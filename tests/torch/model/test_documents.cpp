@@ -99,7 +99,7 @@ std::shared_ptr<LanguageModel> document_model(DocumentChoice const& choice) {
   model->eval();
   // Cuts that let some through, so that causal runs are neither empty nor full.
   at::NoGradGuard const no_grad;
-  model->forward({random_tokens(4, 24, shape.vocab, 8), {}, {}}, Routing::calibrate, {});
+  model->calibrate({{random_tokens(4, 24, shape.vocab, 8), {}, {}}}, {});
   return model;
 }
 

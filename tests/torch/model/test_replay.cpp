@@ -74,7 +74,7 @@ std::shared_ptr<LanguageModel> replay_model(Shape const& shape) {
     if (stored.name.ends_with("scale.weight")) at::Tensor(stored.tensor).mul_(4);
   model->harden();
   model->eval();
-  model->forward({replay_tokens(), {}, {}}, Routing::calibrate, {});
+  model->calibrate({{replay_tokens(), {}, {}}}, {});
   return model;
 }
 

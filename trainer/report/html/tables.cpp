@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/depth/capacity.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/html/histogram.h"
 #include "trainer/report/html/page.h"
@@ -203,12 +203,8 @@ std::string html_routing(Report const& report) {
     if (layers.empty() || layer_means(arm, &ValidationPoint::capacity).size() != layers.size()) continue;
     int64_t const T = arm.config().model.context;
     double const ceiling = threshold_f1_ceiling(rows_of_capacity(arm.config().depth.capacity.front(), T), T);
-    DepthConfig const& depth = arm.config().depth;
-    bool const planned = depth.kind == "mod";
-    std::string note = planned                                            ? fmt::format("Planned capacity {}; ", capacity_text(depth))
-                       : depth.kind == "scaled" && depth.scale == "token" ? "A layer runs the tokens with a large enough factor; "
-                       : depth.kind == "scaled" ? "Layers with the largest factors run, another choice in each seed; "
-                                                : "A layer runs the tokens whose branch is deeper; ";
+    bool const planned = arm.plan()->has_capacity();
+    std::string note = arm.plan()->explain_shares();
     int64_t const calibration = arm.runs.front().result.calibration_tokens;
     note += calibration > 0 ? fmt::format("decisions calibrated on {} tokens of training text", calibration) : "decisions as trained";
     if (planned && !std::isfinite(routing_mean(arm, &ValidationPoint::f1_ceiling)))

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/one_hot.h>
@@ -14,27 +15,28 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
+#include "config/routers.h"
 #include "core/random.h"
-#include "model/depth/nested/branches.h"
+#include "model/depth/nested/plan.h"
 #include "nn/attention/kv_cache.h"
 #include "nn/ops/ops.h"
 
 namespace isobath {
 
 DepthGateImpl::DepthGateImpl(ModelConfig const& model, DepthConfig const& depth)
-    : training_kind(depth.gate_training == "weight"   ? Training::weight
-                    : depth.gate_training == "gumbel" ? Training::gumbel
-                                                      : Training::hindsight),
-      depths(branch_depths(model, depth)),
-      shares(branch_shares(model, depth)),
-      random(depth.router == "random"),
-      by_sequence(depth.choice == "sequence"),
-      balance_loss(depth.balance == "loss"),
-      balance_bias(depth.balance == "bias"),
+    : training_kind(depth.gate_training),
+      depths(NestedPlan(model, depth).branch_depths()),
+      shares(NestedPlan(model, depth).branch_shares()),
+      random(router_kind(depth.router).random),
+      by_sequence(depth.choice == BranchChoice::sequence),
+      balance_loss(depth.balance == Balance::loss),
+      balance_bias(depth.balance == Balance::bias),
       layers(model.layers),
       prefix(resolved_prefix(model, depth)),
       mean_depth(depth.mean_depth),
@@ -42,7 +44,7 @@ DepthGateImpl::DepthGateImpl(ModelConfig const& model, DepthConfig const& depth)
       balance_weight(depth.balance_weight),
       temperature(depth.hindsight_temperature) {
   int64_t const n = static_cast<int64_t>(depths.size()), H = resolved_router_width(model, depth);
-  bool const hidden = depth.router == "mlp";
+  bool const hidden = router_kind(depth.router).has_hidden_layer();
   if (!random) {
     if (hidden) hidden_HD = register_parameter("hidden", at::empty({H, model.width}));
     weight_BX = register_parameter("weight", at::empty({n, hidden ? H : model.width}));
@@ -51,6 +53,7 @@ DepthGateImpl::DepthGateImpl(ModelConfig const& model, DepthConfig const& depth)
   price = register_buffer("price", at::zeros({1}));
   balance_B = register_buffer("balance", at::zeros({n}));
   cut = register_buffer("cut", at::zeros({1}));
+  chosen_B = register_buffer("chosen", at::full({n}, 1 / static_cast<double>(n)));
 }
 
 at::Tensor DepthGateImpl::network(at::Tensor const& x_ND) const {
@@ -58,6 +61,8 @@ at::Tensor DepthGateImpl::network(at::Tensor const& x_ND) const {
   if (hidden_HD.defined()) hidden_NX = at::silu(ops::linear(hidden_NX, hidden_HD));
   return ops::linear(hidden_NX, weight_BX).to(ops::wide_options(x_ND)) + bias_B;
 }
+
+at::Tensor DepthGateImpl::relative_depths_B(at::Tensor const& like) const { return depths_B(like) / static_cast<double>(layers); }
 
 at::Tensor DepthGateImpl::depths_B(at::Tensor const& like) const { return at::tensor(depths).to(like.options()); }
 
@@ -85,7 +90,7 @@ at::Tensor DepthGateImpl::beginnings(at::Tensor const& x_ND, Rows const& rows, a
   return at::stack(means);
 }
 
-DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key, bool calibrate) {
+DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key) const {
   int64_t const B = rows.sequences, T = rows.longest, n = static_cast<int64_t>(depths.size());
   at::TensorOptions const wide = ops::wide_options(x_ND);
   Choice choice;
@@ -100,31 +105,18 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
     at::Tensor const sums_B = at::tensor(shares, at::kDouble).cumsum(0).slice(0, 0, n - 1).to(wide);
     choice.branch_BT = uniform_N1.gt(sums_B).sum(1).view({B, T});
   } else {
-    int64_t const deciders = by_sequence ? B : B * T;
     at::Tensor logits_NB = network(by_sequence ? beginnings_BD : x_ND);
     choice.logits_NB = by_sequence ? logits_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : logits_NB;
     choice.probability_NB = choice.logits_NB.softmax(1);
     at::Tensor score_NB = logits_NB.detach() + balance_B;
-    bool const learns = is_training() && at::GradMode::is_enabled();
-    if (learns && training_kind == Training::gumbel) {
-      at::Tensor const uniform_N = at::special_ndtr(ops::random_normal(noise_key, deciders * n, wide)).clamp(1e-7, 1 - 1e-7);
-      score_NB = score_NB - uniform_N.log().neg().log().view({deciders, n});
+    if (is_training() && at::GradMode::is_enabled() && training_kind == GateTraining::gumbel) {
+      // Sequence b of the batch is number first_draw / T + b of the step's.
+      at::Tensor const decider_N = by_sequence ? at::arange(B, rows.positions_R.options()) + rows.first_draw / T : draws(rows);
+      at::Tensor const counter_N = (decider_N.unsqueeze(1) * n + at::arange(n, decider_N.options())).view({-1});
+      at::Tensor const uniform_N = at::special_ndtr(ops::random_normal(noise_key, counter_N, wide)).clamp(1e-7, 1 - 1e-7);
+      score_NB = score_NB - uniform_N.log().neg().log().view_as(score_NB);
     }
-    at::Tensor const relative_B = depths_B(score_NB) / static_cast<double>(layers);
-    auto const branches = [&](double at_cut) { return score_NB.add(relative_B, at_cut).argmax(1); };
-    if (calibrate && mean_depth > 0) {
-      // A prefix goes all the way; the others make up for it.
-      double const share = by_sequence ? static_cast<double>(prefix) / static_cast<double>(T) : 0;
-      double const wanted = (mean_depth - share * static_cast<double>(layers)) / (1 - share);
-      double low = -64, high = 64;  // the mean depth rises with the cut
-      for (int halving = 0; halving < 40; ++halving) {
-        double const middle = (low + high) / 2;
-        double const mean = depths_B(score_NB).index_select(0, branches(middle)).mean().item<double>();
-        (mean < wanted ? low : high) = middle;
-      }
-      cut.fill_((low + high) / 2);
-    }
-    if (!is_training()) score_NB = score_NB + relative_B * cut;
+    if (!is_training()) score_NB = score_NB + relative_depths_B(score_NB) * cut;
     at::Tensor const branch_N = score_NB.argmax(1);
     choice.branch_BT = by_sequence ? branch_N.unsqueeze(1).expand({B, T}).clone() : branch_N.view({B, T});
     choice.score_NB = by_sequence ? score_NB.unsqueeze(1).expand({B, T, n}).reshape({B * T, n}) : score_NB;
@@ -133,13 +125,32 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   return choice;
 }
 
+at::Tensor DepthGateImpl::calibration_scores(at::Tensor const& x_ND, Rows const& rows) const {
+  at::Tensor prefix_N;
+  return network(by_sequence ? beginnings(x_ND, rows, prefix_N) : x_ND).detach() + balance_B;
+}
+
+void DepthGateImpl::calibrate(at::Tensor const& score_NB, int64_t length) {
+  // A prefix goes all the way; the others make up for it.
+  double const share = by_sequence ? static_cast<double>(prefix) / static_cast<double>(length) : 0;
+  double const wanted = (mean_depth - share * static_cast<double>(layers)) / (1 - share);
+  at::Tensor const relative_B = relative_depths_B(score_NB);
+  double low = -64, high = 64;  // the mean depth rises with the cut
+  for (int halving = 0; halving < 40; ++halving) {
+    double const middle = (low + high) / 2;
+    double const mean = depths_B(score_NB).index_select(0, score_NB.add(relative_B, middle).argmax(1)).mean().item<double>();
+    (mean < wanted ? low : high) = middle;
+  }
+  cut.fill_((low + high) / 2);
+}
+
 at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
-  if (random || training_kind == Training::hindsight) return {};
+  if (random || training_kind == GateTraining::hindsight) return {};
   at::Tensor goes_on_N = choice.probability_NB.slice(1, exit + 1).sum(1);
   if (by_sequence) {  // a prefix goes on for sure, and is not to see what it decides
     goes_on_N = goes_on_N.masked_fill(choice.prefix_N, 1);
   }
-  if (training_kind == Training::weight) return goes_on_N;
+  if (training_kind == GateTraining::weight) return goes_on_N;
   return at::GradMode::is_enabled() ? 1 + goes_on_N - goes_on_N.detach() : at::Tensor();
 }
 
@@ -154,11 +165,8 @@ at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {
   auto const n = static_cast<int64_t>(depths.size());
   at::Tensor const& p_NB = choice.probability_NB;
   at::Tensor loss;
-  if (balance_loss) {  // n sum over branches of (share of tokens) x (mean probability), Fedus et al. 2022, eq. 4
-    at::Tensor const chosen_B = at::one_hot(choice.branch_BT.reshape({-1}), n).to(p_NB.options()).mean(0);
-    loss = balance_weight * static_cast<double>(n) * (chosen_B * p_NB.sum(0)).sum();
-  }
-  if (mean_depth > 0 && training_kind != Training::hindsight) {
+  if (balance_loss) loss = balance_weight * static_cast<double>(n) * (chosen_B * p_NB.sum(0)).sum();
+  if (mean_depth > 0 && training_kind != GateTraining::hindsight) {
     at::Tensor const depth_sum = (p_NB * depths_B(p_NB)).sum() / static_cast<double>(layers);
     loss = loss.defined() ? loss + choice.price.squeeze(0) * depth_sum : choice.price.squeeze(0) * depth_sum;
   }
@@ -180,11 +188,29 @@ at::Tensor DepthGateImpl::hindsight_loss_sum(Choice const& choice, at::Tensor co
   return (loss_N * counts_N).sum();
 }
 
-void DepthGateImpl::steer(Choice const& choice) {
+at::Tensor DepthGateImpl::counts(Choice const& choice) const {
+  return at::one_hot(choice.branch_BT.reshape({-1}), static_cast<int64_t>(depths.size())).sum(0, /*keepdim=*/true);
+}
+
+void DepthGateImpl::end_of_step(at::Tensor const& counts_B, at::Tensor const& updated) {
   at::NoGradGuard no_grad;
-  at::Tensor const chosen_B = at::one_hot(choice.branch_BT.reshape({-1}), static_cast<int64_t>(depths.size())).to(price.options()).mean(0);
-  if (mean_depth > 0) price.add_((chosen_B * depths_B(price)).sum() - mean_depth, price_rate / static_cast<double>(layers));
-  if (balance_bias) balance_B.add_((at::tensor(shares).to(price.options()) - chosen_B).sign(), balance_weight);
+  at::Tensor const now_B = counts_B.to(price.options()) / counts_B.sum().to(price.options()), zero = at::zeros_like(price);
+  if (mean_depth > 0)
+    price.add_(at::where(updated, (now_B * depths_B(price)).sum() - mean_depth, zero), price_rate / static_cast<double>(layers));
+  if (balance_bias) balance_B.add_(at::where(updated, (at::tensor(shares).to(price.options()) - now_B).sign(), zero), balance_weight);
+  chosen_B.copy_(at::where(updated, now_B, chosen_B));
+}
+
+void DepthGateImpl::weights(WeightList& list) const {
+  if (hidden_HD.defined())
+    list.random("model.depth_gate.up.weight", hidden_HD, Role::router, 1 / std::sqrt(static_cast<double>(hidden_HD.size(1))));
+  if (weight_BX.defined())
+    list.random("model.depth_gate.weight", weight_BX, Role::router, 0.1 / std::sqrt(static_cast<double>(weight_BX.size(1))));
+  list.constant("model.depth_gate.bias", bias_B, Role::router, 0);
+  list.buffer("model.depth_gate.price", price, 0);
+  list.buffer("model.depth_gate.balance", balance_B, 0);
+  list.buffer("model.depth_gate.cut", cut, 0);
+  if (balance_loss) list.buffer("model.depth_gate.chosen", chosen_B, 1 / static_cast<double>(depths.size()), /*optional=*/true);
 }
 
 }  // namespace isobath

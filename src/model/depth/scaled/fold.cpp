@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "model/depth/scaled/module.h"
 
 namespace isobath {
 
@@ -13,9 +14,10 @@ DenseModel fold_factors(LanguageModel const& model) {
   auto const refuse = [](std::string const& reason) {
     throw Error(ExitCode::config, "factors cannot be folded into the weights: " + reason);
   };
-  if (depth.kind != "scaled") refuse("depth.kind is " + depth.kind + ", not scaled");
-  if (depth.scale == "token") refuse("with depth.scale token they differ from token to token");
-  if (!model.hardened())
+  auto const* scaled = dynamic_cast<ScaledModule const*>(&model.depth());
+  if (!scaled) refuse("depth.kind is " + depth.kind + ", not scaled");
+  if (scaled->by_token) refuse("with depth.scale token they differ from token to token");
+  if (!scaled->is_hard())
     refuse("the model is from before depth.harden_after (" + std::to_string(static_cast<int>(100 * depth.harden_after)) +
            " % of the run), when no layer was skipped yet");
 

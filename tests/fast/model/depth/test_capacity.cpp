@@ -1,6 +1,6 @@
 // Capacity of each layer and of each step, and the schedule of a run whose steps differ.
 
-#include "model/depth/capacity.h"
+#include "model/depth/plan.h"
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -50,9 +50,9 @@ Spent spend(Config const& config, Schedule const& schedule) {
   int64_t const T = config.model.context, B = config.train.batch_tokens / T;
   Spent spent;
   while (!schedule.finished(spent.steps, spent.flops)) {
-    auto const capacities = step_capacities(config.model, config.depth, static_cast<uint64_t>(config.seed), spent.steps,
+    auto const capacities = plan_depth(config.model, config.depth)->step_capacities(static_cast<uint64_t>(config.seed), spent.steps,
                                             schedule.progress(spent.steps, spent.flops));
-    spent.last = 3 * ledger.forward(B, T, planned_work(config.depth, capacities, B, T));
+    spent.last = 3 * ledger.forward(B, T, ledger.planned_work(capacities, B, T));
     CHECK(schedule.step_flops(spent.steps, spent.flops) == spent.last);
     spent.flops += spent.last;
     spent.steps += 1;
@@ -63,14 +63,14 @@ Spent spend(Config const& config, Schedule const& schedule) {
 }  // namespace
 
 TEST_CASE("a list of capacities is stretched over the routed layers") {
-  check_near(layer_capacities(layers(8), every_other({0.25})), {0.25, 0.25, 0.25, 0.25});
-  check_near(layer_capacities(layers(8), every_other({0.5, 0.125})), {0.5, 0.375, 0.25, 0.125});
-  check_near(layer_capacities(layers(8), every_other({0.1, 0.2, 0.3, 0.4})), {0.1, 0.2, 0.3, 0.4});
-  check_near(layer_capacities(layers(10), every_other({0.1, 0.5, 0.2})), {0.1, 0.3, 0.5, 0.35, 0.2});
-  check_near(layer_capacities(layers(2), every_other({0.5, 0.125})), {0.5});
-  CHECK(layer_capacities(layers(8), DepthConfig{}).empty());
-  CHECK(capacity_text(every_other({0.125})) == "12.5 %");
-  CHECK(capacity_text(every_other({0.29, 0.1})) == "29 to 10 %");
+  check_near(plan_depth(layers(8), every_other({0.25}))->capacities(), {0.25, 0.25, 0.25, 0.25});
+  check_near(plan_depth(layers(8), every_other({0.5, 0.125}))->capacities(), {0.5, 0.375, 0.25, 0.125});
+  check_near(plan_depth(layers(8), every_other({0.1, 0.2, 0.3, 0.4}))->capacities(), {0.1, 0.2, 0.3, 0.4});
+  check_near(plan_depth(layers(10), every_other({0.1, 0.5, 0.2}))->capacities(), {0.1, 0.3, 0.5, 0.35, 0.2});
+  check_near(plan_depth(layers(2), every_other({0.5, 0.125}))->capacities(), {0.5});
+  CHECK(plan_depth(layers(8), DepthConfig{})->capacities().empty());
+  CHECK(capacity_text({0.125}) == "12.5 %");
+  CHECK(capacity_text({0.29, 0.1}) == "29 to 10 %");
 }
 
 TEST_CASE("every layer's capacity is planned, in FLOPs and in keys and values") {
@@ -88,20 +88,20 @@ TEST_CASE("capacity of a step: falls in the warm-up, is drawn between its bounds
   ModelConfig const model = layers(6);
   DepthConfig warm = every_other({0.5, 0.25});
   warm.capacity_warmup = 0.2;
-  check_near(step_capacities(model, warm, 1, 0, 0), {1, 1, 1});
-  check_near(step_capacities(model, warm, 1, 50, 0.1), {0.75, 0.6875, 0.625});
-  check_near(step_capacities(model, warm, 1, 100, 0.2), {0.5, 0.375, 0.25});
-  check_near(step_capacities(model, warm, 1, 500, 1), {0.5, 0.375, 0.25});
-  check_near(most_capacities(model, warm), {1, 1, 1});
+  check_near(plan_depth(model, warm)->step_capacities(1, 0, 0), {1, 1, 1});
+  check_near(plan_depth(model, warm)->step_capacities(1, 50, 0.1), {0.75, 0.6875, 0.625});
+  check_near(plan_depth(model, warm)->step_capacities(1, 100, 0.2), {0.5, 0.375, 0.25});
+  check_near(plan_depth(model, warm)->step_capacities(1, 500, 1), {0.5, 0.375, 0.25});
+  check_near(plan_depth(model, warm)->most_capacities(), {1, 1, 1});
 
   DepthConfig random = every_other({0.125});
   random.capacity_random = {0.05, 0.45};
-  check_near(most_capacities(model, random), {0.45, 0.45, 0.45});
+  check_near(plan_depth(model, random)->most_capacities(), {0.45, 0.45, 0.45});
   double sum = 0, least = 1, most = 0;
   for (int64_t step = 0; step < 2000; ++step) {
-    auto const capacities = step_capacities(model, random, 7, step, 0.5);
+    auto const capacities = plan_depth(model, random)->step_capacities(7, step, 0.5);
     CHECK(capacities == std::vector<double>(3, capacities[0]));
-    CHECK(capacities == step_capacities(model, random, 7, step, 0.9));
+    CHECK(capacities == plan_depth(model, random)->step_capacities(7, step, 0.9));
     sum += capacities[0];
     least = std::min(least, capacities[0]);
     most = std::max(most, capacities[0]);
@@ -111,10 +111,10 @@ TEST_CASE("capacity of a step: falls in the warm-up, is drawn between its bounds
   CHECK(least < 0.06);
   CHECK(most <= 0.45);
   CHECK(most > 0.44);
-  CHECK(step_capacities(model, random, 8, 3, 0.5) != step_capacities(model, random, 7, 3, 0.5));
-  CHECK_FALSE(capacity_changes(every_other({0.5, 0.25})));
-  CHECK(capacity_changes(warm));
-  CHECK(capacity_changes(random));
+  CHECK(plan_depth(model, random)->step_capacities(8, 3, 0.5) != plan_depth(model, random)->step_capacities(7, 3, 0.5));
+  CHECK_FALSE(plan_depth(model, every_other({0.5, 0.25}))->capacity_changes());
+  CHECK(plan_depth(model, warm)->capacity_changes());
+  CHECK(plan_depth(model, random)->capacity_changes());
 }
 
 TEST_CASE("a budget in FLOPs is spent to within half a step when steps differ, as planned") {

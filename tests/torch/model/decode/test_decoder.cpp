@@ -120,7 +120,7 @@ Case make_case(DepthConfig const& depth, at::ScalarType type, int64_t head_dim) 
   at::Tensor const sample = random_tokens(6, 40, shape.vocab, 9);
   c.model->harden();
   c.model->eval();
-  c.model->forward({sample, {}, {}}, Routing::calibrate, {});
+  c.model->calibrate({{sample, {}, {}}}, {});
   for (int64_t length : {40, 1, 23}) c.texts.push_back(some_text(length));
   return c;
 }
@@ -308,7 +308,7 @@ TEST_CASE("decoder: a model that has no causal decision is refused", "[decoder]"
     at::NoGradGuard const no_grad;
     calibrated->forward({sample, {}, {}}, Routing::topk, {});
     CHECK(!refusal(*calibrated).empty());
-    calibrated->forward({sample, {}, {}}, Routing::calibrate, {});
+    calibrated->calibrate({{sample, {}, {}}}, {});
     CHECK(refusal(*calibrated).empty());
   }
   Shape expert = tiny_shape();

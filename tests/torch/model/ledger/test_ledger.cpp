@@ -114,7 +114,7 @@ TEST_CASE("the ledger's linear FLOPs of scaled layers are those of the rows that
   auto model = make_model(shape);
   bool const hard = GENERATE(false, true);
   at::Tensor const tokens = random_tokens(3, 24, shape.vocab);
-  model->forward({tokens, {}, {}}, Routing::topk, {});  // the threshold
+  finish_step(*model, model->forward({tokens, {}, {}}, Routing::topk, {}));  // the threshold
   if (hard) model->harden();
   Counter const counter;
   ModelOutput output = model->forward({tokens, {}, {}}, Routing::topk, {});

@@ -129,7 +129,7 @@ struct Run {
   void steps(int64_t first, int64_t last) {
     for (int64_t step = first; step < last; ++step) {
       Batch const batch = batch_of(step);
-      train_step(*model, *optimizers, feed.load(batch), {2, 0.01, 1}, step, 1e-2, window_);
+      train_step(*model, *optimizers, feed.load(batch), {2, 0.01, 1}, {step, 0, 0, 1e-2}, window_);
     }
   }
 
@@ -180,7 +180,7 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
   at::NoGradGuard const no_grad;
   Batch const batch = Run::batch_of(0);
   for (Run* run : {&host, &device}) run->model->eval();
-  host.model->forward(host.feed.load(batch).input(0, 4), Routing::calibrate, {});  // a threshold that nothing has set is not decoded
+  host.model->calibrate({host.feed.load(batch).input(0, 4)}, {});  // a threshold that nothing has set is not decoded
   device.model->set_cuts(host.model->cuts());
   auto const losses = [&](Run& run) {
     DeviceBatch const loaded = run.feed.load(batch);

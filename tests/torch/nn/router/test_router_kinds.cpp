@@ -17,7 +17,7 @@ using namespace isobath::test;
 
 namespace {
 
-constexpr NoiseKey any_noise{5, 6, 7};
+constexpr NoiseKey any_noise{5, 6};
 
 Shape kind_shape(std::string const& router, std::string const& gate, std::string const& causal) {
   Shape shape = tiny_shape();
@@ -33,13 +33,6 @@ Shape one_layer(Shape shape) {
   shape.model.layers = 1;
   shape.depth.offset = 0;
   return shape;
-}
-
-at::Tensor stored_tensor(LanguageModel const& model, std::string const& name) {
-  for (auto const& stored : model.stored())
-    if (stored.name == name) return stored.tensor;
-  FAIL("no stored tensor " << name);
-  return {};
 }
 
 at::Tensor depth_of(LanguageModel& model, at::Tensor const& tokens, Routing routing) {

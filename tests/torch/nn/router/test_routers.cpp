@@ -12,6 +12,7 @@
 
 #include "config/io.h"
 #include "core/error.h"
+#include "model/ledger/router_cost.h"
 #include "model/ledger/ledger.h"
 #include "tests/torch/reference.h"
 
@@ -108,7 +109,7 @@ Shape shape_of(Combination const& c) {
   return shape;
 }
 
-constexpr NoiseKey some_noise{5, 6, 7};
+constexpr NoiseKey some_noise{5, 6};
 
 // With the combination's documents: other ones in every sequence.
 ModelInput input_of(Combination const& c, at::Tensor const& tokens_BT) {
@@ -346,7 +347,7 @@ TEST_CASE("the ledger and the stored tensors know every router", "[routers]") {
     CHECK(count.routers == routers);
     CHECK(count.predictors == predictors);
     CHECK(ledger.router_row == c.row.flops);
-    CHECK(has_router(shape.depth) == c.row.learns);
+    CHECK(router_kind(shape.depth.router).learned() == c.row.learns);
     CHECK(has_predictor(shape.depth) == (c.causal == "predictor"));
   }
 }

@@ -8,7 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
-#include "../fast/scratch.h"
+#include "tests/fast/scratch.h"
 #include "core/random.h"
 #include "data/loader.h"
 #include "data/shards/shards.h"

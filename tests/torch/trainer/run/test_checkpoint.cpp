@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "../fast/scratch.h"
+#include "tests/fast/scratch.h"
 #include "core/error.h"
 #include "trainer/run/metrics.h"
 #include "trainer/run/state.h"

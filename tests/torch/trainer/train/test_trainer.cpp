@@ -8,7 +8,7 @@
 #include <cmath>
 #include <map>
 
-#include "../fast/scratch.h"
+#include "tests/fast/scratch.h"
 #include "core/error.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
@@ -16,7 +16,7 @@
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/train/step.h"
+#include "trainer/train/learner.h"
 
 using namespace isobath;
 
@@ -65,7 +65,7 @@ struct SmallRun {
     Feed feed(at::kCPU);
     for (int64_t step = first; step < last; ++step) {
       Batch const batch = text.loader->at(step * 4, 4);
-      train_step(model, optimizers, feed.load(batch), settings, step, lr, window);
+      train_step(model, optimizers, feed.load(batch), settings, {step, 0, 0, lr}, window);
     }
   }
 };
@@ -329,7 +329,7 @@ TEST_CASE("a dense model has one loss under both names") {
   CHECK(result->causal->loss == result->topk->loss);
   CHECK(result->causal->capacity.empty());
   EvalSettings settings;
-  settings.routing = "causal";
+  settings.routing = EvalRouting::causal;
   CHECK_FALSE(evaluate(run.model, *text.stream, *text.tokenizer, settings)->topk);
 }
 

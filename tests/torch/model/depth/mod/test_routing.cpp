@@ -8,7 +8,9 @@
 #include <cmath>
 #include <limits>
 
-#include "nn/layers.h"
+#include "model/block.h"
+#include "model/ledger/ledger.h"
+#include "nn/router/router.h"
 #include "nn/ops/ops.h"
 #include "nn/router/router.h"
 #include "tests/torch/reference.h"
@@ -19,16 +21,16 @@ using namespace isobath::test;
 namespace {
 
 // One row of the table: what a config line can choose.
-struct Choice {
+struct RoutingCase {
   char const *kind, *gate, *causal;
   double capacity;
 };
 
-std::string label(Choice const& c) {
+std::string label(RoutingCase const& c) {
   return std::string(c.kind) + " gate=" + c.gate + " causal=" + c.causal + " capacity=" + std::to_string(c.capacity);
 }
 
-Shape shape_of(Choice const& choice) {
+Shape shape_of(RoutingCase const& choice) {
   Shape shape = small_shape(choice.kind);
   shape.depth.gate = choice.gate;
   shape.depth.causal = choice.causal;
@@ -37,7 +39,7 @@ Shape shape_of(Choice const& choice) {
 }
 
 auto all_choices() {
-  return GENERATE(values<Choice>({{"dense", "raw", "none", 1},
+  return GENERATE(values<RoutingCase>({{"dense", "raw", "none", 1},
                                   {"mod", "raw", "predictor", 0.25},
                                   {"mod", "raw", "none", 0.25},
                                   {"mod", "sigmoid", "bce", 0.25},
@@ -58,7 +60,7 @@ void set_thresholds(LanguageModel& model) {
 }  // namespace
 
 TEST_CASE("model agrees with the slow masked reference, forward and backward", "[routing]") {
-  Choice const choice = all_choices();
+  RoutingCase const choice = all_choices();
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   INFO(label(choice) << (routing == Routing::topk ? " topk" : " causal"));
   Shape const shape = shape_of(choice);
@@ -92,7 +94,7 @@ TEST_CASE("model agrees with the slow masked reference, forward and backward", "
 }
 
 TEST_CASE("statistics count what ran, what was decided and what top-k picked", "[routing]") {
-  Choice const choice = all_choices();
+  RoutingCase const choice = all_choices();
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   if (std::string(choice.kind) == "dense") return;
   INFO(label(choice));
@@ -119,7 +121,7 @@ TEST_CASE("statistics count what ran, what was decided and what top-k picked", "
 }
 
 TEST_CASE("future tokens never change a causal output", "[routing]") {
-  Choice const choice = all_choices();
+  RoutingCase const choice = all_choices();
   INFO(label(choice));
   Shape const shape = shape_of(choice);
   auto model = make_model(shape);
@@ -137,7 +139,7 @@ TEST_CASE("future tokens never change a causal output", "[routing]") {
 }
 
 TEST_CASE("one sequence never changes another", "[routing]") {
-  Choice const choice = all_choices();
+  RoutingCase const choice = all_choices();
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   INFO(label(choice));
   Shape const shape = shape_of(choice);
@@ -153,7 +155,7 @@ TEST_CASE("one sequence never changes another", "[routing]") {
 }
 
 TEST_CASE("gradients agree with finite differences in fp64", "[routing]") {
-  Choice const choice = all_choices();
+  RoutingCase const choice = all_choices();
   INFO(label(choice));
   Shape const shape = shape_of(choice);
   auto model = make_model(shape);
@@ -273,7 +275,7 @@ TEST_CASE("the predictor's loss touches predictor parameters only", "[routing]")
   for (auto const& parameter : model->trained()) {
     INFO(parameter.name);
     at::Tensor const gradient = parameter.tensor.grad();
-    bool const of_predictor = parameter.role == LanguageModel::Role::predictor;
+    bool const of_predictor = parameter.role == Role::predictor;
     predictors += of_predictor;
     CHECK(gradient.defined() == of_predictor);
     if (of_predictor && gradient.defined()) CHECK(gradient.abs().max().item<double>() > 0);
@@ -317,12 +319,14 @@ TEST_CASE("scores that are not finite leave the running threshold alone", "[rout
   Shape shape = small_shape();
   shape.depth.causal = "none";
   RouterImpl router(shape.model, shape.depth, shape.vocab);
-  router.update_threshold(at::arange(8, at::kFloat).view({2, 4}), 2);
+  at::Tensor const updated = at::ones({}, at::kBool);
+  router.update_threshold(at::arange(8, at::kFloat), 2, updated);
   CHECK(router.threshold.equal(at::tensor({5.5f, 1.0f})));  // between 6 and 7, the two best of eight scores, and the others
-  at::Tensor bad = at::zeros({2, 4});
-  bad[0][1] = std::nan("");
-  router.update_threshold(bad, 2);
-  router.update_threshold(at::full({2, 4}, std::numeric_limits<float>::infinity()), 2);
+  at::Tensor bad = at::zeros({8});
+  bad[1] = std::nan("");
+  router.update_threshold(bad, 2, updated);
+  router.update_threshold(at::full({8}, std::numeric_limits<float>::infinity()), 2, updated);
+  router.update_threshold(at::zeros({8}), 2, at::zeros({}, at::kBool));  // nor does a step that updated nothing
   CHECK(router.threshold.equal(at::tensor({5.5f, 1.0f})));
 }
 

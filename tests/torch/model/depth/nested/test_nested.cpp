@@ -7,7 +7,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <cmath>
 
-#include "model/depth/nested/branches.h"
+#include "model/depth/nested/plan.h"
 #include "model/ledger/ledger.h"
 #include "tests/torch/nested_reference.h"
 #include "trainer/train/step.h"
@@ -66,7 +66,8 @@ Shape nested_shape(NestedChoice const& c) {
   return shape;
 }
 
-constexpr NoiseKey nested_noise{3, 4, 5};
+constexpr NoiseKey nested_noise{3, 4};
+std::vector<double> const last_shares{0.5, 0.3, 0.2};  // of the branches, in the step before
 
 at::Tensor price_of(LanguageModel const& model) {
   for (auto const& stored : model.stored())
@@ -82,6 +83,8 @@ std::shared_ptr<LanguageModel> nested_model(NestedChoice const& c) {
   for (auto const& stored : model->stored())
     if (stored.name == "model.depth_gate.weight") at::Tensor(stored.tensor).mul_(3);
   at::Tensor(price_of(*model)).fill_(0.7);
+  for (auto const& stored : model->stored())
+    if (stored.name == "model.depth_gate.chosen") at::Tensor(stored.tensor).copy_(at::tensor(last_shares, at::kDouble));
   return model;
 }
 
@@ -100,7 +103,7 @@ TEST_CASE("nested: agreement with the slow masked model, forward and backward", 
 
     bool const hindsight = c.training == std::string("hindsight");
     DepthConfig const& depth = model->depth_config();
-    at::Tensor const branch_BT = output.choice.branch_BT;
+    at::Tensor const branch_BT = output.branch_BT;
     auto const expected = reference.run(tokens, branch_BT, hindsight);
     CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
 
@@ -131,7 +134,7 @@ TEST_CASE("nested: agreement with the slow masked model, forward and backward", 
     if (depth.router != "random") {
       at::Tensor const p_NB = expected.logits_NB.softmax(1);
       if (depth.balance == "loss") {
-        at::Tensor const f_B = at::one_hot(branch_BT.flatten(), n).to(at::kDouble).mean(0);
+        at::Tensor const f_B = at::tensor(last_shares, at::kDouble);  // of the step before
         expected_loss = expected_loss + 3 * 0.3 * n * (f_B * p_NB.mean(0)).sum();
       }
       if (!hindsight) expected_loss = expected_loss + 3 * 0.7 * (p_NB * depths).sum() / N;
@@ -185,7 +188,7 @@ TEST_CASE("nested: only tokens that go on are work, and the rows are counted", "
     INFO(c.label());
     auto model = nested_model(c);
     ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, nested_noise);
-    at::Tensor const branch_BT = output.choice.branch_BT;
+    at::Tensor const branch_BT = output.branch_BT;
     at::Tensor const depth_of_branch = at::tensor(c.depths());
     CHECK(output.depth_BT.equal(depth_of_branch.index_select(0, branch_BT.flatten()).view({2, 16})));
     std::vector<int64_t> const routed = routed_layers(model->model_config(), model->depth_config());
@@ -217,9 +220,9 @@ TEST_CASE("nested: the future changes nothing, and a sequence's choice sees its 
       ModelOutput const after = run(other);
       auto const first = [&](ModelOutput const& output) { return output.x_ND.view({2, 16, 8}).slice(1, 0, changed); };
       bool const decides_later = c.choice == std::string("sequence") && changed < 3;
-      if (!decides_later) CHECK(after.choice.branch_BT.slice(1, 0, changed).equal(before.choice.branch_BT.slice(1, 0, changed)));
+      if (!decides_later) CHECK(after.branch_BT.slice(1, 0, changed).equal(before.branch_BT.slice(1, 0, changed)));
       CHECK(largest_relative_difference(first(after), first(before)) < 1e-12);
-      if (c.choice == std::string("sequence") && changed >= 3) CHECK(after.choice.branch_BT.equal(before.choice.branch_BT));
+      if (c.choice == std::string("sequence") && changed >= 3) CHECK(after.branch_BT.equal(before.branch_BT));
     }
   }
 }
@@ -253,10 +256,10 @@ TEST_CASE("nested: calibration reaches the mean depth, cuts count outside of tra
     };
     double const trained = mean(Routing::causal);
     model->eval();
-    double const calibrated = mean(Routing::calibrate);
+    model->calibrate({{tokens, {}, {}}}, nested_noise);
+    double const calibrated = mean(Routing::causal);
     bool const coarse = c.choice == std::string("sequence");
     CHECK(calibrated == Catch::Approx(3.4).epsilon(coarse ? 0.05 : 0.01));
-    CHECK(mean(Routing::causal) == calibrated);
     CHECK(model->cuts().numel() == 1);
     model->train();
     CHECK(mean(Routing::causal) == trained);
@@ -270,27 +273,31 @@ TEST_CASE("nested: the price rises while tokens go too deep, biases where they a
     at::Tensor const price = price_of(*model);
     double const before = price.item<double>();
     ModelOutput const output = model->forward({tokens, {}, {}}, Routing::topk, nested_noise);
-    double const depth = at::tensor(std::vector<double>{2, 3, 5}).index_select(0, output.choice.branch_BT.flatten()).mean().item<double>();
+    CHECK(price.item<double>() == before);  // a pass moves nothing
+    finish_step(*model, output, /*updated=*/false);
+    CHECK(price.item<double>() == before);
+    finish_step(*model, output);
+    double const depth = at::tensor(std::vector<double>{2, 3, 5}).index_select(0, output.branch_BT.flatten()).mean().item<double>();
     CHECK(price.item<double>() == Catch::Approx(before + model->depth_config().price_rate * (depth - 3.4) / 5));
     for (auto const& stored : model->stored()) {
       if (!stored.name.ends_with("depth_gate.balance")) continue;
-      at::Tensor const shares = at::tensor(branch_shares(model->model_config(), model->depth_config()), at::kDouble);
-      at::Tensor const chosen = at::one_hot(output.choice.branch_BT.flatten(), 3).to(at::kDouble).mean(0);
+      at::Tensor const shares = at::tensor(NestedPlan(model->model_config(), model->depth_config()).branch_shares(), at::kDouble);
+      at::Tensor const chosen = at::one_hot(output.branch_BT.flatten(), 3).to(at::kDouble).mean(0);
       at::Tensor const expected = balance == std::string("bias") ? 0.3 * (shares - chosen).sign() : at::zeros({3}, at::kDouble);
       CHECK(at::allclose(stored.tensor.to(at::kDouble), expected));
     }
     at::NoGradGuard no_grad;
     double const after = price.item<double>();
     model->forward({tokens, {}, {}}, Routing::topk, nested_noise);
-    CHECK(price.item<double>() == after);  // nothing moves without gradients
+    CHECK(price.item<double>() == after);
   }
 }
 
 TEST_CASE("nested: a random choice has the planned shares", "[nested]") {
   at::NoGradGuard no_grad;
   auto model = nested_model({"random", "token", "weight", "none", "drop"});
-  at::Tensor const branch = model->forward({random_tokens(400, 16, 11), {}, {}}, Routing::topk, nested_noise).choice.branch_BT;
-  auto const shares = branch_shares(model->model_config(), model->depth_config());
+  at::Tensor const branch = model->forward({random_tokens(400, 16, 11), {}, {}}, Routing::topk, nested_noise).branch_BT;
+  auto const shares = NestedPlan(model->model_config(), model->depth_config()).branch_shares();
   CHECK(2 * shares[0] + 3 * shares[1] + 5 * shares[2] == Catch::Approx(3.4));
   for (int64_t b = 0; b < 3; ++b)
     CHECK(branch.eq(b).to(at::kDouble).mean().item<double>() == Catch::Approx(shares[static_cast<size_t>(b)]).margin(0.02));

@@ -1,0 +1,83 @@
+#include "model/depth/kind.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
+
+#include <map>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "model/depth/dense/module.h"
+#include "model/depth/mod/module.h"
+#include "model/depth/nested/module.h"
+#include "model/depth/scaled/module.h"
+#include "nn/ops/ops.h"
+#include "nn/router/routing_scope.h"
+
+namespace isobath {
+
+namespace {
+
+template <class Module>
+std::shared_ptr<DepthModule> make(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  return std::make_shared<Module>(model, depth, vocab_size);
+}
+
+std::map<std::string, DepthModuleFactory>& factories() {
+  static std::map<std::string, DepthModuleFactory> table{
+      {"dense", make<DenseModule>},
+      {"mod", make<ModModule>},
+      {"nested", make<NestedModule>},
+      {"scaled", make<ScaledModule>},
+  };
+  return table;
+}
+
+// Of a layer and its batch: int64 [routing_columns].
+at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
+  at::Tensor const ran_B = layer.ran_BT.sum(1);
+  // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
+  at::Tensor const pairs = keeps_kv ? layer.ran_BT.mul(at::arange(1, layer.ran_BT.size(1) + 1, ran_B.options())).sum()
+                                    : (ran_B * (ran_B + 1)).sum().floor_divide(2);
+  return at::stack(
+      {ran_B.sum(), pairs, layer.decided_BT.sum(), layer.picked_BT.sum(), layer.decided_BT.logical_and(layer.picked_BT).sum()});
+}
+
+}  // namespace
+
+at::Tensor FinalNorm::operator()(at::Tensor const& x_ND) const { return ops::rms_norm(x_ND, weight_D, eps); }
+
+uint64_t ForwardContext::layer_noise(int64_t layer) const {
+  return make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(layer)});
+}
+
+void DepthModule::set_capacities(std::vector<double> const& capacities) {
+  if (!capacities.empty()) throw Error(ExitCode::other, "[set_capacities] this kind of depth has no capacities");
+}
+
+std::shared_ptr<DepthModule> make_depth(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+  auto const found = factories().find(depth.kind);
+  if (found == factories().end()) throw Error(ExitCode::config, "depth.kind '" + depth.kind + "' has no module");
+  return found->second(model, depth, vocab_size);
+}
+
+void add_depth_module(std::string const& kind, DepthModuleFactory factory) { factories()[kind] = std::move(factory); }
+
+void report_layers(ModelOutput& output, ForwardContext const& context, int64_t layers, bool keeps_kv, std::vector<RoutedLayer> routed) {
+  RoutingScope const routing_scope;
+  if (!context.rows.cache && !routed.empty()) {
+    std::vector<at::Tensor> counts_NC;
+    for (RoutedLayer const& layer : routed) counts_NC.push_back(count_routing(layer, keeps_kv));
+    output.routing_NC = at::stack(counts_NC);
+  }
+  if (at::GradMode::is_enabled()) return;
+  int64_t const B = context.rows.sequences, T = context.rows.longest;
+  output.depth_BT = at::full({B, T}, layers - std::ssize(routed), context.tokens_N.options());
+  for (RoutedLayer const& layer : routed) output.depth_BT.add_(layer.ran_BT);
+  output.routed_layers = std::move(routed);
+}
+
+}  // namespace isobath

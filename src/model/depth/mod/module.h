@@ -1,0 +1,27 @@
+#pragma once
+// depth.kind: mod. A routed layer at every `stride`-th place from `offset` (Raposo et al. 2024).
+
+#include <map>
+
+#include "model/depth/mod/routed_layer.h"
+
+namespace isobath {
+
+struct ModModule : DepthModule {
+  ModModule(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
+
+  std::unique_ptr<DepthPass> begin(ForwardContext const& context) override;
+  void layer_weights(int64_t layer, WeightList& list) const override;
+  std::string end_of_step(StepStatistics const& step) override;
+  void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
+  std::vector<at::Tensor> offsets() const override;
+  std::optional<int64_t> undecided_layer() const override;
+  std::string decide_in_training() const override { return "train with depth.causal: bce or predictor"; }
+  void set_capacities(std::vector<double> const& capacities) override;
+
+  int64_t layers;
+  bool keeps_kv;
+  std::map<int64_t, std::shared_ptr<RoutedLayerImpl>> routed;  // by layer
+};
+
+}  // namespace isobath

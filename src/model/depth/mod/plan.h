@@ -1,0 +1,30 @@
+#pragma once
+// depth.kind: mod. Mixture-of-Depths (Raposo et al. 2024): every `stride`-th layer from `offset` runs only its share of each sequence.
+
+#include "model/depth/plan.h"
+
+namespace isobath {
+
+class ModPlan : public DepthPlan {
+ public:
+  using DepthPlan::DepthPlan;
+
+  std::string describe() const override;
+  std::string explain_shares() const override;
+  bool uses_noncausal_routing() const override { return true; }
+  bool has_capacity() const override { return true; }
+  std::vector<int64_t> routed_layers() const override;
+  int64_t fewest_layers() const override { return depth_.offset + 1; }
+
+  // depth.capacity stretched evenly over the routed layers, linear between its entries.
+  std::vector<double> capacities() const override;
+  std::vector<double> most_capacities() const override;
+  // Random capacity (as in CoTFormer, Mohtashami et al. 2023) draws one share for all layers, uniformly; the warm-up falls linearly from 1.
+  std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const override;
+  bool capacity_changes() const override { return depth_.capacity_warmup > 0 || !depth_.capacity_random.empty(); }
+
+  void add_costs(Ledger& ledger, int64_t vocab_size) const override;
+  void add_parameters(Parameters& count, int64_t vocab_size) const override;
+};
+
+}  // namespace isobath

@@ -1,0 +1,18 @@
+#pragma once
+#include <torch/nn/module.h>
+
+#include "config/config.h"
+#include "nn/weight_list.h"
+
+namespace isobath {
+
+// What skipped tokens of a routed block get instead: a linear map of their normalised state, full (up_DX square) or of low rank.
+struct SkipPathImpl : torch::nn::Module {
+  SkipPathImpl(ModelConfig const& model, DepthConfig const& depth);
+  at::Tensor forward(at::Tensor const& x_RD);
+  void weights(std::string const& layer, WeightList& list) const;
+
+  at::Tensor down_XD, up_DX;  // down undefined when full
+};
+
+}  // namespace isobath

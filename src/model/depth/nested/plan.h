@@ -1,0 +1,38 @@
+#pragma once
+// depth.kind: nested. Branches that share their first layers; a token stops at an exit or goes on to the last layer.
+
+#include "model/depth/plan.h"
+
+namespace isobath {
+
+class NestedPlan : public DepthPlan {
+ public:
+  using DepthPlan::DepthPlan;
+
+  std::string describe() const override;
+  std::string explain_shares() const override { return "A layer runs the tokens whose branch is deeper; "; }
+  bool uses_noncausal_routing() const override { return is_expert_choice(); }
+  std::vector<int64_t> routed_layers() const override;
+  std::vector<int64_t> branch_depths() const override;
+  double mean_depth() const override;
+  int64_t layer_of_weights(int64_t layer) const override;
+  int64_t fewest_layers() const override;
+  std::string fixed_layers_reason() const override;
+
+  std::vector<double> capacities() const override;
+  std::vector<double> training_capacities() const override;
+
+  void add_costs(Ledger& ledger, int64_t vocab_size) const override;
+  void add_parameters(Parameters& count, int64_t vocab_size) const override;
+
+  // Planned shares of the branches: equal, or where depth.mean_depth is given the distribution p_b ~ exp(mu d_b) with that mean.
+  std::vector<double> branch_shares() const;
+  // Routers at the exits pick the tokens that go on, instead of a network that gives every token its branch.
+  bool is_expert_choice() const { return depth_.choice == BranchChoice::expert; }
+
+ private:
+  int64_t gate_weights() const;
+  int64_t exits() const { return static_cast<int64_t>(depth_.exits.size()); }
+};
+
+}  // namespace isobath

@@ -1,0 +1,74 @@
+#pragma once
+// What a kind of depth (depth.kind) means for costs, schedules and reports, known before anything is allocated. One subclass per kind, in
+// src/model/depth/KIND/plan; the table in plan.cpp lists them. No LibTorch.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace isobath {
+
+struct Ledger;
+struct Parameters;
+
+class DepthPlan {
+ public:
+  DepthPlan(ModelConfig const& model, DepthConfig const& depth) : model_(model), depth_(depth) {}
+  virtual ~DepthPlan() = default;
+
+  // A few words for tables: "3 routed at 12.5 %".
+  virtual std::string describe() const = 0;
+  // What decides which tokens a routed layer runs, for the report's table of layers; ends with "; ".
+  virtual std::string explain_shares() const { return ""; }
+
+  // Training selects tokens by what generation cannot know, so the model has two routings: top-k and causal.
+  virtual bool uses_noncausal_routing() const { return false; }
+  // Routed layers take a share of the tokens that may be changed in a trained model (`eval --capacity`).
+  virtual bool has_capacity() const { return false; }
+  // Layers that may skip tokens, ascending, from 0.
+  virtual std::vector<int64_t> routed_layers() const { return {}; }
+  // Depths, in layers, that a token may stop at, ascending; empty where tokens do not stop.
+  virtual std::vector<int64_t> branch_depths() const { return {}; }
+  // Layers a token goes through in the mean, where that is what training aims at; 0 elsewhere.
+  virtual double mean_depth() const { return 0; }
+  // The layer whose weights layer `layer` uses: itself unless layers are tied.
+  virtual int64_t layer_of_weights(int64_t layer) const { return layer; }
+
+  // What `match` may change: the fewest layers that are still this kind of model; the reason why the number of layers must stay, if any.
+  virtual int64_t fewest_layers() const { return 1; }
+  virtual std::string fixed_layers_reason() const { return ""; }
+
+  // Planned share of the tokens in each routed layer, first to last.
+  virtual std::vector<double> capacities() const { return {}; }
+  // The same while training, after any warm-up, and the most of any training step.
+  virtual std::vector<double> training_capacities() const { return capacities(); }
+  virtual std::vector<double> most_capacities() const { return training_capacities(); }
+  // Of training step `step` (from 0), which starts when the share `progress` of the run is done: a pure function of these and the seed.
+  virtual std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const;
+  // Whether steps cost different amounts, and whether that is because the capacity itself is scheduled.
+  virtual bool steps_differ() const { return capacity_changes(); }
+  virtual bool capacity_changes() const { return false; }
+
+  // What this kind adds to the model of a dense block stack.
+  virtual void add_costs(Ledger&, int64_t /*vocab_size*/) const {}
+  virtual void add_parameters(Parameters&, int64_t /*vocab_size*/) const {}
+
+ protected:
+  ModelConfig model_;
+  DepthConfig depth_;
+};
+
+// The plan of depth.kind. Throws Error(config) for a kind without one.
+std::unique_ptr<DepthPlan const> plan_depth(ModelConfig const& model, DepthConfig const& depth);
+
+using DepthPlanFactory = std::function<std::unique_ptr<DepthPlan const>(ModelConfig const&, DepthConfig const&)>;
+void add_depth_plan(std::string const& kind, DepthPlanFactory factory);
+
+// "12.5 %", "50 to 12.5 %"
+std::string capacity_text(std::vector<double> const& capacity);
+
+}  // namespace isobath

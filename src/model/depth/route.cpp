@@ -1,0 +1,122 @@
+#include "model/depth/route.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "model/ledger/ledger.h"
+#include "nn/ops/ops.h"
+
+namespace isobath {
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+at::Tensor of_candidates(at::Tensor const& value_N, Route const* before) {
+  return before ? value_N.index_select(0, before->index_R) : value_N;
+}
+
+// The causal decision, from the past alone.
+at::Tensor decide(RouterImpl const& router, at::Tensor const& logit_N, Rows const& rows, Route const* before, double capacity) {
+  int64_t const B = rows.sequences, T = rows.longest;
+  at::Tensor decided_BT = capacity >= 1          ? at::ones({B, T}, logit_N.options().dtype(at::kBool))
+                          : router.is_training() ? logit_N.detach().gt(0).view({B, T})
+                                                 : logit_N.detach().gt(router.cut).view({B, T});
+  return before ? decided_BT.logical_and(before->layer.ran_BT) : decided_BT;
+}
+
+// Of the causal decision, whose target is top-k's choice, and of the scores themselves.
+void add_losses(RouterImpl const& router, at::Tensor const& logit_N, Route const* before, Route& result) {
+  if (router.causal == Causal::bce || router.causal == Causal::predictor) {
+    at::Tensor const picked_N = result.layer.picked_BT.view({-1}).to(logit_N.scalar_type());
+    at::Tensor const loss = ops::binary_cross_entropy_sum(of_candidates(logit_N, before), of_candidates(picked_N, before));
+    (router.causal == Causal::bce ? result.router_loss : result.predictor_loss) = loss;
+  }
+  if (router.z_loss) result.z_loss = router.z_loss_sum(of_candidates(result.score_N, before));
+}
+
+}  // namespace
+
+Route route(RouterImpl& router, RouterInput const& input, ForwardContext const& context, Route const* before, double capacity,
+            at::Tensor const& replay_BT) {
+  Rows const& rows = context.rows;
+  int64_t const B = rows.sequences, T = rows.longest, K = rows_of_capacity(capacity, T);
+  Route result;
+  result.score_N = router.score(input);
+  at::Tensor const logit_N = router.causal_logit(input, result.score_N);
+  at::Tensor const decided_BT = decide(router, logit_N, rows, before, capacity);
+  if (rows.cache) {  // text is generated, which needs nothing but the selected tokens
+    result.layer.ran_BT = result.layer.decided_BT = decided_BT;
+    result.layer.score_BT = result.score_N.view({B, T});
+    result.selected = select_ragged(rows, decided_BT, result.index_R);
+    return result;
+  }
+
+  at::Tensor const score_BT = result.score_N.detach().view({B, T});
+  at::Tensor const by_BT = before ? score_BT.masked_fill(before->layer.ran_BT.logical_not(), -infinity) : score_BT;
+  at::Tensor const segments_BT = rows.segments_R.defined() ? rows.segments_R.view({B, T}) : at::Tensor();
+  result.index_R = router.select(by_BT, segments_BT, K, rows, input.noise_key);
+  at::Tensor picked_BT = at::zeros({B * T}, input.x_ND.options().dtype(at::kBool)).index_fill_(0, result.index_R, true).view({B, T});
+  if (before) picked_BT = picked_BT.logical_and(before->layer.ran_BT);  // under causal routing fewer than K may be left
+  bool const topk = context.routing == Routing::topk;
+  at::Tensor const ran_BT = topk ? picked_BT : replay_BT.defined() ? replay_BT : decided_BT;
+  result.selected = topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, ran_BT, result.index_R);
+  result.layer = {ran_BT, picked_BT, decided_BT, by_BT};
+  if (!at::GradMode::is_enabled() && capacity < 1 && !router.random) {
+    at::Tensor const margin_BT = (router.is_training() ? logit_N : logit_N - router.cut).abs().view({B, T});
+    result.layer.margin_BT = before ? margin_BT.masked_fill(before->layer.ran_BT.logical_not(), infinity) : margin_BT;
+  }
+  add_losses(router, logit_N, before, result);
+  return result;
+}
+
+void RouterCalibration::add(RouterImpl const& router, RouterInput const& input, Route const* before, double capacity) {
+  int64_t const candidates = before ? before->selected.count : input.rows.count;
+  if (candidates == 0) return;
+  logits_N_.push_back(of_candidates(router.causal_logit(input, router.score(input)).detach(), before));
+  rows_ += std::min(input.rows.sequences * rows_of_capacity(capacity, input.rows.longest), candidates);
+}
+
+void RouterCalibration::finish(RouterImpl& router) const {
+  if (!logits_N_.empty()) router.calibrate(at::cat(logits_N_), rows_);
+}
+
+void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, ModelOutput& output) {
+  if (!router.threshold.defined()) return;
+  output.statistics.push_back(route.score_N.detach().view_as(route.layer.ran_BT));
+  if (before) output.statistics.push_back(before->layer.ran_BT);
+}
+
+void update_threshold(RouterImpl& router, double capacity, std::vector<at::Tensor> const& statistics, size_t& next,
+                      at::Tensor const& updated, bool after_another) {
+  if (!router.threshold.defined()) return;
+  at::Tensor const score_BT = statistics.at(next++);
+  at::Tensor score_M = score_BT.reshape({-1});
+  if (after_another) score_M = score_BT.masked_select(statistics.at(next++));
+  int64_t const rows = score_BT.size(0) * rows_of_capacity(capacity, score_BT.size(1));
+  if (score_M.numel() > 0) router.update_threshold(score_M, std::min(rows, score_M.numel()), updated);
+}
+
+void RouterLosses::add(Route const& route) {
+  auto const add_to = [](at::Tensor& sum, at::Tensor const& term) {
+    if (term.defined()) sum = sum.defined() ? sum + term : term;
+  };
+  add_to(router_, route.router_loss);
+  add_to(predictor_, route.predictor_loss);
+  add_to(z_, route.z_loss);
+}
+
+void RouterLosses::report(ModelOutput& output, int64_t tokens, size_t routers) const {
+  double const share = 1.0 / static_cast<double>(tokens * static_cast<int64_t>(routers));
+  if (router_.defined()) output.router_loss = router_ * share;
+  if (predictor_.defined()) output.predictor_loss = predictor_ * share;
+  if (z_.defined()) output.z_loss = z_ * share;
+}
+
+}  // namespace isobath

@@ -1,0 +1,22 @@
+#pragma once
+// The feed-forward half of a transformer block, row by row.
+
+#include <torch/nn/module.h>
+
+#include "config/config.h"
+#include "nn/weight_list.h"
+
+namespace isobath {
+
+// Pre-norm feed-forward: down(swiglu(gate_up(norm(x)))) or down(gelu(up(norm(x)))).
+struct MlpImpl : torch::nn::Module {
+  explicit MlpImpl(ModelConfig const& config);
+  at::Tensor forward(at::Tensor const& x_RD);
+  void weights(std::string const& layer, InitialStd const& init, WeightList& list) const;
+
+  bool gated;
+  double eps;
+  at::Tensor norm_D, up_FD, down_DF;  // gated: up_FD stacks gate and up, [2F, D]
+};
+
+}  // namespace isobath

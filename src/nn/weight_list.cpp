@@ -1,0 +1,30 @@
+#include "nn/weight_list.h"
+
+namespace isobath {
+
+void WeightList::random(std::string const& name, at::Tensor const& parameter, Role role, double init_std) {
+  if (!parameter.defined()) return;
+  stored.push_back({name, parameter.detach(), init_std});
+  trained.push_back({name, parameter, role});
+}
+
+void WeightList::constant(std::string const& name, at::Tensor const& parameter, Role role, double value) {
+  if (!parameter.defined()) return;
+  stored.push_back({name, parameter.detach(), -1, value});
+  trained.push_back({name, parameter, role});
+}
+
+void WeightList::fused(std::string const& name, at::Tensor const& parameter, Role role, std::vector<Part> const& parts) {
+  int64_t first = 0;
+  for (Part const& part : parts) {
+    stored.push_back({part.name, parameter.detach().narrow(0, first, part.rows), part.init_std});
+    first += part.rows;
+  }
+  trained.push_back({name, parameter, role});
+}
+
+void WeightList::buffer(std::string const& name, at::Tensor const& tensor, double value, bool optional) {
+  if (tensor.defined()) stored.push_back({name, tensor.detach(), -1, value, optional});
+}
+
+}  // namespace isobath

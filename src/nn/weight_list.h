@@ -1,0 +1,54 @@
+#pragma once
+// What a model stores and trains, each tensor declared by the module that owns it: public name, initial values, role for the optimizer.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace isobath {
+
+// Matrices of linear maps and embeddings decay; vectors do not; routers have a learning rate and decay of their own; predictors have their
+// own optimizer (and clipping), so that switching them on changes nothing else.
+enum class Role { matrix, vector, router, predictor };
+
+// Standard deviations that blocks start with; `residual` for maps whose output is added to the residual stream (GPT-2).
+struct InitialStd {
+  double matrix = 0, residual = 0;
+};
+
+// A stored tensor under its public (Hugging Face Llama) name, a detached view of the model's storage.
+struct NamedWeight {
+  std::string name;
+  at::Tensor tensor;
+  double init_std = -1;   // below 0: starts as the constant init_value
+  double init_value = 0;
+  bool optional = false;  // a weight file may lack it; then it keeps its initial value
+};
+
+struct TrainedParameter {
+  std::string name;
+  at::Tensor tensor;
+  Role role;
+};
+
+// Undefined tensors are left out, so that a module can list what it may lack.
+class WeightList {
+ public:
+  struct Part {
+    std::string name;
+    int64_t rows;
+    double init_std;
+  };
+  void random(std::string const& name, at::Tensor const& parameter, Role role, double init_std);
+  void constant(std::string const& name, at::Tensor const& parameter, Role role, double value);
+  // One parameter, trained under `name`, that is stored as its parts, ranges of its rows from the first on.
+  void fused(std::string const& name, at::Tensor const& parameter, Role role, std::vector<Part> const& parts);
+  // Stored, not trained by gradients.
+  void buffer(std::string const& name, at::Tensor const& tensor, double value, bool optional = false);
+
+  std::vector<NamedWeight> stored;
+  std::vector<TrainedParameter> trained;
+};
+
+}  // namespace isobath

@@ -1,0 +1,17 @@
+#pragma once
+// Optimizer tensors of checkpoints written before trained parameters went by their public names.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "format/safetensors.h"
+
+namespace isobath {
+
+// What the optimizer tensor `name` ("language_model.exp_avg.model.layers.1.self_attn.qkv_proj.weight") was called in such a file
+// ("language_model.exp_avg.layer1.attention.qkv"); empty when the file has nothing of the kind.
+// exits: the layers that have the routers of exits 0, 1, ...
+std::string name_before(std::string const& name, SafetensorsFile const& file, std::vector<int64_t> const& exits);
+
+}  // namespace isobath

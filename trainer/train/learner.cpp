@@ -1,0 +1,37 @@
+#include "trainer/train/learner.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "trainer/run/machine.h"
+
+namespace isobath {
+
+Learner make_learner(Config const& config, int64_t vocab_size) {
+  auto const seed = static_cast<uint64_t>(config.seed);
+  auto const model = std::make_shared<LanguageModel>(config.model, config.depth, vocab_size, seed);
+  at::Device const device = place_model(*model, config);  // before an optimizer takes hold of the parameters
+  model->train();
+  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size);
+  StepSettings const settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
+                              config.depth.threshold_training};
+  Optimizers optimizers = make_optimizers(*model, config.train);
+  return {model, device, ledger, settings, std::move(optimizers), Window(ledger.routed_layers, device), Feed(device)};
+}
+
+int64_t micro_batch_sequences(Config const& config, bool gpu) {
+  int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
+  if (sequences < 1 || sequences * context != config.train.batch_tokens) {
+    throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
+                                      " is not a multiple of model.context = " + std::to_string(context));
+  }
+  if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
+  int64_t const fast = gpu ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
+  int64_t chosen = 1;
+  for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
+    if (sequences % count == 0) chosen = count;
+  }
+  return chosen;
+}
+
+}  // namespace isobath

@@ -1,0 +1,32 @@
+#pragma once
+// A model that is trained, with all that a training step needs besides a batch.
+
+#include <memory>
+
+#include "model/ledger/ledger.h"
+#include "trainer/train/step.h"
+
+namespace isobath {
+
+struct Learner {
+  std::shared_ptr<LanguageModel> model;
+  at::Device device;
+  Ledger ledger;
+  StepSettings settings;
+  Optimizers optimizers;
+  Window window;
+  Feed feed;
+
+  std::string step(DeviceBatch const& batch, StepPlace const& place) {
+    return train_step(*model, optimizers, batch, settings, place, window);
+  }
+};
+
+// A fresh model of this configuration on its device, in training mode.
+Learner make_learner(Config const& config, int64_t vocab_size);
+
+// Sequences of one forward and backward pass: what the configuration says, or for `auto` the most that divide the batch and keep a
+// micro-batch within 4Ki tokens, on a GPU within 64Ki. Throws Error(config) when train.batch_tokens is not a multiple of model.context.
+int64_t micro_batch_sequences(Config const& config, bool gpu);
+
+}  // namespace isobath
