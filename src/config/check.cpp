@@ -71,7 +71,7 @@ void check_train(Config const& config, Found& found) {
                            value_of(train.batch_tokens) + ")"});
     }
   }
-  bool const decays = train.schedule == "wsd";
+  bool const decays = train.schedule == LearningRateSchedule::wsd;
   double const share = share_of_run(train.warmup, train.budget) + (decays ? share_of_run(train.decay, train.budget) : 0);
   if (share > 1 + 1e-9) {
     std::string const what =

@@ -23,7 +23,7 @@ void check_capacity(Config const& config, Found& found) {
         {{"depth.capacity", "model.layers", "depth.stride"},
          "depth.capacity has " + std::to_string(capacity.size()) + " entries for " + std::to_string(routed) + " routed blocks"});
   }
-  if (!skips && depth.skip_path != "identity") {
+  if (!skips && depth.skip_path != SkipPath::identity) {
     found.push_back({{"depth.skip_path", "depth.capacity"}, "with depth.capacity 1 no token is skipped: a skip path would do nothing"});
   }
   if (!skips && depth.capacity_warmup > 0) {
@@ -49,19 +49,19 @@ void check_capacity(Config const& config, Found& found) {
 void check_router(DepthConfig const& depth, Found& found) {
   RouterKind const& router = router_kind(depth.router);
   bool const learns = !router.parameters.empty();
-  if (learns && depth.gate == "none" && depth.causal != "bce") {
+  if (learns && depth.gate == Gate::none && depth.causal != Causal::bce) {
     found.push_back(
         {{"depth.gate", "depth.causal", "depth.router"},
-         "with gate none, only `causal: bce` gives the " + depth.router + " router a gradient (causal is " + depth.causal + ")"});
+         "with gate none, only `causal: bce` gives the " + depth.router + " router a gradient (causal is " + depth.causal.name() + ")"});
   }
-  if (depth.router == "random" && depth.causal != "none") {
+  if (depth.router == "random" && depth.causal != Causal::none) {
     found.push_back({{"depth.causal", "depth.router"},
-                     "a random router leaves nothing to learn for `causal: " + depth.causal + "`; write `causal: none`"});
-  } else if (!learns && depth.causal == "bce") {
+                     "a random router leaves nothing to learn for `causal: " + depth.causal.name() + "`; write `causal: none`"});
+  } else if (!learns && depth.causal == Causal::bce) {
     found.push_back({{"depth.causal", "depth.router"},
                      "the " + depth.router + " router has no parameters that `causal: bce` could train; write none or predictor"});
   }
-  if (!router.takes_input && depth.router_input != "raw") {
+  if (!router.takes_input && depth.router_input != RouterInputForm::raw) {
     found.push_back(
         {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not depend on depth.router_input; leave it out"});
   }
@@ -72,19 +72,20 @@ void check_router(DepthConfig const& depth, Found& found) {
   if (depth.router == "random" && depth.score_noise > 0) {
     found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
   }
-  if (depth.threshold_training && depth.causal != "threshold") {
+  if (depth.threshold_training && depth.causal != Causal::threshold) {
     found.push_back({{"depth.threshold_training", "depth.causal"},
-                     "depth.threshold_training goes with `causal: threshold` (causal is " + depth.causal + ")"});
+                     "depth.threshold_training goes with `causal: threshold` (causal is " + depth.causal.name() + ")"});
   }
   if (depth.threshold_training && depth.score_noise > 0) {
     found.push_back({{"depth.score_noise", "depth.threshold_training"},
                      "depth.score_noise disturbs top-k's choice, and depth.threshold_training does not make it"});
   }
-  if (depth.bce_detach && depth.causal != "bce") {
-    found.push_back({{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal + ")"});
+  if (depth.bce_detach && depth.causal != Causal::bce) {
+    found.push_back(
+        {{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal.name() + ")"});
   }
-  if (depth.gate_alpha != 1 && depth.gate != "sigmoid") {
-    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate + ")"});
+  if (depth.gate_alpha != 1 && depth.gate != Gate::sigmoid) {
+    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate.name() + ")"});
   }
 }
 
@@ -97,11 +98,11 @@ void check_mod(Config const& config, Found& found) {
   }
   check_capacity(config, found);
   check_router(depth, found);
-  if (depth.skip_rank > 0 && depth.skip_path != "low_rank") {
-    found.push_back(
-        {{"depth.skip_rank", "depth.skip_path"}, "depth.skip_rank goes with `skip_path: low_rank` (skip_path is " + depth.skip_path + ")"});
+  if (depth.skip_rank > 0 && depth.skip_path != SkipPath::low_rank) {
+    found.push_back({{"depth.skip_rank", "depth.skip_path"},
+                     "depth.skip_rank goes with `skip_path: low_rank` (skip_path is " + depth.skip_path.name() + ")"});
   }
-  if (depth.skipped_kv == "keep" && depth.target == "mlp") {
+  if (depth.skipped_kv == SkippedKv::keep && depth.target == RoutedPart::mlp) {
     found.push_back(
         {{"depth.skipped_kv", "depth.target"}, "depth.skipped_kv: keep goes with a routed attention; with target mlp no token skips it"});
   }
@@ -157,22 +158,23 @@ void check_nested(Config const& config, Found& found) {
   if (depth.decide_after > exits.front())
     refuse({"depth.decide_after", "depth.exits"}, "depth.decide_after (" + std::to_string(depth.decide_after) +
                                                       ") is past the first exit (" + std::to_string(exits.front()) + ")");
-  if (depth.choice == "expert")
+  if (depth.choice == BranchChoice::expert)
     check_expert(depth, found);
   else if (depth.router != "linear" && depth.router != "mlp" && depth.router != "random")
     refuse({"depth.router"}, "the depth network of `kind: nested` is linear, mlp or random (depth.router is " + depth.router + ")");
-  if (depth.choice != "expert" && depth.router == "random" && (depth.gate_training != "weight" || depth.balance != "none"))
+  if (depth.choice != BranchChoice::expert && depth.router == "random" &&
+      (depth.gate_training != GateTraining::weight || depth.balance != Balance::none))
     refuse({"depth.router", "depth.gate_training", "depth.balance"},
            "a random choice of branches learns nothing: leave depth.gate_training and depth.balance out");
-  if (depth.prefix > 0 && depth.choice != "sequence")
-    refuse({"depth.prefix", "depth.choice"}, "depth.prefix goes with `choice: sequence` (choice is " + depth.choice + ")");
-  if (depth.choice == "sequence" && resolved_prefix(model, depth) >= model.context)
+  if (depth.prefix > 0 && depth.choice != BranchChoice::sequence)
+    refuse({"depth.prefix", "depth.choice"}, "depth.prefix goes with `choice: sequence` (choice is " + depth.choice.name() + ")");
+  if (depth.choice == BranchChoice::sequence && resolved_prefix(model, depth) >= model.context)
     refuse({"depth.prefix", "model.context"}, "depth.prefix leaves nothing of model.context to decide for");
-  if (depth.choice == "sequence" && config.data.isolate_documents)
+  if (depth.choice == BranchChoice::sequence && config.data.isolate_documents)
     refuse({"depth.choice", "data.isolate_documents"},
            "`choice: sequence` decides from the beginning of a sequence; with data.isolate_documents that is another document's");
-  if (depth.target != "block") refuse({"depth.target"}, "`kind: nested` routes whole blocks; leave depth.target out");
-  if (depth.skip_path != "identity") refuse({"depth.skip_path"}, "`kind: nested` has no skip path; leave depth.skip_path out");
+  if (depth.target != RoutedPart::block) refuse({"depth.target"}, "`kind: nested` routes whole blocks; leave depth.target out");
+  if (depth.skip_path != SkipPath::identity) refuse({"depth.skip_path"}, "`kind: nested` has no skip path; leave depth.skip_path out");
   if (depth.mean_depth > 0 &&
       (depth.mean_depth <= static_cast<double>(exits.front()) || depth.mean_depth >= static_cast<double>(model.layers)))
     refuse({"depth.mean_depth", "depth.exits", "model.layers"}, "depth.mean_depth must lie between the first exit (" +
@@ -193,16 +195,16 @@ void check_scaled(Config const& config, Found& found) {
   if (asks_depth && depth.mean_depth >= static_cast<double>(config.model.layers))
     refuse({"depth.mean_depth", "model.layers"},
            "depth.mean_depth must be less than model.layers (" + std::to_string(config.model.layers) + ")");
-  if (asks_depth && depth.scale != "token" && depth.mean_depth != std::floor(depth.mean_depth))
+  if (asks_depth && depth.scale != ScaleBy::token && depth.mean_depth != std::floor(depth.mean_depth))
     refuse({"depth.mean_depth", "depth.scale"},
-           "with `scale: " + depth.scale + "` whole layers go: depth.mean_depth must be a whole number");
-  if (depth.scale == "token" && (depth.scale_init <= 0 || depth.scale_init >= 1))
+           "with `scale: " + depth.scale.name() + "` whole layers go: depth.mean_depth must be a whole number");
+  if (depth.scale == ScaleBy::token && (depth.scale_init <= 0 || depth.scale_init >= 1))
     refuse({"depth.scale_init", "depth.scale"}, "a token's factor is a sigmoid: depth.scale_init must lie between 0 and 1");
   if (depth.harden_after <= 0 || depth.harden_after >= 1)
     refuse({"depth.harden_after"}, "depth.harden_after must lie within the run: before, factors are learned, behind, the others are used");
-  if (depth.target != "block") refuse({"depth.target"}, "`kind: scaled` scales whole blocks; leave depth.target out");
-  if (depth.skip_path != "identity") refuse({"depth.skip_path"}, "`kind: scaled` has no skip path; leave depth.skip_path out");
-  if (depth.skipped_kv == "keep" && depth.scale != "token")
+  if (depth.target != RoutedPart::block) refuse({"depth.target"}, "`kind: scaled` scales whole blocks; leave depth.target out");
+  if (depth.skip_path != SkipPath::identity) refuse({"depth.skip_path"}, "`kind: scaled` has no skip path; leave depth.skip_path out");
+  if (depth.skipped_kv == SkippedKv::keep && depth.scale != ScaleBy::token)
     refuse({"depth.skipped_kv", "depth.scale"}, "depth.skipped_kv: keep goes with `scale: token`; a layer that is gone asks for no keys");
   if (depth.capacity_warmup > 0 || !depth.capacity_random.empty())
     refuse({depth.capacity_warmup > 0 ? "depth.capacity_warmup" : "depth.capacity_random", "depth.kind"},

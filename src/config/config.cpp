@@ -5,12 +5,12 @@
 
 namespace isobath {
 
-int64_t bytes_per_value(Config const& config) { return config.precision == "bf16" ? 2 : 4; }
+int64_t bytes_per_value(Config const& config) { return config.precision == Precision::bf16 ? 2 : 4; }
 
 int64_t resolved_mlp_width(ModelConfig const& model) {
   if (model.mlp_width > 0) return model.mlp_width;
   // SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their sizes equal.
-  int64_t const width = model.mlp == "swiglu" ? (8 * model.width + 2) / 3 : 4 * model.width;
+  int64_t const width = model.mlp == MlpKind::swiglu ? (8 * model.width + 2) / 3 : 4 * model.width;
   return (width + 7) / 8 * 8;
 }
 

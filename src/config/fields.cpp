@@ -18,7 +18,15 @@ struct Row : FieldOf<Owner> {
     this->kind = kind;
     this->resume = resume;
     this->doc = doc;
+    if (kind == Kind::choice) this->choices = default_choices(at);
     if (kind == Kind::fraction || kind == Kind::percent || kind == Kind::fraction_list) between(0, 1);
+  }
+  // The names of a Choice<E>; a text that is chosen from a table gets its names by one_of().
+  static std::vector<std::string> default_choices(FieldRef (*at)(Owner&)) {
+    static Owner defaults;
+    FieldRef const target = at(defaults);
+    auto* const choice = std::get_if<AnyChoice*>(&target);
+    return choice ? std::vector<std::string>((*choice)->names().begin(), (*choice)->names().end()) : std::vector<std::string>();
   }
   Row& between(double low, double high) {
     this->min = low;
@@ -82,16 +90,13 @@ std::vector<ConfigField> make_fields() {
           .between(0, largest_count),
       R(KEY(device), text, free, "Where the model runs: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU)."),
       R(KEY(precision), choice, identity,
-        "Number format of activations and matrix products; weights, optimizer, norms, router scores and losses are always fp32.")
-          .one_of({"fp32", "bf16"}),
-      R(KEY(cuda_attention), choice, free, "Attention kernel that trains bf16 on a GPU: FlashAttention or cuDNN's.")
-          .one_of({"flash", "cudnn"}),
+        "Number format of activations and matrix products; weights, optimizer, norms, router scores and losses are always fp32."),
+      R(KEY(cuda_attention), choice, free, "Attention kernel that trains bf16 on a GPU: FlashAttention or cuDNN's."),
 
       R(KEY(data.sources), text_list, identity,
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),
       R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
-      R(KEY(data.split), choice, identity, "How validation text is taken: whole documents by their content, or the tail of the text.")
-          .one_of({"document", "tail"}),
+      R(KEY(data.split), choice, identity, "How validation text is taken: whole documents by their content, or the tail of the text."),
       R(KEY(data.valid_fraction), fraction, identity, "Share of the text kept for validation.").above(0).below(1),
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
       R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),
@@ -106,7 +111,7 @@ std::vector<ConfigField> make_fields() {
       R(KEY(model.width), integer, identity, "Width of the residual stream.").between(1, 1 << 20),
       R(KEY(model.heads), integer, identity, "Attention heads; divides width into an even head size.").between(1, 1 << 16),
       R(KEY(model.kv_heads), integer, identity, "Key and value heads; divides heads.").between(1, 1 << 16),
-      R(KEY(model.mlp), choice, identity, "Kind of MLP.").one_of({"swiglu", "gelu"}),
+      R(KEY(model.mlp), choice, identity, "Kind of MLP."),
       R(KEY(model.mlp_width), integer, identity,
         "Hidden width of the MLP; auto: 8/3 of the width (swiglu) or 4 times (gelu), rounded up to 8.")
           .between(1, 1 << 22)
@@ -136,18 +141,15 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
       R(KEY(depth.target), choice, identity,
-        "What is routed: the whole block, or its attention or MLP alone (the other half sees every token).")
-          .one_of({"block", "attention", "mlp"}),
-      R(KEY(depth.skip_path), choice, identity, "What a skipped token gets instead: nothing, or a linear map of its normalised state.")
-          .one_of({"identity", "linear", "low_rank"}),
+        "What is routed: the whole block, or its attention or MLP alone (the other half sees every token)."),
+      R(KEY(depth.skip_path), choice, identity, "What a skipped token gets instead: nothing, or a linear map of its normalised state."),
       R(KEY(depth.skip_rank), integer, identity, "Rank of skip_path: low_rank; auto: width / 16.").between(1, 1 << 20).zero_is("auto"),
       R(KEY(depth.skipped_kv), choice, identity,
-        "Whether later tokens of a routed attention see the keys and values of skipped ones: not, or they do.")
-          .one_of({"drop", "keep"}),
+        "Whether later tokens of a routed attention see the keys and values of skipped ones: not, or they do."),
       R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
           .one_of(router_names()),
-      R(KEY(depth.router_input), choice, identity, "What linear and mlp score: the block's input, or that divided by its root mean square.")
-          .one_of({"raw", "normalised"}),
+      R(KEY(depth.router_input), choice, identity,
+        "What linear and mlp score: the block's input, or that divided by its root mean square."),
       R(KEY(depth.router_width), integer, identity, "Hidden width of the mlp router; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),
@@ -157,12 +159,11 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.score_noise), real, schedule, "Deviation of the normal noise that is added to scores when training selects.")
           .between(0, 1000),
       R(KEY(depth.gate), choice, identity,
-        "What the score does to a routed block's update: factor r, gate_alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1.")
-          .one_of({"raw", "sigmoid", "sigmoid2", "tanh", "none"}),
+        "What the score does to a routed block's update: factor r, gate_alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1."),
       R(KEY(depth.gate_alpha), real, identity, "Factor of gate: sigmoid.").above(0).between(0, 1000),
       R(KEY(depth.causal), choice, identity,
-        "How generation decides from the past alone: bce on the router, a predictor, a running threshold, or none (a threshold stands in).")
-          .one_of({"none", "bce", "predictor", "threshold"}),
+        "How generation decides from the past alone: bce on the router, a predictor, a running threshold, or none (a threshold stands "
+        "in)."),
       R(KEY(depth.threshold_training), boolean, identity,
         "With `causal: threshold`: training selects by it, too, and so is causal itself."),
       R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),
@@ -183,8 +184,7 @@ std::vector<ConfigField> make_fields() {
           .zero_is("auto"),
       R(KEY(depth.choice), choice, identity,
         "nested: each token has its own branch, or each sequence, decided from its beginning; expert: a router at each exit picks the "
-        "tokens that go on, as mod does for a block.")
-          .one_of({"token", "sequence", "expert"}),
+        "tokens that go on, as mod does for a block."),
       R(KEY(depth.prefix), integer, identity,
         "nested: tokens a sequence's branch is decided from, which themselves go all the way; auto: context / 8.")
           .between(1, 1 << 24)
@@ -192,13 +192,11 @@ std::vector<ConfigField> make_fields() {
       R(KEY(depth.gate_training), choice, identity,
         "nested: how the depth network learns: its probability weighs what deeper layers add; drawn branches, straight through; or the "
         "best "
-        "branch in hindsight.")
-          .one_of({"weight", "gumbel", "hindsight"}),
+        "branch in hindsight."),
       R(KEY(depth.hindsight_temperature), real, schedule, "nested: softens the best branch in hindsight, in nats; 0 takes the best alone.")
           .between(0, 100),
       R(KEY(depth.balance), choice, identity,
-        "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing.")
-          .one_of({"none", "loss", "bias"}),
+        "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing."),
       R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
       R(KEY(depth.price_rate), real, schedule, "nested: how fast the price of depth moves that steers to mean_depth.").between(0, 100),
       R(KEY(depth.recursion), boolean, identity, "nested: the stacks of layers behind the first exit share one stack's weights."),
@@ -208,8 +206,7 @@ std::vector<ConfigField> make_fields() {
           .between(0, 4096)
           .zero_is("off"),
       R(KEY(depth.scale), choice, identity,
-        "scaled: one factor for each layer (ReZero), each channel of a layer (LayerScale), or from each token's state (GateSkip).")
-          .one_of({"layer", "channel", "token"}),
+        "scaled: one factor for each layer (ReZero), each channel of a layer (LayerScale), or from each token's state (GateSkip)."),
       R(KEY(depth.scale_init), real, identity, "scaled: where factors start.").between(0, 1),
       R(KEY(depth.scale_weight), real, schedule, "scaled: weight of the cost of factors whose sum is above mean_depth.").between(0, 1000),
       R(KEY(depth.skip_below), real, identity, "scaled: factors below this are skipped, however many; instead of mean_depth.")
@@ -225,7 +222,7 @@ std::vector<ConfigField> make_fields() {
           .zero_is("auto"),
       R(KEY(train.lr), real, schedule, "Peak learning rate.").above(0).between(0, 100),
       R(KEY(train.min_lr), percent, schedule, "Learning rate at the end, as a share of lr."),
-      R(KEY(train.schedule), choice, schedule, "Shape of the learning rate after warm-up.").one_of({"cosine", "wsd"}),
+      R(KEY(train.schedule), choice, schedule, "Shape of the learning rate after warm-up."),
       R(KEY(train.warmup), duration, schedule, "Linear warm-up.").at_least(0).in(cadence),
       R(KEY(train.decay), duration, schedule, "Final decay of the wsd schedule.").at_least(0).in(cadence),
       R(KEY(train.weight_decay), real, schedule, "AdamW's decay of matrices; vectors are not decayed.").between(0, 100),
@@ -238,8 +235,7 @@ std::vector<ConfigField> make_fields() {
       R(KEY(eval.every), duration, free, "How often the model is validated during training.").above(0).in(cadence),
       R(KEY(eval.tokens), count, free, "Validation tokens of each of these.").at_least(1).zero_is("all"),
       R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.").at_least(1).zero_is("all"),
-      R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both.")
-          .one_of({"topk", "causal", "both"}),
+      R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both."),
       R(KEY(eval.calibration_tokens), count, free,
         "Tokens of training text on which causal decisions are set to the capacity before a validation; off: decisions as trained.")
           .at_least(1)
@@ -261,8 +257,7 @@ std::vector<MatchField> make_match_fields() {
   return {
       R(MATCH_KEY(forward_flops_of), Kind::text, ResumeClass::free,
         "The arm is resized until its forward pass costs what this arm's does, within 0.5 %."),
-      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free, "What is resized: layers (then mlp_width), or mlp_width alone.")
-          .one_of({"layers", "mlp_width"}),
+      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free, "What is resized: layers (then mlp_width), or mlp_width alone."),
   };
 }
 

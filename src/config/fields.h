@@ -28,8 +28,8 @@ enum class Kind {
   fraction_list,  // a single share is a list of one
 };
 
-using FieldRef =
-    std::variant<bool*, int64_t*, double*, Duration*, std::string*, std::vector<std::string>*, std::vector<int64_t>*, std::vector<double>*>;
+using FieldRef = std::variant<bool*, int64_t*, double*, Duration*, std::string*, AnyChoice*, std::vector<std::string>*,
+                              std::vector<int64_t>*, std::vector<double>*>;
 
 struct Field {
   std::string path;  // "model.layers"

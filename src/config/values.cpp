@@ -122,14 +122,11 @@ Wrong assign_duration(Field const& field, Duration& target, Tree const& value) {
   return {};
 }
 
-Wrong assign_choice(Field const& field, std::string& target, Tree const& value) {
-  if (std::find(field.choices.begin(), field.choices.end(), value.text) == field.choices.end()) {
-    std::string const near = nearest(value.text, field.choices);
-    return WrongValue{value.place,
-                      "'" + value.text + "' is not " + describe_values(field) + (near.empty() ? "" : " (did you mean '" + near + "'?)")};
-  }
-  target = value.text;
-  return {};
+Wrong check_choice(Field const& field, Tree const& value) {
+  if (std::find(field.choices.begin(), field.choices.end(), value.text) != field.choices.end()) return {};
+  std::string const near = nearest(value.text, field.choices);
+  return WrongValue{value.place,
+                    "'" + value.text + "' is not " + describe_values(field) + (near.empty() ? "" : " (did you mean '" + near + "'?)")};
 }
 
 Wrong assign_one(Field const& field, FieldRef target, Tree const& value);
@@ -171,8 +168,14 @@ Wrong assign_one(Field const& field, FieldRef target, Tree const& value) {
   if (auto* number = std::get_if<int64_t*>(&target)) return assign_integer(field, **number, value);
   if (auto* number = std::get_if<double*>(&target)) return assign_real(field, **number, value);
   if (auto* duration = std::get_if<Duration*>(&target)) return assign_duration(field, **duration, value);
+  if (field.kind == Kind::choice) {
+    if (Wrong wrong = check_choice(field, value)) return wrong;
+  }
+  if (auto* choice = std::get_if<AnyChoice*>(&target)) {
+    (*choice)->set(value.text);
+    return {};
+  }
   auto& text = *std::get<std::string*>(target);
-  if (field.kind == Kind::choice) return assign_choice(field, text, value);
   // An empty list is a list without items, not one with an empty text in it.
   if (value.text.empty() && (!field.may_be_empty || field.kind == Kind::text_list)) {
     return WrongValue{value.place, "an empty text" + allowed(field)};
@@ -251,6 +254,7 @@ std::string format_value(Field const& field, FieldRef target) {
   }
   if (auto* duration = std::get_if<Duration*>(&target)) return format_duration(**duration);
   if (auto* text = std::get_if<std::string*>(&target)) return yaml_text(**text);
+  if (auto* choice = std::get_if<AnyChoice*>(&target)) return yaml_text((*choice)->name());
   if (auto* list = std::get_if<std::vector<std::string>*>(&target)) return listed(**list, [](auto const& t) { return yaml_text(t); });
   if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) {
     if ((*list)->empty() && !field.zero_word.empty()) return field.zero_word;
