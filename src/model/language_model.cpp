@@ -11,6 +11,7 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/StringUtil.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -187,6 +188,8 @@ WeightList LanguageModel::weights() const {
     depth_module_->layer_weights(layer, list);
   }
   depth_module_->model_weights(list);
+  // Files list the final norm and the head last.
+  std::rotate(list.stored.begin() + 1, list.stored.begin() + (head_VD_.defined() ? 3 : 2), list.stored.end());
   return list;
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
@@ -87,20 +88,18 @@ void RouterCalibration::finish(RouterImpl& router) const {
   if (!logits_N_.empty()) router.calibrate(at::cat(logits_N_), rows_);
 }
 
-void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, ModelOutput& output) {
+void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, double capacity, Rows const& rows,
+                              ModelOutput& output) {
   if (!router.threshold.defined()) return;
-  output.statistics.push_back(route.score_N.detach().view_as(route.layer.ran_BT));
-  if (before) output.statistics.push_back(before->layer.ran_BT);
+  output.statistics.push_back(of_candidates(route.score_N.detach(), before));
+  output.statistics.push_back(at::full({1}, rows.sequences * rows_of_capacity(capacity, rows.longest), at::kLong));  // on the host
 }
 
-void update_threshold(RouterImpl& router, double capacity, std::vector<at::Tensor> const& statistics, size_t& next,
-                      at::Tensor const& updated, bool after_another) {
+void update_threshold(RouterImpl& router, std::vector<at::Tensor> const& statistics, size_t& next, at::Tensor const& updated) {
   if (!router.threshold.defined()) return;
-  at::Tensor const score_BT = statistics.at(next++);
-  at::Tensor score_M = score_BT.reshape({-1});
-  if (after_another) score_M = score_BT.masked_select(statistics.at(next++));
-  int64_t const rows = score_BT.size(0) * rows_of_capacity(capacity, score_BT.size(1));
-  if (score_M.numel() > 0) router.update_threshold(score_M, std::min(rows, score_M.numel()), updated);
+  at::Tensor const score_N = statistics.at(next), rows = statistics.at(next + 1);
+  next += 2;
+  if (score_N.numel() > 0) router.update_threshold(score_N, std::min(rows.sum().item<int64_t>(), score_N.numel()), updated);
 }
 
 void RouterLosses::add(Route const& route) {

@@ -33,12 +33,12 @@ class RouterCalibration {
   int64_t rows_ = 0;
 };
 
-// What a training pass leaves for update_threshold of one router; nothing for a router without a running threshold.
-void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, ModelOutput& output);
-// Moves the router's running threshold; takes from `statistics`, at `next`, what add_threshold_statistics put there (with or without a
-// route before it).
-void update_threshold(RouterImpl& router, double capacity, std::vector<at::Tensor> const& statistics, size_t& next,
-                      at::Tensor const& updated, bool after_another);
+// What a training pass leaves for update_threshold of one router: the scores it chose among and how many of them `capacity` asks for.
+// Nothing for a router without a running threshold.
+void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, double capacity, Rows const& rows,
+                              ModelOutput& output);
+// Moves the router's running threshold; takes from `statistics`, at `next`, what add_threshold_statistics put there.
+void update_threshold(RouterImpl& router, std::vector<at::Tensor> const& statistics, size_t& next, at::Tensor const& updated);
 
 // Sums over the routers of a pass, then means over tokens and routers.
 struct RouterLosses {

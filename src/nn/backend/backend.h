@@ -58,7 +58,7 @@ struct Backend {
 
 // Compositions of ATen operators: any type, any device. Also what the others are tested against.
 Backend const& aten_backend();
-// Threads over the loops of kernels_cpu.h: float on the CPU.
+// Threads over the loops of kernels.h: float on the CPU.
 Backend const& cpu_backend();
 // The CUDA plug-in's takes float and bfloat16 there, once device.h has loaded it; null before.
 struct CudaPlugin;

@@ -1,5 +1,5 @@
 #pragma once
-// The scores that routers give, one function in one file of src/nn/routers/ each; src/core/config_routers.cpp says what parameters they
+// The scores that routers give, one function in one file of src/nn/router/scores/ each; src/config/sections/routers.cpp says what parameters they
 // get.
 
 #include <ATen/core/Tensor.h>

@@ -26,7 +26,8 @@ class ModPass : public DepthPass {
     for (Route const& route : routes_) routed.push_back(route.layer);
     if (context.learns) {
       size_t i = 0;
-      for (auto const& [layer, of_layer] : module_.routed) add_threshold_statistics(*of_layer->router, routes_[i++], nullptr, output);
+      for (auto const& [layer, of_layer] : module_.routed)
+        add_threshold_statistics(*of_layer->router, routes_[i++], nullptr, of_layer->trained_capacity, context.rows, output);
     }
     report_layers(output, context, module_.layers, module_.keeps_kv, std::move(routed));
   }
@@ -59,8 +60,7 @@ void ModModule::layer_weights(int64_t layer, WeightList& list) const {
 std::string ModModule::end_of_step(StepStatistics const& step) {
   std::vector<at::Tensor> const statistics = step.joined();
   size_t next = 0;
-  for (auto const& [layer, of_layer] : routed)
-    update_threshold(*of_layer->router, of_layer->trained_capacity, statistics, next, step.updated, /*after_another=*/false);
+  for (auto const& [layer, of_layer] : routed) update_threshold(*of_layer->router, statistics, next, step.updated);
   return "";
 }
 

@@ -131,8 +131,9 @@ void NestedPass::report(ModelOutput& output) {
     RouterLosses losses;
     for (size_t exit = 0; exit < routes_.size(); ++exit) {
       losses.add(routes_[exit]);
-      if (context.learns)
-        add_threshold_statistics(*module_.exits[exit]->router, routes_[exit], exit > 0 ? &routes_[exit - 1] : nullptr, output);
+      ExitImpl const& at = *module_.exits[exit];
+      Route const* before = exit > 0 ? &routes_[exit - 1] : nullptr;
+      if (context.learns) add_threshold_statistics(*at.router, routes_[exit], before, at.capacity, context.rows, output);
     }
     losses.report(output, context.rows.count, module_.exits.size());
   }
@@ -180,8 +181,7 @@ std::string NestedModule::end_of_step(StepStatistics const& step) {
   std::vector<at::Tensor> const statistics = step.joined();
   if (gate && !statistics.empty()) gate->end_of_step(statistics.front().sum(0), step.updated);
   size_t next = 0;
-  for (size_t exit = 0; !gate && exit < exits.size(); ++exit)
-    update_threshold(*exits[exit]->router, exits[exit]->capacity, statistics, next, step.updated, /*after_another=*/exit > 0);
+  for (size_t exit = 0; !gate && exit < exits.size(); ++exit) update_threshold(*exits[exit]->router, statistics, next, step.updated);
   return "";
 }
 

@@ -1,4 +1,4 @@
-// Float on the CPU: threads, each with a range of rows, over the loops of kernels_cpu.h.
+// Float on the CPU: threads, each with a range of rows, over the loops of kernels.h.
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>

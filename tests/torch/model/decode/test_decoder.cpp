@@ -135,7 +135,7 @@ TEST_CASE("decoder: token by token as in one causal pass, in batches of texts of
     INFO(kind.label);
     Case const c = make_case(kind.depth, at::kDouble, 4);
     DecodingCheck const check = check_decoding(*c.model, c.texts, {7, 1, 2});
-    ModelOutput const whole = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {});
+    ModelOutput const whole = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {0, 0, 0, NoiseStream::decoding});
     CHECK(check.tokens == 34 + 1 + 22);
     CHECK(check.decisions == (40 + 1 + 23) * std::ssize(whole.routed_layers));
     CHECK(check.flips == 0);
@@ -302,7 +302,7 @@ TEST_CASE("decoder: a model that has no causal decision is refused", "[decoder]"
       CHECK(refusal(*make_model(shape)).empty());  // not hardened: no layer is skipped
     }
     auto const trained = fresh(), calibrated = fresh();
-    trained->forward({sample, {}, {}}, Routing::topk, {});
+    finish_step(*trained, trained->forward({sample, {}, {}}, Routing::topk, {}));
     CHECK(refusal(*trained).empty());
     calibrated->eval();
     at::NoGradGuard const no_grad;
@@ -327,7 +327,7 @@ TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may
   for (Kind const& kind : kinds()) {
     INFO(kind.label);
     Case const c = make_case(kind.depth, at::kDouble, 4);
-    ModelOutput const output = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {});
+    ModelOutput const output = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {0, 0, 0, NoiseStream::decoding});
     bool const all = kind.depth.skipped_kv == "keep" || kind.depth.target == "mlp";
     bool const gone = kind.depth.kind == "scaled" && kind.depth.scale != "token";
     int64_t const rows = all && !gone ? 40 * 4 : output.depth_BT.sum().item<int64_t>();
@@ -407,7 +407,7 @@ TEST_CASE("generate: the same text whatever the batch, to its own end", "[decode
   at::NoGradGuard const no_grad;
   std::vector<int32_t> known = prompts[2];
   for (size_t i = 0; i < 12; ++i) {
-    at::Tensor const x = c.model->forward({one_text(known), {}, {}}, Routing::causal, {}).x_ND;
+    at::Tensor const x = c.model->forward({one_text(known), {}, {}}, Routing::causal, {0, 0, 0, NoiseStream::decoding}).x_ND;
     at::Tensor const logits = c.model->logits(x)[-1].to(at::kFloat).contiguous();
     settings.sampler.seed = 5;
     CHECK(draw_token({logits.const_data_ptr<float>(), 11}, settings.sampler, i).id == alone.texts[2][i]);

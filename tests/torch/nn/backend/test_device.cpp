@@ -74,7 +74,10 @@ struct Run {
     DepthConfig depth;
     depth.kind = arm.kind;
     depth.router = arm.router;
-    depth.gate = arm.gate;
+    if (depth.kind == "nested")
+      depth.gate_training = arm.gate;
+    else
+      depth.gate = arm.gate;
     depth.causal = arm.causal;
     depth.capacity = {0.25};
     if (depth.router == "mlp") {
@@ -95,7 +98,6 @@ struct Run {
       depth.exits = {1, 2};
       depth.recursion = depth.exit_norms = depth.causal == "none";
     } else if (depth.kind == "nested") {
-      depth.gate_training = arm.gate;
       depth.choice = depth.gate_training == "hindsight" ? "sequence" : "token";
       depth.balance = depth.router == "random" ? "none" : "bias";
       depth.exits = {1, 2};

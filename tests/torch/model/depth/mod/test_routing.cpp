@@ -305,7 +305,7 @@ TEST_CASE("without a causal decision of its own a router learns a threshold that
   shape.depth.causal = "none";
   auto model = make_model(shape, at::kFloat);
   for (int64_t step = 0; step < 40; ++step)
-    model->forward({random_tokens(8, 24, shape.vocab, 100 + step), {}, {}}, Routing::topk, {1, step, 0});
+    finish_step(*model, model->forward({random_tokens(8, 24, shape.vocab, 100 + step), {}, {}}, Routing::topk, {1, step, 0}));
   at::NoGradGuard no_grad;
   ModelOutput const output = model->forward({random_tokens(64, 24, shape.vocab, 9), {}, {}}, Routing::causal, {2, 0, 0});
   for (int64_t layer = 0; layer < 2; ++layer) {

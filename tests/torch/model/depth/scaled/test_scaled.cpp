@@ -103,7 +103,9 @@ struct ScaledReference : Reference {
       result.ran_BT.push_back(ran);
     }
     result.x_BTD = norm(x, w.at("model.norm.weight"));
-    result.cost = hard ? at::zeros({}, at::kDouble) : (sum - depth.mean_depth).clamp_min(0) * (0.7 / static_cast<double>(model.layers));
+    // By tokens the step before says whether factors are too large in the mean; a fresh model's are.
+    at::Tensor const above = by_token ? sum - depth.mean_depth : (sum - depth.mean_depth).clamp_min(0);
+    result.cost = hard ? at::zeros({}, at::kDouble) : above * (0.7 / static_cast<double>(model.layers));
     return result;
   }
 };
