@@ -32,7 +32,9 @@ class AnyChoice {
 
 enum class Split;
 
-// Stands for an E wherever one is expected; reads from a name and gives it.
+// Stands for an E wherever one is expected; reads from a name and gives it. In a namespace of its own, since tests that use namespace
+// isobath have a Choice, too.
+namespace option {
 template <class E>
 class Choice : public AnyChoice {
  public:
@@ -57,6 +59,7 @@ class Choice : public AnyChoice {
   friend std::string operator+(std::string const& text, Choice const& choice) { return text + choice.name(); }
   friend std::string operator+(Choice const& choice, std::string const& text) { return choice.name() + text; }
 };
+}  // namespace option
 
 inline std::ostream& operator<<(std::ostream& stream, AnyChoice const& choice) { return stream << choice.name(); }
 

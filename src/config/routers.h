@@ -1,36 +1,4 @@
 #pragma once
-// Which routers there are and what each consists of: the one list that schema, checks, ledger and model read. The scores themselves are
-// functions in src/nn/routers/, one file each.
+// The routers moved to config/sections; remove this file when nobody includes it.
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
-#include "config/config.h"
-
-namespace isobath {
-
-struct RouterParameter {
-  std::string name;  // stored under this name, below model.layers.N.
-  std::vector<int64_t> shape;
-  double init_std = 0;
-  bool table = false;  // looked up, not multiplied with
-};
-
-struct RouterKind {
-  enum Dimension { width, hidden, context, vocab };
-  struct Parameter {
-    char const* name;
-    std::vector<Dimension> shape;
-  };
-  char const* name;
-  std::vector<Parameter> parameters;
-  bool takes_input = false;  // depth.router_input matters
-};
-
-std::vector<RouterKind> const& router_kinds();
-RouterKind const& router_kind(std::string const& name);  // throws Error(config)
-
-std::vector<RouterParameter> router_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
-
-}  // namespace isobath
+#include "config/sections/routers.h"

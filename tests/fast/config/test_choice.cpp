@@ -16,8 +16,8 @@ void check_names(std::initializer_list<std::pair<E, char const*>> expected) {
   CHECK(ChoiceNames<E>::names.size() == expected.size());
   for (auto const& [value, name] : expected) {
     CAPTURE(name);
-    CHECK(Choice<E>(value).name() == name);
-    Choice<E> choice = expected.begin()->first;
+    CHECK(option::Choice<E>(value).name() == name);
+    option::Choice<E> choice = expected.begin()->first;
     choice = name;
     CHECK(choice.value() == value);
   }

@@ -1,4 +1,4 @@
-#include "config/routers.h"
+#include "config/sections/routers.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,7 +13,7 @@ std::vector<RouterKind> const& router_kinds() {
       {"linear", {{"router.weight", {width}}}, /*takes_input=*/true},
       {"mlp", {{"router.up.weight", {hidden, width}}, {"router.down.weight", {hidden}}}, /*takes_input=*/true},
       {"cosine", {{"router.weight", {width}}}},
-      {"random", {}},
+      {"random", {}, /*takes_input=*/false, /*random=*/true},
       {"position", {{"router.position.weight", {context}}}},
       {"token", {{"router.token.weight", {vocab}}}},
       {"norm", {}},
