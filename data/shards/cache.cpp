@@ -85,7 +85,7 @@ std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceF
   key.add(prepared_format);
   add_files(key, train);
   add_files(key, valid);
-  key.add(data.split).add(std::bit_cast<int64_t>(data.valid_fraction)).add(data.max_bytes).add(data.text_key);
+  key.add(data.split.name()).add(std::bit_cast<int64_t>(data.valid_fraction)).add(data.max_bytes).add(data.text_key);
   add_tokenizer_settings(key, tokenizer);
   return key.key();
 }

@@ -51,7 +51,7 @@ std::string Corpus::content_key() const {
     if (document.end > 0) key.add(hex(document.hash)).add(document.train_end).add(document.end);
   }
   // Validation documents are stored in the order of the split.
-  return key.add(config_.valid_sources.empty() ? config_.split : "given").key();
+  return key.add(config_.valid_sources.empty() ? config_.split.name() : "given").key();
 }
 
 void Corpus::visit(std::function<void(size_t, std::string_view)> const& sink) const {

@@ -1,19 +1,13 @@
 #pragma once
 // What must hold between keys.
 
-#include <string>
 #include <vector>
 
 #include "config/config.h"
+#include "config/contradiction.h"
 
 namespace isobath {
 
-struct Contradiction {
-  std::vector<std::string> paths;  // the keys involved, the one to point at first
-  std::string message;
-};
-
-std::vector<Contradiction> find_contradictions(Config const& config);
-std::vector<Contradiction> find_depth_contradictions(Config const& config);  // of these, within `depth`
+std::vector<Contradiction> find_contradictions(Config const& config, std::vector<ConfigCheck> const& extra_checks = {});
 
 }  // namespace isobath

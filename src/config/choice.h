@@ -2,7 +2,6 @@
 // An option whose values are the enumerators of an enum class, written in YAML by their names.
 
 #include <array>
-#include <concepts>
 #include <cstddef>
 #include <ostream>
 #include <span>
@@ -30,8 +29,6 @@ class AnyChoice {
   size_t index_;
 };
 
-enum class Split;
-
 // Stands for an E wherever one is expected; reads from a name and gives it.
 template <class E>
 class Choice : public AnyChoice {
@@ -47,15 +44,6 @@ class Choice : public AnyChoice {
 
   bool operator==(Choice const& other) const { return index_ == other.index_; }
   bool operator==(E other) const { return value() == other; }
-
-  // From here to the end of the class: for callers that still take the option for text. Remove when all of them use the enum.
-  Choice(char const* name) requires(!std::same_as<E, Split>) : Choice(E{}) { set(name); }
-  bool operator==(std::string_view other) const { return names_[index_] == other; }
-  bool operator==(char const* other) const { return names_[index_] == std::string_view(other); }
-  operator std::string() const { return name(); }
-  operator char const*() const requires std::same_as<E, Split> { return names_[index_]; }
-  friend std::string operator+(std::string const& text, Choice const& choice) { return text + choice.name(); }
-  friend std::string operator+(Choice const& choice, std::string const& text) { return choice.name() + text; }
 };
 
 inline std::ostream& operator<<(std::ostream& stream, AnyChoice const& choice) { return stream << choice.name(); }

@@ -1,5 +1,5 @@
 #pragma once
-// The one table of keys. Loading, overrides, checks, `config show`, the schema, --help, the resume classes and
+// The one table of keys, gathered from the sections. Loading, overrides, checks, `config show`, the schema, --help, the resume classes and
 // configs/README.md are all read from it.
 
 #include <limits>

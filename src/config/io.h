@@ -1,5 +1,5 @@
 #pragma once
-// YAML in and out, all of it fed by the field table (config_fields.h).
+// YAML in and out, all of it fed by the field table (config/fields.h).
 
 #include <filesystem>
 #include <map>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "config/contradiction.h"
 
 namespace isobath {
 
@@ -19,8 +20,9 @@ struct LoadedConfig {
 
 // Reads `file` with its `include:` chain, then the `key.path=value` overrides (value is YAML; "data.sources=[a, b]").
 // Every problem of file and overrides is collected and thrown as one ConfigError.
-// `file` may be empty: defaults plus overrides.
-LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::string> const& overrides);
+// `file` may be empty: defaults plus overrides. What extra_checks find, in the experiment and in each of its arms, is listed with the rest.
+LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::string> const& overrides,
+                         std::vector<ConfigCheck> const& extra_checks = {});
 
 // The configuration of one arm and seed: compare.arms[arm].set applied, seed set, `compare` emptied,
 // name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/match.h). Throws ConfigError.

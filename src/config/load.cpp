@@ -22,7 +22,8 @@ Place place_of(Contradiction const& contradiction, Places const& places, Place c
 
 class Loading {
  public:
-  Loading(Settings const& settings, Place const& whole, Problems& problems) : settings_(settings), whole_(whole), problems_(problems) {}
+  Loading(Settings const& settings, Place const& whole, std::vector<ConfigCheck> const& extra_checks, Problems& problems)
+      : settings_(settings), whole_(whole), extra_checks_(extra_checks), problems_(problems) {}
 
   LoadedConfig run() {
     LoadedConfig loaded;
@@ -33,7 +34,7 @@ class Loading {
       places_[path] = setting.value.place;
     }
     for (ArmSettings const& arm : settings_.arms) add_arm(arm, loaded);
-    report(find_contradictions(loaded.config), "", places_);
+    report(find_contradictions(loaded.config, extra_checks_), "", places_);
     for (ArmSettings const& arm : settings_.arms) check_arm(arm, loaded.config);
     return loaded;
   }
@@ -84,9 +85,9 @@ class Loading {
       places[setting.path] = setting.value.place;
     }
     std::set<std::string> known;
-    for (Contradiction const& contradiction : find_contradictions(base)) known.insert(contradiction.message);
+    for (Contradiction const& contradiction : find_contradictions(base, extra_checks_)) known.insert(contradiction.message);
     std::vector<Contradiction> own;
-    for (Contradiction& contradiction : find_contradictions(config)) {
+    for (Contradiction& contradiction : find_contradictions(config, extra_checks_)) {
       if (known.contains(contradiction.message)) continue;
       // Point at what the arm changed, not at the base it inherits.
       std::stable_partition(contradiction.paths.begin(), contradiction.paths.end(), [&](std::string const& path) {
@@ -107,40 +108,26 @@ class Loading {
 
   Settings const& settings_;
   Place whole_;
+  std::vector<ConfigCheck> const& extra_checks_;
   Problems& problems_;
   Places places_;
   std::set<std::string> bad_;  // keys whose value was refused: what follows from them is not worth saying
 };
 
-void check_tokenizer(Config const& config, fs::path const& file, Place const& place, Problems& problems) {
-  std::string const& kind = config.tokenizer.kind;
-  if (kind == "bpe" || kind == "byte") return;
-  bool const is_path = kind.find('/') != std::string::npos || kind.ends_with(".model");
-  std::error_code error;
-  if (!is_path && !fs::exists(kind, error)) {
-    std::string const near = nearest(kind, {"bpe", "byte"});
-    problems.add(place, "tokenizer.kind: '" + kind + "' is not bpe, byte or the path of a tokenizer.model" +
-                            (near.empty() ? "" : " (did you mean '" + near + "'?)"));
-    return;
-  }
-  // A checkpoint carries its tokenizer beside its configuration, and may have moved away from the original.
-  bool const is_carried = !file.empty() && fs::exists(file.parent_path() / "tokenizer.model", error);
-  if (!is_carried && !fs::is_regular_file(expand_user(kind), error)) problems.add(place, "tokenizer.kind: no such file: " + kind);
-}
-
 }  // namespace
 
-LoadedConfig load_config(fs::path const& file, std::vector<std::string> const& overrides) {
+LoadedConfig load_config(fs::path const& file, std::vector<std::string> const& overrides, std::vector<ConfigCheck> const& extra_checks) {
   Problems problems;
   SettingsReader reader(problems);
   if (!file.empty()) reader.read_file(file);
   for (std::string const& text : overrides) reader.read_override(text);
 
   auto const whole = std::make_shared<Source const>(Source{file.empty() ? "config" : file.string(), {}, false});
-  Loading loading(reader.settings(), {whole, 1, 1}, problems);
+  Loading loading(reader.settings(), {whole, 1, 1}, extra_checks, problems);
   LoadedConfig loaded = loading.run();
   if (!loading.is_bad("tokenizer.kind") && loading.places().contains("tokenizer.kind")) {
-    check_tokenizer(loaded.config, file, loading.places().at("tokenizer.kind"), problems);
+    std::string const wrong = why_no_tokenizer(loaded.config.tokenizer.kind, file);
+    if (!wrong.empty()) problems.add(loading.places().at("tokenizer.kind"), "tokenizer.kind: " + wrong);
   }
   problems.throw_if_any();
   return loaded;

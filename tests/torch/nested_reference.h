@@ -38,7 +38,7 @@ struct NestedReference : Reference {
  private:
   Result run(ModelInput const& input, at::Tensor const& branch_BT, bool everything, Routing routing, NoiseKey const& noise) const {
     int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1), n = static_cast<int64_t>(depth.exits.size()) + 1;
-    bool const expert = depth.choice == "expert", random = depth.router == "random";
+    bool const expert = depth.choice.name() == "expert", random = depth.router == "random";
     Result result;
     at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), input.tokens_BT), p_BTB, gate_BT;
     at::Tensor const everyone = at::ones({B, T}, at::kBool);
@@ -46,7 +46,7 @@ struct NestedReference : Reference {
     int64_t passed = 0;
     for (int64_t i = 0; i < model.layers; ++i) {
       if (!expert && i == depth.decide_after && !random) {
-        bool const sequence = depth.choice == "sequence";
+        bool const sequence = depth.choice.name() == "sequence";
         at::Tensor h = sequence ? x.narrow(1, 0, depth.prefix).mean(1, true).expand({B, T, model.width}) : x;
         h = h / (h.pow(2).mean(-1, true) + 1e-6).sqrt();
         if (depth.router == "mlp") {
@@ -72,16 +72,16 @@ struct NestedReference : Reference {
         passed_BT = passed_BT + on.to(at::kLong);
       }
       std::string const layer = "model.layers." + std::to_string(weights_of(i)) + ".";
-      at::Tensor const attended = attention(layer, x, input, depth.skipped_kv == "keep" ? everyone : on);
+      at::Tensor const attended = attention(layer, x, input, depth.skipped_kv.name() == "keep" ? everyone : on);
       at::Tensor const delta = attended + mlp(layer, x + attended);
       at::Tensor weight = on.to(x.scalar_type());
       if (passed > 0 && expert) {
         weight = weight * gate_BT;
       } else if (passed > 0 && !everything && !random) {
         at::Tensor goes_on = p_BTB.slice(2, passed).sum(2);
-        if (depth.choice == "sequence") goes_on = at::cat({at::ones({B, depth.prefix}, x.options()), goes_on.slice(1, depth.prefix)}, 1);
-        if (depth.gate_training == "weight") weight = weight * goes_on;
-        if (depth.gate_training == "gumbel") weight = weight * (1 + goes_on - goes_on.detach());
+        if (depth.choice.name() == "sequence") goes_on = at::cat({at::ones({B, depth.prefix}, x.options()), goes_on.slice(1, depth.prefix)}, 1);
+        if (depth.gate_training.name() == "weight") weight = weight * goes_on;
+        if (depth.gate_training.name() == "gumbel") weight = weight * (1 + goes_on - goes_on.detach());
       }
       x = x + weight.unsqueeze(2) * delta;
     }
@@ -110,8 +110,8 @@ struct NestedReference : Reference {
     auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
     at::Tensor const target = result.picked_BT.back().to(r.scalar_type());
     at::Tensor const bce = -((target * logit.sigmoid().log() + (1 - target) * (-logit).sigmoid().log()) * among).sum();
-    if (depth.causal == "bce") add(result.router_loss, bce);
-    if (depth.causal == "predictor") add(result.predictor_loss, bce);
+    if (depth.causal.name() == "bce") add(result.router_loss, bce);
+    if (depth.causal.name() == "predictor") add(result.predictor_loss, bce);
     if (depth.z_loss_weight > 0) add(result.z_loss, ((1 + r.exp()).log().pow(2) * among).sum());
   }
 };

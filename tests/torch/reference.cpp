@@ -118,25 +118,25 @@ at::Tensor Reference::score(std::string const& layer, at::Tensor const& x_BTD, M
   if (depth.router == "token") return weight("token.weight").index_select(0, input.tokens_BT.reshape({-1})).view({B, T});
   if (depth.router == "norm") return x_BTD.detach().pow(2).mean(-1).sqrt();
   if (depth.router == "cosine") return unit_rms(x_BTD).matmul(unit_rms(weight("weight"))) / std::sqrt(static_cast<double>(model.width));
-  at::Tensor const x = depth.router_input == "normalised" ? unit_rms(x_BTD) : x_BTD;
+  at::Tensor const x = depth.router_input.name() == "normalised" ? unit_rms(x_BTD) : x_BTD;
   if (depth.router == "mlp") return swish(x.matmul(weight("up.weight").t())).matmul(weight("down.weight"));
   return x.matmul(weight("weight"));
 }
 
 at::Tensor Reference::causal_logit(std::string const& layer, at::Tensor const& x_BTD, at::Tensor const& score_BT, ModelInput const& input,
                                    uint64_t noise_key) const {
-  if (depth.causal == "bce") return depth.bce_detach ? score(layer, x_BTD.detach(), input, noise_key) : score_BT;
-  if (depth.causal != "predictor") return score_BT - w.at(layer + "router.threshold")[0];
+  if (depth.causal.name() == "bce") return depth.bce_detach ? score(layer, x_BTD.detach(), input, noise_key) : score_BT;
+  if (depth.causal.name() != "predictor") return score_BT - w.at(layer + "router.threshold")[0];
   at::Tensor const n = unit_rms(x_BTD.detach());
   at::Tensor const hidden = swish(n.matmul(w.at(layer + "predictor.up.weight").t()) + w.at(layer + "predictor.up.bias"));
   return hidden.matmul(w.at(layer + "predictor.down.weight").t()).squeeze(2) + w.at(layer + "predictor.down.bias");
 }
 
 at::Tensor Reference::gate(at::Tensor const& score_BT) const {
-  if (depth.gate == "sigmoid") return depth.gate_alpha * score_BT.sigmoid();
-  if (depth.gate == "sigmoid2") return 2 * score_BT.sigmoid();
-  if (depth.gate == "tanh") return 1 + 0.2 * score_BT.tanh();
-  if (depth.gate == "none") return at::ones_like(score_BT);
+  if (depth.gate.name() == "sigmoid") return depth.gate_alpha * score_BT.sigmoid();
+  if (depth.gate.name() == "sigmoid2") return 2 * score_BT.sigmoid();
+  if (depth.gate.name() == "tanh") return 1 + 0.2 * score_BT.tanh();
+  if (depth.gate.name() == "none") return at::ones_like(score_BT);
   return score_BT;
 }
 
@@ -167,7 +167,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
       x = x + mlp(layer, x);
       continue;
     }
-    if (depth.target == "mlp") x = x + attention(layer, x, input, everyone);
+    if (depth.target.name() == "mlp") x = x + attention(layer, x, input, everyone);
     uint64_t const noise_key =
         make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(i)});
     at::Tensor const r = score(layer, x, input, noise_key);
@@ -175,26 +175,26 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
     at::Tensor const picked = picked_BT.empty() ? best(r, input.segments_BT, K) : picked_BT.at(out.ran_BT.size());
     at::Tensor const logit = causal_logit(layer, x, r, input, noise_key);
     at::Tensor const bce = (log_one_plus_exp(logit) - logit * picked.to(logit.scalar_type())).mean();
-    if (depth.causal == "bce") router_losses.push_back(bce);
-    if (depth.causal == "predictor") predictor_losses.push_back(bce);
+    if (depth.causal.name() == "bce") router_losses.push_back(bce);
+    if (depth.causal.name() == "predictor") predictor_losses.push_back(bce);
     if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm")
       z_losses.push_back(log_one_plus_exp(r).pow(2).mean());
     double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
     bool const everyone_runs = capacity_of(out.ran_BT.size()) >= 1;
     at::Tensor const ran = routing == Routing::topk ? picked : everyone_runs ? everyone : logit.detach().gt(cut);
     at::Tensor const attended =
-        depth.target == "mlp" ? at::Tensor() : attention(layer, x, input, depth.skipped_kv == "keep" ? everyone : ran);
-    at::Tensor const delta = depth.target == "attention" ? attended
-                             : depth.target == "mlp"     ? mlp(layer, x)
+        depth.target.name() == "mlp" ? at::Tensor() : attention(layer, x, input, depth.skipped_kv.name() == "keep" ? everyone : ran);
+    at::Tensor const delta = depth.target.name() == "attention" ? attended
+                             : depth.target.name() == "mlp"     ? mlp(layer, x)
                                                          : attended + mlp(layer, x + attended);
     at::Tensor const runs = ran.to(r.scalar_type());
     at::Tensor next = x + (gate(r) * runs).unsqueeze(2) * delta;
-    if (depth.skip_path != "identity") {
+    if (depth.skip_path.name() != "identity") {
       at::Tensor skip = unit_rms(x);
-      if (depth.skip_path == "low_rank") skip = skip.matmul(w.at(layer + "skip.down.weight").t());
+      if (depth.skip_path.name() == "low_rank") skip = skip.matmul(w.at(layer + "skip.down.weight").t());
       next = next + (1 - runs).unsqueeze(2) * skip.matmul(w.at(layer + "skip.up.weight").t());
     }
-    x = depth.target == "attention" ? next + mlp(layer, next) : next;
+    x = depth.target.name() == "attention" ? next + mlp(layer, next) : next;
     out.ran_BT.push_back(ran);
     out.score_BT.push_back(r);
   }

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "config/io.h"
-#include "config/routers.h"
+#include "config/sections/routers.h"
 #include "core/error.h"
 #include "model/ledger/ledger.h"
 

@@ -7,6 +7,7 @@
 #include <ATen/ops/stack.h>
 
 #include <map>
+#include <optional>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -67,7 +68,8 @@ std::shared_ptr<DepthModule> make_depth(ModelConfig const& model, DepthConfig co
 void add_depth_module(std::string const& kind, DepthModuleFactory factory) { factories()[kind] = std::move(factory); }
 
 void report_layers(ModelOutput& output, ForwardContext const& context, int64_t layers, bool keeps_kv, std::vector<RoutedLayer> routed) {
-  RoutingScope const routing_scope;
+  std::optional<RoutingScope> routing_scope;
+  if (!routed.empty()) routing_scope.emplace();
   if (!context.rows.cache && !routed.empty()) {
     std::vector<at::Tensor> counts_NC;
     for (RoutedLayer const& layer : routed) counts_NC.push_back(count_routing(layer, keeps_kv));

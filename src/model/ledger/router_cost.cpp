@@ -3,7 +3,7 @@
 #include <functional>
 #include <numeric>
 
-#include "config/routers.h"
+#include "config/sections/routers.h"
 
 namespace isobath {
 

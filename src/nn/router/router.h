@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "config/routers.h"
+#include "config/sections/routers.h"
 #include "nn/router/scores.h"
 #include "nn/weight_list.h"
 
@@ -47,7 +47,7 @@ struct RouterImpl : torch::nn::Module {
   RouterScore score_of;
   bool random, normalises, bce_detach, z_loss;
   double gate_alpha, score_noise, threshold_decay;
-  std::vector<RouterParameter> declared;            // what the score is computed from, as config/routers.h lists it
+  std::vector<RouterParameter> declared;            // what the score is computed from, as config/sections/routers.h lists it
   std::vector<at::Tensor> parameters_of_score;      // these
   at::Tensor threshold;                             // buffer [2]: value, number of updates
   at::Tensor cut;                                   // buffer [1], starts at 0: what a logit must exceed outside of training

@@ -216,7 +216,7 @@ TEST_CASE("an arm is the experiment with its own settings") {
   LoadedConfig const loaded = folder.load(experiment);
   REQUIRE(loaded.config.compare.arms.size() == 2);
   CHECK(loaded.config.compare.arms[1].match.forward_flops_of == "dense");
-  CHECK(loaded.config.compare.arms[1].match.adjust == "layers");
+  CHECK(loaded.config.compare.arms[1].match.adjust == MatchAdjust::layers);
 
   LoadedConfig const mod = arm_config(loaded, "mod", 4);
   CHECK(mod.config.name == "e/mod/seed-4");

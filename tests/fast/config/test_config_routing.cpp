@@ -75,7 +75,7 @@ TEST_CASE("router options out of range") {
 
 TEST_CASE("routers and options that go together") {
   CHECK(accepted("kind: mod").router == "linear");
-  CHECK(accepted("kind: mod").router_input == "raw");
+  CHECK(accepted("kind: mod").router_input == RouterInputForm::raw);
   CHECK(accepted("kind: mod").gate_alpha == 1);
   CHECK(accepted("kind: mod").z_loss_weight == 0);
   CHECK(accepted("kind: mod").score_noise == 0);
@@ -88,10 +88,10 @@ TEST_CASE("routers and options that go together") {
   CHECK(accepted("kind: mod, router: norm, causal: predictor, gate: none, score_noise: 0.5").score_noise == 0.5);
   for (std::string const router : {"mlp", "position", "token", "norm"}) {
     CHECK(accepted("kind: mod, router: " + router).router == router);
-    CHECK(accepted("kind: mod, causal: none, router: " + router).causal == "none");
+    CHECK(accepted("kind: mod, causal: none, router: " + router).causal == Causal::none);
   }
   for (std::string const router : {"linear", "mlp"})
-    CHECK(accepted("kind: mod, router_input: normalised, z_loss_weight: 0.001, router: " + router).router_input == "normalised");
+    CHECK(accepted("kind: mod, router_input: normalised, z_loss_weight: 0.001, router: " + router).router_input == RouterInputForm::normalised);
   for (std::string const router : {"position", "token"}) accepted("kind: mod, z_loss_weight: 0.001, causal: bce, router: " + router);
   CHECK(accepted("kind: mod, causal: threshold, threshold_training: true").threshold_training);
   accepted("kind: dense, router: norm, causal: bce");  // no router runs

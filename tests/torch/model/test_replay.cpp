@@ -123,7 +123,7 @@ TEST_CASE("replay: given decisions run, as in the slow masked model, and the mod
 
     at::Tensor expected_BTD;
     if (kind.shape.depth.kind == "mod") expected_BTD = Reference(*model).forward(tokens_BT, Routing::topk, {}, masks).x_BTD;
-    if (kind.shape.depth.choice == "expert")
+    if (kind.shape.depth.choice.name() == "expert")
       expected_BTD = NestedReference(*model).run({tokens_BT, {}, {}, nullptr, {}, masks}, Routing::causal, {}).x_BTD;
     else if (kind.shape.depth.kind == "nested")
       expected_BTD = NestedReference(*model).run(tokens_BT, branch_BT, false).x_BTD;
@@ -137,7 +137,7 @@ TEST_CASE("replay: nobody and everybody are what cuts without end give", "[repla
   for (ReplayKind const& kind : replay_kinds()) {
     INFO(kind.label);
     auto const model = replay_model(kind.shape);
-    if (kind.shape.depth.kind == "nested" && kind.shape.depth.choice != "expert") continue;
+    if (kind.shape.depth.kind == "nested" && kind.shape.depth.choice.name() != "expert") continue;
     at::Tensor const cuts_N = model->cuts();
     for (bool const everybody : {false, true}) {
       model->set_cuts(cuts_N);
@@ -175,7 +175,7 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
     INFO(kind.label);
     DepthConfig const& depth = kind.shape.depth;
     auto const model = replay_model(kind.shape);
-    bool const by_network = depth.kind == "nested" && depth.choice != "expert";
+    bool const by_network = depth.kind == "nested" && depth.choice.name() != "expert";
     at::Tensor const cuts_N = model->cuts();
     at::Tensor bias_B;
     for (auto const& stored : model->stored())
@@ -209,11 +209,11 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
       }
     }
     CHECK(yes + no >= 11);
-    if (depth.choice != "sequence") CHECK((yes > 0 && no > 0));
-    if (depth.choice == "sequence")
+    if (depth.choice.name() != "sequence") CHECK((yes > 0 && no > 0));
+    if (depth.choice.name() == "sequence")
       for (RoutedLayer const& layer : causal_pass(*model).routed_layers)
         CHECK(layer.margin_BT.isinf().equal(at::arange(16).lt(3).expand({2, 16})));
-    if (depth.choice == "expert") {
+    if (depth.choice.name() == "expert") {
       auto const layers = causal_pass(*model).routed_layers;
       CHECK(layers[1].margin_BT.isinf().equal(layers[0].ran_BT.logical_not()));
     }

@@ -21,7 +21,7 @@
 #include <cmath>
 #include <limits>
 
-#include "config/routers.h"
+#include "config/sections/routers.h"
 #include "core/random.h"
 #include "model/depth/nested/plan.h"
 #include "nn/attention/kv_cache.h"

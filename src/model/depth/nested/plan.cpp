@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "config/routers.h"
+#include "config/sections/routers.h"
 #include "model/ledger/ledger.h"
 #include "model/ledger/router_cost.h"
 

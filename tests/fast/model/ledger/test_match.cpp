@@ -36,7 +36,7 @@ TEST_CASE("match: every routed arm comes within half a per cent of the dense one
         model.layers = layers;
         model.width = width;
         int64_t const target = forward_of(model, DepthConfig{});
-        ModelConfig const grown = match_forward_flops(model, routed(capacity), 512, target, {"dense", "layers"});
+        ModelConfig const grown = match_forward_flops(model, routed(capacity), 512, target, {"dense", MatchAdjust::layers});
         CAPTURE(layers, width, capacity, grown.layers, grown.mlp_width);
         CHECK(off_by(grown, routed(capacity), target) <= 0.005);
         CHECK(grown.layers >= layers);
@@ -47,14 +47,14 @@ TEST_CASE("match: every routed arm comes within half a per cent of the dense one
 TEST_CASE("match: picks the layer count that changes the MLP least") {
   ModelConfig model;
   int64_t const target = forward_of(model, DepthConfig{});
-  ModelConfig const chosen = match_forward_flops(model, routed(), 512, target, {"dense", "layers"});
+  ModelConfig const chosen = match_forward_flops(model, routed(), 512, target, {"dense", MatchAdjust::layers});
   auto const asked = static_cast<double>(resolved_mlp_width(model));
   double const change = std::abs(std::log(static_cast<double>(resolved_mlp_width(chosen)) / asked));
   for (int64_t layers = 2; layers < 20; ++layers) {
     ModelConfig other = model;
     other.layers = layers;
     try {
-      ModelConfig const fitted = match_forward_flops(other, routed(), 512, target, {"dense", "mlp_width"});
+      ModelConfig const fitted = match_forward_flops(other, routed(), 512, target, {"dense", MatchAdjust::mlp_width});
       CAPTURE(layers);
       CHECK(change <= std::abs(std::log(static_cast<double>(resolved_mlp_width(fitted)) / asked)));
     } catch (Error const&) {
@@ -66,19 +66,19 @@ TEST_CASE("match: picks the layer count that changes the MLP least") {
 TEST_CASE("match: what already fits stays as it is") {
   ModelConfig model;
   model.layers = 5;
-  ModelConfig const same = match_forward_flops(model, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"});
+  ModelConfig const same = match_forward_flops(model, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", MatchAdjust::layers});
   CHECK(same.layers == 5);
   CHECK(same.mlp_width == model.mlp_width);
   ModelConfig fewer = model;
   fewer.layers = 2;
-  CHECK(match_forward_flops(fewer, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", "layers"}).layers == 5);
+  CHECK(match_forward_flops(fewer, DepthConfig{}, 512, forward_of(model, DepthConfig{}), {"dense", MatchAdjust::layers}).layers == 5);
 }
 
 TEST_CASE("match: mlp_width alone leaves the layers") {
   ModelConfig model;
   model.layers = 6;
   int64_t const target = forward_of(model, DepthConfig{});
-  ModelConfig const fitted = match_forward_flops(model, routed(), 512, target, {"dense", "mlp_width"});
+  ModelConfig const fitted = match_forward_flops(model, routed(), 512, target, {"dense", MatchAdjust::mlp_width});
   CHECK(fitted.layers == 6);
   CHECK(fitted.mlp_width > resolved_mlp_width(model));
   CHECK(off_by(fitted, routed(), target) <= 0.005);
@@ -87,7 +87,7 @@ TEST_CASE("match: mlp_width alone leaves the layers") {
 TEST_CASE("match: the impossible is refused, naming the arm and the nearest") {
   ModelConfig model;
   try {
-    match_forward_flops(model, routed(), 512, 1000, {"tiny", "layers"});
+    match_forward_flops(model, routed(), 512, 1000, {"tiny", MatchAdjust::layers});
     FAIL("accepted");
   } catch (Error const& error) {
     CHECK(error.code() == ExitCode::config);
@@ -105,12 +105,12 @@ TEST_CASE("match: recursion keeps its stacks equal, and other layers would not")
   depth.recursion = true;
   int64_t const target = forward_of(model, DepthConfig{});
   try {
-    match_forward_flops(model, depth, 512, target, {"dense", "layers"});
+    match_forward_flops(model, depth, 512, target, {"dense", MatchAdjust::layers});
     FAIL("no error");
   } catch (Error const& error) {
     CHECK(std::string(error.what()).find("adjust: mlp_width") != std::string::npos);
   }
-  ModelConfig const wider = match_forward_flops(model, depth, 512, target, {"dense", "mlp_width"});
+  ModelConfig const wider = match_forward_flops(model, depth, 512, target, {"dense", MatchAdjust::mlp_width});
   CHECK(wider.layers == 5);
   CHECK(off_by(wider, depth, target) <= 0.005);
 }

@@ -285,8 +285,8 @@ TEST_CASE("decoder: a model that has no causal decision is refused", "[decoder]"
       return model;
     };
     bool const by_threshold =
-        depth.router != "random" && ((depth.kind == "mod" && (depth.causal == "none" || depth.causal == "threshold")) ||
-                                     (depth.kind == "scaled" && depth.scale == "token"));
+        depth.router != "random" && ((depth.kind == "mod" && (depth.causal.name() == "none" || depth.causal.name() == "threshold")) ||
+                                     (depth.kind == "scaled" && depth.scale.name() == "token"));
     auto const model = fresh();
     CHECK(refusal(*model).empty() != by_threshold);
     if (!by_threshold) continue;
@@ -328,8 +328,8 @@ TEST_CASE("decoder: the cache holds what ran, in blocks, and no more than it may
     INFO(kind.label);
     Case const c = make_case(kind.depth, at::kDouble, 4);
     ModelOutput const output = c.model->forward({one_text(c.texts[0]), {}, {}}, Routing::causal, {0, 0, 0, NoiseStream::decoding});
-    bool const all = kind.depth.skipped_kv == "keep" || kind.depth.target == "mlp";
-    bool const gone = kind.depth.kind == "scaled" && kind.depth.scale != "token";
+    bool const all = kind.depth.skipped_kv.name() == "keep" || kind.depth.target.name() == "mlp";
+    bool const gone = kind.depth.kind == "scaled" && kind.depth.scale.name() != "token";
     int64_t const rows = all && !gone ? 40 * 4 : output.depth_BT.sum().item<int64_t>();
     Decoder decoder(*c.model);
     Decoder::Read read;

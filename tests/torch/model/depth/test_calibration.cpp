@@ -110,7 +110,7 @@ TEST_CASE("calibrated decisions let each layer's capacity through", "[calibratio
       if (capacities[i] == 1)
         CHECK(ran[i] == 1);
       else
-        CHECK(ran[i] == Catch::Approx(capacities[i]).epsilon(0.1));
+        CHECK(ran[i] == Catch::Approx(capacities[i]).epsilon(router == std::string("random") ? 0.2 : 0.1));  // coins vary
     }
   }
 }

@@ -85,8 +85,8 @@ TEST_CASE("the ledger's linear FLOPs of a nested model are those of the rows tha
   shape.depth.router = GENERATE("linear", "mlp");
   shape.depth.choice = GENERATE("token", "sequence", "expert");
   shape.depth.gate_training = GENERATE("weight", "hindsight");
-  if (shape.depth.choice == "expert" && shape.depth.gate_training == "hindsight") return;
-  shape.depth.recursion = shape.depth.choice == "expert";
+  if (shape.depth.choice.name() == "expert" && shape.depth.gate_training.name() == "hindsight") return;
+  shape.depth.recursion = shape.depth.choice.name() == "expert";
   shape.depth.causal = "none";  // a predictor's input is detached
   shape.depth.skipped_kv = GENERATE("drop", "keep");
   auto model = make_model(shape);
@@ -109,7 +109,7 @@ TEST_CASE("the ledger's linear FLOPs of a nested model are those of the rows tha
 TEST_CASE("the ledger's linear FLOPs of scaled layers are those of the rows that ran", "[ledger]") {
   Shape shape = small_shape("scaled");
   shape.depth.scale = GENERATE("layer", "channel", "token");
-  shape.depth.skipped_kv = shape.depth.scale == "token" ? GENERATE("drop", "keep") : "drop";
+  shape.depth.skipped_kv = shape.depth.scale.name() == "token" ? GENERATE("drop", "keep") : "drop";
   shape.depth.mean_depth = 3;
   auto model = make_model(shape);
   bool const hard = GENERATE(false, true);

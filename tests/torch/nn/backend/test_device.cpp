@@ -96,9 +96,9 @@ struct Run {
       depth.kind = "nested";
       depth.choice = "expert";
       depth.exits = {1, 2};
-      depth.recursion = depth.exit_norms = depth.causal == "none";
+      depth.recursion = depth.exit_norms = depth.causal.name() == "none";
     } else if (depth.kind == "nested") {
-      depth.choice = depth.gate_training == "hindsight" ? "sequence" : "token";
+      depth.choice = depth.gate_training.name() == "hindsight" ? "sequence" : "token";
       depth.balance = depth.router == "random" ? "none" : "bias";
       depth.exits = {1, 2};
       depth.mean_depth = 2.2;

@@ -265,7 +265,7 @@ TEST_CASE("expert choice: calibrated cuts let the planned share through, and cou
     model->calibrate({input}, expert_noise);
     auto const calibrated = rows(Routing::causal);
     for (auto const& [through, planned] : {std::pair{calibrated.first, K[0]}, std::pair{calibrated.second, K[1]}})
-      CHECK(through == Catch::Approx(static_cast<double>(B * planned)).epsilon(coarse ? 0.1 : 0.01));  // sequences' equal beginnings tie
+      CHECK(through == Catch::Approx(static_cast<double>(B * planned)).epsilon(coarse ? 0.1 : 0.025));  // sequences' equal beginnings tie
     at::Tensor const cuts = model->cuts();
     REQUIRE(cuts.numel() == 2);
     CHECK(cuts[1].item<double>() == stored_tensor(*model, "model.layers.3.router.cut").item<double>());
@@ -321,7 +321,7 @@ TEST_CASE("expert choice, recursion and exit norms: the ledger plans what runs a
     for (size_t i = 0; i < 4; ++i) {
       auto const of = [&](RoutingColumn column) { return output.routing_NC[static_cast<int64_t>(i)][column].item<int64_t>(); };
       CHECK(planned[i].rows == of(routing_rows));
-      if (depth.skipped_kv == "drop") CHECK(planned[i].pairs == of(routing_pairs));  // kept keys: planned is their mean
+      if (depth.skipped_kv.name() == "drop") CHECK(planned[i].pairs == of(routing_pairs));  // kept keys: planned is their mean
     }
 
     Parameters const count = count_parameters(shape.model, depth, shape.vocab);

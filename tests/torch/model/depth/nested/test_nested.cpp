@@ -122,7 +122,7 @@ TEST_CASE("nested: agreement with the slow masked model, forward and backward", 
       expected_loss = losses_NB.sum() / n;
       at::Tensor costs_NB = losses_NB.detach();
       at::Tensor const counts_N = targets.flatten().ne(-100);
-      if (depth.choice == "sequence") {
+      if (depth.choice.name() == "sequence") {
         at::Tensor const mask = (counts_N.view({2, 16}) * at::arange(16).ge(3)).unsqueeze(2);
         costs_NB = ((costs_NB.view({2, 16, n}) * mask).sum(1, true) / mask.sum(1, true)).expand({2, 16, n}).reshape({N, n});
       }
@@ -133,7 +133,7 @@ TEST_CASE("nested: agreement with the slow masked model, forward and backward", 
     }
     if (depth.router != "random") {
       at::Tensor const p_NB = expected.logits_NB.softmax(1);
-      if (depth.balance == "loss") {
+      if (depth.balance.name() == "loss") {
         at::Tensor const f_B = at::tensor(last_shares, at::kDouble);  // of the step before
         expected_loss = expected_loss + 3 * 0.3 * n * (f_B * p_NB.mean(0)).sum();
       }

@@ -77,7 +77,7 @@ struct ScaledReference : Reference {
   };
   Result run(at::Tensor const& tokens_BT, std::vector<at::Tensor> const& replay_BT = {}) const {
     int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
-    bool const hard = w.at("model.depth_scale.hardened").item<double>() != 0, by_token = depth.scale == "token";
+    bool const hard = w.at("model.depth_scale.hardened").item<double>() != 0, by_token = depth.scale.name() == "token";
     Result result;
     at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), tokens_BT), sum = at::zeros({}, at::kDouble);
     at::Tensor const everyone = at::ones({B, T}, at::kBool);
@@ -97,7 +97,7 @@ struct ScaledReference : Reference {
         if (hard && factor.abs().sum().item<double>() == 0) ran = everyone.logical_not();
       }
       sum = sum + factor.abs().mean();
-      at::Tensor const present = depth.skipped_kv == "keep" ? everyone : ran;
+      at::Tensor const present = depth.skipped_kv.name() == "keep" ? everyone : ran;
       at::Tensor const h = x + factor * attention(layer, x, input, present);
       x = at::where(ran.unsqueeze(2), h + factor * mlp(layer, h), x);
       result.ran_BT.push_back(ran);
@@ -307,11 +307,12 @@ TEST_CASE("scaled: calibration reaches the mean depth, training follows it", "[s
   at::Tensor const tokens = random_tokens(40, 16, 11);
   for (char const* skipped_kv : {"drop", "keep"}) {
     auto model = scaled_model({"token", skipped_kv, true, true});
+    stored_tensor(*model, "model.depth_scale.threshold")[0].fill_(0.75);
     auto const mean = [&](Routing routing) {
       at::NoGradGuard no_grad;
       return model->forward({tokens, {}, {}}, routing, {}).depth_BT.to(at::kDouble).mean().item<double>();
     };
-    CHECK(std::abs(mean(Routing::causal) - 3) > 0.1);  // 0.6 is no good threshold
+    CHECK(std::abs(mean(Routing::causal) - 3) > 0.1);  // 0.75 is no good threshold
     model->eval();
     model->calibrate({{tokens, {}, {}}}, {});
     CHECK(model->cuts().numel() == 1);

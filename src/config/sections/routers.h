@@ -1,6 +1,6 @@
 #pragma once
 // Which routers there are and what each consists of: the one list that schema, checks, ledger and model read. The scores themselves are
-// functions in src/nn/routers/, one file each.
+// functions in src/nn/router/scores/, one file each.
 
 #include <cstdint>
 #include <string>
@@ -26,7 +26,7 @@ struct RouterKind {
   char const* name;
   std::vector<Parameter> parameters;
   bool takes_input = false;  // depth.router_input matters
-  bool random = false;       // draws its scores: there is nothing to learn or predict
+  bool random = false;       // scores are noise: nothing to learn, nothing to predict
 
   bool learned() const { return !parameters.empty(); }
   bool has_hidden_layer() const;

@@ -1,4 +1,4 @@
-#include "config/routers.h"
+#include "config/sections/routers.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,29 @@
+#pragma once
+// `data`: which text, and how validation text is taken from it.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/choice.h"
+
+namespace isobath {
+
+enum class Split { document, tail };
+template <>
+struct ChoiceNames<Split> {
+  static constexpr std::array names{"document", "tail"};
+};
+
+struct DataConfig {
+  std::vector<std::string> sources{"libtorch-headers"};
+  std::vector<std::string> valid_sources;  // empty: split from `sources`
+  Choice<Split> split = Split::document;
+  double valid_fraction = 0.02;
+  int64_t max_bytes = 0;  // 0: all
+  std::string text_key = "text";
+  bool isolate_documents = false;
+  std::string cache_dir = "auto";
+};
+
+}  // namespace isobath

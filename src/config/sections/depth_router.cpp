@@ -1,0 +1,115 @@
+#include "config/sections/depth_router.h"
+
+#include <algorithm>
+
+#include "config/row.h"
+#include "config/sections/routers.h"
+#include "config/sections/sections.h"
+
+namespace isobath {
+namespace {
+
+std::vector<std::string> router_names() {
+  std::vector<std::string> names;
+  for (RouterKind const& kind : router_kinds()) names.push_back(kind.name);
+  return names;
+}
+
+// A router learns through the gate or through the bce; a random one does not.
+void check_training(DepthConfig const& depth, RouterKind const& router, std::vector<Contradiction>& found) {
+  if (router.learned() && depth.gate == Gate::none && depth.causal != Causal::bce) {
+    found.push_back(
+        {{"depth.gate", "depth.causal", "depth.router"},
+         "with gate none, only `causal: bce` gives the " + depth.router + " router a gradient (causal is " + depth.causal.name() + ")"});
+  }
+  if (router.random && depth.causal != Causal::none) {
+    found.push_back({{"depth.causal", "depth.router"},
+                     "a random router leaves nothing to learn for `causal: " + depth.causal.name() + "`; write `causal: none`"});
+  } else if (!router.learned() && depth.causal == Causal::bce) {
+    found.push_back({{"depth.causal", "depth.router"},
+                     "the " + depth.router + " router has no parameters that `causal: bce` could train; write none or predictor"});
+  }
+  if (!router.learned() && depth.z_loss_weight > 0) {
+    found.push_back({{"depth.z_loss_weight", "depth.router"},
+                     "the " + depth.router + " router has no parameters that depth.z_loss_weight could train"});
+  }
+  if (depth.bce_detach && depth.causal != Causal::bce) {
+    found.push_back(
+        {{"depth.bce_detach", "depth.causal"}, "depth.bce_detach goes with `causal: bce` (causal is " + depth.causal.name() + ")"});
+  }
+}
+
+void check_scores(DepthConfig const& depth, RouterKind const& router, std::vector<Contradiction>& found) {
+  if (!router.takes_input && depth.router_input != RouterInputForm::raw) {
+    found.push_back(
+        {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not depend on depth.router_input; leave it out"});
+  }
+  if (router.random && depth.score_noise > 0) {
+    found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
+  }
+  if (depth.threshold_training && depth.score_noise > 0) {
+    found.push_back({{"depth.score_noise", "depth.threshold_training"},
+                     "depth.score_noise disturbs top-k's choice, and depth.threshold_training does not make it"});
+  }
+  if (depth.gate_alpha != 1 && depth.gate != Gate::sigmoid) {
+    found.push_back({{"depth.gate_alpha", "depth.gate"}, "depth.gate_alpha goes with `gate: sigmoid` (gate is " + depth.gate.name() + ")"});
+  }
+}
+
+}  // namespace
+
+int64_t resolved_router_width(ModelConfig const& model, RouterOptions const& depth) {
+  return depth.router_width > 0 ? depth.router_width : std::max<int64_t>(8, model.width / 4);
+}
+
+int64_t resolved_predictor_width(ModelConfig const& model, RouterOptions const& depth) {
+  return depth.predictor_width > 0 ? depth.predictor_width : std::max<int64_t>(8, model.width / 4);
+}
+
+std::vector<ConfigField> router_fields() {
+  using enum Kind;
+  using enum ResumeClass;
+  using R = Row<Config>;
+  return {
+      R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
+          .one_of(router_names()),
+      R(KEY(depth.router_input), choice, identity,
+        "What linear and mlp score: the block's input, or that divided by its root mean square."),
+      R(KEY(depth.router_width), integer, identity, "Hidden width of the mlp router; auto: width / 4, at least 8.")
+          .between(1, 1 << 20)
+          .zero_is("auto"),
+      R(KEY(depth.router_lr), real, schedule, "Learning rate of routers, as a factor on train.lr.").above(0).between(0, 1000),
+      R(KEY(depth.router_weight_decay), real, schedule, "AdamW's decay of routers.").between(0, 100),
+      R(KEY(depth.z_loss_weight), real, schedule, "Weight of the z-loss, softplus(score)^2, which keeps scores small.").between(0, 1000),
+      R(KEY(depth.score_noise), real, schedule, "Deviation of the normal noise that is added to scores when training selects.")
+          .between(0, 1000),
+      R(KEY(depth.gate), choice, identity,
+        "What the score does to a routed block's update: factor r, gate_alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1."),
+      R(KEY(depth.gate_alpha), real, identity, "Factor of gate: sigmoid.").above(0).between(0, 1000),
+      R(KEY(depth.causal), choice, identity,
+        "How generation decides from the past alone: bce on the router, a predictor, a running threshold, or none (a threshold stands "
+        "in)."),
+      R(KEY(depth.threshold_training), boolean, identity,
+        "With `causal: threshold`: training selects by it, too, and so is causal itself."),
+      R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),
+      R(KEY(depth.bce_detach), boolean, identity, "The bce trains the router alone, not the trunk below it."),
+      R(KEY(depth.predictor_width), integer, identity, "Hidden width of the predictor; auto: width / 4, at least 8.")
+          .between(1, 1 << 20)
+          .zero_is("auto"),
+      R(KEY(depth.threshold_decay), real, schedule, "Decay of the running quantile behind the threshold of `causal: none` and `threshold`.")
+          .between(0, 1)
+          .below(1),
+  };
+}
+
+void check_router(DepthConfig const& depth, std::vector<Contradiction>& found) {
+  RouterKind const& router = router_kind(depth.router);
+  check_training(depth, router, found);
+  check_scores(depth, router, found);
+  if (depth.threshold_training && depth.causal != Causal::threshold) {
+    found.push_back({{"depth.threshold_training", "depth.causal"},
+                     "depth.threshold_training goes with `causal: threshold` (causal is " + depth.causal.name() + ")"});
+  }
+}
+
+}  // namespace isobath

@@ -1,0 +1,26 @@
+#include "config/sections/eval.h"
+
+#include "config/row.h"
+#include "config/sections/sections.h"
+
+namespace isobath {
+
+std::vector<ConfigField> eval_fields() {
+  using enum Kind;
+  using enum ResumeClass;
+  using R = Row<Config>;
+  return {
+      R(KEY(eval.every), duration, free, "How often the model is validated during training.").above(0).in(cadence),
+      R(KEY(eval.tokens), count, free, "Validation tokens of each of these.").at_least(1).zero_is("all"),
+      R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.").at_least(1).zero_is("all"),
+      R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both."),
+      R(KEY(eval.calibration_tokens), count, free,
+        "Tokens of training text on which causal decisions are set to the capacity before a validation; off: decisions as trained.")
+          .at_least(1)
+          .zero_is("off"),
+      R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.").at_least(1).zero_is("off"),
+      R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
+  };
+}
+
+}  // namespace isobath

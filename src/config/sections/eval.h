@@ -1,0 +1,28 @@
+#pragma once
+// `eval`: validation during training and at its end.
+
+#include <cstdint>
+#include <string>
+
+#include "config/choice.h"
+#include "core/units.h"
+
+namespace isobath {
+
+enum class EvalRouting { topk, causal, both };
+template <>
+struct ChoiceNames<EvalRouting> {
+  static constexpr std::array names{"topk", "causal", "both"};
+};
+
+struct EvalConfig {
+  Duration every{25, Unit::percent};
+  int64_t tokens = 16384;    // 0: all of the validation text
+  int64_t final_tokens = 0;  // same, for the evaluation that ends a run
+  Choice<EvalRouting> routing = EvalRouting::both;
+  int64_t calibration_tokens = 16384;  // 0: off
+  int64_t sample_tokens = 64;          // length of the text sample; 0: none
+  std::string sample_prompt;
+};
+
+}  // namespace isobath

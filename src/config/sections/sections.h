@@ -1,0 +1,41 @@
+#pragma once
+// What each section gives to the whole: its rows of the table of keys, and the checks of what must hold between its keys.
+
+#include <vector>
+
+#include "config/contradiction.h"
+#include "config/fields.h"
+#include "config/sections/depth_kinds.h"
+
+namespace isobath {
+
+std::vector<ConfigField> run_fields();
+std::vector<ConfigField> data_fields();
+std::vector<ConfigField> tokenizer_fields();
+std::vector<ConfigField> model_fields();
+std::vector<ConfigField> depth_fields();  // of them all: depth.kind, then the four that follow
+std::vector<ConfigField> mod_fields();
+std::vector<ConfigField> router_fields();
+std::vector<ConfigField> nested_fields();
+std::vector<ConfigField> scaled_fields();
+std::vector<ConfigField> train_fields();
+std::vector<ConfigField> eval_fields();
+std::vector<ConfigField> checkpoint_fields();
+std::vector<ConfigField> compare_fields();
+std::vector<MatchField> match_rows();
+
+void check_run(Config const& config, std::vector<Contradiction>& found);
+void check_model(Config const& config, std::vector<Contradiction>& found);
+void check_depth(Config const& config, std::vector<Contradiction>& found);  // by the check of depth.kind
+void check_train(Config const& config, std::vector<Contradiction>& found);
+void check_compare(Config const& config, std::vector<Contradiction>& found);
+
+// Of the routers of mod and of expert choice.
+void check_router(DepthConfig const& depth, std::vector<Contradiction>& found);
+
+// The kinds of depth that are built in, beside dense.
+DepthKindOptions mod_kind();
+DepthKindOptions nested_kind();
+DepthKindOptions scaled_kind();
+
+}  // namespace isobath

@@ -1,0 +1,75 @@
+#include "config/sections/train.h"
+
+#include "config/row.h"
+#include "config/sections/sections.h"
+
+namespace isobath {
+namespace {
+
+// As a share of the run, when that can be told without knowing the data.
+double share_of_run(Duration const& duration, Duration const& budget) {
+  if (duration.unit == Unit::percent) return duration.amount / 100;
+  return duration.unit == budget.unit && budget.amount > 0 ? duration.amount / budget.amount : 0;
+}
+
+}  // namespace
+
+std::vector<ConfigField> train_fields() {
+  using enum Kind;
+  using enum ResumeClass;
+  using R = Row<Config>;
+  std::vector<Unit> const budget{Unit::step, Unit::token, Unit::flop, Unit::epoch};
+  return {
+      R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
+      R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
+      R(KEY(train.micro_batch_tokens), count, free, "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")
+          .between(1, largest_count)
+          .zero_is("auto"),
+      R(KEY(train.lr), real, schedule, "Peak learning rate.").above(0).between(0, 100),
+      R(KEY(train.min_lr), percent, schedule, "Learning rate at the end, as a share of lr."),
+      R(KEY(train.schedule), choice, schedule, "Shape of the learning rate after warm-up."),
+      R(KEY(train.warmup), duration, schedule, "Linear warm-up.").at_least(0).in(cadence),
+      R(KEY(train.decay), duration, schedule, "Final decay of the wsd schedule.").at_least(0).in(cadence),
+      R(KEY(train.weight_decay), real, schedule, "AdamW's decay of matrices; vectors are not decayed.").between(0, 100),
+      R(KEY(train.betas), real_list, schedule, "AdamW's two decay rates.").between(0, 1).below(1),
+      R(KEY(train.eps), real, schedule, "AdamW's epsilon.").above(0).below(1),
+      R(KEY(train.clip_norm), real, schedule, "Gradients are scaled down to this norm.").above(0).zero_is("off"),
+      R(KEY(train.log_every), duration, free, "How often a train record is written.").above(0).in(cadence),
+      R(KEY(train.threads), integer, free, "CPU threads; auto: all that this process may use.").between(1, 4096).zero_is("auto"),
+  };
+}
+
+void check_train(Config const& config, std::vector<Contradiction>& found) {
+  TrainConfig const& train = config.train;
+  if (train.batch_tokens % config.model.context != 0) {
+    found.push_back({{"train.batch_tokens", "model.context"},
+                     "train.batch_tokens (" + std::to_string(train.batch_tokens) + ") is no multiple of model.context (" +
+                         std::to_string(config.model.context) + ")"});
+  }
+  if (train.micro_batch_tokens > 0) {
+    if (train.micro_batch_tokens % config.model.context != 0) {
+      found.push_back({{"train.micro_batch_tokens", "model.context"},
+                       "train.micro_batch_tokens (" + std::to_string(train.micro_batch_tokens) + ") is no multiple of model.context (" +
+                           std::to_string(config.model.context) + ")"});
+    }
+    if (train.batch_tokens % train.micro_batch_tokens != 0) {
+      found.push_back({{"train.micro_batch_tokens", "train.batch_tokens"},
+                       "train.micro_batch_tokens (" + std::to_string(train.micro_batch_tokens) + ") does not divide train.batch_tokens (" +
+                           std::to_string(train.batch_tokens) + ")"});
+    }
+  }
+  bool const decays = train.schedule == LearningRateSchedule::wsd;
+  double const share = share_of_run(train.warmup, train.budget) + (decays ? share_of_run(train.decay, train.budget) : 0);
+  if (share > 1 + 1e-9) {
+    std::string const what =
+        decays ? "train.warmup (" + format_duration(train.warmup) + ") and train.decay (" + format_duration(train.decay) + ") are"
+               : "train.warmup (" + format_duration(train.warmup) + ") is";
+    found.push_back(
+        {{"train.warmup", "train.decay", "train.budget"}, what + " longer than the run (" + format_duration(train.budget) + ")"});
+  }
+  if (train.betas.size() != 2) {
+    found.push_back({{"train.betas"}, "train.betas has " + std::to_string(train.betas.size()) + " values; AdamW takes two"});
+  }
+}
+
+}  // namespace isobath

@@ -1,0 +1,35 @@
+#pragma once
+// `train`: length, batches, learning rate and optimizer.
+
+#include <cstdint>
+#include <vector>
+
+#include "config/choice.h"
+#include "core/units.h"
+
+namespace isobath {
+
+enum class LearningRateSchedule { cosine, wsd };
+template <>
+struct ChoiceNames<LearningRateSchedule> {
+  static constexpr std::array names{"cosine", "wsd"};
+};
+
+struct TrainConfig {
+  Duration budget{1000, Unit::step};
+  int64_t batch_tokens = 1024;
+  int64_t micro_batch_tokens = 0;  // 0: auto
+  double lr = 3e-3;
+  double min_lr = 0.1;  // share of lr
+  Choice<LearningRateSchedule> schedule = LearningRateSchedule::cosine;
+  Duration warmup{5, Unit::percent};
+  Duration decay{20, Unit::percent};  // the last part of `wsd`
+  double weight_decay = 0.1;
+  std::vector<double> betas{0.9, 0.95};
+  double eps = 1e-8;
+  double clip_norm = 1.0;
+  Duration log_every{10, Unit::step};
+  int64_t threads = 0;  // 0: auto
+};
+
+}  // namespace isobath
