@@ -17,10 +17,12 @@ struct Duration {
   bool operator==(Duration const&) const = default;
 };
 
-// "64Ki" -> 65536 (K, M, G, T are powers of 1000; Ki, Mi, Gi, Ti of 1024; "1e6" is allowed when it is a whole number).
+// "64Ki" -> 65536 (K, M, G, T are powers of 1000; Ki, Mi, Gi, Ti of 1024; "1e6" and "2.01M" are allowed, for they are whole numbers).
+// Worked out in whole numbers: the result is exactly what is written.
 // nullopt when the text is no count or does not fit in 63 bits.
 std::optional<int64_t> parse_count(std::string_view text);
-// "500step", "20Mtok", "3epoch", "2e14flop", "5%".
+// "500step", "20Mtok", "3epoch", "2e14flop", "5%". Steps and tokens are whole numbers, exactly as written; the others are the nearest
+// double. nullopt for anything else.
 std::optional<Duration> parse_duration(std::string_view text);
 
 std::string format_real(double value);         // shortest text that reads back as this value: 0.003, 1e-5, 1.5e12
