@@ -144,6 +144,18 @@ std::optional<Duration> parse_duration(std::string_view text) {
   return {};
 }
 
+std::optional<Int128> whole_amount(Duration const& duration) {
+  if (!(duration.amount >= 0x1p53)) return Int128(std::llround(duration.amount));
+  std::string const written = format_real(duration.amount);
+  std::string_view text = written;
+  std::optional<Decimal> const decimal = take_decimal(text);
+  std::optional<Whole> const whole = decimal ? whole_value(*decimal) : std::nullopt;
+  constexpr Whole half = Whole{1} << 63;
+  // In two halves, for an Int128 is made from built-in numbers of 64 bits.
+  if (!whole || *whole / half >= half) return {};
+  return Int128(static_cast<int64_t>(*whole / half)) * static_cast<uint64_t>(half) + static_cast<int64_t>(*whole % half);
+}
+
 std::string format_real(double value) {
   std::array<char, 64> buffer;
   auto const result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);

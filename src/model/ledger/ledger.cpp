@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "config/routers.h"
 #include "core/error.h"
-#include "model/depth/nested/branches.h"
 #include "model/depth/capacity.h"
+#include "model/depth/nested/branches.h"
 
 namespace isobath {
 namespace {
@@ -42,6 +43,14 @@ int64_t elements(RouterParameter const& parameter) {
   int64_t count = 1;
   for (int64_t const size : parameter.shape) count *= size;
   return count;
+}
+
+// What one step takes.
+int64_t in_64_bits(Int128 count, char const* what, int64_t tokens) {
+  constexpr int64_t most = std::numeric_limits<int64_t>::max();
+  if (count <= most) return static_cast<int64_t>(count);
+  throw Error(ExitCode::config, "one step over " + std::to_string(tokens) + " tokens takes " + to_text(count) + " " + what + "; at most " +
+                                    std::to_string(most) + " can be counted: make train.batch_tokens or the model smaller");
 }
 
 }  // namespace
@@ -108,41 +117,43 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   return ledger;
 }
 
-int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
   if (static_cast<int64_t>(routed.size()) != routed_layers)
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
-  int64_t const tokens = sequences * length;
-  int64_t flops = tokens * (head_row + routers * (router_row + predictor_row));
-  flops += (gate_by_sequence ? sequences : tokens) * gate_row;
+  Int128 const tokens = Int128(sequences) * length;
+  Int128 flops = tokens * (head_row + routers * (router_row + predictor_row));
+  flops += (gate_by_sequence ? Int128(sequences) : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
   add(dense_layer(sequences, length), dense_layers);
   for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);
   return flops;
 }
 
-int64_t Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
-  return 3 * (forward(sequences, length, routed) + sequences * length * (training_heads - 1) * head_row);
+Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+  return 3 * (forward(sequences, length, routed) + Int128(sequences) * length * (training_heads - 1) * head_row);
 }
 
 Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
-  return {sequences * length * (attention_row + mlp_row), sequences * causal_pairs(length) * pair};
+  return {Int128(sequences) * length * (attention_row + mlp_row), Int128(sequences) * causal_pairs(length) * pair};
 }
 
 Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const {
-  int64_t const tokens = sequences * length;
-  int64_t const skipped = tokens - work.rows;
-  int64_t const linear = (routes_attention ? work.rows : tokens) * attention_row + (routes_mlp ? work.rows : tokens) * mlp_row +
-                         skipped * (skip_row + (keeps_kv ? kv_row : 0));
-  return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
+  Int128 const tokens = Int128(sequences) * length, rows = work.rows, pairs = work.pairs;
+  Int128 const linear = (routes_attention ? rows : tokens) * attention_row + (routes_mlp ? rows : tokens) * mlp_row +
+                        (tokens - rows) * (skip_row + (keeps_kv ? kv_row : 0));
+  return {linear, (routes_attention ? pairs : Int128(sequences) * causal_pairs(length)) * pair};
 }
+
+int64_t flops_at_once(Int128 flops, int64_t tokens) { return in_64_bits(flops, "FLOPs", tokens); }
 
 std::vector<RoutedWork> planned_work(DepthConfig const& depth, std::vector<double> const& capacities, int64_t sequences, int64_t length) {
   bool const keeps_kv = depth.skipped_kv == "keep" && depth.target != "mlp";
   std::vector<RoutedWork> work;
   for (double const capacity : capacities) {
     int64_t const K = rows_of_capacity(capacity, length);
-    work.push_back({sequences * K, sequences * (keeps_kv ? K * (length + 1) / 2 : causal_pairs(K))});
+    Int128 const pairs = Int128(sequences) * (keeps_kv ? K * (length + 1) / 2 : causal_pairs(K));
+    work.push_back({sequences * K, in_64_bits(pairs, "query-key pairs", sequences * length)});
   }
   return work;
 }
@@ -152,12 +163,14 @@ std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const
 }
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  return make_ledger(model, depth, vocab_size).forward(sequences, length, planned_work(model, depth, sequences, length));
+  Ledger const ledger = make_ledger(model, depth, vocab_size);
+  return flops_at_once(ledger.forward(sequences, length, planned_work(model, depth, sequences, length)), sequences * length);
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  return make_ledger(model, depth, vocab_size)
-      .train(sequences, length, planned_work(depth, training_capacities(model, depth), sequences, length));
+  Ledger const ledger = make_ledger(model, depth, vocab_size);
+  std::vector<RoutedWork> const work = planned_work(depth, training_capacities(model, depth), sequences, length);
+  return flops_at_once(ledger.train(sequences, length, work), sequences * length);
 }
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {

@@ -81,6 +81,20 @@ TEST_CASE("what is not quite a whole number is refused") {
   CHECK(parse_count("0e400") == 0);
 }
 
+TEST_CASE("the whole amount of a duration is the number that was written") {
+  auto const whole = [](char const* text) { return to_text(*whole_amount(*parse_duration(text))); };
+  CHECK(whole("1e24flop") == "1000000000000000000000000");  // the double is 16777216 less
+  CHECK(whole("123000000Tflop") == "123000000000000000000");
+  CHECK(whole("2.01Mflop") == "2010000");
+  CHECK(whole("9007199254740993flop") == "9007199254740992");  // 2^53 + 1 is no double
+  CHECK(whole("36893488147419103232flop") == "36893488147419103232");
+  CHECK(whole("1e37flop") == "10000000000000000000000000000000000000");
+  CHECK(whole("0.4flop") == "0");
+  CHECK(whole("1.5flop") == "2");
+  CHECK_FALSE(whole_amount({1e39, Unit::flop}).has_value());
+  CHECK_FALSE(whole_amount({1e300, Unit::flop}).has_value());
+}
+
 TEST_CASE("what is no duration is refused") {
   for (char const* text : {"", "500", "step", "-5step", "1.5step", "010step", "5 %", "5%%", "5%s", "1e400flop", "infstep", "5min",
                            "5stepss", "1e30step", "1e308Tiflop"}) {

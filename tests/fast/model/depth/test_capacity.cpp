@@ -52,7 +52,7 @@ Spent spend(Config const& config, Schedule const& schedule) {
   while (!schedule.finished(spent.steps, spent.flops)) {
     auto const capacities = step_capacities(config.model, config.depth, static_cast<uint64_t>(config.seed), spent.steps,
                                             schedule.progress(spent.steps, spent.flops));
-    spent.last = 3 * ledger.forward(B, T, planned_work(config.depth, capacities, B, T));
+    spent.last = static_cast<int64_t>(3 * ledger.forward(B, T, planned_work(config.depth, capacities, B, T)));
     CHECK(schedule.step_flops(spent.steps, spent.flops) == spent.last);
     spent.flops += spent.last;
     spent.steps += 1;
