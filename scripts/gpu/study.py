@@ -189,7 +189,8 @@ def summarize(budget, arm, seed, folder, records):
         "format": 1, "arm": arm, "family": family, "size": size, "seed": seed, "budget_flop": float(budget), "budget": budget,
         "status": end["status"],
         "params": start["params"], "params_non_embedding": start["params_non_embedding"],
-        "train_flops": end["train_flops_total"], "tokens": end["tokens"], "steps": end["step"], "epochs": start["epochs"],
+        "train_flops": end["train_flops_total"],  # digits as text above 2^53, as in metrics.jsonl: int() reads both
+        "tokens": end["tokens"], "steps": end["step"], "epochs": start["epochs"],
         "loss_topk": final.get("loss_topk"), "loss_causal": final.get("loss_causal", final.get("loss_topk")),
         "bits_per_byte_causal": final.get("bits_per_byte_causal", final.get("bits_per_byte_topk")), "eval_tokens": final.get("eval_tokens"),
         "capacity_causal": final.get("capacity_causal"), "router_precision": final.get("router_precision"),

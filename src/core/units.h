@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/int128.h"
+
 namespace isobath {
 
 enum class Unit { step, token, flop, epoch, percent };
@@ -17,11 +19,16 @@ struct Duration {
   bool operator==(Duration const&) const = default;
 };
 
-// "64Ki" -> 65536 (K, M, G, T are powers of 1000; Ki, Mi, Gi, Ti of 1024; "1e6" is allowed when it is a whole number).
+// "64Ki" -> 65536 (K, M, G, T are powers of 1000; Ki, Mi, Gi, Ti of 1024; "1e6" and "2.01M" are allowed, for they are whole numbers).
+// Worked out in whole numbers: the result is exactly what is written.
 // nullopt when the text is no count or does not fit in 63 bits.
 std::optional<int64_t> parse_count(std::string_view text);
-// "500step", "20Mtok", "3epoch", "2e14flop", "5%".
+// "500step", "20Mtok", "3epoch", "2e14flop", "5%". Steps and tokens are whole numbers, exactly as written; the others are the nearest
+// double. nullopt for anything else.
 std::optional<Duration> parse_duration(std::string_view text);
+// The amount to the nearest whole number. Above 2^53 it is the number that format_duration writes: of 1e24 the number 10^24, which is no
+// double. nullopt for what does not fit.
+std::optional<Int128> whole_amount(Duration const& duration);
 
 std::string format_real(double value);         // shortest text that reads back as this value: 0.003, 1e-5, 1.5e12
 std::string format_count(int64_t value);       // exact, parse_count(format_count(v)) == v

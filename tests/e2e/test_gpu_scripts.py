@@ -61,5 +61,5 @@ with Workspace() as space:
     check(first, "no run of the study finished: %s" % os.listdir(results))
     with open(os.path.join(results, first[0])) as file:
         run = json.load(file)
-    check(run["budget_flop"] == 1e11 and abs(run["train_flops"] / 1e11 - 1) < 0.2 and run["loss_causal"] > 0, run)
+    check(run["budget_flop"] == 1e11 and abs(int(run["train_flops"]) / 1e11 - 1) < 0.2 and run["loss_causal"] > 0, run)
     print("%d of the study's runs on the first visit" % len(first))

@@ -8,6 +8,7 @@
 
 #include "config/io.h"
 #include "core/files.h"
+#include "format/total.h"
 #include "tests/fast/scratch.h"
 
 namespace isobath {
@@ -22,7 +23,7 @@ struct Folder {
 struct FakeRun {
   double loss = 3;  // final, causal
   double time_s = 100;
-  int64_t train_flops = 1000000000000;
+  Int128 train_flops = 1000000000000;
   std::string status = "finished";
   bool routed = false;  // Mixture-of-Depths
   bool nested = false;  // branches of 2 and of all layers
@@ -56,7 +57,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
                    {"final", final},
                    {"step", 250 * i},
                    {"tokens", 256000 * i},
-                   {"train_flops_total", fake.train_flops / 4 * i},
+                   {"train_flops_total", total_json(fake.train_flops / 4 * i)},
                    {"time_s", fake.time_s / 4 * i},
                    {"loss_topk", loss - 0.01},
                    {"loss_causal", loss},
@@ -76,7 +77,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   metrics << json{{"kind", "end"},
                   {"step", 1000},
                   {"tokens", 1024000},
-                  {"train_flops_total", fake.train_flops},
+                  {"train_flops_total", total_json(fake.train_flops)},
                   {"time_s", fake.time_s},
                   {"step_time_s_median", fake.time_s / 1000},
                   {"tokens_per_s", 1024000 / fake.time_s},

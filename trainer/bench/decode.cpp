@@ -55,7 +55,7 @@ class Work {
   }
 
   // Of all texts, `length` tokens each; logits of all of them.
-  int64_t flops(int64_t length) const { return ledger_.forward(batch_, length, layers_); }
+  Int128 flops(int64_t length) const { return ledger_.forward(batch_, length, layers_); }
   int64_t head_flops() const { return ledger_.head_row; }
   double kv_bytes_per_token(int64_t length, int64_t bytes_per_value) const {
     std::vector<double> shares;
@@ -110,7 +110,7 @@ class DecodeSubject {
     result.prompt_s.push_back(seconds_from(start) / static_cast<double>(settings_.batch));
     for (size_t i = 0; i < reads_.size(); ++i) work.add(reads_[i], static_cast<int64_t>(i), 0);
     reads_.clear();
-    int64_t const before = work.flops(prompt_);
+    Int128 const before = work.flops(prompt_);
 
     start = Time::now();
     for (int step = 0; step < settings_.steps; ++step) {

@@ -50,7 +50,9 @@ class Subject {
   // Realised, of the steps since the warm-up.
   int64_t train_flops_per_step() const {
     int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
-    return learner_.ledger.train(sequences, batch_.length, routing_rates(learner_.window.routing_NC, sequences * batch_.length, false).work) / steps;
+    RoutingRates const rates = routing_rates(learner_.window.routing_NC, sequences * batch_.length, false);
+    Int128 const all = learner_.ledger.train(sequences, batch_.length, rates.work);
+    return flops_at_once(all / steps, sequences * batch_.length / steps);
   }
 
   // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.

@@ -54,7 +54,7 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
   log_info(std::to_string(runs.size()) + " runs");
   for (auto const& [name, plan] : plans) {
     log_info("  " + name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) + " forward FLOPs a token, " +
-             std::to_string(plan.steps) + " steps, " + format_si(plan.train_flops) + " training FLOPs");
+             std::to_string(plan.steps) + " steps, " + format_si(static_cast<double>(plan.train_flops)) + " training FLOPs");
     for (std::string const& warning : plan.warnings) log_warning(name + ": " + warning);
   }
 }
@@ -83,7 +83,7 @@ void compare(Target const& target, double minutes) {
   settings.executable = fs::read_symlink("/proc/self/exe");
   settings.jobs = base.config.compare.jobs;
   settings.minutes = minutes;
-  settings.work = [&](ExperimentRun const& run) { return plans.at(run.arm).train_flops; };
+  settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
   set_threads(base.config.train.threads);
   measure_decoding(runs, [&](Config const& config) -> PreparedData const& { return texts.of(config); });

@@ -17,7 +17,7 @@ namespace isobath {
 
 namespace {
 
-std::string exact_and_short(int64_t value) { return std::to_string(value) + " (" + format_si(static_cast<double>(value)) + ")"; }
+std::string exact_and_short(Int128 value) { return to_text(value) + " (" + format_si(static_cast<double>(value)) + ")"; }
 
 void inspect_safetensors(fs::path const& path) {
   SafetensorsFile const file(path);

@@ -9,6 +9,7 @@
 #include "model/depth/plan.h"
 #include "core/error.h"
 #include "data/tokenizer/tokenizer.h"
+#include "format/total.h"
 #include "trainer/schedule/schedule.h"
 
 namespace isobath {
@@ -144,9 +145,9 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.step_flops = schedule.mean_step_flops();
   plan.steps = schedule.total_steps();
   plan.tokens = plan.steps * sequences * T;
-  plan.train_flops = static_cast<double>(schedule.total_flops());
+  plan.train_flops = schedule.total_flops();
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
-  plan.evaluation_share = evaluation_flops(plan, schedule, data) / plan.train_flops;
+  plan.evaluation_share = evaluation_flops(plan, schedule, data) / static_cast<double>(plan.train_flops);
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
@@ -187,7 +188,7 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   part("  head", [](ArmPlan const& a) { return a.head; });
   row("training FLOPs a step", [](ArmPlan const& a) { return si(a.step_flops); });
   row("steps", [](ArmPlan const& a) { return std::to_string(a.steps); });
-  row("training FLOPs", [](ArmPlan const& a) { return si(a.train_flops); });
+  row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
   row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
   row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
   row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share); });
@@ -240,7 +241,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
           {{"linear", a.linear}, {"attention", a.attention}, {"router", a.router}, {"predictor", a.predictor}, {"head", a.head}}},
          {"train_flops_per_step", a.step_flops},
          {"steps", a.steps},
-         {"train_flops", a.train_flops},
+         {"train_flops", total_json(a.train_flops)},
          {"tokens", a.tokens},
          {"epochs", a.epochs},
          {"evaluation_share", a.evaluation_share},

@@ -34,7 +34,8 @@ struct ArmPlan {
   double forward() const { return linear + attention + router + predictor + head; }
   int64_t step_flops = 0;  // training FLOPs of one optimizer step
   int64_t steps = 0, tokens = 0;
-  double train_flops = 0, epochs = 0, evaluation_share = 0;  // evaluation FLOPs / training FLOPs
+  Int128 train_flops;
+  double epochs = 0, evaluation_share = 0;  // evaluation FLOPs / training FLOPs
   double state_bytes = 0, activation_bytes = 0;
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "format/total.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/processes.h"
 
@@ -35,7 +36,8 @@ class Tail {
       offset_ += static_cast<int64_t>(line.size()) + 1;
       json const record = json::parse(line, nullptr, false);
       if (!record.is_object()) continue;
-      flops = std::max(flops, record.value("train_flops_total", 0.0));
+      if (auto const total = record.find("train_flops_total"); total != record.end())
+        flops = std::max(flops, static_cast<double>(read_total(*total).value_or(0)));
       step = std::max(step, record.value("step", int64_t{0}));
       std::string const kind = record.value("kind", "");
       if (kind == "train" && record.contains("train_loss") && record["train_loss"].is_number()) loss = record["train_loss"];

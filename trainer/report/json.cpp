@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/files.h"
+#include "format/total.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 #include "trainer/report/routing.h"
@@ -35,7 +36,7 @@ ordered_json histograms_json(std::vector<ScoreHistogram> const& layers) {
 ordered_json point_json(ValidationPoint const& p) {
   return {{"step", p.step},
           {"tokens", p.tokens},
-          {"train_flops_total", p.train_flops},
+          {"train_flops_total", total_json(p.train_flops)},
           {"time_s", p.time_s},
           {"loss_topk", finite(p.loss_topk)},
           {"loss_causal", finite(p.loss_causal)},
@@ -49,7 +50,7 @@ ordered_json run_json(RunResult const& run) {
   ValidationPoint const& last = run.result;
   return {{"seed", run.config.seed},
           {"steps", run.step},
-          {"train_flops", run.train_flops},
+          {"train_flops", total_json(run.train_flops)},
           {"time_s", run.time_s},
           {"step_time_s", finite(run.step_time_s)},
           {"peak_memory_bytes", run.memory_bytes},
@@ -99,7 +100,7 @@ ordered_json arm_json(ArmResult const& arm) {
           {"params_non_embedding", first.params_non_embedding},
           {"forward_flops_per_token_topk", first.forward_flops_topk},
           {"forward_flops_per_token_causal", finite(arm.forward_flops_causal)},
-          {"train_flops", first.train_flops},
+          {"train_flops", total_json(first.train_flops)},
           {"tokens", first.tokens},
           {"epochs", first.epochs},
           {"loss_topk", spread_json(arm.loss_topk)},

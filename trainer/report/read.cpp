@@ -9,6 +9,7 @@
 #include "config/io.h"
 #include "model/depth/plan.h"
 #include "core/error.h"
+#include "format/total.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 
@@ -25,6 +26,11 @@ double number(json const& record, char const* key, double otherwise = std::numer
 int64_t integer(json const& record, char const* key, int64_t otherwise = 0) {
   auto const found = record.find(key);
   return found != record.end() && found->is_number() ? found->get<int64_t>() : otherwise;
+}
+
+Int128 total(json const& record, char const* key) {
+  auto const found = record.find(key);
+  return found != record.end() ? read_total(*found).value_or(0) : Int128();
 }
 
 std::string text(json const& record, char const* key) {
@@ -74,7 +80,7 @@ ValidationPoint validation_point(json const& record) {
   ValidationPoint point;
   point.step = integer(record, "step");
   point.tokens = integer(record, "tokens");
-  point.train_flops = number(record, "train_flops_total", 0);
+  point.train_flops = total(record, "train_flops_total");
   point.time_s = number(record, "time_s", 0);
   point.loss_topk = number(record, "loss_topk");
   point.loss_causal = number(record, "loss_causal");
@@ -115,7 +121,7 @@ void take(json const& record, RunResult& run) {
     run.status = text(record, "status");
     run.step = integer(record, "step");
     run.tokens = integer(record, "tokens");
-    run.train_flops = integer(record, "train_flops_total");
+    run.train_flops = total(record, "train_flops_total");
     run.time_s = number(record, "time_s", 0);
     run.step_time_s = number(record, "step_time_s_median");
     run.tokens_per_s = number(record, "tokens_per_s");

@@ -69,7 +69,7 @@ ArmResult const* lowest(std::vector<ArmResult> const& arms, bool dense, std::str
 std::string hint(Report const& report, PairedDifference const& difference) {
   if (difference.shown() || difference.n == 0) return "";
   constexpr double hour_budget = 1.2e13;  // of configs/hour.yaml, a run
-  bool const small = report.arms.front().runs.front().train_flops < 0.9 * hour_budget;
+  bool const small = static_cast<double>(report.arms.front().runs.front().train_flops) < 0.9 * hour_budget;
   return small ? "; for an answer run configs/hour.yaml" : "; more seeds would narrow it (compare.seeds)";
 }
 

@@ -12,6 +12,7 @@
 #include "model/depth/plan.h"
 #include "config/config.h"
 #include "core/files.h"
+#include "core/int128.h"
 #include "trainer/report/score_histogram.h"
 #include "trainer/report/statistics.h"
 
@@ -20,7 +21,8 @@ namespace isobath {
 // One validation record of metrics.jsonl. What a run did not measure is NaN.
 struct ValidationPoint {
   int64_t step = 0, tokens = 0;
-  double train_flops = 0, time_s = 0;
+  Int128 train_flops;
+  double time_s = 0;
   double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
   double forward_flops_causal = 0;  // per token
   double mean_depth = 0;            // layers a token went through
@@ -56,7 +58,8 @@ struct RunResult {
   std::vector<ValidationPoint> curve;  // on eval.tokens of validation text
   ValidationPoint result;              // of the finished run, on eval.final_tokens
   std::string status;                  // of the `end` record; empty while there is none
-  int64_t step = 0, tokens = 0, train_flops = 0, memory_bytes = 0;
+  int64_t step = 0, tokens = 0, memory_bytes = 0;
+  Int128 train_flops;
   double time_s = 0, step_time_s = 0, tokens_per_s = 0;
   std::string command;
   std::map<std::string, std::string> environment;

@@ -7,6 +7,7 @@
 #include <ranges>
 
 #include "core/units.h"
+#include "format/total.h"
 
 namespace isobath {
 
@@ -39,7 +40,7 @@ double mean_of(std::vector<double> const& values) {
 }
 
 Json record_head(char const* kind, TrainState const& state) {
-  return {{"kind", kind}, {"step", state.step}, {"tokens", state.tokens}, {"train_flops_total", state.train_flops}};
+  return {{"kind", kind}, {"step", state.step}, {"tokens", state.tokens}, {"train_flops_total", total_json(state.train_flops)}};
 }
 
 }  // namespace
@@ -79,7 +80,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
       {"steps", schedule.total_steps()},
       {"batch_tokens", config.train.batch_tokens},
       {"micro_batch_tokens", state.micro_batch_tokens},
-      {"train_flops_planned", schedule.total_flops()},
+      {"train_flops_planned", total_json(schedule.total_flops())},
       {"train_flops_per_step", schedule.mean_step_flops()},
       {"forward_flops_per_token_topk",
        static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T)},

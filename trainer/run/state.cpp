@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "format/total.h"
 
 namespace isobath {
 
@@ -18,6 +19,13 @@ double number_or(Json const& object, char const* key, double otherwise) {
   return object.at(key).is_null() ? otherwise : object.at(key).get<double>();
 }
 
+Int128 total_at(Json const& object, char const* key, std::string const& where) {
+  Json const& value = object.at(key);
+  if (std::optional<Int128> const total = read_total(value)) return *total;
+  throw Error(ExitCode::checkpoint,
+              where + ": not a training state: '" + key + "' is " + value.dump() + ", not a whole number or its digits as text");
+}
+
 }  // namespace
 
 Json to_json(TrainState const& state) {
@@ -28,10 +36,10 @@ Json to_json(TrainState const& state) {
   return {
       {"step", state.step},
       {"tokens", state.tokens},
-      {"train_flops", state.train_flops},
+      {"train_flops", total_json(state.train_flops)},
       {"next_sample", state.next_sample},
       {"window_steps", state.window_steps},
-      {"window_flops", state.window_flops},
+      {"window_flops", total_json(state.window_flops)},
       {"window_seconds", state.window_seconds},
       {"train_seconds", state.train_seconds},
       {"data_wait_seconds", state.data_wait_seconds},
@@ -61,10 +69,11 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     TrainState state;
     object.at("step").get_to(state.step);
     object.at("tokens").get_to(state.tokens);
-    object.at("train_flops").get_to(state.train_flops);
+    state.train_flops = total_at(object, "train_flops", where);
     object.at("next_sample").get_to(state.next_sample);
     object.at("window_steps").get_to(state.window_steps);
-    state.window_flops = object.value("window_flops", int64_t{-1});  // not yet there in old checkpoints
+    state.window_flops =
+        object.contains("window_flops") ? total_at(object, "window_flops", where) : -1;  // not yet there in old checkpoints
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);
     object.at("data_wait_seconds").get_to(state.data_wait_seconds);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "core/int128.h"
+
 namespace isobath {
 
 // What bit-exact resume depends on besides the program and its input.
@@ -30,10 +32,10 @@ struct Segment {
 struct TrainState {
   int64_t step = 0;          // optimizer steps done
   int64_t tokens = 0;        // token positions trained on
-  int64_t train_flops = 0;   // realised, by the ledger
+  Int128 train_flops;        // realised, by the ledger
   int64_t next_sample = 0;   // position of the data order
   int64_t window_steps = 0;  // steps since the last train record (their sums are tensors: optimizer.safetensors)
-  int64_t window_flops = 0;  // planned, of these; part of train_flops
+  Int128 window_flops;       // planned, of these; part of train_flops
   double window_seconds = 0;
   double train_seconds = 0;  // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;

@@ -13,15 +13,18 @@ namespace isobath {
 
 Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch)
     : train_(train), step_flops_(step_flops), steps_per_epoch_(steps_per_epoch) {
-  constexpr double most_flops = int64_t{1} << 62;  // counted exactly, as an integer
-  double const steps = steps_of(train.budget), most_steps = most_flops / static_cast<double>(std::max<int64_t>(1, step_flops));
-  if (!(steps <= most_steps)) {
+  double const steps = steps_of(train.budget), tokens = steps * static_cast<double>(train.batch_tokens);
+  constexpr double too_many = 0x1p63;  // for an int64_t
+  if (!(std::max(steps, tokens) < too_many)) {
     throw Error(ExitCode::config, "train.budget = " + format_duration(train.budget) + " is " + format_si(steps) + " steps of " +
-                                      format_si(static_cast<double>(step_flops)) + " FLOPs; at most " + format_si(most_flops) +
-                                      " FLOPs can be counted");
+                                      std::to_string(train.batch_tokens) + " tokens and " + format_si(static_cast<double>(step_flops)) +
+                                      " FLOPs; fewer than " + format_si(too_many) + " steps and tokens can be counted");
   }
-  total_steps_ = std::max<int64_t>(1, std::llround(steps));
-  total_flops_ = total_steps_ * step_flops_;
+  bool const by_flops = train.budget.unit == Unit::flop;
+  // To the nearest step.
+  Int128 const nearest = by_flops ? (2 * flop_budget() + step_flops) / (2 * Int128(step_flops)) : Int128(std::llround(steps));
+  total_steps_ = std::max<int64_t>(1, static_cast<int64_t>(nearest));
+  total_flops_ = Int128(total_steps_) * step_flops_;
   set_shares();
 }
 
@@ -30,8 +33,9 @@ Schedule::Schedule(TrainConfig const& train, StepCost cost, double steps_per_epo
   constexpr int64_t most_steps = int64_t{1} << 22;  // that are planned one by one
   cost_ = std::move(cost);
   bool const by_flops = train.budget.unit == Unit::flop;
-  int64_t step = 0, flops = 0;
-  if (by_flops) total_flops_ = std::max<int64_t>(1, std::llround(train.budget.amount));
+  int64_t step = 0;
+  Int128 flops;
+  if (by_flops) total_flops_ = flop_budget();
   while (step <= most_steps && (by_flops ? step == 0 || !finished(step, flops) : step < total_steps_)) {
     flops += step_flops(step, flops);
     ++step;
@@ -42,8 +46,14 @@ Schedule::Schedule(TrainConfig const& train, StepCost cost, double steps_per_epo
   }
   total_steps_ = step;
   if (!by_flops) total_flops_ = flops;
-  step_flops_ = flops / step;
+  step_flops_ = static_cast<int64_t>(flops / step);
   set_shares();
+}
+
+Int128 Schedule::flop_budget() const {
+  std::optional<Int128> const whole = whole_amount(train_.budget);
+  if (!whole) throw Error(ExitCode::config, "train.budget = " + format_duration(train_.budget) + " is more FLOPs than can be counted");
+  return std::max(Int128(1), *whole);
 }
 
 void Schedule::set_shares() {
@@ -52,7 +62,7 @@ void Schedule::set_shares() {
   decay_ = std::clamp(steps_of(train_.decay) / total, 0.0, 1.0 - warmup_);
 }
 
-int64_t Schedule::step_flops(int64_t step, int64_t realised_flops) const {
+int64_t Schedule::step_flops(int64_t step, Int128 realised_flops) const {
   return cost_ ? cost_(step, progress(step, realised_flops)) : step_flops_;
 }
 
@@ -72,12 +82,12 @@ double Schedule::steps_of(Duration const& duration) const {
   return 0;
 }
 
-double Schedule::progress(int64_t step, int64_t realised_flops) const {
+double Schedule::progress(int64_t step, Int128 realised_flops) const {
   return train_.budget.unit == Unit::flop ? static_cast<double>(realised_flops) / static_cast<double>(total_flops())
                                           : static_cast<double>(step) / static_cast<double>(total_steps_);
 }
 
-bool Schedule::finished(int64_t step, int64_t realised_flops) const {
+bool Schedule::finished(int64_t step, Int128 realised_flops) const {
   return train_.budget.unit == Unit::flop ? realised_flops + step_flops(step, realised_flops) / 2 >= total_flops() : step >= total_steps_;
 }
 
@@ -94,7 +104,7 @@ double Schedule::learning_rate(double progress) const {
   return train_.lr * (train_.min_lr + (1 - train_.min_lr) * shape);
 }
 
-double Schedule::next_learning_rate(int64_t step, int64_t realised_flops) const {
+double Schedule::next_learning_rate(int64_t step, Int128 realised_flops) const {
   return learning_rate(progress(step + 1, realised_flops + step_flops(step, realised_flops)));
 }
 
@@ -113,7 +123,8 @@ Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_pe
     return Schedule(config.train, planned_train_flops(config.model, config.depth, vocab_size, sequences, length), steps_per_epoch);
   auto const cost = [=, seed = static_cast<uint64_t>(config.seed),
                      ledger = make_ledger(config.model, config.depth, vocab_size)](int64_t step, double progress) {
-    return ledger.train(sequences, length, ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length));
+    std::vector<RoutedWork> const work = ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length);
+    return flops_at_once(ledger.train(sequences, length, work), sequences * length);
   };
   return Schedule(config.train, cost, steps_per_epoch);
 }

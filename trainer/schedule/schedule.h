@@ -5,33 +5,34 @@
 #include <functional>
 
 #include "config/config.h"
+#include "core/int128.h"
 
 namespace isobath {
 
 class Schedule {
  public:
-  // Throws Error(config) when the budget is more than can be counted. step_flops: ledger FLOPs of one optimizer step; steps_per_epoch: of
-  // this data at this batch size (may be a fraction).
+  // Throws Error(config) when the budget is more steps or tokens than can be counted in 64 bits; FLOPs are counted in 128. step_flops:
+  // ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
   Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
   // The same for steps that differ: `cost` of step `step` (from 0), which begins when the share `progress` of the run is done.
   using StepCost = std::function<int64_t(int64_t step, double progress)>;
   Schedule(TrainConfig const& train, StepCost cost, double steps_per_epoch);
 
   int64_t total_steps() const { return total_steps_; }  // at least 1; planned where steps differ
-  int64_t total_flops() const { return total_flops_; }
+  Int128 total_flops() const { return total_flops_; }
   int64_t mean_step_flops() const { return step_flops_; }
   // Planned, of the step that follows `step` steps of `realised_flops`.
-  int64_t step_flops(int64_t step, int64_t realised_flops) const;
+  int64_t step_flops(int64_t step, Int128 realised_flops) const;
   double warmup() const { return warmup_; }  // share of the run
 
   // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
-  double progress(int64_t step, int64_t realised_flops) const;
+  double progress(int64_t step, Int128 realised_flops) const;
   // Nearer to the end than another step would bring it.
-  bool finished(int64_t step, int64_t realised_flops) const;
+  bool finished(int64_t step, Int128 realised_flops) const;
 
   // Learning rate of the step that ends at `progress`: linear warm-up, then cosine to lr * min_lr, or constant with a linear decay (wsd).
   double learning_rate(double progress) const;
-  double next_learning_rate(int64_t step, int64_t realised_flops) const;
+  double next_learning_rate(int64_t step, Int128 realised_flops) const;
 
   // A duration as a number of steps, which may be a fraction.
   double steps_of(Duration const& duration) const;
@@ -40,12 +41,14 @@ class Schedule {
 
  private:
   void set_shares();
+  Int128 flop_budget() const;  // at least 1; of a budget in FLOPs
 
   TrainConfig train_;
   int64_t step_flops_;
   double steps_per_epoch_;
   StepCost cost_;  // empty: step_flops_ every time
-  int64_t total_steps_ = 1, total_flops_ = 0;
+  int64_t total_steps_ = 1;
+  Int128 total_flops_;
   double warmup_ = 0, decay_ = 0;  // shares of the run
 };
 

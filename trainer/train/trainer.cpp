@@ -191,7 +191,7 @@ void Trainer::resume(Found const& found) {
                                     state_.data_key + " then): restore it, or give this run another name=");
   }
   restore_training(found.folder, model_, learner_.optimizers, window_);
-  if (state_.window_flops < 0) state_.window_flops = state_.window_steps * schedule_.mean_step_flops();
+  if (state_.window_flops < 0) state_.window_flops = Int128(state_.window_steps) * schedule_.mean_step_flops();
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
            std::to_string(schedule_.total_steps()));
 
@@ -306,7 +306,7 @@ void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
   WindowReading const reading = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
   // Planned until now, realised from here on.
-  int64_t const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work);
+  Int128 const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 #include "model/depth/plan.h"
@@ -16,6 +17,14 @@ int64_t attention_weights(ModelConfig const& model) {
 }
 
 int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == MlpKind::swiglu ? 3 : 2) * model.width * resolved_mlp_width(model); }
+
+// What one step takes.
+int64_t in_64_bits(Int128 count, char const* what, int64_t tokens) {
+  constexpr int64_t most = std::numeric_limits<int64_t>::max();
+  if (count <= most) return static_cast<int64_t>(count);
+  throw Error(ExitCode::config, "one step over " + std::to_string(tokens) + " tokens takes " + to_text(count) + " " + what + "; at most " +
+                                    std::to_string(most) + " can be counted: make train.batch_tokens or the model smaller");
+}
 
 }  // namespace
 
@@ -46,40 +55,42 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   return ledger;
 }
 
-int64_t Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
   if (static_cast<int64_t>(routed.size()) != routed_layers)
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
-  int64_t const tokens = sequences * length;
-  int64_t flops = tokens * (head_row + routers * (router_row + predictor_row));
-  flops += (gate_by_sequence ? sequences : tokens) * gate_row;
+  Int128 const tokens = Int128(sequences) * length;
+  Int128 flops = tokens * (head_row + routers * (router_row + predictor_row));
+  flops += (gate_by_sequence ? Int128(sequences) : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
   add(dense_layer(sequences, length), dense_layers);
   for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);
   return flops;
 }
 
-int64_t Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
-  return 3 * (forward(sequences, length, routed) + sequences * length * (training_heads - 1) * head_row);
+Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+  return 3 * (forward(sequences, length, routed) + Int128(sequences) * length * (training_heads - 1) * head_row);
 }
 
 Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
-  return {sequences * length * (attention_row + mlp_row), sequences * causal_pairs(length) * pair};
+  return {Int128(sequences) * length * (attention_row + mlp_row), Int128(sequences) * causal_pairs(length) * pair};
 }
 
 Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const {
-  int64_t const tokens = sequences * length;
-  int64_t const skipped = tokens - work.rows;
-  int64_t const linear = (routes_attention ? work.rows : tokens) * attention_row + (routes_mlp ? work.rows : tokens) * mlp_row +
-                         skipped * (skip_row + (keeps_kv ? kv_row : 0));
-  return {linear, (routes_attention ? work.pairs : sequences * causal_pairs(length)) * pair};
+  Int128 const tokens = Int128(sequences) * length, rows = work.rows, pairs = work.pairs;
+  Int128 const linear = (routes_attention ? rows : tokens) * attention_row + (routes_mlp ? rows : tokens) * mlp_row +
+                        (tokens - rows) * (skip_row + (keeps_kv ? kv_row : 0));
+  return {linear, (routes_attention ? pairs : Int128(sequences) * causal_pairs(length)) * pair};
 }
+
+int64_t flops_at_once(Int128 flops, int64_t tokens) { return in_64_bits(flops, "FLOPs", tokens); }
 
 std::vector<RoutedWork> Ledger::planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const {
   std::vector<RoutedWork> work;
   for (double const capacity : capacities) {
     int64_t const K = rows_of_capacity(capacity, length);
-    work.push_back({sequences * K, sequences * (keeps_kv ? K * (length + 1) / 2 : causal_pairs(K))});
+    Int128 const pairs = Int128(sequences) * (keeps_kv ? K * (length + 1) / 2 : causal_pairs(K));
+    work.push_back({sequences * K, in_64_bits(pairs, "query-key pairs", sequences * length)});
   }
   return work;
 }
@@ -89,12 +100,14 @@ std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const
 }
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  return make_ledger(model, depth, vocab_size).forward(sequences, length, planned_work(model, depth, sequences, length));
+  Ledger const ledger = make_ledger(model, depth, vocab_size);
+  return flops_at_once(ledger.forward(sequences, length, planned_work(model, depth, sequences, length)), sequences * length);
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
   Ledger const ledger = make_ledger(model, depth, vocab_size);
-  return ledger.train(sequences, length, ledger.planned_work(plan_depth(model, depth)->training_capacities(), sequences, length));
+  std::vector<RoutedWork> const work = ledger.planned_work(plan_depth(model, depth)->training_capacities(), sequences, length);
+  return flops_at_once(ledger.train(sequences, length, work), sequences * length);
 }
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "core/int128.h"
 
 namespace isobath {
 
@@ -40,22 +41,26 @@ struct Ledger {
 
   // Of one layer, sequences of `length` tokens, without routers and predictors.
   struct Layer {
-    int64_t linear = 0, attention = 0;
+    Int128 linear, attention;
   };
   Layer dense_layer(int64_t sequences, int64_t length) const;
   Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
-  int64_t forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  Int128 forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
   // Of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean
   // over the places that tokens may have.
   std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
-  // Of a training step: 3 x forward, with all the heads that training needs.
-  int64_t train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  // Of training on them: 3 x forward, with all the heads that training needs.
+  Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
 };
 
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
 int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), 0 of capacity 0
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
+
+// FLOPs of one training step over `tokens` tokens, or of one pass over a context, which are counted in 64 bits: only totals may be larger.
+// Throws Error(config) beyond that.
+int64_t flops_at_once(Int128 flops, int64_t tokens);
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 // Planned work of the routed layers, as Ledger::planned_work of the planned capacities.

@@ -41,6 +41,60 @@ TEST_CASE("durations read with their units") {
   CHECK(parse_duration("2.5%") == Duration{2.5, Unit::percent});
 }
 
+// 2.01 * 1e6 is 2009999.9999999998 in doubles: amounts with a unit are worked out in whole numbers.
+TEST_CASE("decimal amounts with units are exact") {
+  CHECK(parse_duration("2.01Mtok") == Duration{2010000, Unit::token});
+  CHECK(parse_duration("1.1ksteps") == Duration{1100, Unit::step});
+  CHECK(parse_duration("2.01e0Mtok") == Duration{2010000, Unit::token});
+  CHECK(parse_duration("0.0000001Gtok") == Duration{100, Unit::token});
+  CHECK(parse_duration("1.00100Ktok") == Duration{1001, Unit::token});
+  CHECK(parse_duration("2.01Mflop") == Duration{2010000, Unit::flop});
+  CHECK(parse_duration("1.001Kepoch") == Duration{1001, Unit::epoch});
+  CHECK(parse_count("2.01M") == 2010000);
+  CHECK(parse_count("-4.35G") == -4350000000);
+  CHECK(parse_count("1152921.504606846975T") == 1152921504606846975);  // 2^60 - 1, which is no double
+  CHECK(parse_count("1.1529215046068469750e18") == 1152921504606846975);
+  CHECK(parse_count("0.0009765625Ki") == 1);
+  CHECK(parse_count("0.0000000000009094947017729282379150390625Ti") == 1);  // 2^-40
+  for (int64_t thousandths = 1; thousandths < 20000; ++thousandths) {
+    std::string const digits = std::to_string(1000 + thousandths % 1000).substr(1);
+    std::string const text = std::to_string(thousandths / 1000) + "." + digits;
+    INFO(text);
+    REQUIRE(parse_count(text + "k") == thousandths);
+    REQUIRE(parse_duration(text + "Gtok") == Duration{static_cast<double>(thousandths * 1000000), Unit::token});
+    REQUIRE(parse_count(text + "Ki").has_value() == (thousandths * 1024 % 1000 == 0));
+  }
+}
+
+TEST_CASE("what is not quite a whole number is refused") {
+  for (char const* text : {"0.0000001Mtok", "2.0100001Mtok", "0.3Kitok", "1e-1step", "1.0000000000000000000001step",
+                           "1000000.0000000000000000000000000000000000000000000001tok", "9007199254740993step"}) {
+    INFO("'" << text << "'");  // the last is 2^53 + 1, which an amount cannot hold
+    CHECK_FALSE(parse_duration(text).has_value());
+  }
+  for (char const* text :
+       {"2.0100001M", "0.0000001M", "9.223372036854775808e18", "1.00000000000000000001", "1e-400", "9999999999e9999999999"}) {
+    INFO("'" << text << "'");
+    CHECK_FALSE(parse_count(text).has_value());
+  }
+  CHECK(parse_count("9.223372036854775807e18") == std::numeric_limits<int64_t>::max());
+  CHECK(parse_count("0e400") == 0);
+}
+
+TEST_CASE("the whole amount of a duration is the number that was written") {
+  auto const whole = [](char const* text) { return to_text(*whole_amount(*parse_duration(text))); };
+  CHECK(whole("1e24flop") == "1000000000000000000000000");  // the double is 16777216 less
+  CHECK(whole("123000000Tflop") == "123000000000000000000");
+  CHECK(whole("2.01Mflop") == "2010000");
+  CHECK(whole("9007199254740993flop") == "9007199254740992");  // 2^53 + 1 is no double
+  CHECK(whole("36893488147419103232flop") == "36893488147419103232");
+  CHECK(whole("1e37flop") == "10000000000000000000000000000000000000");
+  CHECK(whole("0.4flop") == "0");
+  CHECK(whole("1.5flop") == "2");
+  CHECK_FALSE(whole_amount({1e39, Unit::flop}).has_value());
+  CHECK_FALSE(whole_amount({1e300, Unit::flop}).has_value());
+}
+
 TEST_CASE("what is no duration is refused") {
   for (char const* text : {"", "500", "step", "-5step", "1.5step", "010step", "5 %", "5%%", "5%s", "1e400flop", "infstep", "5min",
                            "5stepss", "1e30step", "1e308Tiflop"}) {
@@ -60,8 +114,10 @@ TEST_CASE("what is written reads back exactly") {
       Duration const duration{std::abs(real), unit};
       CHECK(parse_duration(format_duration(duration)) == duration);
     }
-    Duration const steps{static_cast<double>(count >> 12), Unit::step};
-    CHECK(parse_duration(format_duration(steps)) == steps);
+    for (int const places : {0, 12}) {
+      Duration const steps{static_cast<double>(count >> places), Unit::step};
+      CHECK(parse_duration(format_duration(steps)) == steps);
+    }
   }
   CHECK(format_count(65536) == "64Ki");
   CHECK(format_count(2000000) == "2000000");

@@ -82,7 +82,7 @@ std::string html_charts(Report const& report) {
   char const* const unit_name = unit == 3600 ? "h" : unit == 60 ? "min" : "s";
   std::string const loss = "Validation loss, causal routing (nats per token)";
   Chart const by_flops = make_chart(report, loss + " against training FLOPs", "training FLOPs (10" + superscript(exponent) + ")",
-                                    [&](ValidationPoint const& p) { return p.train_flops / std::pow(10, exponent); });
+                                    [&](ValidationPoint const& p) { return static_cast<double>(p.train_flops) / std::pow(10, exponent); });
   Chart const by_time = make_chart(report, loss + " against training time", fmt::format("training time ({})", unit_name),
                                    [&](ValidationPoint const& p) { return p.time_s / unit; });
   std::string legend;

@@ -52,7 +52,7 @@ Spent spend(Config const& config, Schedule const& schedule) {
   while (!schedule.finished(spent.steps, spent.flops)) {
     auto const capacities = plan_depth(config.model, config.depth)->step_capacities(static_cast<uint64_t>(config.seed), spent.steps,
                                             schedule.progress(spent.steps, spent.flops));
-    spent.last = 3 * ledger.forward(B, T, ledger.planned_work(capacities, B, T));
+    spent.last = static_cast<int64_t>(3 * ledger.forward(B, T, ledger.planned_work(capacities, B, T)));
     CHECK(schedule.step_flops(spent.steps, spent.flops) == spent.last);
     spent.flops += spent.last;
     spent.steps += 1;

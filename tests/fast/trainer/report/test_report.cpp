@@ -117,6 +117,22 @@ TEST_CASE("report: unequal training FLOPs are no comparison at equal compute") {
   }
 }
 
+TEST_CASE("report: training FLOPs beyond 64 bits are read and written to the last digit") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
+  Int128 const large = *parse_int128("1000000000000000000000004");
+  write_run(root.path, "dense", 1, {.train_flops = large});
+  write_run(root.path, "mod", 1, {.train_flops = large, .routed = true});
+  Report const report = read_report({root.path});
+  CHECK(report.arm("dense")->runs.front().train_flops == large);
+  for (std::string const& warning : report.warnings) CHECK_FALSE(contains(warning, "FLOPs differ"));
+  json const arm = json::parse(report_json(report).dump())["arms"][0];
+  CHECK(arm["train_flops"] == "1000000000000000000000004");
+  CHECK(arm["runs"][0]["train_flops"] == "1000000000000000000000004");
+  CHECK(arm["runs"][0]["curve"][0]["train_flops_total"] == "250000000000000000000001");
+  CHECK(contains(report_html(report), "10²⁴"));
+}
+
 TEST_CASE("report: JSON carries every promised field") {
   Folder const root;
   write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");

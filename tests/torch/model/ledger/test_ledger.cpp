@@ -46,7 +46,7 @@ class Counter {
 int64_t linear_flops(Shape const& shape, int64_t B, int64_t T) {
   Ledger ledger = make_ledger(shape.model, shape.depth, shape.vocab);
   ledger.pair = 0;
-  return ledger.forward(B, T, planned_work(shape.model, shape.depth, B, T));
+  return static_cast<int64_t>(ledger.forward(B, T, planned_work(shape.model, shape.depth, B, T)));
 }
 
 }  // namespace

@@ -161,7 +161,8 @@ TEST_CASE("a path means a checkpoint: itself, a link to it, or its run folder") 
 TEST_CASE("a training state survives JSON exactly") {
   TrainState state;
   state.step = 7;
-  state.train_flops = (int64_t{1} << 62) + 1;  // not a double
+  state.train_flops = *parse_int128("1000000000000000000000001");  // neither a double nor 64 bits
+  state.window_flops = (int64_t{1} << 53) - 1;
   state.train_seconds = 0.1 + 0.2;
   state.best_loss = 2.345678901234567;
   state.finished = true;
@@ -184,10 +185,20 @@ TEST_CASE("a training state survives JSON exactly") {
   TrainState const back = state_from_json(text, "here");
   CHECK(to_json(back).dump() == text);
   CHECK(back.train_flops == state.train_flops);
+  CHECK(back.window_flops == state.window_flops);
+  CHECK(text.find("\"train_flops\":\"1000000000000000000000001\"") != std::string::npos);
+  CHECK(text.find("\"window_flops\":9007199254740991,") != std::string::npos);
   CHECK(back.train_seconds == state.train_seconds);
   CHECK(back.machine == state.machine);
   CHECK(back.segments[1].changes == state.segments[1].changes);
   CHECK(state_from_json(to_json(TrainState{}).dump(), "here").best_loss == std::numeric_limits<double>::infinity());
+  auto older = to_json(state);
+  older["train_flops"] = (int64_t{1} << 62) + 1;  // a number, as totals of any size were written before
+  older.erase("window_flops");
+  CHECK(state_from_json(older.dump(), "here").train_flops == (int64_t{1} << 62) + 1);
+  CHECK(state_from_json(older.dump(), "here").window_flops == -1);
+  older["train_flops"] = "1e24";
+  CHECK_THROWS_AS(state_from_json(older.dump(), "here"), Error);
   CHECK_THROWS_AS(state_from_json("{\"step\": 1}", "here"), Error);
   CHECK_THROWS_AS(state_from_json("[", "here"), Error);
 }

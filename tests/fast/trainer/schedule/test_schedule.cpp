@@ -2,9 +2,12 @@
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 #include <cmath>
 
 #include "core/error.h"
+#include "core/units.h"
+#include "model/ledger/ledger.h"
 
 using namespace isobath;
 
@@ -47,6 +50,50 @@ TEST_CASE("a budget that cannot be counted is refused, not wrapped around") {
   }
   train.budget = {4e18, Unit::flop};
   CHECK(Schedule(train, 500, 12.5).total_flops() == 4'000'000'000'000'000'000);
+}
+
+TEST_CASE("FLOPs are counted exactly far beyond 64 bits") {
+  TrainConfig train = hundred_steps();
+  train.batch_tokens = 1 << 20;
+  train.budget = *parse_duration("1e24flop");
+  int64_t const step = 6'000'000'000'000'007;
+  Schedule const schedule(train, step, 1);
+  Int128 const total = schedule.total_flops();
+  CHECK(schedule.total_steps() == 166'666'667);  // 1e24 / step is 166666666.67
+  CHECK(to_text(total) == "1000000002000001166666669");
+  CHECK(total == Int128(166'666'667) * step);
+  CHECK_FALSE(schedule.finished(166'666'666, total - step));
+  CHECK_FALSE(schedule.finished(166'666'666, total - step / 2 - 1));
+  CHECK(schedule.finished(166'666'666, total - step / 2));
+  CHECK(schedule.progress(1, total / 4) == Catch::Approx(0.25));
+}
+
+TEST_CASE("a budget in FLOPs of steps that differ is counted exactly") {
+  TrainConfig train = hundred_steps();
+  train.batch_tokens = 1 << 20;
+  train.budget = *parse_duration("1e24flop");
+  int64_t const small = 1'000'000'000'000'000'000, large = 4'000'000'000'000'000'001;
+  auto const cost = [&](int64_t step, double) { return step % 2 == 0 ? small : large; };
+  Schedule const schedule(train, cost, 1);
+  CHECK(to_text(schedule.total_flops()) == "1000000000000000000000000");
+  CHECK(schedule.total_steps() == 400'000);
+  CHECK(schedule.mean_step_flops() == 2'500'000'000'000'000'000);
+  train.budget = {400'001, Unit::step};
+  CHECK(to_text(Schedule(train, cost, 1).total_flops()) == "1000001000000000000200000");
+}
+
+TEST_CASE("one step of more FLOPs than 64 bits hold is refused by its value") {
+  Config config;
+  config.train.budget = {10, Unit::step};
+  config.train.batch_tokens = config.model.context << 40;
+  Int128 const step = Int128(planned_train_flops(config.model, config.depth, 257, 1, config.model.context)) * (int64_t{1} << 40);
+  try {
+    make_schedule(config, 257, 1);
+    FAIL("not refused");
+  } catch (Error const& error) {
+    CHECK(error.code() == ExitCode::config);
+    CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring(to_text(step)) && Catch::Matchers::ContainsSubstring("train.batch_tokens"));
+  }
 }
 
 TEST_CASE("warm-up rises linearly, cosine falls to min_lr and never rises") {
