@@ -1,4 +1,4 @@
-// RunResults -> Report: who is compared with whom, and what can be said.
+// RunResults -> Report: arms from their runs, and warnings about them.
 #include "trainer/report/report.h"
 
 #include <fmt/format.h>
@@ -13,6 +13,7 @@
 #include "config/sections/routers.h"
 #include "core/error.h"
 #include "model/ledger/ledger.h"
+#include "trainer/report/judge.h"
 
 namespace isobath {
 namespace {
@@ -48,6 +49,10 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_causal; });
   arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_topk; });
   arm.bits_per_byte_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
+  arm.train_flops = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.train_flops); }).mean;
+  arm.tokens = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.tokens); }).mean;
+  arm.steps = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.step); }).mean;
+  arm.epochs = spread_of(arm.runs, [](RunResult const& r) { return r.epochs; }).mean;
   arm.forward_flops_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.forward_flops_causal; }).mean;
   arm.step_time_s = median_of(arm.runs, [](RunResult const& r) { return r.step_time_s; });
   arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
@@ -59,95 +64,31 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   return arm;
 }
 
-ArmResult const* lowest(std::vector<ArmResult> const& arms, bool dense, std::string const& except = {}) {
-  ArmResult const* best = nullptr;
-  for (ArmResult const& arm : arms)
-    if (arm.dense() == dense && arm.name != except && (!best || arm.loss_causal.mean < best->loss_causal.mean)) best = &arm;
-  return best;
-}
-
-std::string hint(Report const& report, PairedDifference const& difference) {
-  if (difference.shown() || difference.n == 0) return "";
-  constexpr double hour_budget = 1.2e13;  // of configs/hour.yaml, a run
-  bool const small = static_cast<double>(report.arms.front().runs.front().train_flops) < 0.9 * hour_budget;
-  return small ? "; for an answer run configs/hour.yaml" : "; more seeds would narrow it (compare.seeds)";
-}
-
-Pair make_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline, char const* basis, std::vector<double> const& ours,
-               std::vector<double> const& theirs) {
-  Pair pair;
-  pair.arm = arm.name;
-  pair.baseline = baseline.name;
-  pair.basis = basis;
-  pair.difference = paired_percent(ours, theirs);
-  pair.arm_loss = spread(ours).mean;
-  pair.baseline_loss = spread(theirs).mean;
-  pair.hint = hint(report, pair.difference);
-  pair.verdict = verdict(pair.difference) + pair.hint;
-  return pair;
-}
-
-Pair equal_flops_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline) {
-  std::vector<double> ours, theirs;
-  for (RunResult const& run : arm.runs)
-    if (RunResult const* other = baseline.run(run.config.seed)) {
-      ours.push_back(run.result.loss_causal);
-      theirs.push_back(other->result.loss_causal);
-    }
-  Pair pair = make_pair(report, arm, baseline, "flops", ours, theirs);
-  return pair;
-}
-
-Pair equal_time_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline) {
-  std::vector<double> ours, theirs;
-  double arm_time = 0, baseline_time = 0;
-  for (RunResult const& run : arm.runs)
-    if (RunResult const* other = baseline.run(run.config.seed)) {
-      double const time = std::min(run.time_s, other->time_s);
-      auto const loss = loss_at_time(run.curve, time), other_loss = loss_at_time(other->curve, time);
-      if (!loss || !other_loss) continue;
-      ours.push_back(*loss);
-      theirs.push_back(*other_loss);
-      arm_time += run.time_s;
-      baseline_time += other->time_s;
-    }
-  Pair pair = make_pair(report, arm, baseline, "time", ours, theirs);
-  if (pair.difference.n == 0) {
-    pair.note = "the shorter run ends before the other's first validation: nothing to interpolate";
-    return pair;
-  }
-  auto const n = static_cast<double>(pair.difference.n);
-  arm_time /= n;
-  baseline_time /= n;
-  std::string const& longer = arm_time > baseline_time ? arm.name : baseline.name;
-  std::string const& shorter = arm_time > baseline_time ? baseline.name : arm.name;
-  double const less = std::min(arm_time, baseline_time), more = std::max(arm_time, baseline_time);
-  pair.note = fmt::format("an interpolation: {} took {} of training, {} took {} and is read off its curve at {}", shorter,
-                          format_seconds(less), longer, format_seconds(more), format_seconds(less));
-  if (less < 0.98 * more)
-    pair.note += fmt::format(", where its learning rate has not decayed yet; a run of {} planned for that time would do better", longer);
-  return pair;
-}
-
+// Every seed of every arm: means over seeds would hide one run that spent more behind one that spent less.
 void check_equal_flops(Report& report) {
-  auto const [low, high] = std::minmax_element(report.arms.begin(), report.arms.end(), [](ArmResult const& a, ArmResult const& b) {
-    return a.runs.front().train_flops < b.runs.front().train_flops;
-  });
-  auto const least = static_cast<double>(low->runs.front().train_flops), most = static_cast<double>(high->runs.front().train_flops);
-  if (most <= least * (1 + equal_flops)) return;
-  bool const in_flops = low->config().train.budget.unit == Unit::flop && high->config().train.budget.unit == Unit::flop;
-  report.warnings.push_back(fmt::format(
-      "training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}): {}", 100 * (most / least - 1), low->name, least, high->name,
-      most, in_flops ? "so few steps cannot hit the budget nearer" : "not a comparison at equal compute; give train.budget in flop"));
+  std::vector<RunResult const*> runs;
+  for (ArmResult const& arm : report.arms)
+    for (RunResult const& run : arm.runs) runs.push_back(&run);
+  auto const [low, high] = std::minmax_element(runs.begin(), runs.end(), [](auto* a, auto* b) { return a->train_flops < b->train_flops; });
+  RunResult const &least = **low, &most = **high;
+  auto const fewest = static_cast<double>(least.train_flops), highest = static_cast<double>(most.train_flops);
+  if (highest <= fewest * (1 + equal_flops)) return;
+  bool const in_flops = std::all_of(runs.begin(), runs.end(), [](auto* run) { return run->config.train.budget.unit == Unit::flop; });
+  auto const spent = [](RunResult const& run) {
+    return fmt::format("{} seed {} spent {:.4g}", run.arm, run.config.seed, static_cast<double>(run.train_flops));
+  };
+  report.warnings.push_back(
+      fmt::format("training FLOPs differ by {:.2f} % ({}, {}): {}", 100 * (highest / fewest - 1), spent(least), spent(most),
+                  in_flops ? "so few steps cannot hit the budget nearer" : "not a comparison at equal compute; give train.budget in flop"));
 }
 
 void check_runs(Report& report) {
   std::set<int64_t> threads;
   for (ArmResult const& arm : report.arms) {
     RunResult const& run = arm.runs.front();
-    if (run.step < 500)
-      report.warnings.push_back(fmt::format("{} ran {} steps; fewer than 500 say little about longer training", arm.name, run.step));
-    if (run.epochs > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, run.epochs));
+    if (arm.steps < 500)
+      report.warnings.push_back(fmt::format("{} ran {:.0f} steps; fewer than 500 say little about longer training", arm.name, arm.steps));
+    if (arm.epochs > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, arm.epochs));
     if (arm.forward_flops_causal > 1.02 * run.forward_flops_topk)
       report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
                                             100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
@@ -163,44 +104,6 @@ void check_runs(Report& report) {
                                           *threads.begin() == 1 ? "" : "s"));
 }
 
-void judge(Report& report) {
-  ArmResult const* best = lowest(report.arms, true);
-  ArmResult const* challenger = lowest(report.arms, false);
-  std::string role = ", the best dense arm";
-  if (!best || !challenger) {  // only one kind: everything is held against the baseline
-    best = report.arm(report.experiment.compare.baseline);
-    if (!best) best = &report.arms.front();
-    challenger = lowest(report.arms, best->dense(), best->name);
-    role = ", the baseline";
-  }
-  report.best_dense = best->name;
-  if (!challenger) {
-    report.headline = "only " + best->name + " finished: nothing to compare";
-    return;
-  }
-  report.challenger = challenger->name;
-
-  std::vector<ArmResult const*> order{challenger};
-  for (ArmResult const& arm : report.arms)
-    if (&arm != challenger && &arm != best) order.push_back(&arm);
-  for (ArmResult const* arm : order) {
-    report.pairs.push_back(equal_flops_pair(report, *arm, *best));
-    report.pairs.push_back(equal_time_pair(report, *arm, *best));
-  }
-  ArmResult const* baseline = report.arm(report.experiment.compare.baseline);
-  if (baseline && baseline != best)
-    for (ArmResult const& arm : report.arms)
-      if (&arm != baseline && &arm != best) report.pairs.push_back(equal_flops_pair(report, arm, *baseline));
-
-  auto const routed = std::count_if(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return !arm.dense(); });
-  if (routed > 1 && !challenger->dense())
-    report.warnings.push_back(
-        fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little", challenger->name, routed));
-  report.headline =
-      fmt::format("{} against {}{}: {} (causal loss {:.4f} against {:.4f}, equal training FLOPs)", challenger->name, best->name, role,
-                  report.pairs.front().verdict, report.pairs.front().arm_loss, report.pairs.front().baseline_loss);
-}
-
 }  // namespace
 
 Decoding const* ArmResult::decoded(int64_t batch) const {
@@ -214,6 +117,13 @@ std::vector<int64_t> Report::decoded_batches() const {
   for (ArmResult const& arm : arms)
     for (Decoding const& one : arm.decoding) batches.insert(one.batch);
   return {batches.begin(), batches.end()};
+}
+
+std::vector<int64_t> Report::seeds() const {
+  std::set<int64_t> all;
+  for (ArmResult const& arm : arms)
+    for (RunResult const& run : arm.runs) all.insert(run.config.seed);
+  return {all.begin(), all.end()};
 }
 
 RunResult const* ArmResult::run(int64_t seed) const {
@@ -232,21 +142,6 @@ Pair const* Report::pair(std::string const& arm, std::string const& baseline, st
   for (Pair const& candidate : pairs)
     if (candidate.arm == arm && candidate.baseline == baseline && candidate.basis == basis) return &candidate;
   return nullptr;
-}
-
-std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, double time_s) {
-  for (size_t i = 0; i < curve.size(); ++i) {
-    ValidationPoint const& here = curve[i];
-    if (here.time_s < time_s * (1 - 1e-9)) continue;
-    if (here.time_s <= time_s * (1 + 1e-9)) return here.loss_causal;
-    if (i == 0 || curve[i - 1].time_s <= 0) return std::nullopt;
-    ValidationPoint const& before = curve[i - 1];
-    double const share = std::log(time_s / before.time_s) / std::log(here.time_s / before.time_s);
-    return before.loss_causal + share * (here.loss_causal - before.loss_causal);
-  }
-  // The last validation is the end of the run, whatever rounding says.
-  if (!curve.empty() && time_s <= curve.back().time_s * 1.01) return curve.back().loss_causal;
-  return std::nullopt;
 }
 
 Report make_report(Config const& experiment, std::vector<RunResult> runs) {

@@ -72,6 +72,7 @@ struct ArmResult {
   std::string name;
   std::vector<RunResult> runs;  // finished ones, by ascending seed
   Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
+  double train_flops = 0, tokens = 0, steps = 0, epochs = 0;  // realised, means over the runs
   double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
   int64_t peak_memory_bytes = 0;
   std::vector<Decoding> decoding;  // of the first run where it was measured
@@ -105,6 +106,7 @@ struct Report {
   std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
   ArmResult const* arm(std::string const& name) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
+  std::vector<int64_t> seeds() const;            // that some arm has finished, ascending
   std::vector<int64_t> decoded_batches() const;  // that some arm was decoded in, ascending
 };
 

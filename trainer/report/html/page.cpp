@@ -2,6 +2,7 @@
 #include "trainer/report/html/page.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "trainer/report/html/markup.h"
 #include "trainer/report/html/style.h"
@@ -27,9 +28,7 @@ std::string provenance(Report const& report) {
     bool const memory = key == "memory_bytes";
     entry(memory ? "memory" : replace_all(key, "_", " "), escape_html(memory ? format_bytes(std::stod(value)) : value));
   }
-  std::string seeds;
-  for (RunResult const& run : report.arms.front().runs) seeds += (seeds.empty() ? "" : ", ") + std::to_string(run.config.seed);
-  entry("seeds", seeds);
+  entry("seeds", fmt::format("{}", fmt::join(report.seeds(), ", ")));
   std::string sources;
   for (std::string const& source : first.config.data.sources) sources += (sources.empty() ? "" : ", ") + source;
   entry("text", escape_html(sources));
@@ -53,7 +52,7 @@ std::string report_html(Report const& report) {
   if (report.arms.empty()) {
     body += "<p class=\"lead\">No run has finished.</p>" + notes(report);
   } else {
-    auto const seeds = report.arms.front().runs.size();
+    auto const seeds = report.seeds().size();
     body += fmt::format(
         "<p class=\"lead\">{} arms, {} seed{}, width {}, context {}; validation loss under the causal routing that "
         "generation uses.</p>",

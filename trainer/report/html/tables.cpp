@@ -7,8 +7,8 @@
 #include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/html/histogram.h"
-#include "trainer/report/html/page.h"
 #include "trainer/report/html/markup.h"
+#include "trainer/report/html/page.h"
 #include "trainer/report/routing.h"
 
 namespace isobath {
@@ -105,9 +105,9 @@ std::string score_histograms(ArmResult const& arm, size_t color, std::vector<int
 }  // namespace
 
 std::string html_results(Report const& report) {
-  ArmResult const* best = &report.arms.front();
+  ArmResult const* best = nullptr;  // of those with every seed: means over different seeds do not compare
   for (ArmResult const& arm : report.arms)
-    if (arm.loss_causal.mean < best->loss_causal.mean) best = &arm;
+    if (arm.runs.size() == report.seeds().size() && (!best || arm.loss_causal.mean < best->loss_causal.mean)) best = &arm;
   auto const si = [](double value) { return std::isfinite(value) ? format_si(value) : std::string("\u2013"); };
   auto const first = [](ArmResult const& arm) -> RunResult const& { return arm.runs.front(); };
 
@@ -147,10 +147,10 @@ std::string html_results(Report const& report) {
   table.row("\u2026 without embeddings", [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });
   table.row("Forward FLOPs per token, top-k", [&](auto const& a) { return si(first(a).forward_flops_topk); });
   table.row("Forward FLOPs per token, causal", [&](auto const& a) { return si(a.forward_flops_causal); });
-  table.row("Training FLOPs, realised", [&](auto const& a) { return scientific(static_cast<double>(first(a).train_flops)); });
-  table.row("Training tokens", [&](auto const& a) { return si(static_cast<double>(first(a).tokens)); });
-  table.row("Steps", [&](auto const& a) { return std::to_string(first(a).step); });
-  table.row("Epochs", [&](auto const& a) { return fmt::format("{:.2f}", first(a).epochs); });
+  table.row("Training FLOPs, realised", [](auto const& a) { return scientific(a.train_flops); });
+  table.row("Training tokens", [&](auto const& a) { return si(a.tokens); });
+  table.row("Steps", [](auto const& a) { return fmt::format("{:.0f}", a.steps); });
+  table.row("Epochs", [](auto const& a) { return fmt::format("{:.2f}", a.epochs); });
   table.group("Speed and memory, as measured");
   table.row("Step time, median", [](auto const& a) {
     return std::isfinite(a.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * a.step_time_s) : std::string("\u2013");
