@@ -100,7 +100,7 @@ at::Tensor Reference::mlp(std::string const& layer, at::Tensor const& h) const {
   auto const weight = [&](std::string const& name) { return w.at(layer + name + ".weight"); };
   at::Tensor const m = norm(h, weight("post_attention_layernorm"));
   at::Tensor up = m.matmul(weight("mlp.up_proj").t());
-  if (model.mlp == "swiglu") {
+  if (model.mlp == MlpKind::swiglu) {
     at::Tensor const gate = m.matmul(weight("mlp.gate_proj").t());
     up = gate * gate.sigmoid() * up;
   } else {

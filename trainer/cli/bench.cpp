@@ -148,7 +148,7 @@ void add_bench(CLI::App& app) {
     keep_freed_memory();
     Bench const bench = bench_training(bench_arms(loaded, settings->vocab_size), *settings);
     if (*json) {
-      std::printf("%s\n", to_json(bench, loaded.config.precision).dump(2).c_str());
+      std::printf("%s\n", to_json(bench, loaded.config.precision.name()).dump(2).c_str());
     } else {
       print_table(bench);
     }

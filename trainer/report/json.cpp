@@ -100,7 +100,7 @@ ordered_json arm_json(ArmResult const& arm) {
           {"params_non_embedding", first.params_non_embedding},
           {"forward_flops_per_token_topk", first.forward_flops_topk},
           {"forward_flops_per_token_causal", finite(arm.forward_flops_causal)},
-          {"train_flops", arm.train_flops},
+          {"train_flops", total_json(arm.train_flops)},
           {"tokens", arm.tokens},
           {"epochs", arm.epochs},
           {"loss_topk", spread_json(arm.loss_topk)},

@@ -49,7 +49,8 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_causal; });
   arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_topk; });
   arm.bits_per_byte_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
-  arm.train_flops = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.train_flops); }).mean;
+  for (RunResult const& run : arm.runs) arm.train_flops += run.train_flops;
+  arm.train_flops = arm.train_flops / std::ssize(arm.runs);
   arm.tokens = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.tokens); }).mean;
   arm.steps = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.step); }).mean;
   arm.epochs = spread_of(arm.runs, [](RunResult const& r) { return r.epochs; }).mean;

@@ -72,7 +72,9 @@ struct ArmResult {
   std::string name;
   std::vector<RunResult> runs;  // finished ones, by ascending seed
   Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
-  double train_flops = 0, tokens = 0, steps = 0, epochs = 0;  // realised, means over the runs
+  // Realised, means over the runs.
+  Int128 train_flops;
+  double tokens = 0, steps = 0, epochs = 0;
   double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
   int64_t peak_memory_bytes = 0;
   std::vector<Decoding> decoding;  // of the first run where it was measured

@@ -104,7 +104,7 @@ std::string report_table(Report const& report) {
                          with_spread(arm.bits_per_byte_causal, 4),
                          pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-"});
       cost.push_back({arm.name, std::to_string(run.config.model.layers), count(static_cast<double>(run.params)),
-                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(arm.train_flops), count(arm.tokens),
+                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(arm.train_flops)), count(arm.tokens),
                       fmt::format("{:.2f}", arm.epochs),
                       std::isfinite(arm.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * arm.step_time_s) : "-", count(arm.tokens_per_s),
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});

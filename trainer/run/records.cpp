@@ -93,7 +93,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
       {"documents", data.documents},
       {"tokenizer", data.tokenizer->fingerprint()},
       {"device", machine.device},
-      {"precision", config.precision},
+      {"precision", config.precision.name()},
       {"peak_flops", peak.per_s},
       {"peak_flops_source", peak.source},
       {"threads", machine.threads},

@@ -179,7 +179,7 @@ void Trainer::start() {
            format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
            std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
            format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " +
-           (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision);
+           (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision.name());
 }
 
 void Trainer::resume(Found const& found) {

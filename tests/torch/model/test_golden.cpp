@@ -49,7 +49,7 @@ std::string config_of(Shape const& shape) {
                              {{"layers", m.layers},
                               {"heads", m.heads},
                               {"kv_heads", m.kv_heads},
-                              {"mlp", m.mlp},
+                              {"mlp", m.mlp.name()},
                               {"rope_theta", m.rope_theta},
                               {"norm_eps", m.norm_eps},
                               {"qk_norm", m.qk_norm}}},
@@ -58,8 +58,8 @@ std::string config_of(Shape const& shape) {
                               {"capacity", d.capacity.front()},
                               {"stride", d.stride},
                               {"offset", d.offset},
-                              {"gate", d.gate},
-                              {"causal", d.causal},
+                              {"gate", d.gate.name()},
+                              {"causal", d.causal.name()},
                               {"bce_weight", d.bce_weight}}}};
   return json.dump();
 }

@@ -60,7 +60,7 @@ std::string html_verdicts(Report const& report) {
   ArmResult const& other = *report.arm(report.best_dense);
   std::string const role = other.dense() && !arm.dense() ? "the best dense arm" : "the baseline";
   std::string note = fmt::format("Causal loss {:.4f} against {:.4f} of {}, {}, after {} training FLOPs each.", flops->arm_loss,
-                                 flops->baseline_loss, other.name, role, scientific(other.train_flops));
+                                 flops->baseline_loss, other.name, role, scientific(static_cast<double>(other.train_flops)));
   if (flops->difference.half_width) note += " The interval is the 95 % t-interval of the paired differences over seeds.";
   std::string cards = verdict_card("At equal training FLOPs", *flops, report.challenger, note);
   if (Pair const* time = report.pair(report.challenger, report.best_dense, "time"))

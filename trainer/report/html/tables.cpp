@@ -147,7 +147,7 @@ std::string html_results(Report const& report) {
   table.row("\u2026 without embeddings", [&](auto const& a) { return si(static_cast<double>(first(a).params_non_embedding)); });
   table.row("Forward FLOPs per token, top-k", [&](auto const& a) { return si(first(a).forward_flops_topk); });
   table.row("Forward FLOPs per token, causal", [&](auto const& a) { return si(a.forward_flops_causal); });
-  table.row("Training FLOPs, realised", [](auto const& a) { return scientific(a.train_flops); });
+  table.row("Training FLOPs, realised", [](auto const& a) { return scientific(static_cast<double>(a.train_flops)); });
   table.row("Training tokens", [&](auto const& a) { return si(a.tokens); });
   table.row("Steps", [](auto const& a) { return fmt::format("{:.0f}", a.steps); });
   table.row("Epochs", [](auto const& a) { return fmt::format("{:.2f}", a.epochs); });

@@ -268,7 +268,7 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
     SmallRun straight(config.depth), first(config.depth), second(config.depth);
     straight.steps(text, 0, 7, settings);
     first.steps(text, 0, 4, settings);
-    fs::path const folder = text.scratch / ("run-" + depth.router + "-" + depth.causal) / checkpoint_name(4);
+    fs::path const folder = text.scratch / ("run-" + depth.router + "-" + depth.causal.name()) / checkpoint_name(4);
     TrainState state;
     state.step = 4;
     save_checkpoint(folder, first.model, first.optimizers, first.window, state, config, *text.tokenizer);
