@@ -46,15 +46,19 @@ with Workspace() as space:
         with open(os.path.join(folder, "report.json")) as file:
             return json.load(file)
 
-    # A process that is killed while it decodes, as for taking too much memory, leaves a report.
+    # A process that is killed while it decodes, as for taking too much memory, leaves a report. It decodes with the limit on spinning, which
+    # OpenMP reads when the process starts.
     decoded_anew()
     process = space.start(*arguments)
     for line in process.stderr:
         if "decoding" in line:
             break
+    with open("/proc/%d/environ" % process.pid) as file:
+        environment = file.read().split("\0")
     process.kill()
     process.communicate()
     check([arm["name"] for arm in reported()["arms"]] == ["dense", "mod"], "a comparison that was killed while it decoded left another report")
+    check("GOMP_SPINCOUNT=2000" in environment, "compare decodes without GOMP_SPINCOUNT=2000")
 
     # A decoding that fails costs no report, which says what failed. Here its result cannot be written.
     space.run(*arguments)
