@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 from common import Workspace, check
 
@@ -35,6 +36,43 @@ with Workspace() as space:
     before = os.stat(measured).st_mtime_ns
     space.run(*arguments)
     check(os.stat(measured).st_mtime_ns == before, "a finished comparison was measured again")
+
+    def decoded_anew():
+        """Removes what decoding left and the report, so that the next call writes both again."""
+        shutil.rmtree(measured) if os.path.isdir(measured) else os.remove(measured)
+        os.remove(os.path.join(folder, "report.json"))
+
+    def reported():
+        with open(os.path.join(folder, "report.json")) as file:
+            return json.load(file)
+
+    # A process that is killed while it decodes, as for taking too much memory, leaves a report. It decodes with the limit on spinning, which
+    # OpenMP reads when the process starts.
+    decoded_anew()
+    process = space.start(*arguments)
+    for line in process.stderr:
+        if "decoding" in line:
+            break
+    with open("/proc/%d/environ" % process.pid) as file:
+        environment = file.read().split("\0")
+    process.kill()
+    process.communicate()
+    check([arm["name"] for arm in reported()["arms"]] == ["dense", "mod"], "a comparison that was killed while it decoded left another report")
+    check("GOMP_SPINCOUNT=2000" in environment, "compare decodes without GOMP_SPINCOUNT=2000")
+
+    # A decoding that fails costs no report, which says what failed. Here its result cannot be written.
+    space.run(*arguments)
+    decoded_anew()
+    os.mkdir(measured)
+    with open(os.path.join(measured, "in the way"), "w"):
+        pass
+    os.utime(measured, (0, 0))
+    out, err = space.run(*arguments)
+    notes = [warning for warning in reported()["warnings"] if "decoding failed" in warning]
+    check(len(notes) == 1 and "decode.json" in notes[0] and notes[0] in out and "decoding failed" in err, "%s\n%s" % (out, err))
+    decoded_anew()
+    out, _ = space.run(*arguments)
+    check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
 
     # What the ledger says of bytes and of growing cost.
     out, _ = space.run("bench", "decode", space.config, "--json", "--batch", "3", "--prompt", "16,40", "--steps", "8", "--repeats", "2")

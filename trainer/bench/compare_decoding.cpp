@@ -10,9 +10,9 @@
 #include "data/shards/shards.h"
 #include "model/decode/decoder.h"
 #include "trainer/bench/decode.h"
+#include "trainer/report/statistics.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/report/statistics.h"
 
 namespace isobath {
 
@@ -49,6 +49,12 @@ DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
 }
 
 }  // namespace
+
+void discard_outdated_decoding(std::vector<ExperimentRun> const& runs) {
+  std::error_code ignored;  // what cannot be removed is measured and written again all the same
+  for (ExperimentRun const& run : runs)
+    if (fs::exists(run.folder / "metrics.jsonl") && !is_measured(run)) fs::remove(result_file(run), ignored);
+}
 
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of) {
   std::vector<ExperimentRun const*> chosen = first_finished(runs);

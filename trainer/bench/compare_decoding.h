@@ -13,4 +13,7 @@ namespace isobath {
 // is left out with a warning.
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of);
 
+// Removes results of runs that were trained on since: until decoding is measured again, a report shows none.
+void discard_outdated_decoding(std::vector<ExperimentRun> const& runs);
+
 }  // namespace isobath

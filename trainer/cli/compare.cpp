@@ -1,6 +1,7 @@
 // isobath compare: every arm and seed of an experiment at equal compute, then the report.
 
 #include <CLI/CLI.hpp>
+#include <exception>
 #include <iostream>
 #include <list>
 #include <map>
@@ -8,6 +9,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/bench/compare_decoding.h"
@@ -59,6 +61,20 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
   }
 }
 
+// Measures decoding; returns what failed, empty where nothing did. A stop is no failure: it ends the program.
+std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Texts& texts) {
+  try {
+    measure_decoding(runs, [&](Config const& config) -> PreparedData const& { return texts.of(config); });
+    return "";
+  } catch (std::exception const& error) {
+    if (stop_requested()) throw;
+    std::string const what = error.what();
+    std::string const failure = "decoding failed and is not in the report: " + what.substr(0, what.find('\n'));
+    log_warning(failure);
+    return failure;
+  }
+}
+
 void compare(Target const& target, double minutes) {
   LoadedConfig const base = load_config(target.path, target.overrides);
   bool const gpu = open_device(base.config.device).is_cuda();  // every run would fail, after the text was prepared for them
@@ -85,10 +101,13 @@ void compare(Target const& target, double minutes) {
   settings.minutes = minutes;
   settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
-  set_threads(base.config.train.threads);
-  measure_decoding(runs, [&](Config const& config) -> PreparedData const& { return texts.of(config); });
+  discard_outdated_decoding(runs);
+  write_report(read_report({folder}), folder);  // what follows may end this process, for instance by taking too much memory
 
-  Report const report = read_report({folder});
+  set_threads(base.config.train.threads);
+  std::string const failure = try_to_measure_decoding(runs, texts);
+  Report report = read_report({folder});
+  if (!failure.empty()) report.warnings.push_back(failure);
   fs::path const page = write_report(report, folder);
   std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
   if (failed.empty()) return;

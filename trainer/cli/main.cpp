@@ -127,14 +127,14 @@ int run(int argc, char** argv) {
 
 // A thread that waits for others spins for a while before it sleeps. LibTorch's OpenMP spins so long that two threads beside another
 // busy process get in each other's way and a step takes many times as long (docs/speed.md). OpenMP reads the length before main, so the
-// commands that compute set it and start again; the runs of `compare` inherit it. Whoever has set a policy of their own keeps it.
+// commands that compute set it and start again; the runs of `compare`, which itself decodes, inherit it. Whoever has set a policy of their
+// own keeps it.
 void limit_spinning(int argc, char** argv) {
   if (argc < 2 || std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   std::string const command = argv[1];
-  bool const computes = command == "train" || command == "eval" || command == "generate" || command == "bench";
-  if (!computes && command != "compare") return;
-  setenv("GOMP_SPINCOUNT", "2000", 1);
+  bool const computes = command == "train" || command == "compare" || command == "eval" || command == "generate" || command == "bench";
   if (!computes) return;
+  setenv("GOMP_SPINCOUNT", "2000", 1);
   char path[4096];  // by its own path, so that the process keeps its name
   ssize_t const length = readlink("/proc/self/exe", path, sizeof path - 1);
   if (length <= 0) return;

@@ -130,7 +130,7 @@ void take(json const& record, RunResult& run) {
 }
 
 json parse_or_null(fs::path const& path) {
-  if (!fs::exists(path)) return nullptr;
+  if (!fs::is_regular_file(path)) return nullptr;
   return json::parse(read_file(path), nullptr, false);
 }
 
