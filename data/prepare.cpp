@@ -10,12 +10,12 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/units.h"
-#include "data/tokenizer/bpe_tokenizer.h"
-#include "data/sources/byte_reader.h"
-#include "data/shards/cache.h"
-#include "data/sources/corpus.h"
-#include "data/tokenizer/parallel_encoder.h"
 #include "data/progress.h"
+#include "data/shards/cache.h"
+#include "data/sources/byte_reader.h"
+#include "data/sources/corpus.h"
+#include "data/tokenizer/bpe_tokenizer.h"
+#include "data/tokenizer/parallel_encoder.h"
 
 namespace isobath {
 namespace {

@@ -6,8 +6,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/units.h"
-#include "data/shards/cache.h"
 #include "data/progress.h"
+#include "data/shards/cache.h"
 
 namespace isobath {
 namespace {

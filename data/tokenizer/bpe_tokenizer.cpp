@@ -9,9 +9,9 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "data/utf8.h"
 #include "data/tokenizer/word_borders.h"
 #include "data/tokenizer/word_cache.h"
+#include "data/utf8.h"
 
 namespace isobath {
 namespace {

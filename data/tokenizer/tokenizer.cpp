@@ -5,8 +5,8 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "data/tokenizer/bpe_tokenizer.h"
-#include "data/utf8.h"
 #include "data/tokenizer/word_borders.h"
+#include "data/utf8.h"
 
 namespace isobath {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 #include "data/tokenizer/bpe_tokenizer.h"
-#include "data/utf8.h"
 #include "data/tokenizer/word_borders.h"
+#include "data/utf8.h"
 
 namespace isobath {
 namespace {

@@ -29,8 +29,8 @@ class LanguageModel : public torch::nn::Module {
 
   // Once after the optimizer's step: thresholds, prices, biases and hardening. What changed about how the model runs, for the log.
   std::string end_of_step(StepStatistics const& step) { return depth_module_->end_of_step(step); }
-  // Sets the offsets of causal decisions so that the planned share of these batches passes each routed layer, from the first to the last, with
-  // those below it already deciding causally. All batches have sequences of one length.
+  // Sets the offsets of causal decisions so that the planned share of these batches passes each routed layer, from the first to the last,
+  // with those below it already deciding causally. All batches have sequences of one length.
   void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise);
   // The offsets [N], on the CPU (DepthModule::offsets).
   at::Tensor cuts() const;
@@ -74,7 +74,7 @@ class LanguageModel : public torch::nn::Module {
   int64_t vocab_size_;
   std::shared_ptr<DepthPlan const> plan_;
   std::optional<at::ScalarType> narrow_type_;
-  at::Tensor embedding_VD_, norm_D_, head_VD_;  // head_VD_ undefined when tied
+  at::Tensor embedding_VD_, norm_D_, head_VD_;      // head_VD_ undefined when tied
   std::vector<std::shared_ptr<BlockImpl>> blocks_;  // one per layer; tied layers share theirs
   std::shared_ptr<DepthModule> depth_module_;
   RotaryTables rotary_master_;  // in double, on the CPU

@@ -15,8 +15,8 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "nn/backend/plugin.h"
 #include "nn/backend/backend.h"
+#include "nn/backend/plugin.h"
 
 namespace isobath {
 

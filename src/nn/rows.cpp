@@ -20,7 +20,7 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
   return rows;
 }
 
-at::Tensor draws(Rows const& rows) { 
+at::Tensor draws(Rows const& rows) {
   return rows.cache ? rows.positions_R : at::arange(rows.first_draw, rows.first_draw + rows.count, rows.positions_R.options());
 }
 

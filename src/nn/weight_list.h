@@ -21,7 +21,7 @@ struct InitialStd {
 struct NamedWeight {
   std::string name;
   at::Tensor tensor;
-  double init_std = -1;   // below 0: starts as the constant init_value
+  double init_std = -1;  // below 0: starts as the constant init_value
   double init_value = 0;
   bool optional = false;  // a weight file may lack it; then it keeps its initial value
 };

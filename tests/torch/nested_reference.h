@@ -79,7 +79,8 @@ struct NestedReference : Reference {
         weight = weight * gate_BT;
       } else if (passed > 0 && !everything && !random) {
         at::Tensor goes_on = p_BTB.slice(2, passed).sum(2);
-        if (depth.choice.name() == "sequence") goes_on = at::cat({at::ones({B, depth.prefix}, x.options()), goes_on.slice(1, depth.prefix)}, 1);
+        if (depth.choice.name() == "sequence")
+          goes_on = at::cat({at::ones({B, depth.prefix}, x.options()), goes_on.slice(1, depth.prefix)}, 1);
         if (depth.gate_training.name() == "weight") weight = weight * goes_on;
         if (depth.gate_training.name() == "gumbel") weight = weight * (1 + goes_on - goes_on.detach());
       }

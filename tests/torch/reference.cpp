@@ -40,8 +40,9 @@ at::Tensor best(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64
 }
 
 bool is_trained(std::string const& name) {
-  for (char const* state : {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut", "depth_gate.chosen",
-                            "depth_scale.threshold", "depth_scale.cut", "depth_scale.hardened", "depth_scale.depth_sum"})
+  for (char const* state :
+       {"router.threshold", "router.cut", "depth_gate.price", "depth_gate.balance", "depth_gate.cut", "depth_gate.chosen",
+        "depth_scale.threshold", "depth_scale.cut", "depth_scale.hardened", "depth_scale.depth_sum"})
     if (name.ends_with(state)) return false;
   return true;
 }
@@ -186,7 +187,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
         depth.target.name() == "mlp" ? at::Tensor() : attention(layer, x, input, depth.skipped_kv.name() == "keep" ? everyone : ran);
     at::Tensor const delta = depth.target.name() == "attention" ? attended
                              : depth.target.name() == "mlp"     ? mlp(layer, x)
-                                                         : attended + mlp(layer, x + attended);
+                                                                : attended + mlp(layer, x + attended);
     at::Tensor const runs = ran.to(r.scalar_type());
     at::Tensor next = x + (gate(r) * runs).unsqueeze(2) * delta;
     if (depth.skip_path.name() != "identity") {

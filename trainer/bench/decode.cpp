@@ -17,8 +17,8 @@
 #include "model/ledger/ledger.h"
 #include "nn/device.h"
 #include "trainer/bench/peers.h"
-#include "trainer/run/machine.h"
 #include "trainer/report/statistics.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
 

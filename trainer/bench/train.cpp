@@ -6,12 +6,12 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
-#include "model/ledger/match.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/match.h"
 #include "nn/device.h"
 #include "trainer/bench/peers.h"
-#include "trainer/evaluate/evaluate.h"
 #include "trainer/compare/arms.h"
+#include "trainer/evaluate/evaluate.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "config/io.h"
-#include "trainer/run/machine.h"
 #include "trainer/bench/profile.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
 

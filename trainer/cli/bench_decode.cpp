@@ -13,8 +13,8 @@
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
-#include "trainer/run/machine.h"
 #include "trainer/report/statistics.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
 

@@ -11,12 +11,12 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "nn/device.h"
-#include "trainer/cli/commands.h"
 #include "trainer/bench/compare_decoding.h"
-#include "trainer/compare/experiment.h"
+#include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
-#include "trainer/run/machine.h"
+#include "trainer/compare/experiment.h"
 #include "trainer/report/report.h"
+#include "trainer/run/machine.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {

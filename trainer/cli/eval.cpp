@@ -7,7 +7,6 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "model/depth/plan.h"
 #include "config/io.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -15,6 +14,7 @@
 #include "core/stop.h"
 #include "data/prepare.h"
 #include "model/decode/decoding_check.h"
+#include "model/depth/plan.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/evaluate/leak.h"

@@ -14,11 +14,11 @@
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/run/machine.h"
-#include "trainer/generate/prompts.h"
 #include "trainer/evaluate/sample.h"
-#include "trainer/run/saved_model.h"
+#include "trainer/generate/prompts.h"
 #include "trainer/generate/text_stream.h"
+#include "trainer/run/machine.h"
+#include "trainer/run/saved_model.h"
 
 namespace isobath {
 

@@ -6,10 +6,10 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "format/safetensors.h"
 #include "core/units.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
+#include "format/safetensors.h"
 #include "trainer/cli/commands.h"
 #include "trainer/run/saved_model.h"
 

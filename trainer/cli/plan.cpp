@@ -6,8 +6,8 @@
 
 #include "config/io.h"
 #include "trainer/cli/commands.h"
-#include "trainer/compare/experiment.h"
 #include "trainer/compare/arms.h"
+#include "trainer/compare/experiment.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "model/depth/plan.h"
 #include "core/error.h"
 #include "data/tokenizer/tokenizer.h"
 #include "format/total.h"
+#include "model/depth/plan.h"
 #include "trainer/schedule/schedule.h"
 
 namespace isobath {

@@ -7,10 +7,10 @@
 #include <sstream>
 #include <thread>
 
-#include "model/depth/plan.h"
 #include "core/error.h"
-#include "model/ledger/match.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/match.h"
 
 namespace isobath {
 namespace {

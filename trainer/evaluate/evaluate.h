@@ -16,7 +16,7 @@ namespace isobath {
 
 struct EvalSettings {
   EvalRouting routing = EvalRouting::both;
-  int64_t tokens = 0;            // 0: all
+  int64_t tokens = 0;  // 0: all
   int64_t micro_sequences = 8;
   bool isolate_documents = false;
   uint64_t seed = 1;  // of random routers

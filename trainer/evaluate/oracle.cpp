@@ -32,7 +32,9 @@ std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& val
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
     std::vector<at::Tensor> losses_BN;
     model.force_branch(std::nullopt);
-    at::Tensor const depth_BT = model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, 0, first * length, NoiseStream::evaluation}).depth_BT;
+    at::Tensor const depth_BT =
+        model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, 0, first * length, NoiseStream::evaluation})
+            .depth_BT;
     for (int64_t branch = 0; branch < n; ++branch) {
       model.force_branch(branch);
       ModelOutput const output = model.forward(loaded.input(0, batch.sequences), Routing::causal, {});

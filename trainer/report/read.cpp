@@ -7,9 +7,9 @@
 #include <sstream>
 
 #include "config/io.h"
-#include "model/depth/plan.h"
 #include "core/error.h"
 #include "format/total.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 

@@ -95,8 +95,8 @@ void check_runs(Report& report) {
                                             100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
     bool const random = router_kind(arm.config().depth.router).random;
     if (arm.plan()->uses_noncausal_routing() && (arm.config().depth.causal == Causal::none || random))
-      report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " +
-                                (random ? "coin" : "threshold") + " stands in for it");
+      report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " + (random ? "coin" : "threshold") +
+                                " stands in for it");
     for (RunResult const& r : arm.runs) threads.insert(r.threads);
   }
   if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
@@ -208,9 +208,7 @@ Report read_report(std::vector<fs::path> const& folders) {
   return make_report(experiment, std::move(runs));
 }
 
-std::string describe_routing(Config const& config) {
-  return plan_depth(config.model, config.depth)->describe();
-}
+std::string describe_routing(Config const& config) { return plan_depth(config.model, config.depth)->describe(); }
 
 std::string describe_model(Config const& config) {
   std::string const routing = describe_routing(config);

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "model/depth/plan.h"
 #include "config/config.h"
 #include "core/files.h"
 #include "core/int128.h"
+#include "model/depth/plan.h"
 #include "trainer/report/score_histogram.h"
 #include "trainer/report/statistics.h"
 

@@ -45,8 +45,7 @@ std::string routing_table(Report const& report) {
     if (!arm.plan()->uses_noncausal_routing()) continue;
     double const gap = causal_gap_percent(arm);
     rows.push_back({arm.name,
-                    in_percent(spread(arm.plan()->capacities()).mean) + " -> " +
-                        in_percent(routing_mean(arm, &ValidationPoint::capacity)),
+                    in_percent(spread(arm.plan()->capacities()).mean) + " -> " + in_percent(routing_mean(arm, &ValidationPoint::capacity)),
                     std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
                     in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
                     three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
@@ -61,9 +60,8 @@ std::string depth_table(Report const& report) {
     double const planned = arm.plan()->mean_depth();
     if (planned == 0) continue;
     double const best = oracle_loss(arm), room = 100 * (arm.loss_causal.mean / best - 1);
-    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned, mean_depth(arm)),
-                    fmt::format("{:.4f}", arm.loss_causal.mean), std::isfinite(best) ? fmt::format("{:.4f}", best) : "-",
-                    std::isfinite(room) ? fmt::format("{:.2f} %", room) : "-"});
+    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned, mean_depth(arm)), fmt::format("{:.4f}", arm.loss_causal.mean),
+                    std::isfinite(best) ? fmt::format("{:.4f}", best) : "-", std::isfinite(room) ? fmt::format("{:.2f} %", room) : "-"});
   }
   return rows.size() > 1 ? columns(rows) : "";
 }
@@ -104,8 +102,8 @@ std::string report_table(Report const& report) {
                          with_spread(arm.bits_per_byte_causal, 4),
                          pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-"});
       cost.push_back({arm.name, std::to_string(run.config.model.layers), count(static_cast<double>(run.params)),
-                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(arm.train_flops)), count(arm.tokens),
-                      fmt::format("{:.2f}", arm.epochs),
+                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(arm.train_flops)),
+                      count(arm.tokens), fmt::format("{:.2f}", arm.epochs),
                       std::isfinite(arm.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * arm.step_time_s) : "-", count(arm.tokens_per_s),
                       format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
     }

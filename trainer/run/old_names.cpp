@@ -8,22 +8,38 @@ namespace isobath {
 namespace {
 
 constexpr std::pair<char const*, char const*> whole_model[] = {
-    {"model.embed_tokens.weight", "embedding"},      {"model.norm.weight", "norm"},
-    {"lm_head.weight", "head"},                      {"model.depth_gate.up.weight", "depth_gate.hidden"},
-    {"model.depth_gate.weight", "depth_gate.weight"}, {"model.depth_gate.bias", "depth_gate.bias"},
+    {"model.embed_tokens.weight", "embedding"},
+    {"model.norm.weight", "norm"},
+    {"lm_head.weight", "head"},
+    {"model.depth_gate.up.weight", "depth_gate.hidden"},
+    {"model.depth_gate.weight", "depth_gate.weight"},
+    {"model.depth_gate.bias", "depth_gate.bias"},
 };
 
 // Of one layer. An old block stood alone ("layer1.attention.qkv") or inside a routed one ("layer1.block.attention.qkv").
 constexpr std::pair<char const*, char const*> of_block[] = {
-    {"input_layernorm.weight", "attention.norm"}, {"self_attn.qkv_proj.weight", "attention.qkv"}, {"self_attn.o_proj.weight", "attention.o"},
-    {"self_attn.q_norm.weight", "attention.q_norm"}, {"self_attn.k_norm.weight", "attention.k_norm"}, {"post_attention_layernorm.weight", "mlp.norm"},
-    {"mlp.gate_up_proj.weight", "mlp.up"}, {"mlp.up_proj.weight", "mlp.up"}, {"mlp.down_proj.weight", "mlp.down"},
+    {"input_layernorm.weight", "attention.norm"},
+    {"self_attn.qkv_proj.weight", "attention.qkv"},
+    {"self_attn.o_proj.weight", "attention.o"},
+    {"self_attn.q_norm.weight", "attention.q_norm"},
+    {"self_attn.k_norm.weight", "attention.k_norm"},
+    {"post_attention_layernorm.weight", "mlp.norm"},
+    {"mlp.gate_up_proj.weight", "mlp.up"},
+    {"mlp.up_proj.weight", "mlp.up"},
+    {"mlp.down_proj.weight", "mlp.down"},
 };
 constexpr std::pair<char const*, char const*> of_router[] = {
-    {"router.weight", "router.weight"}, {"router.up.weight", "router.score_up"}, {"router.down.weight", "router.score_down"},
-    {"router.position.weight", "router.score_position"}, {"router.token.weight", "router.score_token"},
-    {"predictor.up.weight", "router.up"}, {"predictor.up.bias", "router.up_bias"}, {"predictor.down.weight", "router.down"}, {"predictor.down.bias", "router.down_bias"},
-    {"skip.down.weight", "skip.down"}, {"skip.up.weight", "skip.up"},
+    {"router.weight", "router.weight"},
+    {"router.up.weight", "router.score_up"},
+    {"router.down.weight", "router.score_down"},
+    {"router.position.weight", "router.score_position"},
+    {"router.token.weight", "router.score_token"},
+    {"predictor.up.weight", "router.up"},
+    {"predictor.up.bias", "router.up_bias"},
+    {"predictor.down.weight", "router.down"},
+    {"predictor.down.bias", "router.down_bias"},
+    {"skip.down.weight", "skip.down"},
+    {"skip.up.weight", "skip.up"},
 };
 
 // Every name that the parameter may have had.

@@ -6,10 +6,10 @@
 
 #include "data/prepare.h"
 #include "trainer/evaluate/evaluate.h"
-#include "trainer/run/machine.h"
 #include "trainer/evaluate/oracle.h"
-#include "trainer/schedule/schedule.h"
+#include "trainer/run/machine.h"
 #include "trainer/run/state.h"
+#include "trainer/schedule/schedule.h"
 #include "trainer/train/step.h"
 
 namespace isobath {

@@ -121,8 +121,8 @@ Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_pe
   std::shared_ptr<DepthPlan const> const plan = plan_depth(config.model, config.depth);
   if (!plan->steps_differ())
     return Schedule(config.train, planned_train_flops(config.model, config.depth, vocab_size, sequences, length), steps_per_epoch);
-  auto const cost = [=, seed = static_cast<uint64_t>(config.seed),
-                     ledger = make_ledger(config.model, config.depth, vocab_size)](int64_t step, double progress) {
+  auto const cost = [=, seed = static_cast<uint64_t>(config.seed), ledger = make_ledger(config.model, config.depth, vocab_size)](
+                        int64_t step, double progress) {
     std::vector<RoutedWork> const work = ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length);
     return flops_at_once(ledger.train(sequences, length, work), sequences * length);
   };

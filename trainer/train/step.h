@@ -24,7 +24,7 @@ struct Window {
   at::Tensor streak;             // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
   at::Tensor predictor_skipped;  // fp64, 0-dim: steps that updated no predictor because its gradients were not finite
   at::Tensor predictor_streak;   // fp64, 0-dim: of these, in a row up to now; survives clear()
-  at::Tensor routing_NC;  // int64, as ModelOutput's
+  at::Tensor routing_NC;         // int64, as ModelOutput's
 };
 
 struct StepSettings {
@@ -42,8 +42,8 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
 
 // Where a step stands in its run.
 struct StepPlace {
-  int64_t step = 0;          // from 0
-  double progress = 0;       // share of the run that is done before it
+  int64_t step = 0;     // from 0
+  double progress = 0;  // share of the run that is done before it
   double progress_after = 0;
   double learning_rate = 0;
 };

@@ -16,11 +16,11 @@
 #include "data/prepare.h"
 #include "nn/device.h"
 #include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluate/sample.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/metrics.h"
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
-#include "trainer/evaluate/sample.h"
 #include "trainer/run/saved_model.h"
 #include "trainer/schedule/schedule.h"
 #include "trainer/train/learner.h"
@@ -83,8 +83,8 @@ TrainerParts make_trainer(Config const& config, std::string const& version) {
   Learner learner = make_learner(config, data.tokenizer->vocab_size());
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision);
-  double const batches_per_epoch = static_cast<double>(loader->samples_per_epoch()) /
-                                   static_cast<double>(config.train.batch_tokens / config.model.context);
+  double const batches_per_epoch =
+      static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(config.train.batch_tokens / config.model.context);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
   return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
           std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};

@@ -30,8 +30,8 @@ struct AttentionImpl : torch::nn::Module {
   int64_t heads, kv_heads, head_dim;
   double eps;
   CudaAttention cuda_kernel = CudaAttention::flash;  // as ops::attend
-  at::Tensor norm_D, qkv_XD, o_DX;  // qkv_XD stacks q, k and v
-  at::Tensor q_norm_E, k_norm_E;    // undefined without QK norm
+  at::Tensor norm_D, qkv_XD, o_DX;                   // qkv_XD stacks q, k and v
+  at::Tensor q_norm_E, k_norm_E;                     // undefined without QK norm
 
  private:
   std::pair<at::Tensor, at::Tensor> keys_and_values(at::Tensor const& normed_ND, Rows const& rows, RotaryTables const& rotary) const;

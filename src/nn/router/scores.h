@@ -1,6 +1,6 @@
 #pragma once
-// The scores that routers give, one function in one file of src/nn/router/scores/ each; src/config/sections/routers.cpp says what parameters they
-// get.
+// The scores that routers give, one function in one file of src/nn/router/scores/ each; src/config/sections/routers.cpp says what
+// parameters they get.
 
 #include <ATen/core/Tensor.h>
 

@@ -91,7 +91,8 @@ TEST_CASE("routers and options that go together") {
     CHECK(accepted("kind: mod, causal: none, router: " + router).causal == Causal::none);
   }
   for (std::string const router : {"linear", "mlp"})
-    CHECK(accepted("kind: mod, router_input: normalised, z_loss_weight: 0.001, router: " + router).router_input == RouterInputForm::normalised);
+    CHECK(accepted("kind: mod, router_input: normalised, z_loss_weight: 0.001, router: " + router).router_input ==
+          RouterInputForm::normalised);
   for (std::string const router : {"position", "token"}) accepted("kind: mod, z_loss_weight: 0.001, causal: bce, router: " + router);
   CHECK(accepted("kind: mod, causal: threshold, threshold_training: true").threshold_training);
   accepted("kind: dense, router: norm, causal: bce");  // no router runs

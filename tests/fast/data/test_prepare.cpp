@@ -13,9 +13,9 @@
 
 #include "core/error.h"
 #include "core/stop.h"
+#include "data/prepare.h"
 #include "data/sources/corpus.h"
 #include "data/sources/documents.h"
-#include "data/prepare.h"
 #include "data/sources/sources.h"
 #include "data/sources/split.h"
 #include "tests/fast/scratch.h"

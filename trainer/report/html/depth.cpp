@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "trainer/report/html/page.h"
 #include "trainer/report/html/markup.h"
+#include "trainer/report/html/page.h"
 
 namespace isobath {
 namespace {

@@ -33,7 +33,7 @@ std::string provenance(Report const& report) {
   for (std::string const& source : first.config.data.sources) sources += (sources.empty() ? "" : ", ") + source;
   entry("text", escape_html(sources));
   entry("tokenizer", escape_html(first.config.tokenizer.is_trained() ? fmt::format("BPE, {} pieces", first.config.tokenizer.vocab_size)
-                                                                      : first.config.tokenizer.kind));
+                                                                     : first.config.tokenizer.kind));
   entry("batch", fmt::format("{} tokens in sequences of {}", first.config.train.batch_tokens, first.config.model.context));
   for (ArmResult const& arm : report.arms)
     entry(

@@ -71,8 +71,8 @@ at::Tensor NestedPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
   layers_.push_back(chosen.layer);
   if (sees_all_) return block.forward(x_ND, context.rows, context.rotary);
   if (chosen.selected.count == 0) return keep_keys(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
-  at::Tensor const delta_RD = partial_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context.rows, chosen.index_R, chosen.selected,
-                                            context.rotary, {});
+  at::Tensor const delta_RD =
+      partial_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context.rows, chosen.index_R, chosen.selected, context.rotary, {});
   return ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD,
                                weight_N_.defined() ? weight_N_.index_select(0, chosen.index_R) : at::Tensor());
 }
@@ -83,9 +83,8 @@ void NestedPass::choose(size_t exit, at::Tensor const& x_ND) {
   auto const branch = static_cast<int64_t>(exit);
   at::Tensor const deeper_BT = choice_.branch_BT.gt(branch), decided_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
   at::Tensor const replayed_BT = context.replay(layers_.size()), ran_BT = replayed_BT.defined() && !sees_all_ ? replayed_BT : decided_BT;
-  at::Tensor const score_BT = choice_.probability_NB.defined()
-                                  ? choice_.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(ran_BT)
-                                  : deeper_BT.to(ops::wide_options(x_ND));
+  at::Tensor const score_BT = choice_.probability_NB.defined() ? choice_.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(ran_BT)
+                                                               : deeper_BT.to(ops::wide_options(x_ND));
   Route& chosen = routes_.emplace_back();
   chosen.layer = {ran_BT, decided_BT, decided_BT, score_BT};
   if (!at::GradMode::is_enabled() && !context.rows.cache && choice_.score_NB.defined())

@@ -64,9 +64,7 @@ int64_t NestedPlan::layer_of_weights(int64_t layer) const {
   return depth_.exits[0] + (layer - depth_.exits[0]) % (depth_.exits[1] - depth_.exits[0]);
 }
 
-int64_t NestedPlan::fewest_layers() const {
-  return std::max(depth_.exits.back(), static_cast<int64_t>(std::floor(depth_.mean_depth))) + 1;
-}
+int64_t NestedPlan::fewest_layers() const { return std::max(depth_.exits.back(), static_cast<int64_t>(std::floor(depth_.mean_depth))) + 1; }
 
 std::string NestedPlan::fixed_layers_reason() const {
   return depth_.recursion ? "other layers would make the stacks that share weights unequal (depth.recursion)" : "";

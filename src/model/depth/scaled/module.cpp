@@ -82,8 +82,8 @@ at::Tensor ScaledPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
   return h_ND + scaling * block.mlp->forward(h_ND);
 }
 
-// cost_weight * max(0, sum of mean factors - mean_depth) / layers. By tokens the sum of the step before says whether it is above, so that the
-// cut into micro-batches does not matter.
+// cost_weight * max(0, sum of mean factors - mean_depth) / layers. By tokens the sum of the step before says whether it is above, so that
+// the cut into micro-batches does not matter.
 at::Tensor ScaledPass::cost() const {
   if (hard_ || module_.cost_weight == 0) return {};
   at::Tensor const above = depth_sum_ - module_.mean_depth;
@@ -147,8 +147,7 @@ ScaledModule::ScaledModule(ModelConfig const& model, DepthConfig const& depth, i
 std::unique_ptr<DepthPass> ScaledModule::begin(ForwardContext const& context) { return std::make_unique<ScaledPass>(*this, context); }
 
 void ScaledModule::model_weights(WeightList& list) const {
-  for (int64_t i = 0; i < layers; ++i)
-    scales[static_cast<size_t>(i)]->weights("model.layers." + std::to_string(i) + ".", scale_init, list);
+  for (int64_t i = 0; i < layers; ++i) scales[static_cast<size_t>(i)]->weights("model.layers." + std::to_string(i) + ".", scale_init, list);
   list.buffer("model.depth_scale.threshold", threshold, by_token ? skip_below : 0);
   list.buffer("model.depth_scale.cut", cut, 0);
   list.buffer("model.depth_scale.hardened", hardened, 0);

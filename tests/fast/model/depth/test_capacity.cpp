@@ -50,8 +50,9 @@ Spent spend(Config const& config, Schedule const& schedule) {
   int64_t const T = config.model.context, B = config.train.batch_tokens / T;
   Spent spent;
   while (!schedule.finished(spent.steps, spent.flops)) {
-    auto const capacities = plan_depth(config.model, config.depth)->step_capacities(static_cast<uint64_t>(config.seed), spent.steps,
-                                            schedule.progress(spent.steps, spent.flops));
+    auto const capacities =
+        plan_depth(config.model, config.depth)
+            ->step_capacities(static_cast<uint64_t>(config.seed), spent.steps, schedule.progress(spent.steps, spent.flops));
     spent.last = static_cast<int64_t>(3 * ledger.forward(B, T, ledger.planned_work(capacities, B, T)));
     CHECK(schedule.step_flops(spent.steps, spent.flops) == spent.last);
     spent.flops += spent.last;

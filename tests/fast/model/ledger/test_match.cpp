@@ -4,8 +4,8 @@
 #include <string>
 
 #include "core/error.h"
-#include "model/ledger/match.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/match.h"
 
 using namespace isobath;
 

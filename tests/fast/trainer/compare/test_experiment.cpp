@@ -11,8 +11,8 @@
 #include "core/stop.h"
 #include "model/ledger/ledger.h"
 #include "tests/fast/scratch.h"
-#include "trainer/compare/experiment.h"
 #include "trainer/compare/arms.h"
+#include "trainer/compare/experiment.h"
 #include "trainer/compare/processes.h"
 
 using namespace isobath;

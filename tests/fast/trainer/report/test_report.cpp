@@ -6,9 +6,9 @@
 
 #include "core/error.h"
 #include "tests/fast/report_runs.h"
-#include "trainer/report/report.h"
 #include "trainer/report/html/markup.h"
 #include "trainer/report/html/svg.h"
+#include "trainer/report/report.h"
 
 using namespace isobath;
 using Catch::Approx;

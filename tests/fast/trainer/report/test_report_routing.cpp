@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "tests/fast/report_runs.h"
-#include "trainer/report/report.h"
 #include "trainer/report/html/histogram.h"
+#include "trainer/report/report.h"
 
 using namespace isobath;
 using Catch::Approx;

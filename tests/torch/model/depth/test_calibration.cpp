@@ -10,15 +10,15 @@
 #include <map>
 #include <tuple>
 
-#include "tests/fast/scratch.h"
 #include "core/error.h"
 #include "core/random.h"
-#include "format/safetensors.h"
 #include "data/loader.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
+#include "format/safetensors.h"
 #include "model/weights.h"
 #include "nn/router/router.h"
+#include "tests/fast/scratch.h"
 #include "tests/torch/reference.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/run/saved_model.h"

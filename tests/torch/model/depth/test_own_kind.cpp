@@ -83,8 +83,11 @@ void check_alternate(Config const& config, std::vector<Contradiction>& found) {
 void register_alternate() {
   static bool const registered = [] {
     add_depth_kind({"alternate", "some layers run every other token", check_alternate});
-    add_depth_plan("alternate", [](ModelConfig const& model, DepthConfig const& depth) { return std::make_unique<AlternatePlan>(model, depth); });
-    add_depth_module("alternate", [](ModelConfig const& model, DepthConfig const& depth, int64_t) { return std::make_shared<AlternateModule>(model, depth); });
+    add_depth_plan("alternate",
+                   [](ModelConfig const& model, DepthConfig const& depth) { return std::make_unique<AlternatePlan>(model, depth); });
+    add_depth_module("alternate", [](ModelConfig const& model, DepthConfig const& depth, int64_t) {
+      return std::make_shared<AlternateModule>(model, depth);
+    });
     return true;
   }();
   (void)registered;
@@ -95,12 +98,13 @@ LoadedConfig alternate_config(Scratch const& scratch, std::vector<std::string> c
   for (int i = 0; i < 400; ++i) text += "line " + std::to_string(i * i) + " of a text that nobody reads; ";
   scratch.write("text.txt", text);
   std::string const folder = scratch.path().string();
-  scratch.write("alternate.yaml", "name: alternate\nrun_dir: " + folder + "/runs\ndata: {sources: [" + folder +
-                                      "/text.txt], split: tail, valid_fraction: 20%, cache_dir: " + folder +
-                                      "/cache}\ntokenizer: {kind: byte}\nmodel: {layers: 4, width: 16, heads: 2, kv_heads: 2, context: 16}\n"
-                                      "depth: {kind: alternate, stride: 2, offset: 1}\n"
-                                      "train: {budget: 12step, batch_tokens: 64, log_every: 1step, threads: 1}\n"
-                                      "eval: {every: 50%, tokens: 128, final_tokens: 128, sample_tokens: off}\n");
+  scratch.write("alternate.yaml",
+                "name: alternate\nrun_dir: " + folder + "/runs\ndata: {sources: [" + folder +
+                    "/text.txt], split: tail, valid_fraction: 20%, cache_dir: " + folder +
+                    "/cache}\ntokenizer: {kind: byte}\nmodel: {layers: 4, width: 16, heads: 2, kv_heads: 2, context: 16}\n"
+                    "depth: {kind: alternate, stride: 2, offset: 1}\n"
+                    "train: {budget: 12step, batch_tokens: 64, log_every: 1step, threads: 1}\n"
+                    "eval: {every: 50%, tokens: 128, final_tokens: 128, sample_tokens: off}\n");
   return load_config(scratch / "alternate.yaml", overrides);
 }
 
@@ -141,10 +145,12 @@ TEST_CASE("own kind: trained, resumed, generated from and reported", "[own_kind]
   register_alternate();
   Scratch const scratch;
   REQUIRE(train(alternate_config(scratch, {"name=whole"}).config, "test") == 0);
-  REQUIRE(train(alternate_config(scratch, {"name=parts", "train.budget=6step", "train.schedule=wsd", "train.decay=0step"}).config, "test") == 0);
+  REQUIRE(train(alternate_config(scratch, {"name=parts", "train.budget=6step", "train.schedule=wsd", "train.decay=0step"}).config,
+                "test") == 0);
   REQUIRE(train(alternate_config(scratch, {"name=parts", "train.schedule=wsd", "train.decay=0step"}).config, "test") == 0);
   REQUIRE(train(alternate_config(scratch, {"name=straight", "train.schedule=wsd", "train.decay=0step"}).config, "test") == 0);
-  RunResult const parts = read_run(scratch.path() / "runs" / "parts", "parts"), straight = read_run(scratch.path() / "runs" / "straight", "straight");
+  RunResult const parts = read_run(scratch.path() / "runs" / "parts", "parts"),
+                  straight = read_run(scratch.path() / "runs" / "straight", "straight");
   CHECK(parts.result.step == 12);
   CHECK(parts.result.loss_topk == Catch::Approx(straight.result.loss_topk).epsilon(0.02));  // its warm-up ended at another step
 

@@ -13,11 +13,11 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "tests/torch/fake_device.h"
 #include "model/decode/generate.h"
 #include "nn/backend/backend.h"
 #include "nn/device.h"
 #include "nn/ops/ops.h"
+#include "tests/torch/fake_device.h"
 #include "tests/torch/reference.h"
 #include "trainer/bench/ops.h"
 #include "trainer/bench/profile.h"

@@ -12,8 +12,8 @@
 
 #include "config/io.h"
 #include "core/error.h"
-#include "model/ledger/router_cost.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/router_cost.h"
 #include "tests/torch/reference.h"
 
 using namespace isobath;

@@ -6,9 +6,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "tests/fast/scratch.h"
 #include "core/error.h"
 #include "core/random.h"
+#include "tests/fast/scratch.h"
 #include "tests/torch/reference.h"
 
 using namespace isobath;

@@ -8,12 +8,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
-#include "tests/fast/scratch.h"
 #include "core/random.h"
 #include "data/loader.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "nn/ops/ops.h"
+#include "tests/fast/scratch.h"
 #include "tests/torch/reference.h"
 
 using namespace isobath;

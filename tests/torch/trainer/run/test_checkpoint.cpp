@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "tests/fast/scratch.h"
 #include "core/error.h"
+#include "tests/fast/scratch.h"
 #include "trainer/run/metrics.h"
 #include "trainer/run/state.h"
 

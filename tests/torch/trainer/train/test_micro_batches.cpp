@@ -66,7 +66,8 @@ std::vector<DepthCase> depth_cases() {
       {"mod threshold", mod(Causal::threshold)},
       {"mod none", mod(Causal::none)},
       {"mod trained by threshold", mod(Causal::threshold, true)},
-      {"mod random", [](DepthConfig& depth) { depth.kind = "mod", depth.router = "random", depth.gate = Gate::none, depth.causal = Causal::none; }},
+      {"mod random",
+       [](DepthConfig& depth) { depth.kind = "mod", depth.router = "random", depth.gate = Gate::none, depth.causal = Causal::none; }},
       {"nested token, weight, balance loss", nested(BranchChoice::token, GateTraining::weight, Balance::loss)},
       {"nested token, gumbel, balance bias", nested(BranchChoice::token, GateTraining::gumbel, Balance::bias)},
       {"nested sequence, gumbel, balance loss", nested(BranchChoice::sequence, GateTraining::gumbel, Balance::loss)},
@@ -86,7 +87,9 @@ struct Run {
   Window window;
   StepSettings settings;
 
-  Run(DepthCase const& depth_case, int64_t micro_sequences) : model(make(depth_case)), optimizers(make_optimizers(*model, unclipped())),
+  Run(DepthCase const& depth_case, int64_t micro_sequences)
+      : model(make(depth_case)),
+        optimizers(make_optimizers(*model, unclipped())),
         window(static_cast<int64_t>(model->plan().routed_layers().size()), at::kCPU) {
     DepthConfig const& depth = model->depth_config();
     settings = {micro_sequences, depth.bce_weight, 1, depth.z_loss_weight, depth.threshold_training};

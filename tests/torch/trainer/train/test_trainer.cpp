@@ -8,11 +8,11 @@
 #include <cmath>
 #include <map>
 
-#include "tests/fast/scratch.h"
 #include "core/error.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/weights.h"
+#include "tests/fast/scratch.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"

@@ -10,7 +10,6 @@
 
 #include "model/block.h"
 #include "model/ledger/ledger.h"
-#include "nn/router/router.h"
 #include "nn/ops/ops.h"
 #include "nn/router/router.h"
 #include "tests/torch/reference.h"
@@ -40,14 +39,14 @@ Shape shape_of(RoutingCase const& choice) {
 
 auto all_choices() {
   return GENERATE(values<RoutingCase>({{"dense", "raw", "none", 1},
-                                  {"mod", "raw", "predictor", 0.25},
-                                  {"mod", "raw", "none", 0.25},
-                                  {"mod", "sigmoid", "bce", 0.25},
-                                  {"mod", "sigmoid2", "predictor", 0.5},
-                                  {"mod", "tanh", "bce", 0.125},
-                                  {"mod", "none", "bce", 0.25},
-                                  {"mod", "raw", "predictor", 0.001},  // K = 1
-                                  {"mod", "sigmoid", "bce", 1.0}}));   // K = T
+                                       {"mod", "raw", "predictor", 0.25},
+                                       {"mod", "raw", "none", 0.25},
+                                       {"mod", "sigmoid", "bce", 0.25},
+                                       {"mod", "sigmoid2", "predictor", 0.5},
+                                       {"mod", "tanh", "bce", 0.125},
+                                       {"mod", "none", "bce", 0.25},
+                                       {"mod", "raw", "predictor", 0.001},  // K = 1
+                                       {"mod", "sigmoid", "bce", 1.0}}));   // K = T
 }
 
 // A threshold in the middle of the scores, so that `causal: none` decides something.

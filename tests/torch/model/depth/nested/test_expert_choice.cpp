@@ -148,8 +148,8 @@ TEST_CASE("expert choice: gradients agree with finite differences", "[nested]") 
       return total_loss(*model, output, targets);
     };
     for (std::string const part : {"layers.0.", "layers.1.", "layers.2.", "layers.3.", "router.", "exit_norms"}) {
-      bool const exists = part == "router."
-                              ? router_kind(model->depth_config().router).learned() && (c.gate != std::string("none") || c.causal == std::string("bce"))
+      bool const exists = part == "router." ? router_kind(model->depth_config().router).learned() &&
+                                                  (c.gate != std::string("none") || c.causal == std::string("bce"))
                           : part == "exit_norms" ? c.exit_norms
                                                  : !c.recursion || part != "layers.3.";
       if (!exists) continue;
