@@ -12,18 +12,14 @@
 #include "core/random.h"
 #include "core/stop.h"
 #include "core/units.h"
-#include "data/loader.h"
-#include "data/prepare.h"
 #include "nn/device.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/evaluate/sample.h"
-#include "trainer/run/machine.h"
 #include "trainer/run/metrics.h"
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/schedule/schedule.h"
-#include "trainer/train/learner.h"
+#include "trainer/train/make_trainer.h"
 
 namespace isobath {
 
@@ -56,38 +52,6 @@ std::optional<Found> find_earlier_run(RunFolder const& run, Config const& config
   if (!folder) return std::nullopt;
   Checkpoint const checkpoint = open_checkpoint(*folder);
   return Found{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
-}
-
-// The parts of a run, each made from the configuration and the parts above it.
-struct TrainerParts {
-  PreparedData data;
-  std::unique_ptr<TokenStream> train_stream, valid_stream;
-  std::unique_ptr<Loader> loader;
-  Learner learner;
-  Machine machine;
-  PeakFlops peak_flops;
-  Schedule schedule;
-};
-
-TrainerParts make_trainer(Config const& config, std::string const& version) {
-  PreparedData data = prepare_data(config.data, config.tokenizer);
-  auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
-  auto loader = std::make_unique<Loader>(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false,
-                                         config.data.isolate_documents);
-  if (loader->samples_per_epoch() == 0) {
-    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream->size()) +
-                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
-                                    "; give more data.sources");
-  }
-  keep_freed_memory();  // the text is prepared, every step from here on allocates the same
-  Learner learner = make_learner(config, data.tokenizer->vocab_size());
-  Machine machine = this_machine(version, learner.device);
-  PeakFlops peak = peak_flops(learner.device, config.precision);
-  double const batches_per_epoch =
-      static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(config.train.batch_tokens / config.model.context);
-  Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
-  return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
-          std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};
 }
 
 class Trainer {

@@ -1,0 +1,28 @@
+#include "trainer/train/make_trainer.h"
+
+#include "core/error.h"
+
+namespace isobath {
+
+TrainerParts make_trainer(Config const& config, std::string const& version) {
+  PreparedData data = prepare_data(config.data, config.tokenizer);
+  auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
+  auto loader = std::make_unique<Loader>(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false,
+                                         config.data.isolate_documents);
+  if (loader->samples_per_epoch() == 0) {
+    throw Error(ExitCode::data, "the training text has " + std::to_string(train_stream->size()) +
+                                    " tokens: not one window of model.context = " + std::to_string(config.model.context) +
+                                    "; give more data.sources");
+  }
+  keep_freed_memory();  // the text is prepared, every step from here on allocates the same
+  Learner learner = make_learner(config, data.tokenizer->vocab_size());
+  Machine machine = this_machine(version, learner.device);
+  PeakFlops peak = peak_flops(learner.device, config.precision);
+  double const batches_per_epoch =
+      static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(config.train.batch_tokens / config.model.context);
+  Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
+  return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
+          std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};
+}
+
+}  // namespace isobath

@@ -1,0 +1,29 @@
+#pragma once
+// The parts of a run, made in order.
+
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "data/prepare.h"
+#include "trainer/run/machine.h"
+#include "trainer/schedule/schedule.h"
+#include "trainer/train/learner.h"
+
+namespace isobath {
+
+// The parts of a run, each made from the configuration and the parts above it.
+struct TrainerParts {
+  PreparedData data;
+  std::unique_ptr<TokenStream> train_stream, valid_stream;
+  std::unique_ptr<Loader> loader;
+  Learner learner;
+  Machine machine;
+  PeakFlops peak_flops;
+  Schedule schedule;
+};
+
+// Prepares the text, then everything that follows from it. `version` of the program. Throws Error(data) for a text without one window.
+TrainerParts make_trainer(Config const& config, std::string const& version);
+
+}  // namespace isobath
