@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
+import time
 
-from common import Workspace, check
+from common import PROGRAM, Workspace, check
 
 COMPARE = """\
 compare:
@@ -46,8 +48,8 @@ with Workspace() as space:
         with open(os.path.join(folder, "report.json")) as file:
             return json.load(file)
 
-    # A process that is killed while it decodes, as for taking too much memory, leaves a report. It decodes with the limit on spinning, which
-    # OpenMP reads when the process starts.
+    # A process that is killed while it decodes, as for taking too much memory, leaves a report. It decodes with the limit on spinning,
+    # which OpenMP reads when the process starts.
     decoded_anew()
     process = space.start(*arguments)
     for line in process.stderr:
@@ -57,7 +59,7 @@ with Workspace() as space:
         environment = file.read().split("\0")
     process.kill()
     process.communicate()
-    check([arm["name"] for arm in reported()["arms"]] == ["dense", "mod"], "a comparison that was killed while it decoded left another report")
+    check([arm["name"] for arm in reported()["arms"]] == ["dense", "mod"], "killed while it decoded, compare left another report")
     check("GOMP_SPINCOUNT=2000" in environment, "compare decodes without GOMP_SPINCOUNT=2000")
 
     # A decoding that fails costs no report, which says what failed. Here its result cannot be written.
@@ -73,6 +75,33 @@ with Workspace() as space:
     decoded_anew()
     out, _ = space.run(*arguments)
     check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
+
+    # A program that is built anew meanwhile changes nothing: all runs are of the program that was started.
+    program = space.path("isobath")
+    shutil.copy(PROGRAM, program)
+    process = subprocess.Popen([program, "compare", space.config, "name=rebuilt", "train.budget=20step", "eval.every=10step"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not os.path.exists(space.path("runs/rebuilt/dense/seed-1/pending")):
+        time.sleep(0.002)
+    with open(space.path("rebuilt"), "w") as file:
+        file.write("#!/bin/sh\necho another program >&2\nexit 1\n")
+    os.chmod(space.path("rebuilt"), 0o755)
+    os.replace(space.path("rebuilt"), program)
+    out, err = process.communicate(timeout=300)
+    check(process.returncode == 0, "a program that was replaced while it compared: exit code %s\n%s%s" % (process.returncode, out, err))
+    with open(space.path("runs/rebuilt/mod/seed-1/command.txt")) as file:
+        command = file.read()
+    check(command == "%s train %s\n" % (program, space.path("runs/rebuilt/mod/seed-1/config.yaml")), command)
+
+    # Which build made a run stands in its folder and in the report.
+    with open(space.path("runs/rebuilt/mod/seed-1/environment.json")) as file:
+        environment = json.load(file)
+    with open(space.path("runs/rebuilt/report.json")) as file:
+        report = json.load(file)
+    build = environment["build"]
+    check(build.count(", ") == 2 and environment["libtorch"] in build, build)
+    check(report["environment"]["build"] == build, report["environment"])
+    check([run["builds"] for arm in report["arms"] for run in arm["runs"]] == [[build], [build]], "%s" % report["arms"])
 
     # What the ledger says of bytes and of growing cost.
     out, _ = space.run("bench", "decode", space.config, "--json", "--batch", "3", "--prompt", "16,40", "--steps", "8", "--repeats", "2")

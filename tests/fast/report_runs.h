@@ -28,6 +28,7 @@ struct FakeRun {
   bool routed = false;  // Mixture-of-Depths
   bool nested = false;  // branches of 2 and of all layers
   int64_t layers = 4;
+  std::string build = "";         // of the program; empty: not recorded, as in older runs
   double curve_offset = 0;        // how much harder the curve's text is than the result's
   json routing = json::object();  // more keys of the final validation
 };
@@ -48,9 +49,10 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   }
   write_file_atomic(folder / "config.yaml", to_yaml(config));
   std::ofstream metrics(folder / "metrics.jsonl");
-  metrics << json{{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
-                  {"threads", 2},  {"epochs", 0.5}}
-          << "\n";
+  json start = {{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
+                {"threads", 2},  {"epochs", 0.5}};
+  if (!fake.build.empty()) start["build"] = fake.build;
+  metrics << start << "\n";
   auto const validate = [&](int i, bool final) {
     double const loss = fake.loss + 1.0 / i - 0.25 + (final ? 0 : fake.curve_offset);
     json record = {{"kind", "validation"},

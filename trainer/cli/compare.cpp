@@ -96,7 +96,6 @@ void compare(Target const& target, double minutes) {
   log_plans(runs, plans);
 
   ExperimentSettings settings;
-  settings.executable = fs::read_symlink("/proc/self/exe");
   settings.jobs = base.config.compare.jobs;
   settings.minutes = minutes;
   settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };

@@ -40,7 +40,7 @@ bool is_finished(ExperimentRun const& run);
 fs::path pending_file(ExperimentRun const& run);
 
 struct ExperimentSettings {
-  fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`
+  fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; held open: the same for all runs
   int64_t jobs = 1;
   double minutes = 0;  // after which running children are stopped (they save) and no more are started; 0: no limit
   std::function<double(ExperimentRun const&)> work;  // planned training FLOPs of a run, for progress; may be empty

@@ -11,18 +11,33 @@
 #include <cstring>
 #include <deque>
 #include <sstream>
+#include <string_view>
 
 #include "core/error.h"
 
 namespace isobath {
 
-ChildProcess::ChildProcess(std::vector<std::string> const& command, fs::path const& log) {
+HeldProgram::HeldProgram(fs::path const& program) : descriptor_(open(program.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw Error(ExitCode::other, "cannot open the program " + program.string() + ": " + std::strerror(errno));
+  name_ = fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor_)).string();
+  constexpr std::string_view deleted = " (deleted)";  // the kernel's mark of a file that was replaced already
+  if (name_.ends_with(deleted)) name_.resize(name_.size() - deleted.size());
+}
+
+HeldProgram::~HeldProgram() { close(descriptor_); }
+
+// By this process's number and not as /proc/self: the interpreter of a script opens the path once more, when the child's own copy of the
+// descriptor is closed. The child's /proc/self/exe is where the program was found, so that it finds what lies beside it.
+fs::path HeldProgram::file() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(descriptor_); }
+
+ChildProcess::ChildProcess(std::vector<std::string> const& command, fs::path const& log, fs::path const& program) {
   int const output = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (output < 0) throw Error(ExitCode::disk, "cannot write " + log.string() + ": " + std::strerror(errno));
   int const input = open("/dev/null", O_RDONLY | O_CLOEXEC);
   std::vector<char*> arguments;
   for (std::string const& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
+  std::string const file = program.empty() ? command.front() : program.string();
 
   // posix_spawn knows no PR_SET_PDEATHSIG. Only async-signal-safe calls between fork and exec.
   pid_t const parent = getpid();
@@ -37,7 +52,7 @@ ChildProcess::ChildProcess(std::vector<std::string> const& command, fs::path con
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
-    execv(arguments[0], arguments.data());
+    execv(file.c_str(), arguments.data());
     _exit(127);
   }
   int const failure = errno;

@@ -12,11 +12,27 @@
 
 namespace isobath {
 
+// A program held open: what is started from here on is the same program, even when its file is replaced meanwhile, as a build does.
+class HeldProgram {
+ public:
+  explicit HeldProgram(fs::path const& program);  // Throws Error(other) when it cannot be opened.
+  ~HeldProgram();
+  HeldProgram(HeldProgram const&) = delete;
+
+  fs::path file() const;                             // to execute
+  std::string const& name() const { return name_; }  // where it was found, for its command line
+
+ private:
+  int descriptor_ = -1;
+  std::string name_;
+};
+
 class ChildProcess {
  public:
-  // Output is appended to `log`. The child leads its own process group, so that Ctrl-C reaches it once, through its
-  // parent; it gets SIGTERM when its parent dies. Throws Error(other) when it cannot be started.
-  ChildProcess(std::vector<std::string> const& command, fs::path const& log);
+  // Runs `program`, by default command[0], with `command` as its command line. Output is appended to `log`. The child leads its own process
+  // group, so that Ctrl-C reaches it once, through its parent; it gets SIGTERM when its parent dies. Throws Error(other) when it cannot be
+  // started.
+  ChildProcess(std::vector<std::string> const& command, fs::path const& log, fs::path const& program = {});
   ~ChildProcess();  // kills a child that is still running
   ChildProcess(ChildProcess const&) = delete;
 

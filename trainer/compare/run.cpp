@@ -120,8 +120,8 @@ class Runner {
     double const before = std::min(tail.flops, work(run));
     total_work_ -= before;
     log_info(place(run) + (tail.step > 0 ? fmt::format(": goes on from step {}", tail.step) : ": starts"));
-    auto child = std::make_unique<ChildProcess>(std::vector<std::string>{settings_.executable.string(), "train", config.string()},
-                                                run.folder / "child.log");
+    auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
+                                                run.folder / "child.log", program_.file());
     running_.push_back({&run, std::move(child), std::move(tail), before});
   }
 
@@ -200,6 +200,7 @@ class Runner {
 
   std::vector<ExperimentRun> const& runs_;
   ExperimentSettings const& settings_;
+  HeldProgram const program_{settings_.executable};
   std::vector<Running> running_;
   std::vector<FailedRun> failed_;
   Clock::time_point started_ = Clock::now();

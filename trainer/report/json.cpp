@@ -49,6 +49,7 @@ ordered_json run_json(RunResult const& run) {
   for (ValidationPoint const& point : run.curve) curve.push_back(point_json(point));
   ValidationPoint const& last = run.result;
   return {{"seed", run.config.seed},
+          {"builds", run.builds},
           {"steps", run.step},
           {"train_flops", total_json(run.train_flops)},
           {"time_s", run.time_s},

@@ -111,6 +111,8 @@ void take(json const& record, RunResult& run) {
     run.forward_flops_topk = number(record, "forward_flops_per_token_topk", 0);
     run.epochs = number(record, "epochs", 0);
     run.threads = integer(record, "threads");
+    std::string const build = text(record, "build");
+    if (!build.empty() && std::find(run.builds.begin(), run.builds.end(), build) == run.builds.end()) run.builds.push_back(build);
     run.status.clear();  // a resumed run has not ended yet
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);

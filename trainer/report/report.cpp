@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "config/io.h"
@@ -81,6 +82,20 @@ void check_equal_flops(Report& report) {
   report.warnings.push_back(
       fmt::format("training FLOPs differ by {:.2f} % ({}, {}): {}", 100 * (highest / fewest - 1), spent(least), spent(most),
                   in_flops ? "so few steps cannot hit the budget nearer" : "not a comparison at equal compute; give train.budget in flop"));
+}
+
+void check_builds(Report& report) {
+  std::map<std::string, std::vector<std::string>> runs;  // by the build that trained them
+  for (ArmResult const& arm : report.arms)
+    for (RunResult const& run : arm.runs) {
+      std::string const label = fmt::format("{} seed {}", arm.name, run.config.seed);
+      for (std::string const& build : run.builds) runs[build].push_back(label);
+      if (run.builds.empty()) runs["not recorded"].push_back(label);
+    }
+  if (runs.size() < 2) return;
+  std::vector<std::string> parts;
+  for (auto const& [build, labels] : runs) parts.push_back(fmt::format("{} ({})", build, fmt::join(labels, ", ")));
+  report.warnings.push_back(fmt::format("runs come from different builds of the program: {}", fmt::join(parts, "; ")));
 }
 
 void check_runs(Report& report) {
@@ -172,6 +187,7 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
   }
   judge(report);
   check_equal_flops(report);
+  check_builds(report);
   check_runs(report);
   return report;
 }

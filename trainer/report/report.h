@@ -63,6 +63,7 @@ struct RunResult {
   double time_s = 0, step_time_s = 0, tokens_per_s = 0;
   std::string command;
   std::map<std::string, std::string> environment;
+  std::vector<std::string> builds;  // of the program, that trained it; more than one where another went on; empty in older runs
   DepthText depth_text;
   std::vector<Decoding> decoding;
   bool finished() const { return status == "finished" && !curve.empty(); }

@@ -23,6 +23,7 @@
 #include "nn/device.h"
 #include "nn/ops/gemm.h"
 #include "nn/ops/ops.h"
+#include "trainer/run/build_id.h"
 
 namespace isobath {
 
@@ -80,6 +81,8 @@ Machine this_machine(std::string const& version, at::Device device) {
   return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads(), device_name(device)};
 }
 
+std::string build_id() { return build_revision() + ", " + build_compiler() + ", LibTorch " + TORCH_VERSION; }
+
 nlohmann::ordered_json environment_json(Machine const& machine) {
   utsname system = {};
   ::uname(&system);
@@ -89,7 +92,9 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
       {"isobath", machine.version},
       {"libtorch", machine.libtorch},
       {"device", machine.device},
-      {"compiler", __VERSION__},
+      {"compiler", build_compiler()},
+      {"revision", build_revision()},
+      {"build", build_id()},
       {"system", std::string(system.sysname) + " " + system.release + " " + system.machine},
       {"cpu", cpu_name()},
       {"cpu_capability", machine.cpu_capability},

@@ -22,6 +22,8 @@ void keep_freed_memory();
 // anything else takes hold of the parameters. Throws Error(config) when the device cannot be had.
 at::Device place_model(LanguageModel& model, Config const& config);
 Machine this_machine(std::string const& version, at::Device device);
+// The build of the program, as one text to compare: "1d57ecd, GNU 13.3.0, LibTorch 2.11.0".
+std::string build_id();
 nlohmann::ordered_json environment_json(Machine const& machine);
 int64_t peak_memory_bytes(at::Device device);  // CPU: of this process; GPU: of its tensors there
 int64_t resident_memory_bytes();               // of this process, now; 0 where the system does not say

@@ -73,6 +73,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
       {"step", state.step},
       {"name", config.name},
       {"version", machine.version},
+      {"build", build_id()},
       {"seed", config.seed},
       {"params", parameters.total},
       {"params_non_embedding", parameters.non_embedding()},

@@ -108,6 +108,31 @@ TEST_CASE("experiment: every run runs once, and its process is on record") {
   for (ExperimentRun const& run : runs) CHECK(starts(run) == 1);  // not repeated
 }
 
+TEST_CASE("experiment: a program whose file is replaced meanwhile goes on as it was") {
+  Scratch const scratch;
+  auto const runs = runs_of(scratch);
+  fs::path const other = scratch.write("other.sh", "#!/bin/sh\necho another program\nexit 1\n");
+  chmod(other.c_str(), 0755);
+  std::string const replaces = "mv '" + other.string() + "' '" + (scratch / "stand-in.sh").string() + "' 2> /dev/null\n";
+  ExperimentSettings settings;
+  settings.executable = stand_in(scratch, replaces + finishes);
+  CHECK(run_experiment(runs, settings).empty());
+  CHECK_FALSE(fs::exists(other));  // it was replaced
+  for (ExperimentRun const& run : runs) CHECK(is_finished(run));
+}
+
+TEST_CASE("experiment: a program that cannot be opened is named") {
+  Scratch const scratch;
+  ExperimentSettings settings;
+  settings.executable = "/nowhere/program";
+  try {
+    run_experiment(runs_of(scratch), settings);
+    FAIL("started");
+  } catch (Error const& error) {
+    CHECK(contains(error.what(), "/nowhere/program"));
+  }
+}
+
 TEST_CASE("experiment: one failure stops nobody, is shown, and is tried again") {
   Scratch const scratch;
   auto const runs = runs_of(scratch);

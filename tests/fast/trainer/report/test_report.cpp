@@ -133,6 +133,43 @@ TEST_CASE("report: training FLOPs beyond 64 bits are read and written to the las
   CHECK(contains(report_html(report), "10²⁴"));
 }
 
+TEST_CASE("report: runs of different builds of the program are named") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  auto const build_warnings = [&] {
+    std::vector<std::string> found;
+    for (std::string const& warning : read_report({root.path}).warnings)
+      if (contains(warning, "builds of the program")) found.push_back(warning);
+    return found;
+  };
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path, "dense", seed, {.build = "abc1234, GNU 13"});
+    write_run(root.path, "mod", seed, {.loss = 2.9, .routed = true, .build = "abc1234, GNU 13"});
+  }
+  CHECK(build_warnings().empty());
+  SECTION("another revision") {
+    write_run(root.path, "mod", 2, {.loss = 2.9, .routed = true, .build = "def5678, GNU 13"});
+    REQUIRE(build_warnings().size() == 1);
+    CHECK(contains(build_warnings()[0], "abc1234, GNU 13 (dense seed 1, dense seed 2, mod seed 1)"));
+    CHECK(contains(build_warnings()[0], "def5678, GNU 13 (mod seed 2)"));
+  }
+  SECTION("a run that another build went on with") {
+    std::ofstream(root.path / "mod/seed-1/metrics.jsonl", std::ios::app)
+        << json{{"kind", "run"}, {"build", "def5678, GNU 13"}} << "\n"
+        << json{{"kind", "end"}, {"status", "finished"}, {"step", 1000}, {"train_flops_total", 1000000000000}} << "\n";
+    REQUIRE(build_warnings().size() == 1);
+    CHECK(contains(build_warnings()[0], "def5678, GNU 13 (mod seed 1)"));
+    json const report = json::parse(report_json(read_report({root.path})).dump());
+    CHECK(report["arms"][1]["runs"][0]["builds"] == json{"abc1234, GNU 13", "def5678, GNU 13"});
+    CHECK(report["arms"][1]["runs"][1]["builds"] == json::array({"abc1234, GNU 13"}));
+  }
+  SECTION("an older run, which did not record it") {
+    write_run(root.path, "dense", 1, {});
+    REQUIRE(build_warnings().size() == 1);
+    CHECK(contains(build_warnings()[0], "not recorded (dense seed 1)"));
+  }
+}
+
 TEST_CASE("report: JSON carries every promised field") {
   Folder const root;
   write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
