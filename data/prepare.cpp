@@ -134,7 +134,7 @@ void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const&
   write_summary(temporary.path, data, config);
   fs::remove_all(folder);
   fs::rename(temporary.path, folder);
-  sync_folder(folder.parent_path());
+  sync_folder(folder_of(folder));
 }
 
 std::optional<PreparedData> open_whole(fs::path const& folder, bool complain) {

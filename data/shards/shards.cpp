@@ -89,7 +89,7 @@ void write_shard(fs::path const& path, std::vector<std::vector<int32_t>> const& 
   std::error_code error;
   fs::rename(temporary, path, error);
   if (error) throw Error(ExitCode::disk, "cannot write " + path.string() + ": " + error.message());
-  sync_folder(path.has_parent_path() ? path.parent_path() : fs::path("."));
+  sync_folder(folder_of(path));
 }
 
 Shard::Shard(fs::path const& path, bool verify) : file_(path) {

@@ -68,7 +68,7 @@ void write_file_atomic(fs::path const& path, std::string_view content) {
     ::unlink(temporary.c_str());
     fail(ExitCode::disk, "write", path, error);
   }
-  sync_folder(path.has_parent_path() ? path.parent_path() : fs::path("."));
+  sync_folder(folder_of(path));
 }
 
 void sync_folder(fs::path const& folder) {
@@ -158,6 +158,21 @@ fs::path expand_user(std::string const& path) {
   if (!home || path.empty() || path[0] != '~') return path;
   if (path.size() == 1) return home;
   return path[1] == '/' ? fs::path(home) / path.substr(2) : fs::path(path);
+}
+
+fs::path without_last_slash(fs::path const& path) { return path.has_filename() || !path.has_relative_path() ? path : path.parent_path(); }
+
+fs::path folder_of(fs::path const& path) {
+  fs::path const folder = without_last_slash(path).parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+fs::path output_file(std::string const& path, std::string const& option) {
+  fs::path const file = expand_user(path);
+  std::error_code ignored;
+  if (file.has_filename() && !fs::is_directory(file, ignored)) return file;
+  throw Error(ExitCode::config,
+              option + " '" + path + "': " + (path.empty() ? "an empty name" : "this is a folder") + "; name a file to write");
 }
 
 }  // namespace isobath

@@ -63,5 +63,11 @@ class FileLock {
 };
 
 fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"
+// What std::filesystem makes of "x" and "x/" is not what a person means: the folder that holds the first is empty there, and the second has
+// no name.
+fs::path without_last_slash(fs::path const& path);  // "x/" -> "x"
+fs::path folder_of(fs::path const& path);           // that holds it: "." of "x" and of "x/"
+// A person's path for a new file, given by `option`. Throws Error(config) where it can be a folder's alone.
+fs::path output_file(std::string const& path, std::string const& option);
 
 }  // namespace isobath

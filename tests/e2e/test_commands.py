@@ -58,6 +58,28 @@ with Workspace() as space:
     space.run("generate", saved, "-p", "the", "-n", "4")
     _, err = space.run("eval", run, "--save", saved, expect=4)
     check("exists" in err, err)
+
+    # Where a person says to write: a bare name, below the folder the program is started in, and a folder's name with a slash behind it.
+    for number, name in enumerate(("bare", "slash/", "below/slashes//")):
+        space.run("eval", run, "--save", name, "eval.final_tokens=1Ki", cwd=space.folder)
+        space.run("inspect", space.path(name.rstrip("/")))
+        check(len(os.listdir(space.path("below"))) == 1 if number == 2 else not os.path.exists(space.path("below")), name)
+        _, err = space.run("eval", run, "--save", name, "eval.final_tokens=1Ki", cwd=space.folder, expect=4)
+        check("exists" in err, err)
+        space.run("report", run, "--output", "report-" + name, cwd=space.folder)
+        check(os.path.exists(space.path("report-" + name, "report.html")), name)
+        space.run("data", "prepare", space.config, "data.cache_dir=cache-" + name, cwd=space.folder)
+        check(os.listdir(space.path("cache-" + name)), name)
+    check(not [name for name in os.listdir(space.folder) if name.startswith(".")], "left behind: %s" % os.listdir(space.folder))
+    space.run("export", run, "-o", "bare.safetensors", cwd=space.folder)
+    space.run("tokenizer", "train", space.config, "-o", "bare.model", cwd=space.folder)
+    before = sorted(os.listdir(space.folder))
+    for name in ("file/", "text", "text/", "", "."):  # no names of files
+        for command in (("export", run), ("tokenizer", "train", space.config)):
+            _, err = space.run(*command, "-o", name, cwd=space.folder, expect=2)
+            check("-o '%s'" % name in err and "file" in err, err)
+    check(sorted(os.listdir(space.folder)) == before, "left behind: %s" % os.listdir(space.folder))
+
     for wrong in (["--capacity", "0"], ["--capacity", "x"], ["--capacity", "10%", "--capacity", "20%", "--save", space.path("both")]):
         space.run("eval", run, *wrong, expect=2)
 
@@ -84,6 +106,10 @@ with Workspace() as space:
     greedy = {space.run("generate", run, "-p", "the", "-n", "8", "-t", "0", "--seed", seed, "--threads", "1")[0] for seed in "12"}
     check(len(greedy) == 1, "%s" % greedy)
 
+    # Several continuations of a prompt; the first of them is what one alone gives.
+    out, _ = space.run("generate", run, "--prompt", "the cat", "-n", "20", "--seed", "3", "--threads", "1", "--samples", "3")
+    check(out.startswith(once) and out.count("the cat") >= 3 and out != 3 * once, "%r %r" % (once, out))
+
     # Prompts from a file: a line each, in order, the same whatever the batch; stop strings and cuts.
     with open(space.path("prompts.jsonl"), "w") as file:
         file.write('{"prompt": "the cat", "id": "a"}\n{"prompt": "t"}\n{"prompt": "the cat"}\n')
@@ -95,8 +121,17 @@ with Workspace() as space:
         many[batch] = [json.loads(line) for line in out.splitlines()]
     check([line["id"] for line in many["3"]] == ["a", "2", "3"], "%s" % many["3"])
     check(many["1"] == many["3"], "%s" % many)  # to the last bit of the log-probabilities
-    check(many["3"][0]["text"] == many["3"][2]["text"] and not any(" " in line["text"] for line in many["3"]), "%s" % many)
+    check(not any(" " in line["text"] for line in many["3"]), "%s" % many)
     check(all(len(line["log_probabilities"]) == line["tokens"] and max(line["log_probabilities"]) <= 0 for line in many["3"]), "%s" % many)
+    sampled = {}
+    for batch, samples in (("1", "1"), ("2", "3"), ("16", "3")):
+        out, _ = space.run("generate", run, "-f", space.path("prompts.jsonl"), "-n", "20", "--batch", batch, "--threads", "1", "--samples", samples)
+        sampled[batch] = [json.loads(line) for line in out.splitlines()]
+    check(sampled["2"] == sampled["16"], "%s" % sampled)
+    check([(line["id"], line["sample"]) for line in sampled["2"]] == [(id, sample) for id in ("a", "2", "3") for sample in (1, 2, 3)], "%s" % sampled)
+    check(sampled["2"][::3] == sampled["1"], "%s" % sampled)  # the first samples are what one sample gives
+    check(len({line["text"] for line in sampled["2"] if line["prompt"] == "the cat"}) == 6, "%s" % sampled)  # also of the same prompt twice
+    space.run("generate", run, "-p", "the", "--samples", "0", expect=2)
     out, _ = space.run("generate", run, "-p", "the", "-n", "5", "--show-depth")
     check("\033[38;5;" in out, out)
     for wrong, code in ((("--max-cache", "1Ki"), 6), (("--max-cache", "x"), 2), (("--stop", ""), 2), (("-f", space.path("nothing")), 3),

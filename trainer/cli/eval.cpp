@@ -166,7 +166,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     throw Error(ExitCode::other, "decoding is not evaluation: " + decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;
   saved.eval.calibration_tokens = 0;  // its decisions stand
-  save_model_as(options.save, checkpoint, *model, saved);
+  save_model_as(expand_user(options.save), checkpoint, *model, saved);
   log_info("saved " + options.save);
 }
 

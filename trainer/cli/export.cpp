@@ -30,7 +30,8 @@ Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
   return metadata;
 }
 
-void run_export(std::string const& path, fs::path const& output, std::string const& dtype, bool fold) {
+void run_export(std::string const& path, std::string const& output_path, std::string const& dtype, bool fold) {
+  fs::path const output = output_file(output_path, "-o");
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
   std::shared_ptr<LanguageModel> const model = load_model(checkpoint);
   Config config = checkpoint.config;

@@ -78,11 +78,14 @@ class Shown {
   std::string waiting_;  // the last token, whose depth is known once it is read
 };
 
-// One JSON object a prompt, in the file's order, each as soon as it is known.
+// One JSON object a text, in the file's order and, of one prompt, the samples' order, each as soon as it is known.
 class Lines {
  public:
   Lines(Tokenizer const& tokenizer, GenerateOptions const& options, std::vector<Prompt> const& prompts)
-      : tokenizer_(tokenizer), prompts_(prompts), lines_(prompts.size(), Line{TextStream(options.stops)}) {}
+      : tokenizer_(tokenizer),
+        prompts_(prompts),
+        samples_(static_cast<size_t>(options.settings.samples)),
+        lines_(prompts.size() * samples_, Line{TextStream(options.stops)}) {}
 
   bool add(NewToken const& token) {
     Line& line = lines_[token.text];
@@ -112,8 +115,9 @@ class Lines {
   };
 
   void print(size_t i) {
-    nlohmann::ordered_json const line{{"id", prompts_[i].id},
-                                      {"prompt", prompts_[i].text},
+    nlohmann::ordered_json const line{{"id", prompts_[i / samples_].id},
+                                      {"prompt", prompts_[i / samples_].text},
+                                      {"sample", i % samples_ + 1},
                                       {"text", lines_[i].text + lines_[i].stream.finish()},
                                       {"tokens", lines_[i].log_probabilities.size()},
                                       {"log_probabilities", lines_[i].log_probabilities}};
@@ -125,6 +129,7 @@ class Lines {
 
   Tokenizer const& tokenizer_;
   std::vector<Prompt> const& prompts_;
+  size_t samples_;  // of each prompt
   std::vector<Line> lines_;
   size_t next_ = 0, ended_ = 0, tokens_ = 0;
 };
@@ -176,7 +181,10 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
     }
     return;
   }
-  for (size_t i = 0; i < prompts.size(); ++i) {  // one behind the other, for they share a screen
+  auto const samples = static_cast<size_t>(std::exchange(settings.samples, 1));
+  for (size_t text = 0; text < prompts.size() * samples; ++text) {  // one behind the other, for they share a screen
+    size_t const i = text / samples;
+    settings.first = {i, text % samples};
     Shown shown(tokenizer, options, config.model.layers);
     if (!options.show_depth) std::fwrite(prompts[i].text.data(), 1, prompts[i].text.size(), stdout);
     Generated const generated = generate(*model, {ids[i]}, settings, [&](NewToken const& token) {
@@ -211,6 +219,9 @@ void add_generate(CLI::App& app) {
   command->add_option("--top-p", settings.sampler.top_p, "Draw among the likeliest tokens that have this probability together")
       ->check(CLI::Range(1e-9, 1.0));
   command->add_option("--seed", settings.sampler.seed, "Equal seeds give equal text")->capture_default_str();
+  command->add_option("--samples", settings.samples, "Continuations of each prompt, each drawn on its own")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   command->add_option("--stop", options->stops, "End a text before this; may be given several times")
       ->expected(1)
       ->allow_extra_args(false)

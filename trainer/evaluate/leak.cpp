@@ -25,7 +25,7 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
                                     std::to_string(std::max<int64_t>(0, windows)) + " of model.context = " + std::to_string(length));
 
   Feed feed(model.device());
-  int64_t tokens = 0;
+  int64_t tokens = 0, choices = 0;  // a token chooses once in every routed layer
   at::Tensor changed, difference;
   auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
   for (int64_t first = 0; first < windows;) {
@@ -45,7 +45,9 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
     // The last token of the first half predicts one that has changed.
     at::Tensor looked_BT = at::ones({batch.sequences, half - 1}, before.tokens_BT.options().dtype(at::kBool));
     if (before.segments_BT.defined()) looked_BT = before.segments_BT.narrow(1, 0, half - 1).ne(before.segments_BT.narrow(1, half - 1, 1));
-    tokens += looked_BT.sum().item<int64_t>();
+    int64_t const looked = looked_BT.sum().item<int64_t>();
+    tokens += looked;
+    choices += looked * std::ssize(a.routed_layers);
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
     auto const losses = [&](ModelOutput const& output) {
       at::Tensor const losses_N = ops::token_losses(output.x_ND, model.head_weight(), targets_N);
@@ -60,7 +62,7 @@ Leak measure_leak(LanguageModel& model, TokenStream const& valid, Routing routin
   auto const share = [&](at::Tensor const& sum, int64_t of) {
     return sum.defined() && of > 0 ? sum.to(at::kDouble).item<double>() / static_cast<double>(of) : 0;
   };
-  return {tokens, share(changed, tokens * model.cuts().numel()), share(difference, tokens)};
+  return {tokens, share(changed, choices), share(difference, tokens)};
 }
 
 }  // namespace isobath

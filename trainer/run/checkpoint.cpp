@@ -31,7 +31,7 @@ void rename_folder(fs::path const& from, fs::path const& to) {
 
 // Out of sight first, so that a crash half way leaves nothing that looks like a checkpoint.
 void remove_checkpoint(fs::path const& folder) {
-  fs::path const trash = folder.parent_path() / (trash_prefix + folder.filename().string());
+  fs::path const trash = folder_of(folder) / (trash_prefix + folder.filename().string());
   std::error_code ignored;
   fs::remove_all(trash, ignored);
   rename_folder(folder, trash);
@@ -51,8 +51,8 @@ std::string manifest_text(fs::path const& folder) {
 
 }  // namespace
 
-void write_checkpoint_folder(fs::path const& folder, std::function<void(fs::path const& temporary)> const& fill) {
-  fs::path const parent = folder.parent_path();
+void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path const& temporary)> const& fill) {
+  fs::path const folder = without_last_slash(path), parent = folder_of(folder);
   fs::path const temporary = parent / (temporary_prefix + folder.filename().string());
   try {
     fs::create_directories(parent);
@@ -210,7 +210,7 @@ void point_link(fs::path const& link, fs::path const& target) {
   fs::create_symlink(target, temporary, error);
   if (!error) fs::rename(temporary, link, error);
   if (error) throw Error(ExitCode::disk, "cannot point " + link.string() + " at " + target.string() + ": " + error.message());
-  sync_folder(link.parent_path());
+  sync_folder(folder_of(link));
 }
 
 }  // namespace isobath

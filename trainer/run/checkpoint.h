@@ -12,10 +12,10 @@ namespace isobath {
 
 constexpr int checkpoint_format = 1;
 
-// Writes `folder` so that it never exists half-written: `fill` puts files into a temporary neighbour, each is synced and listed
+// Writes the folder `path` so that it never exists half-written: `fill` puts files into a temporary neighbour, each is synced and listed
 // with size and checksum in manifest.json, then one rename makes the folder appear. An older folder of the same name is replaced.
 // Throws Error(disk); whatever was there before stays whole.
-void write_checkpoint_folder(fs::path const& folder, std::function<void(fs::path const& temporary)> const& fill);
+void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path const& temporary)> const& fill);
 
 struct ManifestFile {
   std::string name;

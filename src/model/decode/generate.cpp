@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 
 #include "core/error.h"
 
@@ -28,7 +29,7 @@ class Generation {
         decoder_(model, settings.sampler.seed, settings.most_cache_bytes),
         on_token_(on_token),
         on_end_(on_end) {
-    result.texts.resize(prompts.size());
+    result.texts.resize(prompts.size() * static_cast<size_t>(settings.samples));
     for (size_t i = 0; i < prompts.size(); ++i) {
       std::string const which = "prompt " + std::to_string(i + 1);
       if (prompts[i].empty()) throw Error(ExitCode::data, which + " has no token to start from");
@@ -71,6 +72,12 @@ class Generation {
  private:
   int64_t later_half() const { return std::max<int64_t>(2, context_ / 2); }
 
+  Drawn draw(std::span<float const> logits_V, size_t text) const {
+    auto const samples = static_cast<size_t>(settings_.samples);
+    TextNumber const number{settings_.first.prompt + text / samples, settings_.first.sample + text % samples};
+    return draw_token(logits_V, settings_.sampler, result.texts[text].size(), number);
+  }
+
   // Draws behind what was read, of the running texts from `first` on.
   void take(Decoder::Read const& read, size_t first) {
     if (decoder_.use().stored > result.most.stored) result.most = decoder_.use();
@@ -83,8 +90,8 @@ class Generation {
     std::vector<Drawn> draws(static_cast<size_t>(logits_BV.size(0)));
     at::parallel_for(0, logits_BV.size(0), 1 + 4096 / V, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
-        draws[static_cast<size_t>(r)] = draw_token({logits_BV.const_data_ptr<float>() + r * V, static_cast<size_t>(V)}, settings_.sampler,
-                                                   result.texts[running_[first + static_cast<size_t>(r)].text].size());
+        draws[static_cast<size_t>(r)] =
+            draw({logits_BV.const_data_ptr<float>() + r * V, static_cast<size_t>(V)}, running_[first + static_cast<size_t>(r)].text);
     });
     for (size_t row = 0; first + row < running_.size(); ++row) {
       Running& one = running_[first + row];
@@ -133,10 +140,11 @@ class Generation {
 Generated generate(LanguageModel& model, std::vector<std::vector<int32_t>> const& prompts, GenerateSettings const& settings,
                    std::function<bool(NewToken const&)> const& on_token, std::function<void(size_t)> const& on_end) {
   Generation generation(model, prompts, settings, on_token, on_end);
+  size_t const samples = static_cast<size_t>(settings.samples), texts = prompts.size() * samples;
   size_t next = 0;
-  while (next < prompts.size() || generation.running() > 0) {
-    while (next < prompts.size() && generation.running() < static_cast<size_t>(settings.batch)) {
-      generation.start(next, prompts[next]);
+  while (next < texts || generation.running() > 0) {
+    while (next < texts && generation.running() < static_cast<size_t>(settings.batch)) {
+      generation.start(next, prompts[next / samples]);
       ++next;
     }
     if (generation.running() > 0) generation.step();

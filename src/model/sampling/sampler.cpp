@@ -88,7 +88,7 @@ void cut_weights(std::span<float const> logits_V, SamplerSettings const& setting
 
 }  // namespace
 
-Drawn draw_token(std::span<float const> logits_V, SamplerSettings const& settings, uint64_t counter) {
+Drawn draw_token(std::span<float const> logits_V, SamplerSettings const& settings, uint64_t counter, TextNumber const& text) {
   check_sampler(settings);
   size_t const best = likeliest(logits_V);
   double const largest = logits_V[best];
@@ -102,7 +102,8 @@ Drawn draw_token(std::span<float const> logits_V, SamplerSettings const& setting
   cut_weights(logits_V, settings, weights_V);
   // The first id whose cumulative weight passes a uniform share of the total; its own weight is positive.
   double const total = std::accumulate(weights_V.begin(), weights_V.end(), 0.0);
-  double const target = random_uniform(make_key({settings.seed, hash_text("sample")}), counter) * total;
+  uint64_t const stream = make_key({settings.seed, hash_text("sample"), text.prompt, text.sample});
+  double const target = random_uniform(stream, counter) * total;
   size_t id = 0;
   for (double cumulative = weights_V[0]; cumulative <= target; cumulative += weights_V[id]) ++id;
   return drawn(id);

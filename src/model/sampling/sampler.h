@@ -18,9 +18,15 @@ struct Drawn {
   double log_probability;  // nats, under softmax(logits): before temperature and cuts
 };
 
-// Draws from softmax(logits_V / temperature) cut by top_k and top_p: a pure function of its arguments, linear in V. `counter` is the new
-// token's number in its sequence. Throws Error(non_finite) for a logit that is NaN or +inf and when none is finite (-inf is probability 0),
-// Error(config) for settings out of range.
-Drawn draw_token(std::span<float const> logits_V, SamplerSettings const& settings, uint64_t counter);
+// Which of the texts a token is drawn for. Each has random numbers of its own.
+struct TextNumber {
+  uint64_t prompt = 0;
+  uint64_t sample = 0;  // of several continuations of that prompt
+};
+
+// Draws from softmax(logits_V / temperature) cut by top_k and top_p: a pure function of its arguments, linear in V. The random number is
+// one of the seed, the text and `counter`, the new token's place among the new ones of its text. Throws Error(non_finite) for a logit that
+// is NaN or +inf and when none is finite (-inf is probability 0), Error(config) for settings out of range.
+Drawn draw_token(std::span<float const> logits_V, SamplerSettings const& settings, uint64_t counter, TextNumber const& text = {});
 
 }  // namespace isobath

@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
@@ -116,4 +117,33 @@ TEST_CASE("files: a leading ~ is the home folder, nothing else is") {
   CHECK(expand_user("~/x/y") == fs::path(home) / "x/y");
   CHECK(expand_user("~other/x") == fs::path("~other/x"));
   CHECK(expand_user("a/~") == fs::path("a/~"));
+}
+
+TEST_CASE("the folder of a path, with and without a slash behind its name") {
+  for (auto const& [path, name, folder] : {std::array{"x", "x", "."},
+                                           {"x/", "x", "."},
+                                           {"x//", "x", "."},
+                                           {"a/x", "a/x", "a"},
+                                           {"a/x//", "a/x", "a"},
+                                           {"/x", "/x", "/"},
+                                           {"/x/", "/x", "/"},
+                                           {"/", "/", "/"},
+                                           {".", ".", "."}}) {
+    INFO(path);
+    CHECK(without_last_slash(path) == name);
+    CHECK(folder_of(path) == folder);
+  }
+}
+
+TEST_CASE("a file to write has a name that is no folder's") {
+  Scratch const scratch;
+  std::string const folder = scratch.path().string();
+  CHECK(output_file("new", "-o") == "new");
+  CHECK(output_file(folder + "/new", "-o") == scratch / "new");
+  CHECK(output_file(scratch.write("old", "").string(), "-o") == scratch / "old");
+  for (std::string const& wrong : {std::string(), folder, folder + "/", folder + "/new/", std::string("."), std::string("/")}) {
+    INFO(wrong);
+    CHECK_THROWS_WITH(output_file(wrong, "--out"), ContainsSubstring("--out '" + wrong + "'"));
+    CHECK(code_of([&] { output_file(wrong, "--out"); }) == ExitCode::config);
+  }
 }

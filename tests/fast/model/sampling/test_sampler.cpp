@@ -191,6 +191,22 @@ TEST_CASE("sampler: a draw depends on logits, settings, seed and counter alone")
   CHECK(forward != other_seed);
 }
 
+TEST_CASE("sampler: every prompt and every sample of it has a stream of its own") {
+  std::vector<float> const logits = normal_logits(1000, 5, 1);
+  std::set<std::vector<int32_t>> texts;
+  for (uint64_t prompt = 0; prompt < 6; ++prompt)
+    for (uint64_t sample = 0; sample < 6; ++sample) {
+      auto const draw = [&] {
+        std::vector<int32_t> ids;
+        for (uint64_t counter = 0; counter < 20; ++counter) ids.push_back(draw_token(logits, settings_of(1), counter, {prompt, sample}).id);
+        return ids;
+      };
+      CHECK(draw() == draw());
+      texts.insert(draw());
+    }
+  CHECK(texts.size() == 36);
+}
+
 TEST_CASE("sampler: the log probability is the model's own, whatever the temperature and cuts") {
   std::vector<float> const logits = normal_logits(300, 8, 3);
   double total = 0;

@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "core/error.h"
 #include "model/decode/decoding_check.h"
@@ -396,7 +397,7 @@ TEST_CASE("generate: the same text whatever the batch, to its own end", "[decode
   });
   CHECK(together.texts == alone.texts);
   CHECK(together.texts == seen);
-  CHECK(together.texts[0] == together.texts[3]);
+  CHECK(together.texts[0] != together.texts[3]);  // the same prompt twice has two texts
   CHECK(together.texts[0].size() == 12);
   CHECK(together.blocks == blocks[0] + blocks[1] + blocks[2] + blocks[3]);
   CHECK(together.read_tokens == 12 + 4 * 11);
@@ -410,7 +411,7 @@ TEST_CASE("generate: the same text whatever the batch, to its own end", "[decode
     at::Tensor const x = c.model->forward({one_text(known), {}, {}}, Routing::causal, {0, 0, 0, NoiseStream::decoding}).x_ND;
     at::Tensor const logits = c.model->logits(x)[-1].to(at::kFloat).contiguous();
     settings.sampler.seed = 5;
-    CHECK(draw_token({logits.const_data_ptr<float>(), 11}, settings.sampler, i).id == alone.texts[2][i]);
+    CHECK(draw_token({logits.const_data_ptr<float>(), 11}, settings.sampler, i, {2, 0}).id == alone.texts[2][i]);
     known.push_back(alone.texts[2][i]);
   }
 
@@ -425,6 +426,38 @@ TEST_CASE("generate: the same text whatever the batch, to its own end", "[decode
   CHECK_THROWS_AS(generate(*c.model, {std::vector<int32_t>(40, 1)}, settings), Error);
   settings.window = true;
   CHECK(generate(*c.model, {prompts[0], std::vector<int32_t>(50, 1)}, settings).texts[1].size() == 100);
+}
+
+TEST_CASE("generate: samples of a prompt differ, in any batch, alone or among others", "[decoder]") {
+  DepthConfig mod;
+  mod.kind = "mod";
+  mod.stride = 1;
+  mod.capacity = {0.5};
+  Case const c = make_case(mod, at::kDouble, 4);
+  std::vector<std::vector<int32_t>> const prompts{{1, 2, 3}, {4}, {1, 2, 3}};
+  GenerateSettings settings;
+  settings.max_tokens = 12;
+  settings.samples = 3;
+  settings.batch = 4;
+  std::vector<size_t> ended;
+  auto const texts = generate(*c.model, prompts, settings, {}, [&](size_t text) { ended.push_back(text); }).texts;
+  REQUIRE(texts.size() == 9);
+  CHECK(std::set(texts.begin(), texts.end()).size() == 9);
+  CHECK(std::set(ended.begin(), ended.end()).size() == 9);
+  settings.batch = 1;
+  CHECK(generate(*c.model, prompts, settings).texts == texts);
+  settings.samples = 1;
+  auto const first = generate(*c.model, prompts, settings).texts;
+  for (size_t prompt = 0; prompt < 3; ++prompt) {
+    CHECK(first[prompt] == texts[3 * prompt]);
+    for (size_t sample = 0; sample < 3; ++sample) {
+      settings.first = {prompt, sample};
+      CHECK(generate(*c.model, {prompts[prompt]}, settings).texts[0] == texts[3 * prompt + sample]);
+    }
+  }
+  settings.samples = 2;
+  settings.first = {1, 1};
+  CHECK(generate(*c.model, {prompts[1]}, settings).texts == std::vector{texts[4], texts[5]});
 }
 
 TEST_CASE("decoder: a model that has generated first can be trained", "[decoder]") {

@@ -66,6 +66,39 @@ TEST_CASE("the future reaches the past through top-k and nothing else", "[leak]"
   CHECK(causal.loss_change < 1e-6);
 }
 
+// Expert choice has one router for all layers behind an exit: what it chose is counted, and divided by, once a layer.
+TEST_CASE("the share of changed choices is the mean over routed layers, however many routers they have", "[leak]") {
+  LeakText const text;
+  bool const nested = GENERATE(true, false);
+  Shape shape = small_shape(nested ? "nested" : "mod");
+  shape.vocab = 257;
+  if (nested) {
+    shape.depth.choice = "expert";
+    shape.depth.exits = {1};
+  }
+  shape.depth.causal = "bce";
+  auto model = make_model(shape, at::kFloat);
+  EvalSettings settings = leak_settings(false);
+  settings.tokens = 2 * 24;
+  Leak const leak = measure_leak(*model, *text.stream, Routing::topk, settings);
+
+  at::NoGradGuard const no_grad;
+  model->eval();
+  std::vector<int64_t> windows(48);
+  text.stream->copy(0, windows);
+  at::Tensor const before_BT = at::tensor(windows).view({2, 24});
+  at::Tensor const after_BT = at::cat({before_BT.narrow(1, 0, 12), before_BT.narrow(1, 12, 12).flip(0)}, 1);  // second halves exchanged
+  auto const a = model->forward({before_BT, {}, {}}, Routing::topk, {}).routed_layers;
+  auto const b = model->forward({after_BT, {}, {}}, Routing::topk, {}).routed_layers;
+  REQUIRE(a.size() == (nested ? 3u : 2u));
+  double changed = 0;
+  for (size_t layer = 0; layer < a.size(); ++layer)
+    changed += static_cast<double>(a[layer].ran_BT.ne(b[layer].ran_BT).narrow(1, 0, 11).sum().item<int64_t>());
+  CHECK(changed > 0);
+  CHECK(leak.tokens == 2 * 11);
+  CHECK(leak.changed_choices == changed / static_cast<double>(2 * 11 * a.size()));
+}
+
 TEST_CASE("what chooses by the place alone leaks nothing", "[leak]") {
   LeakText const text;
   auto model = leak_model("mod", GENERATE("position", "random"));

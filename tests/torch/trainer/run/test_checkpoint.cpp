@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -156,6 +157,20 @@ TEST_CASE("a path means a checkpoint: itself, a link to it, or its run folder") 
   CHECK_THROWS_AS(find_checkpoint(scratch / "nothing"), Error);
   fs::create_directory(scratch / "empty");
   CHECK_THROWS_AS(find_checkpoint(scratch / "empty"), Error);
+}
+
+TEST_CASE("a checkpoint is written under a bare name and under one that ends in slashes") {
+  Scratch const scratch;
+  fs::path const before = fs::current_path();
+  fs::current_path(scratch.path());
+  for (char const* name : {"bare", "slash/", "new/slashes//"}) {
+    for (int round = 0; round < 2; ++round)  // the second one replaces the first
+      CHECK_NOTHROW(write_checkpoint_folder(name, [](fs::path const& temporary) { write_file_atomic(temporary / "state.json", "{}"); }));
+    CHECK_NOTHROW(verify_checkpoint(name));
+  }
+  size_t const entries = static_cast<size_t>(std::distance(fs::directory_iterator("."), fs::directory_iterator()));
+  fs::current_path(before);
+  CHECK(entries == 3);  // nothing temporary is left
 }
 
 TEST_CASE("a training state survives JSON exactly") {
