@@ -114,3 +114,16 @@ TEST_CASE("match: recursion keeps its stacks equal, and other layers would not")
   CHECK(wider.layers == 5);
   CHECK(off_by(wider, depth, target) <= 0.005);
 }
+
+TEST_CASE("match: a scaled arm keeps more layers than its mean depth") {
+  DepthConfig depth;
+  depth.kind = "scaled";
+  depth.mean_depth = 4;
+  ModelConfig dense, scaled;
+  dense.layers = 4;
+  scaled.layers = 5;
+  int64_t const target = forward_of(dense, DepthConfig{});
+  ModelConfig const matched = match_forward_flops(scaled, depth, 512, target, {"dense", MatchAdjust::layers});
+  CHECK(matched.layers == 5);
+  CHECK(std::abs(static_cast<double>(forward_of(matched, depth)) / static_cast<double>(target) - 1) <= 0.005);
+}
