@@ -130,7 +130,7 @@ TEST_CASE("sampler: every draw is the first id whose cumulative probability pass
                  << ", top_p " << settings.top_p);
     std::vector<double> const p = reference(logits, settings);
     for (uint64_t counter = 0; counter < 200; ++counter) {
-      double const uniform = random_uniform(make_key({seed, hash_text("sample")}), counter);
+      double const uniform = random_uniform(make_key({seed, hash_text("sample"), 0, 0}), counter);
       size_t expected = 0;
       for (double sum = p[0]; sum <= uniform && expected + 1 < p.size(); sum += p[expected]) ++expected;
       REQUIRE(draw_token(logits, settings, counter).id == static_cast<int32_t>(expected));
