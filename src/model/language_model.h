@@ -1,5 +1,5 @@
 #pragma once
-// A decoder-only transformer whose tokens may go through different numbers of layers, by what depth.kind says (depth/kind.h).
+// A decoder-only transformer. depth.kind decides which layers each token goes through (depth/kind.h).
 
 #include <torch/nn/module.h>
 

@@ -295,7 +295,7 @@ void Trainer::log_window(double learning_rate) {
   state_.window_seconds = 0;
 }
 
-// Of steps whose gradients were not finite; ends a run that does not recover.
+// Warns about steps that were skipped because gradients were not finite, and ends a run that does not recover from them.
 void Trainer::complain(WindowReading const& reading) {
   int64_t const steps = state_.window_steps;
   bool const first_window = steps == state_.step;

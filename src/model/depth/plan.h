@@ -38,7 +38,7 @@ class DepthPlan {
   // The layer whose weights layer `layer` uses: itself unless layers are tied.
   virtual int64_t layer_of_weights(int64_t layer) const { return layer; }
 
-  // What `match` may change: the fewest layers that are still this kind of model; the reason why the number of layers must stay, if any.
+  // Limits for `match`: the smallest number of layers it may try, and why it may not change that number (empty: it may).
   virtual int64_t fewest_layers() const { return 1; }
   virtual std::string fixed_layers_reason() const { return ""; }
 

@@ -33,7 +33,7 @@ class RouterCalibration {
   int64_t rows_ = 0;
 };
 
-// What a training pass leaves for update_threshold of one router: the scores it chose among and how many of them `capacity` asks for.
+// Stores what update_threshold needs of one router's training pass: the scores of its candidates, and how many `capacity` selects.
 // Nothing for a router without a running threshold.
 void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, double capacity, Rows const& rows,
                               ModelOutput& output);

@@ -28,7 +28,8 @@ struct DepthGateImpl : torch::nn::Module {
   Choice choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key) const;
   // Scores that choices are made by, of these states of a batch, one row per token or (by sequence) per sequence.
   at::Tensor calibration_scores(at::Tensor const& x_ND, Rows const& rows) const;
-  // Sets `cut` so that the mean depth of choices by these scores of sequences of `length` tokens comes nearest to depth.mean_depth.
+  // Sets `cut` so that the branches chosen by these scores have a mean depth as near to depth.mean_depth as possible. length: tokens
+  // of a sequence.
   void calibrate(at::Tensor const& score_NB, int64_t length);
   bool has_offset() const { return mean_depth > 0 && !random; }
 
