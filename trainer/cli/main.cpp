@@ -1,6 +1,7 @@
 // isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]
 // Maps every error to one message and one exit code.
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -148,6 +149,7 @@ void limit_spinning(int argc, char** argv) {
 int main(int argc, char** argv) {
   using isobath::ExitCode;
   isobath::limit_spinning(argc, argv);
+  prctl(PR_SET_NAME, "isobath");  // the runs of a comparison, which start from a descriptor, would be called by its number
   isobath::watch_stop_signals();
   try {
     int const code = isobath::run(argc, argv);

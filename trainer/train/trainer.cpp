@@ -1,6 +1,5 @@
 #include "trainer/train/trainer.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -19,7 +18,9 @@
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
+#include "trainer/train/earlier_run.h"
 #include "trainer/train/make_trainer.h"
+#include "trainer/train/step_times.h"
 
 namespace isobath {
 
@@ -27,40 +28,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::ptrdiff_t most_step_times = 2000;  // of the median
-constexpr int64_t hopeless_streak = 10;           // skipped steps in a row that end a run
-constexpr double plain_line_seconds = 5;          // between progress lines when there is no terminal
+constexpr int64_t hopeless_streak = 10;   // skipped steps in a row that end a run
+constexpr double plain_line_seconds = 5;  // between progress lines when there is no terminal
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-double median_of(std::vector<double> values) {
-  if (values.empty()) return std::nan("");
-  auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-// What a folder already holds of the run.
-struct Found {
-  fs::path folder;
-  TrainState state;
-  std::vector<ConfigDifference> schedule_changes;
-};
-
-std::optional<Found> find_earlier_run(RunFolder const& run, Config const& config) {
-  std::optional<fs::path> const folder = recover_newest_checkpoint(run.checkpoints());
-  if (!folder) return std::nullopt;
-  Checkpoint const checkpoint = open_checkpoint(*folder);
-  return Found{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
-}
-
 class Trainer {
  public:
-  Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<Found> const& found);
+  Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier);
   int loop();
 
  private:
-  void resume(Found const& found);
+  void resume(EarlierRun const& earlier);
   void start();
   void write_run_record();
   void one_step();
@@ -94,14 +73,12 @@ class Trainer {
   double earlier_wait_ = 0, earlier_seconds_ = 0;
   int64_t earlier_tokens_ = 0, checkpoints_ = 0;
   double checkpoint_seconds_ = 0;
-  std::vector<double> step_times_;
-  int64_t unmeasured_steps_ = 0;
-  double unmeasured_seconds_ = 0;
+  StepTimes step_times_;
   WindowReading last_reading_;
   Speed last_speed_;
 };
 
-Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<Found> const& found)
+Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier)
     : config_(config),
       run_(run),
       data_(parts.data),
@@ -116,8 +93,8 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
       schedule_(parts.schedule),
       peak_flops_(parts.peak_flops),
       batch_sequences_(config.train.batch_tokens / config.model.context) {
-  if (found) {
-    resume(*found);
+  if (earlier) {
+    resume(*earlier);
   } else {
     start();
   }
@@ -146,31 +123,21 @@ void Trainer::start() {
            (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision.name());
 }
 
-void Trainer::resume(Found const& found) {
-  state_ = found.state;
-  std::string const where = found.folder.string();
+void Trainer::resume(EarlierRun const& earlier) {
+  state_ = earlier.state;
+  std::string const where = earlier.checkpoint.string();
   std::string const data_key = data_.folder.filename().string();
   if (state_.data_key != data_key || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
     throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " +
                                     state_.data_key + " then): restore it, or give this run another name=");
   }
-  restore_training(found.folder, model_, learner_.optimizers, window_);
+  restore_training(earlier.checkpoint, model_, learner_.optimizers, window_);
   if (state_.window_flops < 0) state_.window_flops = Int128(state_.window_steps) * schedule_.mean_step_flops();
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
            std::to_string(schedule_.total_steps()));
 
   int64_t const micro_batch_tokens = learner_.settings.micro_sequences * config_.model.context;
-  std::string differences;
-  auto const compare = [&](char const* what, std::string const& before, std::string const& now) {
-    if (before != now) differences += std::string(differences.empty() ? "" : ", ") + what + " " + before + " before, " + now + " now";
-  };
-  compare("version", state_.machine.version, machine_.version);
-  compare("LibTorch", state_.machine.libtorch, machine_.libtorch);
-  compare("CPU capability", state_.machine.cpu_capability, machine_.cpu_capability);
-  compare("matrix products by", state_.machine.gemm, machine_.gemm);
-  compare("device", state_.machine.device, machine_.device);
-  compare("threads", std::to_string(state_.machine.threads), std::to_string(machine_.threads));
-  compare("micro-batch tokens", std::to_string(state_.micro_batch_tokens), std::to_string(micro_batch_tokens));
+  std::string const differences = bit_exactness_lost(state_, machine_, micro_batch_tokens);
   if (!differences.empty()) log_warning("the continuation will not be bit-exact: " + differences);
   state_.machine = machine_;
   state_.micro_batch_tokens = micro_batch_tokens;
@@ -178,9 +145,9 @@ void Trainer::resume(Found const& found) {
   cut_back_metrics(run_.metrics(), state_);
   metrics_ = std::make_unique<Metrics>(run_.metrics());
   run_.describe(config_, machine_);
-  if (found.schedule_changes.empty()) return;
+  if (earlier.schedule_changes.empty()) return;
   Segment& segment = state_.segments.emplace_back(Segment{state_.step, schedule_.total_steps(), {}});
-  for (ConfigDifference const& change : found.schedule_changes) {
+  for (ConfigDifference const& change : earlier.schedule_changes) {
     segment.changes.push_back(change.path + ": " + change.before + " -> " + change.after);
     log_info("new schedule from step " + std::to_string(state_.step) + ": " + segment.changes.back());
   }
@@ -251,15 +218,7 @@ void Trainer::one_step() {
   state_.train_seconds += seconds;
   state_.window_seconds += seconds;
   state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
-  unmeasured_steps_ += 1;
-  unmeasured_seconds_ += seconds;
-  if (waits || device_.is_cpu()) {  // a GPU is asked for steps long before it does them: only from one wait to the next is time known
-    step_times_.insert(step_times_.end(), static_cast<size_t>(unmeasured_steps_),
-                       unmeasured_seconds_ / static_cast<double>(unmeasured_steps_));
-    if (std::ssize(step_times_) > most_step_times) step_times_.erase(step_times_.begin(), step_times_.end() - most_step_times);
-    unmeasured_steps_ = 0;
-    unmeasured_seconds_ = 0;
-  }
+  step_times_.add(seconds, waits || device_.is_cpu());
 
   if (due) log_window(learning_rate);
   if (terminal_is_live() && last_speed_.tokens_per_s > 0)
@@ -380,7 +339,7 @@ void Trainer::save(std::string const& reason) {
 void Trainer::finish(std::string const& status) {
   double const tokens = static_cast<double>(state_.tokens - earlier_tokens_), seconds = state_.train_seconds - earlier_seconds_;
   ProcessTimes const times{
-      median_of(step_times_),    seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_), checkpoint_seconds_, checkpoints_,
+      step_times_.median(),      seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_), checkpoint_seconds_, checkpoints_,
       peak_memory_bytes(device_)};
   metrics_->write(end_record(state_, status, times));
   metrics_->sync();
@@ -391,15 +350,6 @@ void Trainer::finish(std::string const& status) {
   }
 }
 
-// A finished run whose process died between its last checkpoint and its last record.
-void complete_records(RunFolder const& run, TrainState const& state) {
-  std::string const text = fs::exists(run.metrics()) ? read_file(run.metrics()) : std::string();
-  if (text.find("\"kind\":\"end\"") != std::string::npos) return;
-  double const nothing = std::nan("");
-  ProcessTimes const times{nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing, 0, 0, 0};
-  Metrics(run.metrics()).write(end_record(state, "finished", times));
-}
-
 }  // namespace
 
 int train(Config const& config, std::string const& version) {
@@ -407,16 +357,16 @@ int train(Config const& config, std::string const& version) {
   micro_batch_sequences(config, gpu);                     // complains before anything is made
   set_threads(config.train.threads);
   RunFolder const run(config);
-  std::optional<Found> const found = find_earlier_run(run, config);
-  if (found && found->state.finished && found->schedule_changes.empty()) {
-    complete_records(run, found->state);
-    log_info(run.root().string() + " is finished: " + std::to_string(found->state.step) + " steps, checkpoint " + found->folder.string() +
-             "; a larger train.budget or another name= trains more");
+  std::optional<EarlierRun> const earlier = find_earlier_run(run, config);
+  if (earlier && earlier->state.finished && earlier->schedule_changes.empty()) {
+    complete_records(run, earlier->state);
+    log_info(run.root().string() + " is finished: " + std::to_string(earlier->state.step) + " steps, checkpoint " +
+             earlier->checkpoint.string() + "; a larger train.budget or another name= trains more");
     return 0;
   }
   log_to_file(run.root() / "train.log");
   TrainerParts parts = make_trainer(config, version);
-  return Trainer(config, run, parts, found).loop();
+  return Trainer(config, run, parts, earlier).loop();
 }
 
 }  // namespace isobath

@@ -1,26 +1,19 @@
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <set>
 
-#include "core/error.h"
-#include "core/stop.h"
-#include "data/prepare.h"
 #include "data/sources/corpus.h"
 #include "data/sources/documents.h"
 #include "data/sources/sources.h"
 #include "data/sources/split.h"
-#include "tests/fast/scratch.h"
+#include "tests/fast/data/corner.h"
 
 using namespace isobath;
+using namespace isobath::test;
 using Catch::Matchers::ContainsSubstring;
 
 namespace {
@@ -47,55 +40,6 @@ std::vector<std::string> read(std::vector<std::string> const& sources, ReadCount
       read_documents(list_sources(sources), "text", [&](std::string_view text, SourceFile const&) { texts.emplace_back(text); });
   if (counts) *counts = read;
   return texts;
-}
-
-template <typename Call>
-std::string error_of(Call const& call, ExitCode code = ExitCode::data) {
-  try {
-    call();
-  } catch (Error const& error) {
-    CHECK(error.code() == code);
-    return error.what();
-  }
-  return "no error";
-}
-
-std::string story(int i) {
-  std::string text = "Story " + std::to_string(i) + ".\n";
-  for (int j = 0; j < 20 + i % 7; ++j) text += "Once upon a time there were " + std::to_string(i * j % 97) + " dragons in the valley.\n";
-  return text;
-}
-
-// A folder of stories and a cache of its own.
-struct Corner {
-  Scratch scratch;
-  DataConfig data;
-  TokenizerConfig tokenizer;
-  explicit Corner(int stories = 40) {
-    for (int i = 0; i < stories; ++i) scratch.write("text/" + std::to_string(100 + i) + ".txt", story(i));
-    data.sources = {(scratch / "text").string()};
-    data.valid_fraction = 0.1;
-    data.cache_dir = (scratch / "cache").string();
-    tokenizer.vocab_size = 300;
-    rest();
-  }
-  // Makes the files old enough for the index of unchanged sources.
-  void rest() {
-    auto const old = fs::file_time_type::clock::now() - std::chrono::seconds(60);
-    for (auto const& entry : fs::recursive_directory_iterator(scratch / "text")) fs::last_write_time(entry.path(), old);
-  }
-  PreparedData prepare() { return prepare_data(data, tokenizer); }
-};
-
-std::string text_of(PreparedData const& data, std::vector<fs::path> const& shards) {
-  TokenStream const stream(shards);
-  std::vector<int64_t> tokens(static_cast<size_t>(stream.size()));
-  stream.copy(0, tokens);
-  std::string text;
-  for (int64_t const token : tokens) {
-    text += token == data.tokenizer->document_end() ? "\x01" : data.tokenizer->piece(static_cast<int32_t>(token));
-  }
-  return text;
 }
 
 std::multiset<std::string> documents_of(PreparedData const& data, std::vector<fs::path> const& shards) {
@@ -342,156 +286,6 @@ TEST_CASE("prepare: tail and validation sources") {
   CHECK(text_of(data, data.train) == whole);
 }
 
-TEST_CASE("prepare: a second run finds the data, a changed file does not") {
-  Corner corner;
-  PreparedData const first = corner.prepare();
-  CHECK_FALSE(first.from_cache);
-  PreparedData const second = corner.prepare();
-  CHECK(second.from_cache);
-  CHECK(second.folder == first.folder);
-  CHECK(second.train == first.train);
-  CHECK(second.train_tokens == first.train_tokens);
-  CHECK(second.valid_bytes == first.valid_bytes);
-  CHECK(second.documents == first.documents);
-  CHECK(second.tokenizer->fingerprint() == first.tokenizer->fingerprint());
-
-  // Same content under another name and time: the same data. Same size, other content: other data.
-  fs::rename(corner.scratch / "text/100.txt", corner.scratch / "text/100b.txt");
-  CHECK(corner.prepare().folder == first.folder);
-  std::string changed = story(5);
-  changed[0] = 'Z';
-  corner.scratch.write("text/105.txt", changed);
-  PreparedData const third = corner.prepare();
-  CHECK_FALSE(third.from_cache);
-  CHECK(third.folder != first.folder);
-  corner.scratch.write("text/105.txt", story(5));  // at once: no clock may be trusted here
-  CHECK(corner.prepare().folder == first.folder);
-
-  corner.data.valid_fraction = 0.3;
-  CHECK(corner.prepare().folder != first.folder);
-  corner.data.valid_fraction = 0.1;
-  corner.tokenizer.vocab_size = 310;
-  CHECK(corner.prepare().folder != first.folder);
-  corner.tokenizer.vocab_size = 300;
-  corner.data.isolate_documents = true;  // concerns the loader only
-  CHECK(corner.prepare().folder == first.folder);
-}
-
-TEST_CASE("prepare: unchanged sources are not read again") {
-  Corner corner;
-  PreparedData const first = corner.prepare();
-  // Same name, size and time but other content: only the index of names, sizes and times can take it for known.
-  fs::path const file = corner.scratch / "text/105.txt";
-  auto const time = fs::last_write_time(file);
-  corner.scratch.write("text/105.txt", std::string(story(5).size(), 'x'));
-  fs::last_write_time(file, time);
-  PreparedData const second = corner.prepare();
-  CHECK(second.from_cache);
-  CHECK(second.folder == first.folder);
-
-  // A file that has just been written may change again within one tick of its clock: it is read each time.
-  auto const put = [&](char letter, fs::file_time_type tick) {
-    corner.scratch.write("text/105.txt", std::string(100, letter));
-    fs::last_write_time(file, tick);
-    return corner.prepare().folder;
-  };
-  auto const tick = fs::file_time_type::clock::now();
-  CHECK(put('a', tick) != put('b', tick));
-}
-
-TEST_CASE("prepare: damaged data in the cache are made anew") {
-  Corner corner;
-  PreparedData const first = corner.prepare();
-  std::string const text = text_of(first, first.train);
-  auto const damage = [&](auto const& how) {
-    how();
-    PreparedData const again = corner.prepare();
-    CHECK_FALSE(again.from_cache);
-    CHECK(text_of(again, again.train) == text);
-    CHECK(corner.prepare().from_cache);
-  };
-  damage([&] { fs::remove(first.train[0]); });
-  damage([&] { fs::resize_file(first.valid[0], fs::file_size(first.valid[0]) - 1); });
-  damage([&] { fs::remove(first.folder / "tokenizer.model"); });
-  damage([&] { fs::remove(first.folder / "data.json"); });
-  damage([&] { write_file_atomic(first.folder / "data.json", "{\"format\": 1"); });
-  damage([&] {
-    std::string bytes = read_file(first.train[0]);
-    bytes[bytes.size() - 5] = static_cast<char>(bytes[bytes.size() - 5] ^ 1);
-    write_file_atomic(first.train[0], bytes);
-  });
-}
-
-TEST_CASE("prepare: processes that start at once do the work once") {
-  Corner corner;
-  std::vector<pid_t> children;
-  for (int i = 0; i < 4; ++i) {
-    children.push_back(::fork());
-    if (children.back() != 0) continue;
-    int code = 9;
-    try {
-      code = corner.prepare().from_cache ? 1 : 0;
-    } catch (...) {
-    }
-    ::_exit(code);
-  }
-  int made = 0, found = 0;
-  for (pid_t const child : children) {
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFEXITED(status));
-    made += WEXITSTATUS(status) == 0;
-    found += WEXITSTATUS(status) == 1;
-  }
-  CHECK(made == 1);
-  CHECK(found == 3);
-}
-
-TEST_CASE("prepare: what a killed process left is cleared away, what fails leaves nothing") {
-  Corner corner;
-  auto const entries = [&] {
-    std::set<std::string> names;
-    for (auto const& entry : fs::directory_iterator(corner.data.cache_dir)) names.insert(entry.path().filename().string());
-    return names;
-  };
-  PreparedData const first = corner.prepare();
-  auto const clean = entries();
-  fs::rename(first.folder, first.folder.string() + ".tmp-1");
-  CHECK_FALSE(corner.prepare().from_cache);
-  CHECK(entries() == clean);
-
-  fs::remove_all(first.folder);
-  request_stop(SIGTERM);
-  std::string const message = error_of([&] { corner.prepare(); }, ExitCode::terminated);
-  request_stop(0);
-  CHECK_THAT(message, ContainsSubstring("stopped"));
-  CHECK_FALSE(fs::exists(first.folder));
-
-  // A disk that is full, in a child: files may not grow past a few bytes.
-  pid_t const child = ::fork();
-  if (child == 0) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    rlimit const limit{2000, 2000};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    int code = 0;
-    try {
-      corner.prepare();
-    } catch (Error const& error) {
-      code = static_cast<int>(error.code());
-    } catch (...) {
-      code = 99;
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  CHECK(WEXITSTATUS(status) == static_cast<int>(ExitCode::disk));
-  for (std::string const& name : entries()) CHECK_THAT(name, !ContainsSubstring(".tmp"));
-  CHECK_FALSE(fs::exists(first.folder));
-  CHECK_FALSE(corner.prepare().from_cache);
-  CHECK(entries() == clean);
-}
-
 TEST_CASE("prepare: a tokenizer file of one's own") {
   Corner corner;
   auto const trained = make_tokenizer(corner.data, corner.tokenizer);
@@ -518,10 +312,4 @@ TEST_CASE("prepare: the tokenizer learns from training text only") {
   int64_t bytes = 0;
   for (std::string const& text : corpus.training_sample(3000)) bytes += static_cast<int64_t>(text.size());
   CHECK(bytes == 3000);
-}
-
-TEST_CASE("prepare: a cache that cannot be written is a disk error that names it") {
-  Corner corner;
-  corner.data.cache_dir = (corner.scratch / "text" / "100.txt" / "cache").string();  // below a file
-  CHECK_THAT(error_of([&] { corner.prepare(); }, ExitCode::disk), ContainsSubstring("100.txt"));
 }

@@ -94,7 +94,6 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   int64_t const B = rows.sequences, T = rows.longest, n = static_cast<int64_t>(depths.size());
   at::TensorOptions const wide = ops::wide_options(x_ND);
   Choice choice;
-  choice.price = price.detach().clone();
   at::Tensor beginnings_BD;
   if (by_sequence) beginnings_BD = beginnings(x_ND, rows, choice.prefix_N);
   if (random) {  // one uniform number a token, or a sequence that of its prefix's last, against the shares' sums
@@ -168,7 +167,7 @@ at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {
   if (balance_loss) loss = balance_weight * static_cast<double>(n) * (chosen_B * p_NB.sum(0)).sum();
   if (mean_depth > 0 && training_kind != GateTraining::hindsight) {
     at::Tensor const depth_sum = (p_NB * depths_B(p_NB)).sum() / static_cast<double>(layers);
-    loss = loss.defined() ? loss + choice.price.squeeze(0) * depth_sum : choice.price.squeeze(0) * depth_sum;
+    loss = loss.defined() ? loss + price.squeeze(0) * depth_sum : price.squeeze(0) * depth_sum;
   }
   return loss;
 }
@@ -181,7 +180,7 @@ at::Tensor DepthGateImpl::hindsight_loss_sum(Choice const& choice, at::Tensor co
     at::Tensor const tokens_B11 = behind_BT1.sum(1, true).clamp_min(1);
     costs_NB = ((losses_NB.view({B, T, n}) * behind_BT1).sum(1, true) / tokens_B11).expand({B, T, n}).reshape({B * T, n});
   }
-  costs_NB = costs_NB + choice.price * depths_B(losses_NB) / static_cast<double>(layers);
+  costs_NB = costs_NB + price * depths_B(losses_NB) / static_cast<double>(layers);
   at::Tensor const target_NB =
       temperature > 0 ? (-costs_NB / temperature).softmax(1) : at::one_hot(costs_NB.argmin(1), n).to(costs_NB.options());
   at::Tensor const loss_N = -(target_NB * choice.logits_NB.log_softmax(1)).sum(1);

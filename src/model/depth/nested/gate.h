@@ -21,7 +21,6 @@ struct DepthGateImpl : torch::nn::Module {
     at::Tensor logits_NB;       // of the network, in the wide type (ops.h); undefined when random
     at::Tensor probability_NB;  // their softmax
     at::Tensor score_NB;        // of which the branch has the largest, without gradients; undefined when random
-    at::Tensor price;           // of depth, at this choice
     at::Tensor prefix_N;        // bool, by sequence: the tokens that decide
   };
   // rows: all tokens.

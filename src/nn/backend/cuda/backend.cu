@@ -1,5 +1,5 @@
-// The table of backend.h for float and bfloat16 on CUDA: checks nothing but types, allocates, launches the bodies of rows.h and top_k.h on
-// the current stream. Nothing here waits for the device, so all of it may be captured in a graph.
+// The table of backend.h for float and bfloat16 on CUDA: checks nothing but types, allocates, launches the bodies of norm.h, activation.h, ...
+// on the current stream. Nothing here waits for the device, so all of it may be captured in a graph.
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -12,9 +12,14 @@
 #include <limits>
 #include <tuple>
 
+#include "nn/backend/cuda/activation.h"
+#include "nn/backend/cuda/cross_entropy.h"
 #include "nn/backend/cuda/group.cuh"
-#include "nn/backend/plugin.h"
+#include "nn/backend/cuda/norm.h"
+#include "nn/backend/cuda/rotary.h"
+#include "nn/backend/cuda/scatter.h"
 #include "nn/backend/cuda/top_k.h"
+#include "nn/backend/plugin.h"
 
 namespace isobath::cuda {
 

@@ -12,6 +12,11 @@
 #include <thread>
 #include <vector>
 
+#include "nn/backend/cuda/activation.h"
+#include "nn/backend/cuda/cross_entropy.h"
+#include "nn/backend/cuda/norm.h"
+#include "nn/backend/cuda/rotary.h"
+#include "nn/backend/cuda/scatter.h"
 #include "nn/backend/cuda/top_k.h"
 
 namespace isobath::test::cuda_rows {

@@ -1,0 +1,42 @@
+#include "trainer/train/earlier_run.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "trainer/run/metrics.h"
+#include "trainer/run/records.h"
+
+namespace isobath {
+
+std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config) {
+  std::optional<fs::path> const folder = recover_newest_checkpoint(run.checkpoints());
+  if (!folder) return std::nullopt;
+  Checkpoint const checkpoint = open_checkpoint(*folder);
+  return EarlierRun{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
+}
+
+std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens) {
+  std::string differences;
+  auto const compare = [&](char const* what, std::string const& then, std::string const& today) {
+    if (then != today) differences += std::string(differences.empty() ? "" : ", ") + what + " " + then + " before, " + today + " now";
+  };
+  compare("version", before.machine.version, now.version);
+  compare("LibTorch", before.machine.libtorch, now.libtorch);
+  compare("CPU capability", before.machine.cpu_capability, now.cpu_capability);
+  compare("matrix products by", before.machine.gemm, now.gemm);
+  compare("device", before.machine.device, now.device);
+  compare("threads", std::to_string(before.machine.threads), std::to_string(now.threads));
+  compare("micro-batch tokens", std::to_string(before.micro_batch_tokens), std::to_string(micro_batch_tokens));
+  return differences;
+}
+
+void complete_records(RunFolder const& run, TrainState const& state) {
+  std::string const text = fs::exists(run.metrics()) ? read_file(run.metrics()) : std::string();
+  if (text.find("\"kind\":\"end\"") != std::string::npos) return;
+  double const nothing = std::nan("");
+  ProcessTimes const times{nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing, 0, 0, 0};
+  Metrics(run.metrics()).write(end_record(state, "finished", times));
+}
+
+}  // namespace isobath
