@@ -70,6 +70,7 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
         origin = isolate_ ? t : 0;
       }
       batch.positions[at + static_cast<size_t>(t)] = t - origin;
+      batch.pairs += t - origin + 1;
       batch.segments[at + static_cast<size_t>(t)] = segment;
       // Nothing in a document says how another one begins.
       bool const crosses = next != starts.end() && *next == first + t + 1;

@@ -18,6 +18,7 @@ struct Batch {
   std::vector<int32_t> segments;  // document number inside the sequence, from 0
   int64_t first_sample = 0;       // of the run: epoch * samples_per_epoch + index
   int64_t target_count = 0;       // targets that are not ignore_target
+  int64_t pairs = 0;              // of a token and a token that it may look at: itself and those before it in its sequence or document
   bool isolated = false;          // positions restart and attention must stop at segment borders
 };
 

@@ -91,16 +91,26 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
     progress.add(bytes);
   });
   // Documents drawn for validation go by their hashes: an evaluation that reads only the first of them still sees some of everything.
-  bool const drawn = config.valid_sources.empty() && config.split == Split::document;
-  std::multimap<uint64_t, std::string> held;
+  bool const drawn = config.valid_sources.empty() && corpus.summary().split == Split::document;
+  fs::path const spool = folder / "valid.text";
+  FileWriter waiting(spool);
+  std::multimap<uint64_t, std::pair<int64_t, int64_t>> drawn_texts;  // hash -> first byte and size in the spool
+  int64_t spooled = 0;
   corpus.visit([&](size_t index, std::string_view text) {
     DocumentUse const& use = corpus.documents()[index];
     if (use.train_end > 0) encoder.submit(train, std::string(text.substr(0, static_cast<size_t>(use.train_end))));
     if (use.end == use.train_end) return;
     std::string rest(text.substr(static_cast<size_t>(use.train_end), static_cast<size_t>(use.end - use.train_end)));
-    drawn ? static_cast<void>(held.emplace(use.hash, std::move(rest))) : encoder.submit(valid, std::move(rest));
+    if (!drawn) return encoder.submit(valid, std::move(rest));
+    waiting.write(rest);
+    drawn_texts.emplace(use.hash, std::pair(spooled, static_cast<int64_t>(rest.size())));
+    spooled += static_cast<int64_t>(rest.size());
   });
-  for (auto& [hash, text] : held) encoder.submit(valid, std::move(text));
+  waiting.finish();
+  MappedFile const texts(spool);
+  auto const* const bytes = reinterpret_cast<char const*>(texts.bytes().data());
+  for (auto const& [hash, place] : drawn_texts) encoder.submit(valid, std::string(bytes + place.first, static_cast<size_t>(place.second)));
+  fs::remove(spool);
   encoder.finish();
   for (ShardSeries& each : series) each.flush();
   log_info("encoded " + format_bytes(static_cast<double>(progress.bytes())) + " in " + format_seconds(progress.seconds()) + " (" +

@@ -5,14 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "data/shards/verified.h"
 
 namespace isobath {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Up to this size, all of it is compared with its checksums on every start: that takes a fraction of a second.
-constexpr int64_t verified_bytes = int64_t{1} << 30;
 
 void add_files(KeyText& key, std::vector<SourceFile> const& files) {
   key.add(static_cast<int64_t>(files.size()));
@@ -31,14 +29,15 @@ Json describe(std::vector<fs::path> const& shards, int64_t tokens, int64_t bytes
   return {{"tokens", tokens}, {"bytes", bytes}, {"shards", files}};
 }
 
-std::vector<fs::path> open_part(fs::path const& folder, Json const& part, std::string const& fingerprint, int64_t& tokens, int64_t& bytes) {
+// Those of `verified` are believed; the others are read whole and added to it.
+std::vector<fs::path> open_part(fs::path const& folder, Json const& part, std::string const& fingerprint, VerifiedFiles* verified,
+                                int64_t& tokens, int64_t& bytes) {
   std::vector<fs::path> paths;
-  int64_t size = 0;
-  for (Json const& shard : part.at("shards")) size += shard.at("bytes").get<int64_t>();
   tokens = bytes = 0;
   for (Json const& entry : part.at("shards")) {
     paths.push_back(folder / entry.at("file").get<std::string>());
-    Shard const shard(paths.back(), size <= verified_bytes);
+    Shard const shard(paths.back(), !verified || !verified->contains(paths.back()));
+    if (verified) verified->add(paths.back());
     if (shard.info().tokenizer_fingerprint != fingerprint) {
       throw Error(ExitCode::data, "token shard " + paths.back().string() + " was made by another tokenizer");
     }
@@ -49,6 +48,12 @@ std::vector<fs::path> open_part(fs::path const& folder, Json const& part, std::s
     throw Error(ExitCode::data, "its shards do not add up to what data.json says");
   }
   return paths;
+}
+
+int64_t shard_bytes(Json const& part) {
+  int64_t bytes = 0;
+  for (Json const& shard : part.at("shards")) bytes += shard.at("bytes").get<int64_t>();
+  return bytes;
 }
 
 }  // namespace
@@ -104,7 +109,7 @@ void write_index(fs::path const& root, std::string const& name, std::string cons
   write_file_atomic(root / "index" / name, key);
 }
 
-std::optional<PreparedData> open_prepared(fs::path const& folder) {
+std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always_verified_bytes) {
   std::error_code ignored;
   if (!fs::exists(folder, ignored)) return std::nullopt;
   try {
@@ -115,8 +120,14 @@ std::optional<PreparedData> open_prepared(fs::path const& folder) {
     if (data.tokenizer->fingerprint() != summary.at("tokenizer").at("fingerprint").get<std::string>()) {
       throw Error(ExitCode::data, (folder / "tokenizer.model").string() + " is not the tokenizer that data.json names");
     }
-    data.train = open_part(folder, summary.at("train"), data.tokenizer->fingerprint(), data.train_tokens, data.train_bytes);
-    data.valid = open_part(folder, summary.at("valid"), data.tokenizer->fingerprint(), data.valid_tokens, data.valid_bytes);
+    bool const large = shard_bytes(summary.at("train")) + shard_bytes(summary.at("valid")) > always_verified_bytes;
+    VerifiedFiles verified(folder);
+    auto const open = [&](char const* part, int64_t& tokens, int64_t& bytes) {
+      return open_part(folder, summary.at(part), data.tokenizer->fingerprint(), large ? &verified : nullptr, tokens, bytes);
+    };
+    data.train = open("train", data.train_tokens, data.train_bytes);
+    data.valid = open("valid", data.valid_tokens, data.valid_bytes);
+    verified.save();
     data.documents = summary.at("documents").get<int64_t>();
     data.duplicates_removed = summary.at("duplicates_removed").get<int64_t>();
     data.from_cache = true;

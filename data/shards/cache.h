@@ -37,7 +37,9 @@ std::optional<std::string> read_index(fs::path const& root, std::string const& n
 void write_index(fs::path const& root, std::string const& name, std::string const& key);
 
 // The prepared data of `folder`; nullopt when there are none. Throws Error(data) when they are damaged.
-std::optional<PreparedData> open_prepared(fs::path const& folder);
+// Shards are compared with their checksums: up to `always_verified_bytes` of them every time, which takes a fraction of a second; more of
+// them once, and again when they change.
+std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always_verified_bytes = int64_t{1} << 30);
 // Writes data.json beside tokenizer and shards; open_prepared() reads it back.
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config);
 

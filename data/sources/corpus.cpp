@@ -43,6 +43,10 @@ void Corpus::scan() {
   read(files_, false);
   read(valid_files_, true);
   summary_ = split_documents(documents_, config_);
+  if (config_.valid_sources.empty() && config_.split == Split::automatic && summary_.split == Split::tail)
+    log_info(
+        "data.split: auto takes the tail of the text for validation: none of the documents is small enough to be "
+        "data.valid_fraction of it");
 }
 
 std::string Corpus::content_key() const {
@@ -51,7 +55,7 @@ std::string Corpus::content_key() const {
     if (document.end > 0) key.add(hex(document.hash)).add(document.train_end).add(document.end);
   }
   // Validation documents are stored in the order of the split.
-  return key.add(config_.valid_sources.empty() ? config_.split.name() : "given").key();
+  return key.add(config_.valid_sources.empty() ? Choice<Split>(summary_.split).name() : "given").key();
 }
 
 void Corpus::visit(std::function<void(size_t, std::string_view)> const& sink) const {

@@ -48,12 +48,10 @@ int64_t total(std::vector<DocumentUse> const& documents, Indices const& indices)
   return std::accumulate(indices.begin(), indices.end(), int64_t{0}, [&](int64_t sum, size_t i) { return sum + documents[i].end; });
 }
 
-// Whole documents, in the order of their hashes, until they make up the fraction. One that would overshoot it by half is passed over.
-void split_by_document(std::vector<DocumentUse>& documents, Indices indices, double fraction) {
-  if (indices.size() < 2) {
-    throw Error(ExitCode::data, "data.split: document needs at least two different documents, the sources hold " +
-                                    std::to_string(indices.size()) + "; use data.split: tail or give data.valid_sources");
-  }
+// Whole documents, in the order of their hashes, until they make up the fraction. One that would overshoot it by half is passed over; where
+// all would, false: nothing is taken.
+bool take_documents(std::vector<DocumentUse>& documents, Indices indices, double fraction) {
+  if (indices.size() < 2) return false;
   double const wanted = fraction * static_cast<double>(total(documents, indices));
   sort_by_hash(indices, documents);
   double taken = 0;
@@ -64,7 +62,15 @@ void split_by_document(std::vector<DocumentUse>& documents, Indices indices, dou
     documents[i].train_end = 0;
     taken += size;
   }
-  if (taken > 0) return;
+  return taken > 0;
+}
+
+void split_by_document(std::vector<DocumentUse>& documents, Indices const& indices, double fraction) {
+  if (indices.size() < 2) {
+    throw Error(ExitCode::data, "data.split: document needs at least two different documents, the sources hold " +
+                                    std::to_string(indices.size()) + "; use data.split: tail or give data.valid_sources");
+  }
+  if (take_documents(documents, indices, fraction)) return;
   size_t const smallest =
       *std::min_element(indices.begin(), indices.end(), [&](size_t a, size_t b) { return documents[a].end < documents[b].end; });
   documents[smallest].train_end = 0;
@@ -91,11 +97,12 @@ SplitSummary split_documents(std::vector<DocumentUse>& documents, DataConfig con
   summary.duplicates = static_cast<int64_t>(documents.size() - valid - train.size());
   if (config.max_bytes > 0) sample(documents, train, config.max_bytes);
   if (config.valid_sources.empty()) {
-    if (config.split == Split::tail) {
-      split_tail(documents, train, config.valid_fraction);
-    } else {
+    summary.split = config.split;
+    if (config.split == Split::automatic)
+      summary.split = take_documents(documents, train, config.valid_fraction) ? Split::document : Split::tail;
+    else if (config.split == Split::document)
       split_by_document(documents, train, config.valid_fraction);
-    }
+    if (summary.split == Split::tail) split_tail(documents, train, config.valid_fraction);
   }
   for (DocumentUse const& document : documents) {
     summary.train_documents += document.train_end > 0;

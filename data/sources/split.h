@@ -17,7 +17,8 @@ struct DocumentUse {
 };
 
 struct SplitSummary {
-  int64_t duplicates = 0;  // documents left out because an identical one is used
+  Split split = Split::document;  // document or tail; without meaning where validation sources are given
+  int64_t duplicates = 0;         // documents left out because an identical one is used
   int64_t train_documents = 0, valid_documents = 0, train_bytes = 0, valid_bytes = 0;
 };
 

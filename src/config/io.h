@@ -44,5 +44,8 @@ struct ConfigDifference {
 };
 // Keys whose values differ, in table order.
 std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
+// The same of what the values mean: `auto` is no other value than what it stands for. (Which text `data.split: auto` took is not known
+// here; a run compares the text itself when it goes on.)
+std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now);
 
 }  // namespace isobath

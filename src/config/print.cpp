@@ -101,4 +101,17 @@ std::vector<ConfigDifference> diff_configs(Config const& before, Config const& a
   return differences;
 }
 
+std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now) {
+  auto const resolved = [](Config config) {
+    ModelConfig& model = config.model;
+    model.kv_heads = resolved_kv_heads(model);
+    model.mlp_width = resolved_mlp_width(model);
+    model.init_std = resolved_init_std(model);
+    return config;
+  };
+  Config a = resolved(before), b = resolved(now);
+  if (a.data.split == Split::automatic || b.data.split == Split::automatic) a.data.split = b.data.split;
+  return diff_configs(a, b);
+}
+
 }  // namespace isobath

@@ -108,6 +108,13 @@ void FileWriter::finish() {
   }
 }
 
+void copy_durably(fs::path const& from, fs::path const& to) {
+  MappedFile const source(from);
+  FileWriter file(to);
+  file.write(source.bytes());
+  file.finish();
+}
+
 uint64_t checksum(std::span<std::byte const> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 uint64_t checksum_file(fs::path const& path) { return checksum(MappedFile(path).bytes()); }

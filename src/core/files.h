@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 std::string read_file(fs::path const& path);  // throws Error(data) naming the path
 // Writes to a temporary neighbour, fsyncs, renames. Throws Error(disk) with errno's text.
 void write_file_atomic(fs::path const& path, std::string_view content);
-void sync_folder(fs::path const& folder);  // fsync of a directory, after a rename inside it
+void copy_durably(fs::path const& from, fs::path const& to);  // to the disk, not to its cache alone; throws Error(data), Error(disk)
+void sync_folder(fs::path const& folder);                     // fsync of a directory, after a rename inside it
 
 // Writes a file piece by piece. Without finish() the file is removed again. Throws Error(disk) with errno's text.
 class FileWriter {

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "model/ledger/ledger.h"
+#include "nn/attention/attend.h"
 #include "nn/backend/backend.h"
 #include "nn/device.h"
 #include "nn/ops/ops.h"
@@ -49,8 +50,9 @@ std::function<Tensors(Backend const&, Tensors const&, Tensors const&, Tensors co
 std::vector<Op> make_ops(Config const& config, int64_t vocab_size, at::Device device) {
   ModelConfig const& model = config.model;
   int64_t const T = model.context, B = micro_batch_sequences(config, device.is_cuda()), N = B * T, D = model.width, H = model.heads,
-                G = model.kv_heads, E = D / H, F = resolved_mlp_width(model), K = rows_of_capacity(config.depth.capacity.front(), T),
-                V = std::min<int64_t>(vocab_size, 65536), rows_V = std::min<int64_t>(N, 1 << 12);
+                G = resolved_kv_heads(model), E = D / H, F = resolved_mlp_width(model),
+                K = rows_of_capacity(config.depth.capacity.front(), T), V = std::min<int64_t>(vocab_size, 65536),
+                rows_V = std::min<int64_t>(N, 1 << 12);
   double const eps = model.norm_eps;
   at::TensorOptions const options = at::TensorOptions().dtype(at::kFloat).device(device);
   uint64_t key = 0;

@@ -1,5 +1,6 @@
 #include "trainer/bench/train.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/error.h"
@@ -143,7 +144,13 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
     for (size_t i = 0; i < bench.results.size(); ++i) bench.results[i].step_s.push_back(run(i));
     for (BenchResult& result : bench.results) result.speedup.push_back(bench.results.front().step_s.back() / result.step_s.back());
   }
-  for (size_t i = 0; i < subjects.size(); ++i) bench.results[i].train_flops_per_step = subjects[i]->train_flops_per_step();
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    BenchResult& result = bench.results[i];
+    result.train_flops_per_step = subjects[i]->train_flops_per_step();
+    double const fastest_s = *std::min_element(result.step_s.begin(), result.step_s.end());
+    bench.peak = corrected_peak(bench.peak, static_cast<double>(result.train_flops_per_step) / fastest_s, bench.device,
+                                arms.front().config.precision);
+  }
   for (size_t i = 0; i < peers.size(); ++i) bench.results[subjects.size() + i].peak_memory_bytes = peers[i]->peak_memory_bytes();
   for (size_t i = 0; settings.profile && i < subjects.size(); ++i) bench.results[i].profile = subjects[i]->profile_step();
   end_live_line();

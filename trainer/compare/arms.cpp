@@ -23,7 +23,8 @@ double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cas
 // after the rotation, the attention's output, and the MLP's hidden values.
 int64_t activation_floats_per_row(ModelConfig const& model) {
   int64_t const E = model.width / model.heads;
-  return 6 * model.width + 2 * (model.heads + 2 * model.kv_heads) * E + (model.mlp == MlpKind::swiglu ? 3 : 2) * resolved_mlp_width(model);
+  return 6 * model.width + 2 * (model.heads + 2 * resolved_kv_heads(model)) * E +
+         (model.mlp == MlpKind::swiglu ? 3 : 2) * resolved_mlp_width(model);
 }
 
 double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {

@@ -43,7 +43,7 @@ Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, 
 // Differences that make a folder's run another one.
 std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedule_too) {
   std::vector<ConfigDifference> kept;
-  for (ConfigDifference& difference : diff_configs(load_config(run.folder / "config.yaml", {}).config, run.config))
+  for (ConfigDifference& difference : resume_differences(load_config(run.folder / "config.yaml", {}).config, run.config))
     if (difference.resume == ResumeClass::identity || (schedule_too && difference.resume == ResumeClass::schedule))
       kept.push_back(std::move(difference));
   return kept;

@@ -33,7 +33,8 @@ void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, 
   if (with_statistics) sums.statistics.add(output, batch.tokens_BT);
 }
 
-RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total) {
+RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total,
+                             Int128 pairs) {
   RoutingResult result;
   double const nats = sums.loss.item<double>();
   result.loss = nats / static_cast<double>(total.tokens);
@@ -41,7 +42,8 @@ RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, i
   int64_t const positions = sequences * length;
   RoutingRates rates = routing_rates(sums.routing_NC, positions, model.plan().uses_noncausal_routing());
   Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
-  result.forward_flops_per_token = static_cast<double>(ledger.forward(sequences, length, rates.work)) / static_cast<double>(positions);
+  result.forward_flops_per_token =
+      static_cast<double>(ledger.forward(sequences, length, rates.work, pairs)) / static_cast<double>(positions);
   result.mean_depth = static_cast<double>(ledger.dense_layers);
   for (double const share : rates.capacity) result.mean_depth += share;
   result.capacity = std::move(rates.capacity);
@@ -123,6 +125,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   EvalMode const mode(model);
   Evaluation total;
   EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
+  Int128 pairs;
   Feed feed(model.device());
   for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
     if (stop && stop()) return std::nullopt;
@@ -132,12 +135,13 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
     if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
     if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
     total.tokens += batch.target_count;
+    pairs += batch.pairs;
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }
   }
-  if (topk) total.topk = routing_result(model, topk_sums, windows, length, total);
-  if (causal) total.causal = routing_result(model, causal_sums, windows, length, total);
+  if (topk) total.topk = routing_result(model, topk_sums, windows, length, total, pairs);
+  if (causal) total.causal = routing_result(model, causal_sums, windows, length, total, pairs);
   if (one && settings.routing != EvalRouting::topk) total.causal = total.topk;
   if (one && settings.routing == EvalRouting::causal) total.topk.reset();
   return total;

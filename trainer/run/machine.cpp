@@ -129,15 +129,25 @@ PeakFlops peak_flops(at::Device device, Precision precision) {
   at::Tensor const a = at::ones({n, n}, at::TensorOptions().dtype(narrow ? at::kBFloat16 : at::kFloat).device(device));
   gemm(a, a);  // starts the threads
   synchronize(device);
-  double best = 1e9;
-  for (int repeat = 0; repeat < 4; ++repeat) {
+  constexpr double long_enough = 0.25;
+  double best = 1e9, spent = 0;
+  for (int repeat = 0; repeat < 4 || spent < long_enough; ++repeat) {
     auto const start = std::chrono::steady_clock::now();
     gemm(a, a);
     synchronize(device);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::min(best, seconds);
+    spent += seconds;
   }
   auto const edge = static_cast<double>(n);
   return {2.0 * edge * edge * edge / best, "a matrix product of " + Choice<Precision>(precision).name() + " on this machine"};
+}
+
+PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision) {
+  if (!(achieved_per_s > peak.per_s)) return peak;
+  PeakFlops again = peak_flops(device, precision);
+  if (again.per_s < achieved_per_s) again = {achieved_per_s, "the fastest steps on this machine, which outran a matrix product"};
+  return again;
 }
 
 }  // namespace isobath

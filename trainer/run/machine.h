@@ -34,7 +34,10 @@ struct PeakFlops {
   std::string source;
 };
 // bf16 on a GPU whose data sheet is known: its maker's figure; else what a matrix product in that precision reaches here, at the current
-// thread count. Takes some tens of milliseconds.
+// thread count, the best of a quarter of a second.
 PeakFlops peak_flops(at::Device device, Precision precision);
+// The peak, once work was seen to run at `achieved_per_s`. Where that is more, the machine was busy when the peak was measured: it is
+// measured anew, and is never less than what was achieved.
+PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision);
 
 }  // namespace isobath

@@ -61,7 +61,7 @@ void RunFolder::tidy(int64_t latest_step, int64_t best_step, int64_t keep) const
 std::vector<ConfigDifference> check_resume(Config const& before, Config const& now, fs::path const& root) {
   std::vector<ConfigDifference> schedule;
   std::string identity;
-  for (ConfigDifference& difference : diff_configs(before, now)) {
+  for (ConfigDifference& difference : resume_differences(before, now)) {
     if (difference.resume == ResumeClass::identity)
       identity += "\n  " + difference.path + ": " + difference.before + " there, " + difference.after + " here";
     if (difference.resume == ResumeClass::schedule) schedule.push_back(std::move(difference));

@@ -58,7 +58,7 @@ void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, Languag
                   {{"format", "pt"}, {"step", std::to_string(checkpoint.state.step)}});
     write_file_atomic(temporary / "config.yaml", to_yaml(config));
     for (char const* same : {"optimizer.safetensors", "state.json", "tokenizer.model"})
-      fs::copy_file(checkpoint.folder / same, temporary / same);
+      copy_durably(checkpoint.folder / same, temporary / same);
   });
 }
 

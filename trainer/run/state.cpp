@@ -40,6 +40,7 @@ Json to_json(TrainState const& state) {
       {"next_sample", state.next_sample},
       {"window_steps", state.window_steps},
       {"window_flops", total_json(state.window_flops)},
+      {"window_pairs", total_json(state.window_pairs)},
       {"window_seconds", state.window_seconds},
       {"train_seconds", state.train_seconds},
       {"data_wait_seconds", state.data_wait_seconds},
@@ -72,8 +73,8 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     state.train_flops = total_at(object, "train_flops", where);
     object.at("next_sample").get_to(state.next_sample);
     object.at("window_steps").get_to(state.window_steps);
-    state.window_flops =
-        object.contains("window_flops") ? total_at(object, "window_flops", where) : -1;  // not yet there in old checkpoints
+    state.window_flops = object.contains("window_flops") ? total_at(object, "window_flops", where) : -1;  // old checkpoints have neither
+    state.window_pairs = object.contains("window_pairs") ? total_at(object, "window_pairs", where) : -1;
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);
     object.at("data_wait_seconds").get_to(state.data_wait_seconds);

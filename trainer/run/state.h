@@ -36,6 +36,7 @@ struct TrainState {
   int64_t next_sample = 0;   // position of the data order
   int64_t window_steps = 0;  // steps since the last train record (their sums are tensors: optimizer.safetensors)
   Int128 window_flops;       // planned, of these; part of train_flops
+  Int128 window_pairs;       // Batch::pairs of these
   double window_seconds = 0;
   double train_seconds = 0;  // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;

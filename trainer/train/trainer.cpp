@@ -61,7 +61,7 @@ class Trainer {
   at::Device device_;
   Machine const& machine_;
   Schedule const& schedule_;
-  PeakFlops const& peak_flops_;
+  PeakFlops& peak_flops_;
   int64_t batch_sequences_;
 
   // Of this process alone.
@@ -132,6 +132,7 @@ void Trainer::resume(EarlierRun const& earlier) {
                                     state_.data_key + " then): restore it, or give this run another name=");
   }
   restore_training(earlier.checkpoint, model_, learner_.optimizers, window_);
+  if (state_.window_pairs < 0) state_.window_pairs = Int128(state_.window_steps) * batch_sequences_ * causal_pairs(config_.model.context);
   if (state_.window_flops < 0) state_.window_flops = Int128(state_.window_steps) * schedule_.mean_step_flops();
   log_info("resuming " + run_.root().string() + " at step " + std::to_string(state_.step) + " of " +
            std::to_string(schedule_.total_steps()));
@@ -194,8 +195,10 @@ int Trainer::loop() {
 void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
-  int64_t const planned_flops = schedule_.step_flops(state_.step, state_.train_flops);
   Batch const batch = prefetcher_->next();
+  // Isolated documents have fewer pairs than the schedule plans with.
+  Int128 const pairs_missing = Int128(batch.sequences) * causal_pairs(batch.length) - batch.pairs,
+               planned_flops = schedule_.step_flops(state_.step, state_.train_flops) - learner_.ledger.train_pairs(pairs_missing);
   StepPlace const place{state_.step, schedule_.progress(state_.step, state_.train_flops),
                         schedule_.progress(state_.step + 1, state_.train_flops + planned_flops), learning_rate};
   std::string const changed = learner_.step(learner_.feed.load(batch), place);
@@ -208,6 +211,7 @@ void Trainer::one_step() {
   state_.tokens += batch.sequences * batch.length;
   state_.train_flops += planned_flops;
   state_.window_flops += planned_flops;
+  state_.window_pairs += batch.pairs;
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
   bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
@@ -229,11 +233,18 @@ void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
   WindowReading const reading = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
   // Planned until now, realised from here on.
-  Int128 const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work);
+  Int128 const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work, state_.window_pairs);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
-  speed.mfu = static_cast<double>(realised) / state_.window_seconds / peak_flops_.per_s;
+  double const flops_per_s = static_cast<double>(realised) / state_.window_seconds;
+  if (flops_per_s > peak_flops_.per_s) {
+    double const before = peak_flops_.per_s;
+    peak_flops_ = corrected_peak(peak_flops_, flops_per_s, device_, config_.precision);
+    log_info("mfu is a share of " + format_si(peak_flops_.per_s) + " FLOP/s from here on (" + peak_flops_.source + "); " +
+             format_si(before) + " were measured before, on a busier machine");
+  }
+  speed.mfu = flops_per_s / peak_flops_.per_s;
   ModelConfig const& model = config_.model;
   auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
   speed.mfu_6n =
@@ -251,6 +262,7 @@ void Trainer::log_window(double learning_rate) {
   window_.clear();
   state_.window_steps = 0;
   state_.window_flops = 0;
+  state_.window_pairs = 0;
   state_.window_seconds = 0;
 }
 

@@ -9,16 +9,16 @@
 
 namespace isobath {
 
-enum class Split { document, tail };
+enum class Split { document, tail, automatic };
 template <>
 struct ChoiceNames<Split> {
-  static constexpr std::array names{"document", "tail"};
+  static constexpr std::array names{"document", "tail", "auto"};
 };
 
 struct DataConfig {
   std::vector<std::string> sources{"libtorch-headers"};
   std::vector<std::string> valid_sources;  // empty: split from `sources`
-  Choice<Split> split = Split::document;
+  Choice<Split> split = Split::automatic;
   double valid_fraction = 0.02;
   int64_t max_bytes = 0;  // 0: all
   std::string text_key = "text";

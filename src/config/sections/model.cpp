@@ -7,6 +7,8 @@
 
 namespace isobath {
 
+int64_t resolved_kv_heads(ModelConfig const& model) { return model.kv_heads > 0 ? model.kv_heads : model.heads; }
+
 int64_t resolved_mlp_width(ModelConfig const& model) {
   if (model.mlp_width > 0) return model.mlp_width;
   // SwiGLU has three matrices where GELU has two: 8/3 of the width keeps their sizes equal.
@@ -26,7 +28,9 @@ std::vector<ConfigField> model_fields() {
       R(KEY(model.layers), integer, identity, "Blocks.").between(1, 4096),
       R(KEY(model.width), integer, identity, "Width of the residual stream.").between(1, 1 << 20),
       R(KEY(model.heads), integer, identity, "Attention heads; divides width into an even head size.").between(1, 1 << 16),
-      R(KEY(model.kv_heads), integer, identity, "Key and value heads; divides heads.").between(1, 1 << 16),
+      R(KEY(model.kv_heads), integer, identity, "Key and value heads, a divisor of heads; auto: as many as heads.")
+          .between(1, 1 << 16)
+          .zero_is("auto"),
       R(KEY(model.mlp), choice, identity, "Kind of MLP."),
       R(KEY(model.mlp_width), integer, identity,
         "Hidden width of the MLP; auto: 8/3 of the width (swiglu) or 4 times (gelu), rounded up to 8.")
@@ -55,7 +59,7 @@ void check_model(Config const& config, std::vector<Contradiction>& found) {
         {{"model.heads", "model.width"},
          "model.width / model.heads is " + std::to_string(model.width / model.heads) + "; rotary embeddings need an even head size"});
   }
-  if (model.heads % model.kv_heads != 0) {
+  if (model.heads % resolved_kv_heads(model) != 0) {
     found.push_back(
         {{"model.kv_heads", "model.heads"},
          "model.kv_heads (" + std::to_string(model.kv_heads) + ") does not divide model.heads (" + std::to_string(model.heads) + ")"});

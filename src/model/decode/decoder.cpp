@@ -17,7 +17,7 @@ Decoder::Decoder(LanguageModel& model, uint64_t seed, int64_t most_cache_bytes)
     : model_(model),
       seed_(seed),
       was_training_(model.is_training()),
-      cache_(model.model_config().layers, model.model_config().kv_heads, model.model_config().width / model.model_config().heads,
+      cache_(model.model_config().layers, resolved_kv_heads(model.model_config()), model.model_config().width / model.model_config().heads,
              most_cache_bytes) {
   std::string const otherwise = model_.depth().decide_in_training();
   if (auto const layer = model_.undecided_layer())

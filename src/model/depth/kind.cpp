@@ -2,8 +2,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 
 #include <map>
@@ -15,6 +16,7 @@
 #include "model/depth/mod/module.h"
 #include "model/depth/nested/module.h"
 #include "model/depth/scaled/module.h"
+#include "nn/attention/key_ranges.h"
 #include "nn/ops/ops.h"
 #include "nn/router/routing_scope.h"
 
@@ -37,14 +39,18 @@ std::map<std::string, DepthModuleFactory>& factories() {
   return table;
 }
 
+// Pairs of a token that ran and a key that it sees: the keys of tokens that ran, or all where keys are kept, from place from_BT of its
+// sequence on (undefined: from the first) up to itself.
+at::Tensor count_pairs(at::Tensor const& ran_BT, bool keeps_kv, at::Tensor const& from_BT) {
+  at::Tensor const keys_BT = (keeps_kv ? at::ones_like(ran_BT) : ran_BT).cumsum(1);  // up to and with this place
+  if (!from_BT.defined()) return ran_BT.mul(keys_BT).sum();
+  return ran_BT.mul(keys_BT - at::constant_pad_nd(keys_BT, {1, 0}).gather(1, from_BT)).sum();
+}
+
 // Of a layer and its batch: int64 [routing_columns].
-at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv) {
-  at::Tensor const ran_B = layer.ran_BT.sum(1);
-  // Row i of those that ran sees i + 1 rows; with kept keys the row at place t sees t + 1.
-  at::Tensor const pairs = keeps_kv ? layer.ran_BT.mul(at::arange(1, layer.ran_BT.size(1) + 1, ran_B.options())).sum()
-                                    : (ran_B * (ran_B + 1)).sum().floor_divide(2);
-  return at::stack(
-      {ran_B.sum(), pairs, layer.decided_BT.sum(), layer.picked_BT.sum(), layer.decided_BT.logical_and(layer.picked_BT).sum()});
+at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv, at::Tensor const& from_BT) {
+  return at::stack({layer.ran_BT.sum(), count_pairs(layer.ran_BT, keeps_kv, from_BT), layer.decided_BT.sum(), layer.picked_BT.sum(),
+                    layer.decided_BT.logical_and(layer.picked_BT).sum()});
 }
 
 }  // namespace
@@ -71,8 +77,10 @@ void report_layers(ModelOutput& output, ForwardContext const& context, int64_t l
   std::optional<RoutingScope> routing_scope;
   if (!routed.empty()) routing_scope.emplace();
   if (!context.rows.cache && !routed.empty()) {
+    at::Tensor const from_BT =
+        context.rows.segments_R.defined() ? ranges_among(context.rows).from_R.view({context.rows.sequences, -1}) : at::Tensor();
     std::vector<at::Tensor> counts_NC;
-    for (RoutedLayer const& layer : routed) counts_NC.push_back(count_routing(layer, keeps_kv));
+    for (RoutedLayer const& layer : routed) counts_NC.push_back(count_routing(layer, keeps_kv, from_BT));
     output.routing_NC = at::stack(counts_NC);
   }
   if (at::GradMode::is_enabled()) return;

@@ -12,7 +12,7 @@ namespace {
 
 // Weights of the linear maps of one block's halves: what a row is multiplied with.
 int64_t attention_weights(ModelConfig const& model) {
-  int64_t const D = model.width, H = model.heads, G = model.kv_heads, E = D / H;
+  int64_t const D = model.width, H = model.heads, G = resolved_kv_heads(model), E = D / H;
   return D * (H + 2 * G) * E + H * E * D;
 }
 
@@ -44,7 +44,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
   ledger.attention_row = 2 * attention_weights(model);
-  ledger.kv_row = 2 * D * 2 * model.kv_heads * E;
+  ledger.kv_row = 2 * D * 2 * resolved_kv_heads(model) * E;
   ledger.mlp_row = 2 * mlp_weights(model);
   ledger.pair = 2 * 2 * model.heads * E;
   ledger.head_row = 2 * D * vocab_size;
@@ -55,7 +55,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   return ledger;
 }
 
-Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
+Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs) const {
   if (static_cast<int64_t>(routed.size()) != routed_layers)
     throw Error(ExitCode::other, "[ledger] work of " + std::to_string(routed.size()) + " routed layers given, the model has " +
                                      std::to_string(routed_layers));
@@ -63,24 +63,26 @@ Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork
   Int128 flops = tokens * (head_row + routers * (router_row + predictor_row));
   flops += (gate_by_sequence ? Int128(sequences) : tokens) * gate_row;
   auto const add = [&](Layer const& layer, int64_t count) { flops += count * (layer.linear + layer.attention); };
-  add(dense_layer(sequences, length), dense_layers);
-  for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work), 1);
+  add(dense_layer(sequences, length, pairs), dense_layers);
+  for (RoutedWork const& work : routed) add(routed_layer(sequences, length, work, pairs), 1);
   return flops;
 }
 
-Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const {
-  return 3 * (forward(sequences, length, routed) + Int128(sequences) * length * (training_heads - 1) * head_row);
+Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs) const {
+  return 3 * (forward(sequences, length, routed, pairs) + Int128(sequences) * length * (training_heads - 1) * head_row);
 }
 
-Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length) const {
-  return {Int128(sequences) * length * (attention_row + mlp_row), Int128(sequences) * causal_pairs(length) * pair};
+Int128 Ledger::train_pairs(Int128 pairs) const { return 3 * (dense_layers + (routes_attention ? 0 : routed_layers)) * pairs * pair; }
+
+Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length, Pairs pairs) const {
+  return {Int128(sequences) * length * (attention_row + mlp_row), pairs.value_or(Int128(sequences) * causal_pairs(length)) * pair};
 }
 
-Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const {
-  Int128 const tokens = Int128(sequences) * length, rows = work.rows, pairs = work.pairs;
+Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork const& work, Pairs pairs) const {
+  Int128 const tokens = Int128(sequences) * length, rows = work.rows;
   Int128 const linear = (routes_attention ? rows : tokens) * attention_row + (routes_mlp ? rows : tokens) * mlp_row +
                         (tokens - rows) * (skip_row + (keeps_kv ? kv_row : 0));
-  return {linear, (routes_attention ? pairs : Int128(sequences) * causal_pairs(length)) * pair};
+  return {linear, routes_attention ? Int128(work.pairs) * pair : dense_layer(sequences, length, pairs).attention};
 }
 
 int64_t flops_at_once(Int128 flops, int64_t tokens) { return in_64_bits(flops, "FLOPs", tokens); }
@@ -136,7 +138,7 @@ double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, st
   if (ledger.routes_attention && !ledger.keeps_kv) {
     for (double const share : shares) layers -= 1 - share;  // skipped tokens leave no keys behind
   }
-  int64_t const per_layer = 2 * model.kv_heads * (model.width / model.heads) * bytes_per_value;
+  int64_t const per_layer = 2 * resolved_kv_heads(model) * (model.width / model.heads) * bytes_per_value;
   return layers * static_cast<double>(per_layer);
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 // The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No
 // LibTorch. Convention (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and
-// values on the causal triangle (2 x 2 x heads x head_dim per query-key pair, T(T+1)/2 pairs); backward = 2 x forward;
+// values of the keys that a query sees (2 x 2 x heads x head_dim per query-key pair; planned: T(T+1)/2 pairs, the
+// causal triangle; realised: of each document where documents are isolated); backward = 2 x forward;
 // routers, predictors and the (also tied) head count; norms, activations, rotary, softmax, embedding look-ups and
 // evaluation do not.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "config/config.h"
@@ -43,15 +45,19 @@ struct Ledger {
   struct Layer {
     Int128 linear, attention;
   };
-  Layer dense_layer(int64_t sequences, int64_t length) const;
-  Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work) const;
+  // `pairs`: query-key pairs where every token attends. Not given: each sequence is one document.
+  using Pairs = std::optional<Int128>;
+  Layer dense_layer(int64_t sequences, int64_t length, Pairs pairs = {}) const;
+  Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work, Pairs pairs = {}) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
-  Int128 forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  Int128 forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
   // Of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean
   // over the places that tokens may have.
   std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
-  // Of training on them: 3 x forward, with all the heads that training needs.
-  Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed) const;
+  // Of training on `pairs` query-key pairs in every layer where all tokens attend.
+  Int128 train_pairs(Int128 pairs) const;
+  // Of training on `sequences` sequences: 3 x forward, with all the heads that training needs.
+  Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
 };
 
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);

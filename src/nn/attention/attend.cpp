@@ -1,3 +1,5 @@
+#include "nn/attention/attend.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -12,9 +14,11 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <array>
+
 #include "nn/backend/backend.h"
 #include "nn/backend/cpu/attention.h"
-#include "nn/ops/ops.h"
 
 namespace isobath::ops {
 
@@ -27,62 +31,49 @@ namespace {
 
 float const* floats(Tensor const& x) { return x.const_data_ptr<float>(); }
 
-// Who sees whom: int64 tensors, as kernels::AttentionShape has them.
-struct Sight {
-  Tensor queries, keys, seen;
-};
-
-// Attention on the CPU kernel.
-struct SightAttention : Function<SightAttention> {
-  static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, Tensor const& queries,
-                        Tensor const& keys, Tensor const& seen) {
+// The CPU's own kernel. first_query_B1, first_key_B1: of each sequence, and how many there are in all.
+struct RangeAttention : Function<RangeAttention> {
+  static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, Tensor const& first_query_B1,
+                        Tensor const& first_key_B1, Tensor const& from_R, Tensor const& to_R) {
     Tensor const q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
-    auto const shape = shape_of(q, k, {queries, keys, seen});
+    auto const shape = shape_of(q, k, {first_query_B1, first_key_B1, from_R, to_R});
     Tensor out = at::empty_like(q), log_sums = at::empty({q.size(0), shape.heads}, q.options());
     auto *to = out.mutable_data_ptr<float>(), *sums = log_sums.mutable_data_ptr<float>();
     at::parallel_for(0, shape.sequences * shape.heads, 1, [&](int64_t first, int64_t last) {
       kernels::attention(shape, floats(q), floats(k), floats(v), to, sums, first, last);
     });
-    ctx->save_for_backward({q, k, v, out, log_sums, queries, keys, seen});
+    ctx->save_for_backward({q, k, v, out, log_sums, first_query_B1, first_key_B1, from_R, to_R});
     return out;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
     Tensor const &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sums = saved[4], dout = grads[0].contiguous();
-    auto const shape = shape_of(q, k, {saved[5], saved[6], saved[7]});
+    auto const shape = shape_of(q, k, {saved[5], saved[6], saved[7], saved[8]});
     Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
     auto *to_q = dq.mutable_data_ptr<float>(), *to_k = dk.mutable_data_ptr<float>(), *to_v = dv.mutable_data_ptr<float>();
     at::parallel_for(0, shape.sequences * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
       kernels::attention_backward(shape, floats(q), floats(k), floats(v), floats(out), floats(log_sums), floats(dout), to_q, to_k, to_v,
                                   first, last);
     });
-    return {dq, dk, dv, Tensor(), Tensor(), Tensor()};
+    return {dq, dk, dv, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 
-  static kernels::AttentionShape shape_of(Tensor const& q_RHE, Tensor const& k_RGE, Sight const& sight) {
-    return {sight.queries.numel() - 1,
-            q_RHE.size(1),
-            k_RGE.size(1),
-            q_RHE.size(2),
-            sight.queries.const_data_ptr<int64_t>(),
-            sight.keys.const_data_ptr<int64_t>(),
-            sight.seen.const_data_ptr<int64_t>()};
+  static kernels::AttentionShape shape_of(Tensor const& q_RHE, Tensor const& k_SGE, std::array<Tensor, 4> const& ranges) {
+    auto const integers = [&](size_t i) { return ranges[i].const_data_ptr<int64_t>(); };
+    return {ranges[0].numel() - 1, q_RHE.size(1), k_SGE.size(1), q_RHE.size(2), integers(0), integers(1), integers(2), integers(3)};
   }
 };
 
-// The first row of each of `sequences`, and the number of all, where row r is at place index_R[r] % length of sequence index_R[r] / length.
-Tensor first_rows(Tensor const& index_R, int64_t length, int64_t sequences) {
-  Tensor const firsts = at::zeros({sequences + 1}, index_R.options());
-  auto* first = firsts.mutable_data_ptr<int64_t>();
-  auto const* index = index_R.const_data_ptr<int64_t>();
-  for (int64_t r = 0; r < index_R.numel(); ++r) ++first[index[r] / length + 1];
+// Where each of `sequences` begins among sorted rows that know their sequence, and the number of all rows.
+Tensor first_rows(Tensor const& sequence_R, int64_t sequences) {
+  Tensor const first_B1 = at::zeros({sequences + 1}, sequence_R.options());
+  auto* first = first_B1.mutable_data_ptr<int64_t>();
+  auto const* sequence = sequence_R.const_data_ptr<int64_t>();
+  for (int64_t r = 0; r < sequence_R.numel(); ++r) ++first[sequence[r] + 1];
   for (int64_t b = 0; b < sequences; ++b) first[b + 1] += first[b];
-  return firsts;
+  return first_B1;
 }
-
-// The rows that `rows` has, as cells b * K + j.
-Tensor cells_of(Rows const& rows) { return rows.dense() ? at::arange(rows.count, rows.positions_R.options()) : rows.cells_R; }
 
 bool has_kernel(Tensor const& q_RHE) {
   return &backend_for(q_RHE) == &cpu_backend() && q_RHE.size(2) % kernels::attention_head_dim_step == 0;
@@ -98,71 +89,69 @@ Tensor to_cells(Tensor const& x_R, Rows const& rows) {
 
 Tensor from_cells(Tensor const& x_C, Rows const& rows) { return rows.dense() ? x_C : x_C.index_select(0, rows.cells_R); }
 
-// The same, and with documents kept apart where segments_BK is defined, by LibTorch's operators. On CUDA the kernel is named, so that none
-// is chosen behind our back: for bfloat16 the one asked for, for other types the plain formula; device.cpp takes cuDNN out of the
-// choice that the operator with a mask makes.
-Tensor composed_attention(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, int64_t B, int64_t K, Tensor const& segments_BK,
-                          CudaAttention cuda_kernel) {
-  int64_t const heads = q_RHE.size(1), kv_heads = k_RGE.size(1), head_dim = q_RHE.size(2);
-  auto const by_head = [&](Tensor const& x_RXE) { return x_RXE.view({B, K, x_RXE.size(1), head_dim}).transpose(1, 2); };
-  auto const repeat = [&](Tensor const& x_BGKE) { return kv_heads == heads ? x_BGKE : x_BGKE.repeat_interleave(heads / kv_heads, 1); };
-  Tensor const q_BHKE = by_head(q_RHE), k_BHKE = repeat(by_head(k_RGE)), v_BHKE = repeat(by_head(v_RGE));
-  Tensor out_BHKE;
-  if (segments_BK.defined()) {
-    Tensor const visible_B1KK = segments_BK.unsqueeze(2).eq(segments_BK.unsqueeze(1)).tril().unsqueeze(1);
-    out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, visible_B1KK);
-  } else if (q_RHE.is_cpu()) {
-    out_BHKE = at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
-  } else if (q_RHE.is_cuda() && q_RHE.scalar_type() == at::kBFloat16) {
-    // cuDNN makes a plan for every shape: not for the ever new ones of ragged evaluation.
-    bool const cudnn = cuda_kernel == CudaAttention::cudnn && at::GradMode::is_enabled();
-    out_BHKE = cudnn ? std::get<0>(at::_scaled_dot_product_cudnn_attention(q_BHKE, k_BHKE, v_BHKE, {}, /*compute_log_sumexp=*/true, 0.0,
-                                                                           /*is_causal=*/true))
-                     : std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
-  } else {
-    out_BHKE = std::get<0>(at::_scaled_dot_product_attention_math(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true));
-  }
-  return out_BHKE.transpose(1, 2).reshape({B * K, heads, head_dim});
+// [B, H, length, E] of cells; key-value heads are repeated for the query heads that share them.
+Tensor by_head(Tensor const& x_CXE, int64_t B, int64_t heads) {
+  int64_t const length = x_CXE.size(0) / std::max<int64_t>(1, B);
+  Tensor const x_BXLE = x_CXE.reshape({B, length, x_CXE.size(1), x_CXE.size(2)}).transpose(1, 2);
+  return x_CXE.size(1) == heads ? x_BXLE : x_BXLE.repeat_interleave(heads / x_CXE.size(1), 1);
+}
+
+Tensor by_cell(Tensor const& out_BHLE) { return out_BHLE.transpose(1, 2).flatten(2).flatten(0, 1); }
+
+// Plain causal attention among all cells of a sequence, by LibTorch's operators. On CUDA the kernel is named, so that none is chosen behind
+// our back: for bfloat16 the one asked for, for other types the plain formula.
+Tensor causal_attention(Tensor const& q_BHKE, Tensor const& k_BHKE, Tensor const& v_BHKE, CudaAttention cuda_kernel) {
+  if (q_BHKE.is_cpu()) return at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
+  if (!q_BHKE.is_cuda() || q_BHKE.scalar_type() != at::kBFloat16)
+    return std::get<0>(at::_scaled_dot_product_attention_math(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true));
+  // cuDNN makes a plan for every shape: not for the ever new ones of ragged evaluation.
+  if (cuda_kernel == CudaAttention::cudnn && at::GradMode::is_enabled())
+    return std::get<0>(
+        at::_scaled_dot_product_cudnn_attention(q_BHKE, k_BHKE, v_BHKE, {}, /*compute_log_sumexp=*/true, 0.0, /*is_causal=*/true));
+  return std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
+}
+
+// bool [B, 1, K, T] of the cells of queries and keys. Padding of the queries sees the first key: without any, its softmax would be no
+// number.
+Tensor visible_keys(KeyRanges const& ranges, Rows const& queries, Rows const& keys) {
+  int64_t const B = queries.sequences, K = queries.longest;
+  Tensor const from_BK1 = to_cells(ranges.from_R, queries).view({B, K, 1}),
+               to_BK1 = to_cells(ranges.to_R, queries).clamp_min(1).view({B, K, 1}),
+               key_T = at::arange(keys.longest, ranges.to_R.options());
+  return key_T.ge(from_BK1).logical_and(key_T.lt(to_BK1)).unsqueeze(1);
 }
 
 }  // namespace
 
-Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& v_NGE, Rows const& rows, Tensor const& index_R,
-                        Rows const& selected) {
-  RECORD_FUNCTION("ops::attend_among_all", c10::ArrayRef<c10::IValue const>());
-  int64_t const B = rows.sequences, T = rows.longest, K = selected.longest, heads = q_RHE.size(1), head_dim = q_RHE.size(2);
-  if (has_kernel(q_RHE) && !rows.segments_R.defined())
-    return SightAttention::apply(q_RHE, k_NGE, v_NGE, first_rows(index_R, T, B), at::arange(B + 1, index_R.options()) * T,
-                                 index_R.remainder(T) + 1)
-        .flatten(1);
-  auto const by_head = [&](Tensor const& x_XHE, int64_t length) {
-    return x_XHE.reshape({B, length, x_XHE.size(1), head_dim}).transpose(1, 2).repeat_interleave(heads / x_XHE.size(1), 1);
-  };
-  // Padding asks from place 0, of which the first key is visible: a row without any would be no number.
-  Tensor const place_BK1 = to_cells(index_R.remainder(T), selected).view({B, K, 1});
-  Tensor visible_B1KT = at::arange(T, index_R.options()).le(place_BK1).unsqueeze(1);
-  if (rows.segments_R.defined()) {
-    Tensor const same = to_cells(selected.segments_R, selected).view({B, K, 1}).eq(rows.segments_R.view({B, 1, T}));
-    visible_B1KT = visible_B1KT.logical_and(same.unsqueeze(1));
-  }
-  Tensor const out_BHKE =
-      at::scaled_dot_product_attention(by_head(to_cells(q_RHE, selected), K), by_head(k_NGE, T), by_head(v_NGE, T), visible_B1KT);
-  Tensor const out_RX = out_BHKE.transpose(1, 2).reshape({B * K, heads * head_dim});
-  return from_cells(out_RX, selected);
+Tensor attend_by_operators(Tensor const& q_RHE, Tensor const& k_SGE, Tensor const& v_SGE, Rows const& queries, Rows const& keys,
+                           KeyRanges const& ranges, CudaAttention cuda_kernel) {
+  int64_t const B = queries.sequences, heads = q_RHE.size(1);
+  Tensor const q_BHKE = by_head(to_cells(q_RHE, queries), B, heads), k_BHTE = by_head(to_cells(k_SGE, keys), B, heads),
+               v_BHTE = by_head(to_cells(v_SGE, keys), B, heads);
+  // Ragged rows are packed to the left: causality alone keeps them from seeing the padding on their right.
+  bool const causal = &queries == &keys && !keys.segments_R.defined();
+  Tensor const out_BHKE = causal ? causal_attention(q_BHKE, k_BHTE, v_BHTE, cuda_kernel)
+                                 : at::scaled_dot_product_attention(q_BHKE, k_BHTE, v_BHTE, visible_keys(ranges, queries, keys));
+  return from_cells(by_cell(out_BHKE), queries);
 }
 
 Tensor attend(Tensor const& q_RHE, Tensor const& k_RGE, Tensor const& v_RGE, Rows const& rows, CudaAttention cuda_kernel) {
   RECORD_FUNCTION("ops::attend", c10::ArrayRef<c10::IValue const>());
-  int64_t const B = rows.sequences, K = rows.longest;
-  if (has_kernel(q_RHE) && !rows.segments_R.defined()) {
-    Tensor const cell_R = cells_of(rows), firsts = first_rows(cell_R, K, B);
-    return SightAttention::apply(q_RHE, k_RGE, v_RGE, firsts, firsts, cell_R.remainder(K) + 1).flatten(1);
-  }
-  // Ragged rows are packed left and padded right: causality alone keeps real rows from seeing the padding behind them.
-  Tensor const q = to_cells(q_RHE, rows), k = to_cells(k_RGE, rows), v = to_cells(v_RGE, rows);
-  Tensor const segments_BK = rows.segments_R.defined() ? to_cells(rows.segments_R, rows).view({B, K}) : Tensor();
-  Tensor const out_RX = composed_attention(q, k, v, B, K, segments_BK, cuda_kernel).flatten(1);
-  return from_cells(out_RX, rows);
+  if (!has_kernel(q_RHE))
+    return attend_by_operators(q_RHE, k_RGE, v_RGE, rows, rows, rows.segments_R.defined() ? ranges_among(rows) : KeyRanges(), cuda_kernel);
+  KeyRanges const ranges = ranges_among(rows);
+  Tensor const first_B1 = first_rows(ranges.sequence_R, rows.sequences);
+  return RangeAttention::apply(q_RHE, k_RGE, v_RGE, first_B1, first_B1, ranges.from_R, ranges.to_R).flatten(1);
+}
+
+Tensor attend_among_all(Tensor const& q_RHE, Tensor const& k_NGE, Tensor const& v_NGE, Rows const& rows, Tensor const& index_R,
+                        Rows const& selected) {
+  RECORD_FUNCTION("ops::attend_among_all", c10::ArrayRef<c10::IValue const>());
+  KeyRanges const ranges = ranges_among_all(rows, index_R);
+  if (!has_kernel(q_RHE)) return attend_by_operators(q_RHE, k_NGE, v_NGE, selected, rows, ranges);
+  Tensor const first_query_B1 = first_rows(ranges.sequence_R, rows.sequences),
+               first_key_B1 = at::arange(rows.sequences + 1, index_R.options()) * rows.longest;
+  return RangeAttention::apply(q_RHE, k_NGE, v_NGE, first_query_B1, first_key_B1, ranges.from_R, ranges.to_R).flatten(1);
 }
 
 }  // namespace isobath::ops

@@ -4,13 +4,14 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 
+#include "nn/attention/attend.h"
 #include "nn/attention/kv_cache.h"
 #include "nn/ops/ops.h"
 
 namespace isobath {
 
 AttentionImpl::AttentionImpl(ModelConfig const& config)
-    : heads(config.heads), kv_heads(config.kv_heads), head_dim(config.width / config.heads), eps(config.norm_eps) {
+    : heads(config.heads), kv_heads(resolved_kv_heads(config)), head_dim(config.width / config.heads), eps(config.norm_eps) {
   norm_D = register_parameter("norm", at::ones({config.width}));
   qkv_XD = register_parameter("qkv", at::empty({(heads + 2 * kv_heads) * head_dim, config.width}));
   o_DX = register_parameter("o", at::empty({config.width, heads * head_dim}));

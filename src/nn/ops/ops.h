@@ -11,9 +11,6 @@
 
 #include <tuple>
 
-#include "config/config.h"
-#include "nn/rows.h"
-
 namespace isobath::ops {
 
 // x_RD * weight_D / sqrt(mean(x^2) + eps), over the last dimension (Zhang & Sennrich 2019).
@@ -41,17 +38,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_rotary(at::Tensor const& qk
 
 // The same for separate tensors that were normalised in between (QK norm).
 at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
-
-// Causal attention among the rows that are present: within a sequence, row i sees row j when j is not later (and of the same
-// segment, where segments are given). Returns [R, H * E]. Rows being sorted, causal among them is the position mask.
-// cuda_kernel: what trains bfloat16 on CUDA (key `cuda_attention`); evaluation takes FlashAttention.
-at::Tensor attend(at::Tensor const& q_RHE, at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows,
-                  CudaAttention cuda_kernel = CudaAttention::flash);
-
-// The same of the selected rows index_R among all rows of their sequences: a row sees every row of `rows` (dense) that is not later than
-// itself, whether that was selected or not. Returns [R, H * E].
-at::Tensor attend_among_all(at::Tensor const& q_RHE, at::Tensor const& k_NGE, at::Tensor const& v_NGE, Rows const& rows,
-                            at::Tensor const& index_R, Rows const& selected);
 
 // Options of the wide type where x lies.
 at::TensorOptions wide_options(at::Tensor const& x);

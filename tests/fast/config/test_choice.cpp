@@ -24,7 +24,7 @@ void check_names(std::initializer_list<std::pair<E, char const*>> expected) {
 }
 
 TEST_CASE("a name stands for its enumerator") {
-  check_names<Split>({{Split::document, "document"}, {Split::tail, "tail"}});
+  check_names<Split>({{Split::document, "document"}, {Split::tail, "tail"}, {Split::automatic, "auto"}});
   check_names<MlpKind>({{MlpKind::swiglu, "swiglu"}, {MlpKind::gelu, "gelu"}});
   check_names<RoutedPart>({{RoutedPart::block, "block"}, {RoutedPart::attention, "attention"}, {RoutedPart::mlp, "mlp"}});
   check_names<SkipPath>({{SkipPath::identity, "identity"}, {SkipPath::linear, "linear"}, {SkipPath::low_rank, "low_rank"}});

@@ -114,6 +114,16 @@ TEST_CASE("a single key changed is a single difference, of its class") {
   CHECK(layers.after == "5");
   CHECK(layers.resume == ResumeClass::identity);
   CHECK(one("train.lr=1e-4").resume == ResumeClass::schedule);
+  // What `auto` stands for is no other value.
+  auto const resumes = [&](char const* then, char const* now) {
+    return resume_differences(folder.load(experiment, {then}).config, folder.load(experiment, {now}).config).empty();
+  };
+  CHECK(resumes("model.kv_heads=auto", "model.kv_heads=4"));
+  CHECK_FALSE(resumes("model.kv_heads=auto", "model.kv_heads=2"));
+  CHECK(resumes("model.mlp_width=auto", "model.mlp_width=176"));
+  CHECK_FALSE(resumes("model.mlp_width=auto", "model.mlp_width=168"));
+  CHECK(resumes("data.split=auto", "data.split=document"));
+  CHECK_FALSE(resumes("data.split=tail", "data.split=document"));
   CHECK(one("eval.every=10%").resume == ResumeClass::free);
   CHECK(one("compare.arms.mod.set.model.layers=7").path == "compare.arms");
 }

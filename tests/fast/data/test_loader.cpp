@@ -102,6 +102,20 @@ TEST_CASE("loader: a batch is a pure function of where it starts, however it is 
   }
 }
 
+TEST_CASE("loader: pairs are those of a token and the tokens before it, of its document where documents are isolated") {
+  Text const text{{5, 0, 13}, {40, 2, 31, 7}};
+  TokenStream const stream(text.paths);
+  for (bool const isolate : {false, true}) {
+    Batch const batch = Loader(stream, 8, 3, false, isolate).at(0, 11);
+    int64_t pairs = 0;
+    for (size_t row = 0; row < 11; ++row)
+      for (size_t t = 0; t < 8; ++t)
+        for (size_t s = 0; s <= t; ++s) pairs += !isolate || batch.segments[row * 8 + s] == batch.segments[row * 8 + t];
+    CHECK(batch.pairs == pairs);
+    CHECK((batch.pairs == 11 * 36) == !isolate);
+  }
+}
+
 TEST_CASE("loader: ordered samples cover every target once and pad the last") {
   for (int const size : {2, 9, 16, 17, 18, 30}) {
     INFO(size << " tokens");

@@ -182,6 +182,7 @@ TEST_CASE("prepare: split by document takes whole ones near the fraction, whatev
 
 TEST_CASE("prepare: split by document never hands the bulk to validation") {
   DataConfig config;
+  config.split = "document";
   for (auto const& sizes : std::vector<std::vector<int64_t>>{{1'000'000, 10}, {10, 1'000'000}, {5, 5}, {1'000'000, 900'000, 800'000}}) {
     auto documents = numbered(sizes);
     auto const summary = split_documents(documents, config);
@@ -222,6 +223,26 @@ TEST_CASE("prepare: copies count once, validation sources win") {
   CHECK(documents[2].end == 0);
   CHECK((documents[3].train_end == 0 && documents[3].end == 10));
   CHECK(documents[4].train_end == 10);
+}
+
+TEST_CASE("prepare: split auto takes documents, and the tail where none is small enough") {
+  DataConfig config;
+  config.valid_fraction = 0.02;
+  auto const split = [&](char const* how, std::vector<int64_t> const& sizes) {
+    config.split = how;
+    auto documents = numbered(sizes);
+    auto const summary = split_documents(documents, config);
+    std::vector<std::pair<int64_t, int64_t>> parts;
+    for (auto const& document : documents) parts.emplace_back(document.train_end, document.end);
+    return std::pair(Choice<Split>(summary.split).name(), parts);
+  };
+  CHECK(split("auto", std::vector<int64_t>(100, 10)) == split("document", std::vector<int64_t>(100, 10)));
+  for (std::vector<int64_t> const& sizes : {std::vector<int64_t>{1000}, {600, 400}, std::vector<int64_t>(10, 100)}) {
+    CHECK(split("auto", sizes) == split("tail", sizes));
+    CHECK(split("auto", sizes).first == "tail");
+  }
+  config.valid_fraction = 0.9;  // of a single document
+  CHECK(split("auto", {1000}).first == "tail");
 }
 
 TEST_CASE("prepare: max_bytes is exact, independent of order, and grows by adding") {

@@ -11,7 +11,8 @@ namespace isobath::kernels {
 
 namespace {
 
-// Queries are taken in blocks; a block meets all keys up to its last query. Its scores stay in the first-level cache up to some 500 keys,
+// Queries are taken in blocks; a block meets the keys from the first that its first query sees to the last that its last one sees. Its
+// scores stay in the first-level cache up to some 500 keys,
 // and in the second-level one far beyond.
 constexpr int64_t block = 16;
 
@@ -33,16 +34,32 @@ ISOBATH_INLINE void transpose(float const* from, int64_t from_row, int64_t rows,
 // One head of one sequence: where its rows lie.
 struct Head {
   int64_t queries, keys, width, q_row, k_row;
-  int64_t const* seen;
+  int64_t const *from, *to;
   double scale;
 };
 
-// Scores of queries [first, first + rows) with keys [0, columns), not scaled.
+// A block of queries and the keys that any of them sees: [low, high), `low` on a multiple of 16.
+struct Block {
+  int64_t first, rows, low, high;
+};
+
+ISOBATH_INLINE Block block_at(Head const& head, int64_t first) {
+  int64_t const rows = std::min(block, head.queries - first);
+  return {first, rows, head.from[first] / 16 * 16, head.to[first + rows - 1]};
+}
+
+// Scores of a block's queries with its keys, not scaled; key j in column j.
 template <typename R>
-ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, int64_t first, int64_t rows,
-                              int64_t columns, float* scores) {
-  product<R>(rows, columns, head.width, {q + first * head.q_row, head.q_row, 1}, k_transposed.data(), padded(head.keys), scores,
-             padded(head.keys), false);
+ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, Block const& b, float* scores) {
+  int64_t const row = padded(head.keys);
+  product<R>(b.rows, padded(b.high) - b.low, head.width, {q + b.first * head.q_row, head.q_row, 1}, k_transposed.data() + b.low, row,
+             scores + b.low, row, false);
+}
+
+// Zero where query `i` of the sequence sees nothing of the block's keys.
+ISOBATH_INLINE void clear_unseen(Head const& head, Block const& b, int64_t i, float* row) {
+  std::fill(row + b.low, row + head.from[i], 0.0f);
+  std::fill(row + head.to[i], row + b.high, 0.0f);
 }
 
 template <typename R>
@@ -51,21 +68,22 @@ ISOBATH_INLINE void head_forward(Head const& head, float const* q, std::vector<f
   auto const scale = static_cast<float>(head.scale);
   int64_t const score_row = padded(head.keys);
   for (int64_t first = 0; first < head.queries; first += block) {
-    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
-    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
+    Block const b = block_at(head, first);
+    scores_of<R>(head, q, k_transposed, b, scores.data());
     float inverse[block];
-    for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t i = 0; i < b.rows; ++i) {
       float* __restrict row = scores.data() + i * score_row;
-      int64_t const seen = head.seen[first + i];
+      int64_t const from = head.from[first + i];
       float largest;
-      float const sum = softmax_numerators(row, seen, scale, largest);
-      for (int64_t j = seen; j < keys; ++j) row[j] = 0;
+      float const sum = softmax_numerators(row + from, head.to[first + i] - from, scale, largest);
+      clear_unseen(head, b, first + i, row);
       inverse[i] = 1.0f / sum;
       log_sums[(first + i) * log_row] = scale * largest + std::log(sum);
     }
     float* const to = out + first * head.q_row;
-    product<R>(rows, head.width, keys, {scores.data(), score_row, 1}, v, head.k_row, to, head.q_row, false);
-    for (int64_t i = 0; i < rows; ++i) {
+    product<R>(b.rows, head.width, b.high - b.low, {scores.data() + b.low, score_row, 1}, v + b.low * head.k_row, head.k_row, to,
+               head.q_row, false);
+    for (int64_t i = 0; i < b.rows; ++i) {
       float* __restrict row = to + i * head.q_row;
 #pragma omp simd
       for (int64_t e = 0; e < head.width; ++e) row[e] *= inverse[i];
@@ -87,30 +105,33 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
   auto const scale = static_cast<float>(head.scale);
   int64_t const score_row = padded(head.keys);
   for (int64_t first = 0; first < head.queries; first += block) {
-    int64_t const rows = std::min(block, head.queries - first), keys = head.seen[first + rows - 1], columns = padded(keys);
+    Block const b = block_at(head, first);
     float const* const dout = g.dout + first * head.q_row;
-    scores_of<R>(head, q, k_transposed, first, rows, columns, scores.data());
-    scores_of<R>(head, g.dout, v_transposed, first, rows, columns, dscores.data());
-    for (int64_t i = 0; i < rows; ++i) {
+    scores_of<R>(head, q, k_transposed, b, scores.data());
+    scores_of<R>(head, g.dout, v_transposed, b, dscores.data());
+    for (int64_t i = 0; i < b.rows; ++i) {
       float* __restrict p = scores.data() + i * score_row;
       float* __restrict ds = dscores.data() + i * score_row;
       float const* __restrict o = g.out + (first + i) * head.q_row;
       float const* __restrict d = dout + i * head.q_row;
-      int64_t const seen = head.seen[first + i];
+      int64_t const from = head.from[first + i], to = head.to[first + i];
       float const log_sum = g.log_sums[(first + i) * g.log_row];
       float dot = 0;
 #pragma omp simd reduction(+ : dot)
       for (int64_t e = 0; e < head.width; ++e) dot += o[e] * d[e];
 #pragma omp simd
-      for (int64_t j = 0; j < seen; ++j) {
+      for (int64_t j = from; j < to; ++j) {
         p[j] = exp_fast(scale * p[j] - log_sum);
         ds[j] = p[j] * (ds[j] - dot) * scale;
       }
-      for (int64_t j = seen; j < keys; ++j) p[j] = ds[j] = 0;
+      clear_unseen(head, b, first + i, p);
+      clear_unseen(head, b, first + i, ds);
     }
-    product<R>(rows, head.width, keys, {dscores.data(), score_row, 1}, k, head.k_row, g.dq + first * head.q_row, head.q_row, false);
-    product<R>(keys, head.width, rows, {dscores.data(), 1, score_row}, q + first * head.q_row, head.q_row, g.dk, head.k_row, true);
-    product<R>(keys, head.width, rows, {scores.data(), 1, score_row}, dout, head.q_row, g.dv, head.k_row, true);
+    int64_t const keys = b.high - b.low, at_key = b.low * head.k_row;
+    float const *const p = scores.data() + b.low, *const ds = dscores.data() + b.low;
+    product<R>(b.rows, head.width, keys, {ds, score_row, 1}, k + at_key, head.k_row, g.dq + first * head.q_row, head.q_row, false);
+    product<R>(keys, head.width, b.rows, {ds, 1, score_row}, q + first * head.q_row, head.q_row, g.dk + at_key, head.k_row, true);
+    product<R>(keys, head.width, b.rows, {p, 1, score_row}, dout, head.q_row, g.dv + at_key, head.k_row, true);
   }
 }
 
@@ -129,7 +150,8 @@ ISOBATH_INLINE Head head_of(AttentionShape const& s, int64_t sequence) {
           s.head_dim,
           s.heads * s.head_dim,
           s.kv_heads * s.head_dim,
-          s.seen + s.queries[sequence],
+          s.from + s.queries[sequence],
+          s.to + s.queries[sequence],
           1.0 / std::sqrt(static_cast<double>(s.head_dim))};
 }
 

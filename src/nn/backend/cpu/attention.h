@@ -1,8 +1,8 @@
 #pragma once
-// Causal attention in floats: no LibTorch, no threads (attention.cpp hands each thread a range of heads), one build with run-time dispatch
-// to AVX-512, AVX2 or baseline. Tensors are contiguous: q, out and their gradients [queries, heads, head_dim], k, v and theirs [keys,
-// kv_heads, head_dim], of all sequences one behind the other, so that neither whole transposed copies nor repeated key-value heads nor
-// padding are needed.
+// Attention in floats, each query over a range of its sequence's keys: no LibTorch, no threads (attention.cpp hands each thread a range of
+// heads), one build with run-time dispatch to AVX-512, AVX2 or baseline. Tensors are contiguous: q, out and their gradients [queries,
+// heads, head_dim], k, v and theirs [keys, kv_heads, head_dim], of all sequences one behind the other, so that neither whole transposed
+// copies nor repeated key-value heads nor padding are needed.
 
 #include <cstdint>
 
@@ -15,7 +15,9 @@ struct AttentionShape {
   int64_t head_dim = 0;              // a multiple of attention_head_dim_step
   int64_t const* queries = nullptr;  // [sequences + 1]: the first of each sequence, and their number
   int64_t const* keys = nullptr;     // the same
-  int64_t const* seen = nullptr;     // [queries]: how many of its sequence's keys each sees, at least 1, ascending within the sequence
+  // [queries]: of its sequence's keys each query sees those from `from` up to, not including, `to`, at least one. Both ascend within a
+  // sequence.
+  int64_t const *from = nullptr, *to = nullptr;
 };
 constexpr int64_t attention_head_dim_step = 16;
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/stop.h"
+#include "data/shards/cache.h"
 #include "tests/fast/data/corner.h"
 
 using namespace isobath;
@@ -92,6 +93,38 @@ TEST_CASE("cache: damaged data in the cache are made anew") {
     bytes[bytes.size() - 5] = static_cast<char>(bytes[bytes.size() - 5] ^ 1);
     write_file_atomic(first.train[0], bytes);
   });
+}
+
+TEST_CASE("cache: many shards are compared with their checksums once, and when they change") {
+  Corner corner;
+  fs::path const folder = corner.prepare().folder;
+  auto const opens = [&] {
+    try {
+      open_prepared(folder, /*always_verified_bytes=*/0);
+      return true;
+    } catch (Error const&) {
+      return false;
+    }
+  };
+  fs::path const shard = corner.prepare().train[0];
+  auto const flip = [&](bool keep_time) {
+    auto const time = fs::last_write_time(shard);
+    std::string bytes = read_file(shard);
+    bytes[bytes.size() - 5] = static_cast<char>(bytes[bytes.size() - 5] ^ 1);
+    write_file_atomic(shard, bytes);
+    fs::last_write_time(shard, keep_time ? time : time + std::chrono::seconds(1));
+  };
+  flip(true);
+  CHECK_FALSE(opens());  // never looked at before
+  flip(true);
+  CHECK(opens());
+  CHECK(fs::exists(folder / "verified"));
+  flip(true);
+  CHECK(opens());  // known by size and time: not read again
+  flip(true);
+  flip(false);
+  CHECK_FALSE(opens());
+  CHECK_THROWS_AS(open_prepared(folder), Error);  // few bytes: read every time
 }
 
 TEST_CASE("cache: processes that start at once do the work once") {

@@ -41,6 +41,8 @@ inline Case make_case(DepthConfig const& depth, at::ScalarType type, int64_t hea
   return c;
 }
 
-inline at::Tensor one_text(std::vector<int32_t> const& text) { return at::tensor(std::vector<int64_t>(text.begin(), text.end())).unsqueeze(0); }
+inline at::Tensor one_text(std::vector<int32_t> const& text) {
+  return at::tensor(std::vector<int64_t>(text.begin(), text.end())).unsqueeze(0);
+}
 
 }  // namespace isobath::test

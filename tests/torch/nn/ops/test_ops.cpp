@@ -6,6 +6,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <limits>
 
+#include "nn/attention/attend.h"
 #include "nn/backend/backend.h"
 #include "nn/ops/gemm.h"
 #include "nn/ops/ops.h"

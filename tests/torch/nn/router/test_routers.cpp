@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "config/io.h"
+#include "config/sections/routers.h"
 #include "core/error.h"
 #include "model/ledger/ledger.h"
 #include "model/ledger/router_cost.h"

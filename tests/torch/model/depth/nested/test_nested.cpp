@@ -266,9 +266,9 @@ TEST_CASE("nested: calibration reaches the mean depth, cuts count outside of tra
   }
 }
 
-TEST_CASE("nested: the price rises while tokens go too deep, biases where they are missing", "[nested]") {
+TEST_CASE("nested: a step moves the price, the biases and the shares that the balance loss looks at", "[nested]") {
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  for (char const* balance : {"none", "bias"}) {
+  for (char const* balance : {"none", "bias", "loss"}) {
     auto model = nested_model({"linear", "token", "weight", balance, "drop"});
     at::Tensor const price = price_of(*model);
     double const before = price.item<double>();
@@ -279,13 +279,19 @@ TEST_CASE("nested: the price rises while tokens go too deep, biases where they a
     finish_step(*model, output);
     double const depth = at::tensor(std::vector<double>{2, 3, 5}).index_select(0, output.branch_BT.flatten()).mean().item<double>();
     CHECK(price.item<double>() == Catch::Approx(before + model->depth_config().price_rate * (depth - 3.4) / 5));
+    bool chosen_found = false;
     for (auto const& stored : model->stored()) {
+      if (stored.name == "model.depth_gate.chosen") {
+        chosen_found = true;
+        CHECK(at::allclose(stored.tensor, at::one_hot(output.branch_BT.flatten(), 3).to(at::kDouble).mean(0)));
+      }
       if (!stored.name.ends_with("depth_gate.balance")) continue;
       at::Tensor const shares = at::tensor(NestedPlan(model->model_config(), model->depth_config()).branch_shares(), at::kDouble);
       at::Tensor const chosen = at::one_hot(output.branch_BT.flatten(), 3).to(at::kDouble).mean(0);
       at::Tensor const expected = balance == std::string("bias") ? 0.3 * (shares - chosen).sign() : at::zeros({3}, at::kDouble);
       CHECK(at::allclose(stored.tensor.to(at::kDouble), expected));
     }
+    CHECK(chosen_found == (balance == std::string("loss")));
     at::NoGradGuard no_grad;
     double const after = price.item<double>();
     model->forward({tokens, {}, {}}, Routing::topk, nested_noise);
