@@ -52,7 +52,7 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
     int64_t const first = length_ * (ordered_ ? sample : static_cast<int64_t>(permute(index, static_cast<uint64_t>(samples), key)));
     int64_t const present = std::min(length_ + 1, stream_.size() - first);
     stream_.copy(first, std::span(window).first(static_cast<size_t>(present)));
-    // A stream ends with a document end: that fills the last window.
+    // The missing end of the last window is filled with its last token, the document end that closes the stream.
     std::fill(window.begin() + present, window.end(), window[static_cast<size_t>(present) - 1]);
 
     auto const at = static_cast<size_t>(row * length_);
@@ -72,7 +72,7 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
       batch.positions[at + static_cast<size_t>(t)] = t - origin;
       batch.pairs += t - origin + 1;
       batch.segments[at + static_cast<size_t>(t)] = segment;
-      // Nothing in a document says how another one begins.
+      // An isolated document does not see the previous one, which cannot predict its first token: that token is no target.
       bool const crosses = next != starts.end() && *next == first + t + 1;
       if (isolate_ && crosses) batch.targets[at + static_cast<size_t>(t)] = ignore_target;
     }
@@ -87,10 +87,10 @@ struct Prefetcher::State {
   size_t depth;
   std::mutex mutex;
   std::condition_variable not_empty, not_full;
-  std::deque<Batch> ready;  // guarded, as are the next two
+  std::deque<Batch> ready;  // guarded by mutex, as are error and stop
   std::exception_ptr error;
   bool stop = false;
-  double wait_seconds = 0;  // the consumer's
+  double wait_seconds = 0;  // time that next() waited
   std::thread thread;
 
   State(Loader const& l, int64_t first, int64_t n, int d)

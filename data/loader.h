@@ -1,5 +1,5 @@
 #pragma once
-// Batches in an order that is a pure function of (seed, epoch, index): nothing is shuffled in memory or stored.
+// Batches of token windows. Their order is a pure function of (seed, epoch, index), so no shuffled order is stored.
 
 #include <cstdint>
 #include <memory>
@@ -16,20 +16,20 @@ struct Batch {
   int64_t sequences = 0, length = 0;
   std::vector<int64_t> tokens, targets, positions;
   std::vector<int32_t> segments;  // document number inside the sequence, from 0
-  int64_t first_sample = 0;       // of the run: epoch * samples_per_epoch + index
+  int64_t first_sample = 0;       // number of the first sequence in the run: epoch * samples_per_epoch + index
   int64_t target_count = 0;       // targets that are not ignore_target
-  int64_t pairs = 0;              // of a token and a token that it may look at: itself and those before it in its sequence or document
-  bool isolated = false;          // positions restart and attention must stop at segment borders
+  int64_t pairs = 0;              // pairs of a query token and a key token that it may attend to (itself or an earlier one)
+  bool isolated = false;          // positions restart at every document, and attention must not cross document borders
 };
 
-// Windows of `length` + 1 tokens over the concatenated token stream, `length` apart; the last, short window of the stream is dropped
-// for training and padded with ignore_target for validation (ordered).
+// Cuts the token stream into windows of `length` + 1 tokens (inputs, and the same tokens shifted by one as targets) that start `length`
+// tokens apart. A shorter last window is dropped for training; for validation (ordered) its missing targets are ignore_target.
 class Loader {
  public:
   // ordered: samples in stream order (validation); otherwise permuted by (seed, epoch).
   Loader(TokenStream const& stream, int64_t length, uint64_t seed, bool ordered, bool isolate_documents);
   int64_t samples_per_epoch() const;
-  Batch at(int64_t first_sample, int64_t sequences) const;  // pure; spans epochs when shuffled
+  Batch at(int64_t first_sample, int64_t sequences) const;  // the same arguments give the same batch; a shuffled batch may span two epochs
 
  private:
   TokenStream const& stream_;
@@ -38,7 +38,7 @@ class Loader {
   bool ordered_, isolate_;
 };
 
-// Reads ahead on its own thread. next() returns what Loader::at(position, sequences) would, and moves on.
+// Reads up to `depth` batches ahead on its own thread. Each next() returns the batch of the next `sequences` samples, from first_sample on.
 class Prefetcher {
  public:
   Prefetcher(Loader const& loader, int64_t first_sample, int64_t sequences, int depth = 4);

@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t shard_tokens = int64_t{32} << 20;
 
-// Collects documents and writes a shard whenever enough have come together.
+// Collects encoded documents and writes a shard whenever the next document would exceed shard_tokens.
 class ShardSeries {
  public:
   ShardSeries(fs::path folder, std::string name, Tokenizer const& tokenizer)
@@ -58,7 +58,7 @@ class ShardSeries {
   int64_t held_tokens_ = 0, held_bytes_ = 0;
 };
 
-// A folder that is removed unless it was renamed.
+// Makes a folder and removes it at the end of the scope, unless it has been renamed.
 struct TemporaryFolder {
   fs::path path;
   explicit TemporaryFolder(fs::path p) : path(std::move(p)) { fs::create_directories(path); }
@@ -90,11 +90,12 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
     series[group].add(std::move(ids), bytes);
     progress.add(bytes);
   });
-  // Documents drawn for validation go by their hashes: an evaluation that reads only the first of them still sees some of everything.
+  // Documents drawn for validation are stored in the order of their hashes, so that an evaluation of only the first ones still sees a
+  // sample of all sources.
   bool const drawn = config.valid_sources.empty() && corpus.summary().split == Split::document;
   fs::path const spool = folder / "valid.text";
   FileWriter waiting(spool);
-  std::multimap<uint64_t, std::pair<int64_t, int64_t>> drawn_texts;  // hash -> first byte and size in the spool
+  std::multimap<uint64_t, std::pair<int64_t, int64_t>> drawn_texts;  // hash -> offset and size in the spool file
   int64_t spooled = 0;
   corpus.visit([&](size_t index, std::string_view text) {
     DocumentUse const& use = corpus.documents()[index];
@@ -124,7 +125,7 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
   data.valid_bytes = series[valid].text_bytes;
 }
 
-// Leftovers of processes that were killed: the lock of this key is ours, so nobody works in them.
+// Removes temporary folders of killed processes. This process holds the lock of `key`, so no other process uses them.
 void remove_leftovers(fs::path const& root, std::string const& key) {
   std::error_code ignored;
   for (auto const& entry : fs::directory_iterator(root, ignored)) {
@@ -132,7 +133,7 @@ void remove_leftovers(fs::path const& root, std::string const& key) {
   }
 }
 
-// Works in a neighbour of `folder` and renames it when it is whole.
+// Prepares the data in a temporary folder beside `folder`, then renames it.
 void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const& tokenizer, fs::path const& folder) {
   TemporaryFolder const temporary(folder.string() + ".tmp-" + std::to_string(::getpid()));
   PreparedData data;
@@ -165,7 +166,7 @@ std::unique_ptr<FileLock> lock(fs::path const& path) {
   }
 }
 
-// Whether the files rest long enough that a later change must change their times.
+// Whether all files were last modified more than two seconds ago, so that any later change also changes their modification times.
 bool at_rest(Corpus const& corpus, int64_t now) {
   constexpr int64_t two_seconds = 2'000'000'000;
   auto const rests = [&](SourceFile const& file) { return file.modified < now - two_seconds; };

@@ -1,5 +1,6 @@
 #pragma once
-// Sources -> documents -> split -> tokenizer -> shards, cached by content.
+// Prepares text for training: reads the sources into documents, splits them, trains or loads the tokenizer and writes token shards. The
+// result is cached by content.
 
 #include <memory>
 #include <string>
@@ -20,13 +21,14 @@ struct PreparedData {
   bool from_cache = false;
 };
 
-// Prepares or finds the data; several processes may call it at once (file lock). Throws Error(data) naming the source that is at fault.
+// Prepares the data or finds them in the cache. Several processes may call it at once: a file lock lets one of them prepare the data.
+// Throws Error(data) that names the faulty source.
 PreparedData prepare_data(DataConfig const&, TokenizerConfig const&);
 
 // The tokenizer prepare_data would make: trained on the training documents (bpe), or read from a file. Nothing is cached.
 std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const&, TokenizerConfig const&);
 
-// What prepare_data would read: files after globbing, and their bytes on disk. For `plan`.
+// What prepare_data would read, for `isobath plan`: number of files after globbing, and their sizes on disk.
 struct SourceSummary {
   int64_t files = 0, compressed_files = 0;
   int64_t bytes = 0, valid_bytes = 0;  // of data.sources, of data.valid_sources

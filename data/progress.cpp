@@ -1,8 +1,9 @@
 #include "data/progress.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -20,11 +21,7 @@ Progress::~Progress() { end_live_line(); }
 
 double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
 
-std::string Progress::rate() const {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f MB/s", static_cast<double>(bytes_) / 1e6 / std::max(seconds(), 1e-9));
-  return text;
-}
+std::string Progress::rate() const { return fmt::format("{:.1f} MB/s", static_cast<double>(bytes_) / 1e6 / std::max(seconds(), 1e-9)); }
 
 void Progress::add(int64_t bytes) {
   if (int const signal = stop_requested()) {

@@ -1,5 +1,5 @@
 #pragma once
-// How far a job over many bytes is: a live line on a terminal, a plain line every ten seconds elsewhere.
+// Shows how many bytes a long job has processed: as a live line on a terminal, as a log line every ten seconds elsewhere.
 
 #include <chrono>
 #include <cstdint>

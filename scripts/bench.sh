@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The speed figures that README and docs quote, each measured interleaved in one run:
-#   1. how much of the FLOPs that routing saves arrives as time (configs/bench.yaml)
+#   1. how much of the FLOPs that routing saves is saved in time, too (configs/bench.yaml)
 #   2. a dense training step against the same step in eager PyTorch, widths 128 and 512 (needs a Python with torch: ISOBATH_PYTHON=...)
 #   3. the ledger's linear FLOPs against PyTorch's counter
-#   4. text from the key-value cache, dense against Mixture-of-Depths, by batch and by place in the text
+#   4. decoding with the key-value cache, dense against Mixture-of-Depths, by batch size and position in the text
 #   5. the same dense model against Hugging Face transformers (needs a Python with torch and transformers)
-# Run it on a machine that does nothing else. Arguments go to every `isobath bench`, e.g. --repeats 31
+# Run it on an otherwise idle machine. Arguments go to every `isobath bench`, e.g. --repeats 31
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(scripts/program.sh)

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A compiler that reads LibTorch's headers takes up to 1.5 GB.
+# One compiler process that reads LibTorch's headers takes up to 1.5 GB of memory.
 cores=$(nproc)
 memory_jobs=$(awk '/MemAvailable/ {print int($2 / 1500000)}' /proc/meminfo)
 jobs=$((memory_jobs < cores ? memory_jobs : cores))

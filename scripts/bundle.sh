@@ -5,7 +5,7 @@
 #
 #   scripts/bundle.sh [--no-cuda] [FILE]      default: isobath-VERSION-x86_64.tar.gz in the current folder
 #
-# --no-cuda: a bundle without the plug-in is wanted; else it is an error that none was built.
+# --no-cuda: packs without the CUDA plug-in; without this option a missing plug-in is an error.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cuda=yes
@@ -33,7 +33,7 @@ cmake --install "$root/build" --prefix "$bundle" --strip >/dev/null
 mkdir -p "$bundle/lib"
 [[ $cuda == yes ]] || rm -f "$bundle/lib/libisobath_cuda.so"
 
-# Libraries that the program asks for and another machine may not have, by what the loader finds for it here.
+# Copies the libraries that the program needs and another machine may lack, from where the loader finds them here.
 provided='^(linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|util|stdc\+\+|gcc_s|gomp|torch.*|c10.*|cu[a-z]+|nv[a-zA-Z]+)\.so)'
 ldd "$root/build/isobath" | awk '$2 == "=>" {print $1, $3}' | while read -r name path; do
   [[ $name =~ $provided ]] || cp -L "$path" "$bundle/lib/$name"

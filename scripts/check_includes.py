@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which folder may see which (docs/architecture.md), checked in every #include. Exit code 1 and the lines where one does not hold."""
+"""Checks in every #include which folder may see which (docs/architecture.md). Prints violations; exit code 1 when there are any."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ PLAN = ["model/ledger", "model/sampling", "model/depth/plan.h", *(f"model/depth/
 PLANNING = ["core", "config", "format", "data", *PLAN, "trainer/schedule", "trainer/compare", "trainer/report", "trainer/generate"]
 TRAINER = ["core", "config", "format", "data", "nn", "model", "trainer", "torch"]
 
-# Folder or file: what it may include, `torch` standing for LibTorch. The longest name that fits counts.
+# Folder or file -> what it may include; `torch` stands for LibTorch. The longest matching name counts.
 MAY_SEE = {
     "src/core": ["core"],
     "src/config": ["core", "config"],
@@ -26,7 +26,7 @@ MAY_SEE = {
     "tests/fast": [*PLANNING, "tests/fast"],
     "tests/torch": [*TRAINER, "nn/backend/cuda", "tests"],
 }
-# Seen by those alone who name them in full.
+# May be included only by folders whose list names them in full.
 HIDDEN = ["trainer/cli", "nn/backend/cuda"]
 OURS = re.compile(r"(core|config|format|data|nn|model|trainer|tests)/")
 TORCH = re.compile(r"(ATen|torch|c10)/")
@@ -44,7 +44,7 @@ def problem(path, included, quoted):
             return f"{rule} sees no LibTorch"
         if re.match(r"torch/torch\.h|torch/all\.h|ATen/ATen\.h", included) and not path.startswith("tests/"):
             return "include the header of the operator instead: this one costs 15 to 30 s"
-        # Headers that others include stay cheap.
+        # Headers must stay cheap to include.
         module_header = path.startswith(("src/nn/", "src/model/")) and included == "torch/nn/module.h"
         if path.endswith(".h") and not path.startswith(("tests/", "src/nn/backend/cuda/")) and included != "ATen/core/Tensor.h" and not module_header:
             return "headers include <ATen/core/Tensor.h> at most (module headers of nn and model also <torch/nn/module.h>)"

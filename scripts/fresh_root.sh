@@ -1,8 +1,8 @@
-# Sourced by scripts/try_*.sh: a bare Debian 12 in a temporary folder. Needs root and debootstrap. Of the host, only the certificate bundle
-# comes along (as PIP_CERT and SSL_CERT_FILE), for networks with a certificate of their own.
+# Sourced by scripts/try_*.sh: makes a bare Debian 12 in a temporary folder. Needs root and debootstrap. Only the certificate bundle of the
+# host is copied (as PIP_CERT and SSL_CERT_FILE), for networks with a certificate of their own.
 #
-#   make_root [PACKAGE,...]   debootstrap (minbase, and the packages) into $fresh, which goes when the script ends, unless keep=yes
-#   in_root COMMAND...        runs it there
+#   make_root [PACKAGE,...]   debootstrap (minbase and the packages) into $fresh, deleted when the script ends unless keep=yes
+#   in_root COMMAND...        runs the command in $fresh
 
 make_root() {
   [[ $(id -u) == 0 ]] || { echo "$(basename "$0"): needs root (debootstrap and chroot)" >&2; exit 1; }

@@ -12,7 +12,7 @@ if [[ ${1:-} == --no-sudo ]]; then
   setup=(--no-sudo)
   shift
 fi
-# Relative paths among the arguments are the caller's: stay where we were called.
+# Stays in the caller's folder, so that relative paths among the arguments keep their meaning.
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 cat <<'TEXT'

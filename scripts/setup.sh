@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 torch_version=2.11.0
 packages=(g++ cmake ninja-build pkg-config python3 python3-venv ca-certificates libyaml-cpp-dev libspdlog-dev libcli11-dev
-  nlohmann-json3-dev libsentencepiece-dev libxxhash-dev libzstd-dev zlib1g-dev)
+  nlohmann-json3-dev libboost-dev libsentencepiece-dev libxxhash-dev libzstd-dev zlib1g-dev)
 
 allow_sudo=yes
 for argument in "$@"; do
@@ -19,12 +19,12 @@ done
 
 bold() { if [[ -t 1 && -z ${NO_COLOR:-} ]]; then printf '\033[1m%s\033[0m\n' "$*"; else printf '%s\n' "$*"; fi; }
 die() { echo "setup.sh: $*" >&2; exit 1; }
-# Catch2 3 has this header, Catch2 2 has not.
+# Catch2 3 has this header; Catch2 2 lacks it.
 has_catch2() { [[ -e /usr/include/catch2/catch_test_macros.hpp || -e /usr/local/include/catch2/catch_test_macros.hpp ]]; }
 has_package() { [[ $(dpkg-query -W -f='${Status}' "$1" 2>/dev/null) == "install ok installed" ]]; }
-# The LibTorch that CMake would take; asked from CMake itself, so that the two never disagree.
+# Prints the LibTorch that CMake would use; CMake itself is asked, so that the two never disagree.
 torch_root() { command -v cmake >/dev/null && cmake -P scripts/cmake/LibTorch.cmake 2>&1; }
-# An interrupted pip leaves a package without its list of files.
+# An interrupted pip leaves a package without its list of files, so a package counts only when that list exists.
 venv_has() {
   [[ -x .venv/bin/python ]] && .venv/bin/python - "$@" >/dev/null 2>&1 <<'PYTHON'
 import importlib.metadata, sys
@@ -41,7 +41,7 @@ need_catch2=no
 has_catch2 || need_catch2=yes
 need_torch=yes
 if found=$(torch_root); then
-  # One in .venv may be the rest of an interrupted installation.
+  # A LibTorch in .venv may be left from an interrupted installation.
   [[ $found == "$(readlink -f .venv)"/* ]] && ! venv_has torch || need_torch=no
 fi
 need_python=no
@@ -54,7 +54,7 @@ if [[ ${#missing[@]} == 0 && $need_catch2 == no && $need_torch == no && $need_py
   exit 0
 fi
 
-# 2. Say what is going to happen.
+# 2. Print what will be installed.
 bold "Isobath needs, and will install now:"
 if [[ ${#missing[@]} -gt 0 || $need_catch2 == yes ]]; then
   echo "  system packages: ${missing[*]:-}$([[ $need_catch2 == yes ]] && echo " catch2")"
@@ -81,7 +81,7 @@ if [[ ${#missing[@]} -gt 0 || $need_catch2 == yes ]]; then
   export DEBIAN_FRONTEND=noninteractive
   install=(apt-get install -y --no-install-recommends)
 
-  # Debian 12 has Catch2 2; version 3 lies in its backports, of which nothing else is taken.
+  # Debian 12 has Catch2 2; version 3 is in its backports, from which nothing else is taken.
   backports=""
   if [[ $need_catch2 == yes ]]; then
     . /etc/os-release

@@ -21,7 +21,7 @@ cat >"$fresh/root/try.sh" <<'INSIDE'
 set -euo pipefail
 cd /root
 tar xzf isobath.tar.gz
-mv isobath somewhere-else  # relocatable
+mv isobath somewhere-else  # checks that the bundle can be moved
 cd somewhere-else
 ! command -v gcc cmake >/dev/null || { echo "this root has a compiler"; exit 1; }
 expect() {  # CODE COMMAND...

@@ -21,7 +21,7 @@ make_root
 git clone --quiet --no-local "$root" "$fresh/root/isobath"
 
 megabytes() { du -sm --one-file-system "$fresh" | cut -f1; }
-# By all interfaces of this machine, in MB; the loopback left out.
+# Megabytes received by all interfaces of this machine but the loopback.
 received() { tail -n +3 /proc/net/dev | tr ':' ' ' | awk '$1 != "lo" {sum += $2} END {print int(sum / 1e6)}'; }
 
 summary=()

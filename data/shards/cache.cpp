@@ -29,7 +29,8 @@ Json describe(std::vector<fs::path> const& shards, int64_t tokens, int64_t bytes
   return {{"tokens", tokens}, {"bytes", bytes}, {"shards", files}};
 }
 
-// Those of `verified` are believed; the others are read whole and added to it.
+// Opens the shards of one part (train or valid). Shards listed in `verified` are trusted; all others are compared with their checksums and
+// added to the list (null: all are compared).
 std::vector<fs::path> open_part(fs::path const& folder, Json const& part, std::string const& fingerprint, VerifiedFiles* verified,
                                 int64_t& tokens, int64_t& bytes) {
   std::vector<fs::path> paths;

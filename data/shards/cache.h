@@ -1,7 +1,8 @@
 #pragma once
-// The cache of prepared data: <root>/<key>/{data.json, tokenizer.model, train-*.shard, valid-*.shard}, a folder that is whole or not there;
-// <root>/<key>.lock, held while it is made; <root>/index/<fingerprint of file names, sizes and times>, which holds a key, so that sources
-// that did not change are not read again.
+// The cache of prepared data:
+//   <root>/<key>/        data.json, tokenizer.model, train-*.shard and valid-*.shard; the folder is renamed into place once it is complete
+//   <root>/<key>.lock    locked while that folder is made
+//   <root>/index/<name>  holds the key; <name> hashes file names, sizes, times and settings, so that unchanged sources are not read again
 
 #include <cstdint>
 #include <optional>
@@ -13,10 +14,11 @@
 
 namespace isobath {
 
-// Part of every key: increase it when the same text and settings yield other tokens or files.
+// Part of every key: increase it when a new version of the program makes other tokens or files of the same text and settings.
 constexpr int prepared_format = 1;
 
-// Bytes that are hashed together; every field is delimited.
+// Collects the fields of a cache key and hashes them; each field is stored with its length, so that neighbouring fields cannot run
+// together.
 class KeyText {
  public:
   KeyText& add(std::string const& text);
@@ -30,15 +32,15 @@ class KeyText {
 fs::path cache_root(DataConfig const& config);
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the file when `kind` is a path
 
-// Names, sizes and times of the files, and the settings.
+// File name inside index/: a hash of the files' names, sizes and modification times and of the settings.
 std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const&,
                        TokenizerConfig const&);
 std::optional<std::string> read_index(fs::path const& root, std::string const& name);
 void write_index(fs::path const& root, std::string const& name, std::string const& key);
 
-// The prepared data of `folder`; nullopt when there are none. Throws Error(data) when they are damaged.
-// Shards are compared with their checksums: up to `always_verified_bytes` of them every time, which takes a fraction of a second; more of
-// them once, and again when they change.
+// Opens the prepared data in `folder`; nullopt when there is no such folder. Throws Error(data) when they are damaged.
+// Shards of up to `always_verified_bytes` in all are compared with their checksums every time, which takes a fraction of a second; larger
+// data are compared once, and again when a file's size or time changes.
 std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always_verified_bytes = int64_t{1} << 30);
 // Writes data.json beside tokenizer and shards; open_prepared() reads it back.
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config);

@@ -1,5 +1,5 @@
 #pragma once
-// Token shards on disk: written once, whole or not there, mapped for reading.
+// Token shards: files of token ids that are written once, renamed into place when they are complete, and memory-mapped for reading.
 
 #include <cstdint>
 #include <filesystem>
@@ -18,8 +18,8 @@ struct ShardInfo {
   std::string tokenizer_fingerprint;
 };
 
-// Writes header, document index, tokens and checksum to a temporary neighbour, then renames. `documents[i]` are ids without the closing
-// document_end, which the writer appends.
+// Writes a temporary file beside `path`, then renames it. `documents[i]` holds the token ids of one document without the closing
+// document_end, which write_shard appends.
 void write_shard(fs::path const& path, std::vector<std::vector<int32_t>> const& documents, int32_t document_end, int64_t text_bytes,
                  std::string const& tokenizer_fingerprint);
 
@@ -29,7 +29,7 @@ class Shard {
   ShardInfo const& info() const { return info_; }
   int32_t token(int64_t index) const;
   void copy(int64_t first, std::span<int64_t> out) const;
-  std::span<uint64_t const> document_starts() const;  // ascending, [documents]
+  std::span<uint64_t const> document_starts() const;  // token offsets, ascending, [documents]
 
  private:
   MappedFile file_;

@@ -1,5 +1,5 @@
 #pragma once
-// Which files of a folder have been compared with their checksums, for as long as neither their size nor their time changes.
+// Remembers which files of a folder matched their checksums. An entry holds until the file's size or modification time changes.
 
 #include <filesystem>
 #include <set>
@@ -14,7 +14,7 @@ class VerifiedFiles {
   explicit VerifiedFiles(fs::path const& folder);  // reads what an earlier process wrote to FOLDER/verified
   bool contains(fs::path const& file) const { return known_.contains(entry(file)); }
   void add(fs::path const& file);
-  // Writes what was added. A folder that cannot be written to stays as it is: its files are compared again next time.
+  // Writes the list. When the folder cannot be written to, nothing happens, and the files are compared again next time.
   void save() const;
 
  private:

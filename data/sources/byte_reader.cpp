@@ -14,18 +14,18 @@
 namespace isobath {
 namespace {
 
-[[noreturn]] void fail(fs::path const& path, std::string const& why) {
+[[noreturn]] void cannot_read(fs::path const& path, std::string const& why) {
   throw Error(ExitCode::data, "cannot read " + path.string() + ": " + why);
 }
 
 class PlainReader : public ByteReader {
  public:
   explicit PlainReader(fs::path const& path) : path_(path), file_(std::fopen(path.c_str(), "rbe"), &std::fclose) {
-    if (!file_) fail(path, std::strerror(errno));
+    if (!file_) cannot_read(path, std::strerror(errno));
   }
   size_t read(char* out, size_t capacity) override {
     size_t const got = std::fread(out, 1, capacity, file_.get());
-    if (got < capacity && std::ferror(file_.get())) fail(path_, std::strerror(errno));
+    if (got < capacity && std::ferror(file_.get())) cannot_read(path_, std::strerror(errno));
     return got;
   }
 
@@ -37,11 +37,11 @@ class PlainReader : public ByteReader {
 class GzipReader : public ByteReader {
  public:
   explicit GzipReader(fs::path const& path) : path_(path), file_(gzopen(path.c_str(), "rbe")) {
-    if (!file_) fail(path, std::strerror(errno));
+    if (!file_) cannot_read(path, std::strerror(errno));
     gzbuffer(file_, 1 << 17);
-    if (gzdirect(file_)) {  // zlib would hand such a file through as it is
+    if (gzdirect(file_)) {  // not gzip: zlib would return its bytes unchanged
       gzclose(file_);
-      fail(path, "it is not in gzip format");
+      cannot_read(path, "it is not in gzip format");
     }
   }
   ~GzipReader() override { gzclose(file_); }
@@ -50,8 +50,8 @@ class GzipReader : public ByteReader {
     if (got > 0) return static_cast<size_t>(got);
     int error = Z_OK;
     char const* const text = gzerror(file_, &error);
-    if (error == Z_BUF_ERROR) fail(path_, "the gzip data end too early");
-    if (got < 0 || error != Z_OK) fail(path_, error == Z_ERRNO ? std::strerror(errno) : std::string("damaged gzip data: ") + text);
+    if (error == Z_BUF_ERROR) cannot_read(path_, "the gzip data end too early");
+    if (got < 0 || error != Z_OK) cannot_read(path_, error == Z_ERRNO ? std::strerror(errno) : std::string("damaged gzip data: ") + text);
     return 0;
   }
 
@@ -64,7 +64,7 @@ class ZstdReader : public ByteReader {
  public:
   explicit ZstdReader(fs::path const& path)
       : path_(path), plain_(path), stream_(ZSTD_createDStream(), &ZSTD_freeDStream), buffer_(ZSTD_DStreamInSize()) {
-    ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, 31);  // files made with `zstd --long=31` too
+    ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, 31);  // accepts files made with `zstd --long=31`, too
   }
   size_t read(char* out, size_t capacity) override {
     ZSTD_outBuffer target{out, capacity, 0};
@@ -72,12 +72,12 @@ class ZstdReader : public ByteReader {
       if (input_.pos == input_.size) {
         input_ = {buffer_.data(), plain_.read(buffer_.data(), buffer_.size()), 0};
         if (input_.size == 0) {
-          if (pending_ != 0) fail(path_, "the zstd data end too early");
+          if (pending_ != 0) cannot_read(path_, "the zstd data end too early");
           return 0;
         }
       }
       pending_ = ZSTD_decompressStream(stream_.get(), &target, &input_);
-      if (ZSTD_isError(pending_)) fail(path_, std::string("damaged zstd data: ") + ZSTD_getErrorName(pending_));
+      if (ZSTD_isError(pending_)) cannot_read(path_, std::string("damaged zstd data: ") + ZSTD_getErrorName(pending_));
     }
     return target.pos;
   }
@@ -88,7 +88,7 @@ class ZstdReader : public ByteReader {
   std::unique_ptr<ZSTD_DStream, size_t (*)(ZSTD_DStream*)> stream_;
   std::vector<char> buffer_;
   ZSTD_inBuffer input_{nullptr, 0, 0};
-  size_t pending_ = 1;  // 0 between frames; an empty file is no zstd file
+  size_t pending_ = 1;  // 0 between frames; starts at 1, because an empty file is not a zstd file
 };
 
 }  // namespace

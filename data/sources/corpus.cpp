@@ -54,7 +54,7 @@ std::string Corpus::content_key() const {
   for (DocumentUse const& document : documents_) {
     if (document.end > 0) key.add(hex(document.hash)).add(document.train_end).add(document.end);
   }
-  // Validation documents are stored in the order of the split.
+  // The kind of split is part of the key because it decides the order in which validation documents are stored.
   return key.add(config_.valid_sources.empty() ? Choice<Split>(summary_.split).name() : "given").key();
 }
 

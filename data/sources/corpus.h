@@ -1,5 +1,6 @@
 #pragma once
-// The documents of an experiment: read once to know them by their hashes, then as often as needed.
+// The documents of an experiment. scan() hashes and splits them; visit() reads them again, because only their hashes and sizes stay in
+// memory.
 
 #include <functional>
 #include <string>
@@ -23,11 +24,11 @@ class Corpus {
   std::vector<SourceFile> const& valid_files() const { return valid_files_; }
   std::vector<DocumentUse> const& documents() const { return documents_; }  // after scan()
   SplitSummary const& summary() const { return summary_; }
-  std::string content_key() const;  // 16 hex digits of what trains and what validates
+  std::string content_key() const;  // 16 hex digits: a hash of the training and the validation documents
 
-  // Every document again, in order. Throws Error(data) when it is not what scan() met.
+  // Reads every document again, in the order of scan(). Throws Error(data) when one has changed since.
   void visit(std::function<void(size_t index, std::string_view text)> const& sink) const;
-  // Deterministic sample of the training text for a tokenizer: documents by content hash, `bytes` in all.
+  // A deterministic sample of the training text for a tokenizer: documents in the order of their content hashes, `bytes` in all.
   std::vector<std::string> training_sample(int64_t bytes) const;
 
  private:

@@ -13,8 +13,8 @@ namespace isobath {
 
 struct ReadCounts {
   int64_t files = 0, documents = 0, bytes = 0;
-  int64_t binary_files = 0;     // met in a folder, look binary: left out
-  int64_t generated_files = 0;  // of libtorch-headers: left out
+  int64_t binary_files = 0;     // left out: they look binary, and no source names them directly
+  int64_t generated_files = 0;  // left out: generated headers of libtorch-headers
 };
 
 // Calls `sink` for every document that is not empty, in order. Throws Error(data): unreadable file, or a .jsonl row without text (naming
@@ -22,7 +22,7 @@ struct ReadCounts {
 ReadCounts read_documents(std::vector<SourceFile> const& files, std::string const& text_key,
                           std::function<void(std::string_view text, SourceFile const& file)> const& sink);
 
-// Files that would be read, without reading more than their beginnings; `bytes` are those on disk.
+// Counts the files that read_documents would read, looking only at the first bytes of each; `bytes` are sizes on disk.
 ReadCounts count_files(std::vector<SourceFile> const& files);
 
 }  // namespace isobath

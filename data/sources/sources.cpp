@@ -17,9 +17,9 @@ namespace isobath {
 namespace {
 
 constexpr char const* headers_source = "libtorch-headers";
-constexpr int64_t largest_header = 256 << 10;  // larger ones are generated
+constexpr int64_t largest_header = 256 << 10;  // larger headers are generated code
 
-[[noreturn]] void fail(std::string const& source, std::string const& why) {
+[[noreturn]] void bad_source(std::string const& source, std::string const& why) {
   throw Error(ExitCode::data, "data source '" + source + "': " + why);
 }
 
@@ -35,7 +35,7 @@ std::optional<SourceFile> stat_file(fs::path const& path) {
 
 bool is_hidden(fs::path const& path) { return path.filename().string().starts_with('.'); }
 
-// Regular files below `folder`, sorted by relative path. `enter` says which relative folders are looked into.
+// Regular files below `folder`, sorted by relative path. `enter` says whether to look into a folder, given its path relative to `folder`.
 std::vector<fs::path> walk(fs::path const& folder, std::function<bool(fs::path const&)> const& enter) {
   std::vector<fs::path> files;
   for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied), end; it != end; ++it) {
@@ -55,7 +55,7 @@ std::vector<fs::path> walk_all(fs::path const& folder) {
   return walk(folder, [](fs::path const&) { return true; });
 }
 
-// Adds what the components [begin, end) of a pattern match below `base`.
+// Adds the paths below `base` that match the components [begin, end) of a pattern.
 void match_glob(fs::path const& base, fs::path::iterator begin, fs::path::iterator end, std::vector<fs::path>& found) {
   if (begin == end) {
     found.push_back(base);
@@ -93,7 +93,7 @@ std::vector<fs::path> glob_files(fs::path const& pattern) {
     }
   }
   std::sort(files.begin(), files.end());
-  files.erase(std::unique(files.begin(), files.end()), files.end());  // `**` meets a folder and the folders in it
+  files.erase(std::unique(files.begin(), files.end()), files.end());  // `**` matches a folder and the folders in it
   return files;
 }
 
@@ -102,14 +102,14 @@ fs::path headers_folder() {
   return chosen && *chosen ? chosen : ISOBATH_TORCH_INCLUDE_DIR;
 }
 
-// The hand-written headers: thousands of generated near-duplicates would leak from the training text to the validation text.
+// Lists only hand-written headers: generated ones are near-duplicates, so that training text would reappear in the validation text.
 std::vector<SourceFile> list_headers() {
   static constexpr std::array<char const*, 5> extensions{".h", ".hpp", ".cuh", ".hh", ".inl"};
   fs::path const folder = headers_folder();
   if (!fs::is_directory(folder / "ATen")) {
-    fail(headers_source, "no LibTorch headers in " + folder.string() +
-                             "; set the environment variable ISOBATH_TORCH_INCLUDE_DIR to the include folder of a LibTorch, or give "
-                             "data.sources text of your own");
+    bad_source(headers_source, "no LibTorch headers in " + folder.string() +
+                                   "; set the environment variable ISOBATH_TORCH_INCLUDE_DIR to the include folder of a LibTorch, or give "
+                                   "data.sources text of your own");
   }
   auto const hand_written = [](fs::path const& below) { return below != fs::path("ATen") / "ops" && below.filename() != "generated"; };
   std::vector<SourceFile> files;
@@ -136,7 +136,7 @@ std::vector<SourceFile> list_source(std::string const& source) {
   } else if (source.find_first_of("*?[") != std::string::npos) {
     paths = glob_files(path);
   } else {
-    fail(source, "there is no such file or folder");
+    bad_source(source, "there is no such file or folder");
   }
   std::vector<SourceFile> files;
   for (fs::path const& each : paths) {
@@ -157,9 +157,9 @@ std::vector<SourceFile> list_sources(std::vector<std::string> const& sources) {
     try {
       files = list_source(source);
     } catch (fs::filesystem_error const& error) {
-      fail(source, "cannot read " + error.path1().string() + ": " + error.code().message());
+      bad_source(source, "cannot read " + error.path1().string() + ": " + error.code().message());
     }
-    if (files.empty()) fail(source, "it matches no file");
+    if (files.empty()) bad_source(source, "it matches no file");
     all.insert(all.end(), std::make_move_iterator(files.begin()), std::make_move_iterator(files.end()));
   }
   return all;

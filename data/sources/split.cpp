@@ -18,7 +18,8 @@ void sort_by_hash(Indices& indices, std::vector<DocumentUse> const& documents) {
             [&](size_t a, size_t b) { return documents[a].hash != documents[b].hash ? documents[a].hash < documents[b].hash : a < b; });
 }
 
-// Marks the first of identical documents as used (train_end = end = size); validation documents win over training ones.
+// Marks the first of identical documents as used: for training, or for validation when it is from valid_sources. `seen` holds the hashes so
+// far.
 Indices without_duplicates(std::vector<DocumentUse>& documents, bool from_valid_sources, std::unordered_set<uint64_t>& seen) {
   Indices kept;
   for (size_t i = 0; i < documents.size(); ++i) {
@@ -31,8 +32,8 @@ Indices without_duplicates(std::vector<DocumentUse>& documents, bool from_valid_
   return kept;
 }
 
-// Keeps documents in the order of their hashes up to `max_bytes`, cutting the last: a sample of everything, not the first folder, that
-// only grows when max_bytes does.
+// Keeps `max_bytes` of text: documents in the order of their hashes, the last one cut. So the text is a sample of all sources, and a larger
+// max_bytes only adds to it.
 void sample(std::vector<DocumentUse>& documents, Indices& indices, int64_t max_bytes) {
   Indices order = indices;
   sort_by_hash(order, documents);
@@ -48,8 +49,8 @@ int64_t total(std::vector<DocumentUse> const& documents, Indices const& indices)
   return std::accumulate(indices.begin(), indices.end(), int64_t{0}, [&](int64_t sum, size_t i) { return sum + documents[i].end; });
 }
 
-// Whole documents, in the order of their hashes, until they make up the fraction. One that would overshoot it by half is passed over; where
-// all would, false: nothing is taken.
+// Takes whole documents for validation, in the order of their hashes, until they make up `fraction`. A document that would exceed
+// `fraction` by more than half is skipped; returns false when all are.
 bool take_documents(std::vector<DocumentUse>& documents, Indices indices, double fraction) {
   if (indices.size() < 2) return false;
   double const wanted = fraction * static_cast<double>(total(documents, indices));
@@ -76,7 +77,7 @@ void split_by_document(std::vector<DocumentUse>& documents, Indices const& indic
   documents[smallest].train_end = 0;
 }
 
-// The last part of all documents laid end to end.
+// Takes the last `fraction` of all documents, laid end to end, for validation.
 void split_tail(std::vector<DocumentUse>& documents, Indices const& indices, double fraction) {
   auto const bytes = total(documents, indices);
   auto train = static_cast<int64_t>(static_cast<double>(bytes) * (1.0 - fraction));

@@ -1,5 +1,5 @@
 #pragma once
-// Which bytes of which document train and which validate: a pure function of contents and settings, never of the seed.
+// Divides the documents into training and validation text. The split depends on contents and settings only, never on the seed.
 
 #include <cstdint>
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace isobath {
 
-// One document in reading order. Its bytes [0, train_end) are trained on, [train_end, end) validate, the rest is left out.
+// One document, in reading order. Its bytes [0, train_end) are training text, [train_end, end) validation text; the rest is not used.
 struct DocumentUse {
   uint64_t hash = 0;
   int64_t size = 0;
@@ -22,10 +22,11 @@ struct SplitSummary {
   int64_t train_documents = 0, valid_documents = 0, train_bytes = 0, valid_bytes = 0;
 };
 
-// Fills train_end and end. Throws Error(data) when one of the two parts would be empty.
+// Fills train_end and end of every document. Throws Error(data) when there would be no training or no validation text.
 SplitSummary split_documents(std::vector<DocumentUse>& documents, DataConfig const& config);
 
-// Indices of the documents that train (or validate), by content hash: an order that does not depend on file names.
+// Indices of the documents with training text (validate: with validation text), sorted by content hash, so that their order does not depend
+// on file names.
 std::vector<size_t> by_hash(std::vector<DocumentUse> const& documents, bool validate);
 
 }  // namespace isobath

@@ -9,15 +9,15 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/tokenizer/word_borders.h"
 #include "data/tokenizer/word_cache.h"
-#include "data/utf8.h"
 
 namespace isobath {
 namespace {
 
 constexpr std::string_view space_mark = "\xe2\x96\x81";  // U+2581, what sentencepiece writes for a space
-constexpr size_t longest_word = 4096;                    // sentencepiece is n log n in it
+constexpr size_t longest_word = 4096;                    // sentencepiece needs n log n time for a word of n bytes
 
 [[noreturn]] void refuse(std::string const& why) { throw Error(ExitCode::data, "unusable tokenizer model: " + why); }
 
@@ -110,7 +110,7 @@ class BpeTokenizer : public Tokenizer {
     if (cached) cache.insert(word, std::span<int32_t const>(ids).subspan(before));
   }
 
-  // What sentencepiece says, when that stands for the same bytes.
+  // Appends sentencepiece's encoding and returns true if it decodes to the same bytes.
   bool append_clean(std::string_view text, std::vector<int32_t>& ids) const {
     std::vector<int> found;
     if (!processor_.Encode({text.data(), text.size()}, &found).ok() || join(found) != text) return false;
@@ -118,7 +118,7 @@ class BpeTokenizer : public Tokenizer {
     return true;
   }
 
-  // What sentencepiece would lose (U+2581, NUL, malformed UTF-8) goes as bytes, the text between as usual.
+  // Encodes what sentencepiece would lose (U+2581, NUL, malformed UTF-8) as byte pieces, and the text between as usual.
   void append_unclean(std::string_view text, std::vector<int32_t>& ids) const {
     auto const append_bytes = [&](std::string_view bytes) {
       for (char const byte : bytes) ids.push_back(byte_ids_[static_cast<unsigned char>(byte)]);
@@ -150,7 +150,7 @@ class BpeTokenizer : public Tokenizer {
     return ++last;
   }
 
-  uint64_t owner_ = next_owner();  // whose words a thread's cache holds
+  uint64_t owner_ = next_owner();  // identifies this tokenizer to the word caches of all threads
   std::string model_;
   sentencepiece::SentencePieceProcessor processor_;
   std::vector<std::string> pieces_;

@@ -1,5 +1,5 @@
 #pragma once
-// sentencepiece, made lossless: decode(encode(x)) == x for every byte string, in time linear in its length.
+// A sentencepiece BPE tokenizer that loses nothing: decode(encode(x)) == x for every byte string. Encoding takes time linear in the length.
 
 #include <memory>
 #include <string>
@@ -12,8 +12,8 @@ namespace isobath {
 
 std::unique_ptr<Tokenizer> bpe_tokenizer(std::string_view model);  // a serialized sentencepiece model. Throws Error(data).
 
-// Trains a model of exactly `vocab_size` pieces (256 bytes, unknown and document end included). Same texts, same model.
-// Throws Error(data) when the texts are too small or the vocabulary is.
+// Trains a model of exactly `vocab_size` pieces (256 bytes, unknown and document end included). The same texts give the same model. Throws
+// Error(data) when the texts or the vocabulary are too small.
 std::unique_ptr<Tokenizer> train_bpe(std::vector<std::string> const& texts, int64_t vocab_size);
 
 }  // namespace isobath

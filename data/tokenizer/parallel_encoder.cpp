@@ -11,15 +11,15 @@
 namespace isobath {
 namespace {
 
-constexpr size_t job_bytes = 256 << 10;  // enough that the lock is not noticed
-constexpr size_t most_bytes = 64 << 20;  // of text under way
+constexpr size_t job_bytes = 256 << 10;  // large enough to make the cost of locking negligible
+constexpr size_t most_bytes = 64 << 20;  // limit on text that is queued or being encoded
 
-// A stretch of one document.
+// A part of one document.
 struct Item {
   int group = 0;
   std::shared_ptr<std::string const> document;
   std::string_view text;
-  bool last = false;  // of its document
+  bool last = false;  // the last part of its document
   std::vector<int32_t> ids;
 };
 
@@ -37,11 +37,11 @@ struct ParallelEncoder::State {
   Sink sink;
   std::mutex mutex;
   std::condition_variable work, done;
-  std::deque<std::shared_ptr<Job>> waiting;    // for a thread; guarded
-  bool stop = false;                           // guarded
-  std::deque<std::shared_ptr<Job>> under_way;  // in order; the submitting thread's
+  std::deque<std::shared_ptr<Job>> waiting;    // jobs that no thread has taken; guarded by mutex
+  bool stop = false;                           // guarded by mutex
+  std::deque<std::shared_ptr<Job>> under_way;  // jobs sent and not handed over, in order; only the submitting thread uses it
   size_t bytes_under_way = 0;
-  std::shared_ptr<Job> open = std::make_shared<Job>();  // being filled
+  std::shared_ptr<Job> open = std::make_shared<Job>();  // the job that submit() fills
   std::vector<int32_t> ids;                             // of the document being handed over
   std::vector<std::thread> threads;
 

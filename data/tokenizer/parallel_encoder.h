@@ -13,13 +13,13 @@ namespace isobath {
 
 class ParallelEncoder {
  public:
-  // Called on the submitting thread, inside submit() and finish(), once for each document. `group` is what submit() was given.
+  // Called once for each document, on the submitting thread, inside submit() and finish(). `group` is the number that submit() was given.
   using Sink = std::function<void(int group, std::vector<int32_t>&& ids, int64_t bytes)>;
 
   ParallelEncoder(Tokenizer const& tokenizer, int threads, Sink sink);
-  ~ParallelEncoder();                            // drops what was not handed over
-  void submit(int group, std::string document);  // waits while too much text is under way
-  void finish();                                 // hands over the rest
+  ~ParallelEncoder();                            // drops the documents that the sink has not received
+  void submit(int group, std::string document);  // waits while too much text is queued or being encoded
+  void finish();                                 // waits for the remaining documents and passes them to the sink
 
  private:
   struct State;

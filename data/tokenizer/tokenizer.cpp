@@ -4,9 +4,9 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/tokenizer/bpe_tokenizer.h"
 #include "data/tokenizer/word_borders.h"
-#include "data/utf8.h"
 
 namespace isobath {
 namespace {

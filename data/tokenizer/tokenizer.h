@@ -24,7 +24,8 @@ class Tokenizer {
   std::string decode(std::span<int32_t const> ids) const;
 };
 
-// `text` in parts whose encodings, joined, are the encoding of `text`: what threads can share. A part is its own only part.
+// Splits `text` into parts that threads can encode separately: the encodings of the parts, joined, are the encoding of `text`. A part
+// cannot be split further.
 std::vector<std::string_view> split_for_encoding(std::string_view text);
 
 std::unique_ptr<Tokenizer> byte_tokenizer();                              // 256 bytes + document end

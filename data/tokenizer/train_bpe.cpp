@@ -7,23 +7,24 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "data/tokenizer/bpe_tokenizer.h"
 #include "data/tokenizer/word_borders.h"
-#include "data/utf8.h"
 
 namespace isobath {
 namespace {
 
 constexpr int64_t fixed_pieces = 258;  // unknown, document end, 256 bytes
-constexpr size_t longest_word = 4096;
+constexpr size_t longest_training_word = 4096;
 constexpr double wanted_coverage = 0.9995;
 
-// The words of the texts with their numbers. No piece of sentencepiece mixes scripts or goes on into a space, so cutting there changes
-// nothing and counting here is several times faster; cutting after newlines keeps pieces inside a line. Words also end where sentencepiece
-// has no answer: at tabs (its own separator), NUL, malformed UTF-8, U+2581 (its mark for a space) and U+2585 (its mark for unknown).
+// Counts the words of the texts for sentencepiece. Its pieces neither mix scripts nor go on into a space, so cutting words there changes
+// nothing, and counting them here is several times faster. Cutting after newlines keeps pieces inside a line. Words also end at what
+// sentencepiece cannot handle: tabs (its own separator), NUL, malformed UTF-8, U+2581 (its mark for a space) and U+2585 (its mark for
+// unknown).
 class Words : public sentencepiece::SentenceIterator {
  public:
-  // At most `most` different characters stay; words are cut at the rarer ones, which will be spelled in bytes.
+  // Keeps at most `most` different characters. Words are cut at the rarer ones, which the tokenizer then encodes as bytes.
   Words(std::vector<std::string> const& texts, size_t most) {
     Counts all;
     for (std::string const& text : texts) count(text, all);
@@ -62,13 +63,13 @@ class Words : public sentencepiece::SentenceIterator {
         begin = i + std::max<size_t>(length, 1);
         continue;
       }
-      if (i > begin && (borders.between(text[i - 1], rest[0]) || i - begin >= longest_word)) cut(i);
+      if (i > begin && (borders.between(text[i - 1], rest[0]) || i - begin >= longest_training_word)) cut(i);
       characters_ += rest[0] != ' ';
     }
     cut(text.size());
   }
 
-  // The commonest characters, until they make up wanted_coverage of the text; views into `counts`.
+  // The most frequent characters that together make up wanted_coverage of the text, as views into `counts`.
   std::unordered_set<std::string_view> common_characters(Counts const& counts, size_t most) const {
     std::unordered_map<std::string_view, int64_t> numbers;
     for (auto const& [word, number] : counts) {
@@ -144,7 +145,7 @@ std::unique_ptr<Tokenizer> train_bpe(std::vector<std::string> const& texts, int6
       {"pad_id", "-1"},
       {"num_threads", "1"},
       {"input_format", "tsv"},
-      {"max_sentence_length", std::to_string(longest_word + 32)},
+      {"max_sentence_length", std::to_string(longest_training_word + 32)},
       {"minloglevel", "2"},
   };
   std::string model;

@@ -1,5 +1,5 @@
 #pragma once
-// Where words end, so that no piece of a vocabulary reaches over a border: joining the encodings of words is then exact.
+// Finds borders between words that no piece of a vocabulary spans, so that text can be encoded word by word with the same result.
 
 #include <string_view>
 
@@ -7,14 +7,15 @@ namespace isobath {
 
 class WordBorders {
  public:
-  // A border between two neighbouring bytes: before a run of spaces, after a run of newlines, between letters and other ASCII.
+  // Whether there is a border between two neighbouring bytes: before a run of spaces, after a run of newlines, or between an ASCII letter
+  // and another ASCII character.
   bool between(char before, char after) const {
     if (after == ' ') return spaces_ && before != ' ';
     if (before == ' ') return false;
     if (before == '\n' && after != '\n') return newlines_;
     return letters_ && is_ascii(before) && is_ascii(after) && is_letter(before) != is_letter(after);
   }
-  // Gives up the kinds of border that `piece` reaches over.
+  // Stops using every kind of border that `piece` spans.
   void respect(std::string_view piece) {
     for (size_t i = 1; i < piece.size(); ++i) {
       char const before = piece[i - 1], after = piece[i];

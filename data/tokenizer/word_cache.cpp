@@ -4,7 +4,7 @@
 
 namespace isobath {
 namespace {
-constexpr size_t fewest_slots = size_t{1} << 12, most_slots = size_t{1} << 19;  // powers of two, at most half full
+constexpr size_t fewest_slots = size_t{1} << 12, most_slots = size_t{1} << 19;  // table sizes, powers of two; at most half full
 }
 
 void WordCache::clear() {

@@ -1,5 +1,5 @@
 #pragma once
-// Ids of words met before. Text repeats its words, so most of encoding is looking them up.
+// Caches the token ids of words. Text repeats its words, so most of encoding becomes a look-up.
 
 #include <cstdint>
 #include <span>
@@ -9,22 +9,22 @@
 
 namespace isobath {
 
-// An open-addressing table whose words and ids lie in two arenas. It grows to a quarter of a million words, then starts anew. Not
-// thread-safe: one for each thread.
+// An open-addressing hash table whose words and ids are stored in two shared buffers. It is emptied when it holds a quarter of a million
+// words. Not thread-safe: each thread needs its own.
 class WordCache {
  public:
   static constexpr size_t longest_word = 64;
 
-  // Forgets everything when `owner` is another one than last time.
+  // Empties the cache when `owner`, the number of a tokenizer, is not that of the last call.
   void belong_to(uint64_t owner);
-  std::span<int32_t const> const* find(std::string_view word);       // nullptr: not there; valid until the next call
-  void insert(std::string_view word, std::span<int32_t const> ids);  // a word that find() just did not find
+  std::span<int32_t const> const* find(std::string_view word);       // nullptr: not cached; valid until the next call
+  void insert(std::string_view word, std::span<int32_t const> ids);  // only right after find(word) returned nullptr
 
  private:
   struct Entry {
     uint64_t hash = 0;
-    uint32_t word = 0, ids = 0;            // offsets
-    uint16_t word_size = 0, ids_size = 0;  // word_size 0: free
+    uint32_t word = 0, ids = 0;            // offsets into words_ and ids_
+    uint16_t word_size = 0, ids_size = 0;  // word_size 0: unused entry
   };
   void clear();
   void grow();

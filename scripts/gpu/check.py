@@ -43,21 +43,21 @@ ARMS = {
                               "data.isolate_documents=true",
 }
 
-# Thresholds on relative differences of losses. Rounding grows with every step, and a token whose score lies near the K-th can change
-# sides in a routed model: the CPU against itself with another thread count differs by 5e-4 after 60 steps there, by 2e-7 when dense.
+# Thresholds on relative differences of losses. Rounding errors grow with every step, and in a routed model they can change whether a token
+# whose score is near the K-th is picked: the CPU with two thread counts differs by 5e-4 after 60 steps when routed, by 2e-7 when dense.
 EARLY_STEPS = 10
-EARLY = 5e-5       # over the first steps, where rounding has not grown: an error in a kernel shows here
+EARLY = 5e-5       # over the first steps, where rounding errors are small: an error in a kernel shows here
 WHOLE_DENSE = 1e-3
 WHOLE_ROUTED = 5e-3
-RESUME_OVER_REPEAT = 10  # a resumed run may differ from an uninterrupted one as much as that one's repeat does, within this factor ...
-RESUME_FLOOR = 1e-5      # ... or by this
+RESUME_OVER_REPEAT = 10  # limit: a resumed run's difference from an uninterrupted run over that run's difference from its repeat;
+RESUME_FLOOR = 1e-5      # a difference up to this always passes
 BF16_FINAL = 0.01
 BF16_SMOOTHED = 0.02
 SMOOTHED_OVER = 20  # steps
 
-TOGETHER = 4  # runs whose times do not matter
+TOGETHER = 4  # runs at a time where only the losses matter
 
-KERNELS = 40  # of a profile that are kept, the longest first
+KERNELS = 40  # longest kernels of a profile that are kept
 
 TINY_BENCH = ("model.layers=2 model.width=64 model.heads=2 model.kv_heads=2 model.mlp_width=auto model.context=64 tokenizer.vocab_size=512 "
               "train.batch_tokens=512 train.micro_batch_tokens=256").split()
@@ -122,13 +122,13 @@ class Check:
         return left
 
     def train(self, name, *overrides, config="tiny.yaml", watch=None):
-        """One run in its own folder; its records."""
+        """Trains one run in its own folder and returns its records."""
         run([self.isobath, "train", CONFIGS / config, f"name={name}", f"run_dir={self.work}/runs", f"data.cache_dir={self.work}/cache",
              "eval.sample_tokens=off", "eval.every=100%", *overrides], self.time_left(), watch)
         return read_records(self.work / "runs" / name / "metrics.jsonl")
 
     def train_together(self, runs):
-        """Several of them at a time, where only their losses matter: {name: overrides} -> {name: records}."""
+        """Trains several runs at a time, where only the losses matter: {name: overrides} -> {name: records}."""
         with ThreadPoolExecutor(TOGETHER) as pool:
             started = {name: pool.submit(self.train, name, *overrides) for name, overrides in runs.items()}
             return {name: run.result() for name, run in started.items()}
@@ -137,7 +137,7 @@ class Check:
         return read_records(self.work / "runs" / name / "metrics.jsonl")
 
     def settings(self, config, overrides):
-        """The resolved keys of a configuration, as text."""
+        """The resolved keys of a configuration and their values as text."""
         keys, section = {}, ""
         for line in run([self.isobath, "config", "show", config, *overrides], self.time_left()).splitlines():
             key, _, value = line.split("#")[0].rstrip().partition(":")
@@ -149,7 +149,7 @@ class Check:
         return keys
 
     def bench(self, size, *options, micro_batch_share=1, peers=(), keys=(), limit_s=None):
-        """`bench train` of a size's configuration. Halves the micro-batch when the memory does not suffice."""
+        """Runs `bench train` with a size's configuration; halves the micro-batch when memory does not suffice."""
         end = time.monotonic() + min(self.time_left(), limit_s or self.time_left())
         config = CONFIGS / f"gpu-{size}.yaml"
         overrides = [f"device={self.device}", f"precision={'bf16' if self.device != 'cpu' else 'fp32'}", *(TINY_BENCH if self.tiny else []), *keys]
@@ -173,7 +173,7 @@ class Check:
 
     def peer_command(self, config, overrides, compiled):
         keys = self.settings(config, overrides)
-        # Not with the library path that a bundle's program is started with.
+        # Without the library path that a bundle's program is started with.
         words = ["env", f"LD_LIBRARY_PATH={os.environ.get('LD_LIBRARY_PATH', '')}", self.python, ROOT / "scripts/peers/train_step.py", "--device", self.device, "--precision", keys["precision"]]
         for option, key in [("layers", "layers"), ("width", "width"), ("heads", "heads")]:
             words += [f"--{option}", keys[f"model.{key}"]]
@@ -204,7 +204,7 @@ class Check:
         return {"pass": all(a["pass"] for a in arms.values()), "arms": arms}
 
     def leave_kernels_out(self):
-        """After wrong kernels: what follows is about everything else."""
+        """Turns the plug-in's kernels off after they were found wrong, so that later parts test everything else."""
         say("    the parts below do without the plug-in's kernels (ISOBATH_CUDA_KERNELS=off)")
         os.environ["ISOBATH_CUDA_KERNELS"] = "off"
 
@@ -284,14 +284,14 @@ class Check:
         return {"pass": all(a["pass"] for a in arms.values()), "steps": steps, "smoothed_over": SMOOTHED_OVER, "arms": arms}
 
     def speed(self, size):
-        # Four models share the card's memory here; the peers keep all logits. So half of the configuration's micro-batch.
+        # Half of the configuration's micro-batch: four models share the card's memory, and the peers keep all logits.
         if not self.python:
             return {"note": "no Python with torch was found (ISOBATH_PYTHON names one): no peers",
                     **self.bench(size, *self.turns(size), micro_batch_share=2)}
         try:
-            # Compiling may take long, or fail; the rest of the time is for the others alone.
+            # Compiling may take long or fail, so the remaining time is kept for a measurement without it.
             return self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager", "compiled"), limit_s=0.65 * self.time_left())
-        except Failed as failure:  # torch.compile needs a C compiler on the machine, among other things
+        except Failed as failure:  # torch.compile needs a C compiler on the machine, for example
             say(f"    with compiled PyTorch: {failure}; again without it")
             result = self.bench(size, *self.turns(size), micro_batch_share=2, peers=("eager",))
             return {"note": f"without compiled PyTorch: {failure}", **failure.details, **result}
@@ -347,7 +347,7 @@ PARTS = {
 
 
 def goals(parts):
-    """Every goal beside its figure; met is null where the figure is missing."""
+    """Every goal with its measured figure; `met` is null when the figure is missing."""
 
     def arms(part):
         return {arm["name"]: arm for arm in parts.get(part, {}).get("arms", [])}
@@ -468,7 +468,7 @@ def main():
                     part.update({"status": "done", **function(check)})
                 except Failed as failure:
                     part.update({"status": "failed", "reason": str(failure), **failure.details})
-                except Exception as error:  # one part never stops the others
+                except Exception as error:  # a failing part does not stop the others
                     part.update({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
                 except BaseException:
                     part.update({"status": "stopped", "reason": "the check was stopped"})

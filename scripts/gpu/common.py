@@ -12,12 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
-GRACE_S = 30  # for a stopped program to save
-ENDING = threading.Event()  # SIGTERM came: runs of other threads stop, too
+GRACE_S = 30  # seconds for a stopped program to save
+ENDING = threading.Event()  # set by SIGTERM: runs in other threads stop, too
 
 
 class Failed(Exception):
-    """A part that cannot give its result. `details` goes into the JSON."""
+    """Raised by a part that cannot give its result. `details` goes into the JSON."""
 
     def __init__(self, message, **details):
         super().__init__(message)
@@ -31,7 +31,7 @@ def say(text):
 def program():
     found = subprocess.run([ROOT / "scripts" / "program.sh"], stdout=subprocess.PIPE, text=True)
     if found.returncode:
-        sys.exit(found.returncode)  # it has said why
+        sys.exit(found.returncode)  # the program has printed the reason
     return found.stdout.strip()
 
 
@@ -52,7 +52,7 @@ def torch_python():
 
 
 def name_torch_of_bundle(folder):
-    """An unpacked bundle needs to know its LibTorch; the repository's program was linked to one."""
+    """Tells an unpacked bundle where its LibTorch is; the repository's program was linked to one."""
     if folder and (ROOT / "isobath").is_file():
         os.environ.setdefault("ISOBATH_TORCH", folder)
 
@@ -74,7 +74,7 @@ def last_lines(text, count=20):
 
 
 def stop(process):
-    """SIGTERM to the process and its peers, then SIGKILL."""
+    """Sends SIGTERM to the process and its peers, then SIGKILL."""
     for number, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 10)):
         try:
             os.killpg(process.pid, number)
@@ -132,7 +132,7 @@ def tail_of(file):
 
 
 def read_records(path):
-    """metrics.jsonl; a line that is being written is no record."""
+    """The records of metrics.jsonl, without a last line that is still being written."""
     records = []
     if path.exists():
         for line in path.read_text(errors="replace").splitlines():
@@ -144,7 +144,7 @@ def read_records(path):
 
 
 def write_json(path, value):
-    """Whole or not at all."""
+    """Writes the JSON file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=1) + "\n")
@@ -152,7 +152,7 @@ def write_json(path, value):
 
 
 def without_paths(value, **folders):
-    """A JSON value in which folders are called by the names given: where they lay is nobody's business."""
+    """A JSON value in which the given names replace the folders' paths, to keep local paths private."""
     text = json.dumps(value)
     for name, folder in [*folders.items(), (".", ROOT), ("~", Path.home())]:
         if len(str(folder)) > 1:
@@ -168,7 +168,7 @@ def command_output(*command):
 
 
 def machine(isobath, python=None):
-    """What a figure was measured on."""
+    """The machine that a figure was measured on."""
     cpu = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     bundled = ROOT / "COMMIT"
     return {
@@ -184,7 +184,7 @@ def machine(isobath, python=None):
 
 
 def call(main, name):
-    """main() as a program: what a person can cause ends in one line."""
+    """Runs main() as a program: an error that the user can cause prints one line."""
     try:
         sys.exit(main())
     except Failed as failure:
@@ -194,7 +194,7 @@ def call(main, name):
 
 
 def end_on_sigterm():
-    """SIGTERM leaves by an exception, so that children are stopped and results written."""
+    """Turns SIGTERM into an exception, so that children are stopped and results are written."""
     def end(*_):
         ENDING.set()
         sys.exit(143)

@@ -22,10 +22,10 @@ from common import (CONFIGS, Deadline, Failed, call, end_on_sigterm, machine, na
                     torch_python, without_paths, write_json)
 
 CONFIG = CONFIGS / "isoflop.yaml"
-BATCH_TOKENS = {"3e15": "16Ki", "1e16": "32Ki", "3e16": "64Ki"}  # of each budget in FLOPs
+BATCH_TOKENS = {"3e15": "16Ki", "1e16": "32Ki", "3e16": "64Ki"}  # tokens per step, by budget in FLOPs
 HEADERS = "libtorch-headers"
 
-# --tiny: budgets of ten steps, and what makes them quick on a CPU.
+# --tiny: budgets of ten steps, and settings that make them quick on a CPU.
 TINY_BUDGETS = {"1e11": "256", "2e11": "256"}
 TINY = ["model.context=64", "train.micro_batch_tokens=auto", "eval.every=50%", "eval.tokens=1Ki", "eval.final_tokens=2Ki"]
 
@@ -45,7 +45,7 @@ def read_text(path):
 
 
 def documents(sources):
-    """Every document of files, folders and globs: a file, or a row of .jsonl."""
+    """Every document of the files, folders and globs: a whole file, or a row of a .jsonl file."""
     for source in sources:
         named = Path(source).expanduser()
         if named.is_dir():
@@ -64,13 +64,13 @@ def documents(sources):
                             yield json.loads(line)["text"]
                         except (ValueError, KeyError, TypeError):
                             sys.exit(f'{path}:{number}: a row must be a JSON object with a "text"')
-            elif b"\0" not in data[:8192]:  # else it looks binary
+            elif b"\0" not in data[:8192]:  # skips files that look binary
                 yield data.decode(errors="replace")
 
 
 def pack(sources, folder, name, megabytes):
-    """One compressed .jsonl in `folder`: a source that is one already and fits as it is, else documents in the order of their hashes, so
-    that what fits is a fair sample of all."""
+    """Writes one compressed .jsonl into `folder`: a copy of the source if that is one already and small enough, else documents in the order
+    of their hashes, so that those that fit are a fair sample of all."""
     limit = int(megabytes * 1e6)
     alone = Path(sources[0]).expanduser()
     if len(sources) == 1 and alone.name.endswith((".jsonl.gz", ".jsonl.zst")) and alone.is_file() and alone.stat().st_size <= limit:
@@ -100,7 +100,7 @@ def pack(sources, folder, name, megabytes):
 
 
 def source_keys(data):
-    """The text of a prepared folder, as keys; paths as seen from the folder of the runs."""
+    """Configuration keys for the text of a prepared folder; paths are relative to the folder of the runs."""
     manifest = json.loads((data / "manifest.json").read_text())
     if manifest["sources"] == [HEADERS]:
         return [f"data.sources=[{HEADERS}]"]
@@ -115,7 +115,7 @@ def prepare(arguments):
     try:
         fill(data, arguments)
     except BaseException:
-        shutil.rmtree(data)  # a folder that is whole or not there
+        shutil.rmtree(data)  # never leaves a partly filled folder
         raise
     return 0
 
@@ -130,7 +130,7 @@ def fill(data, arguments):
         manifest["train"] = pack(arguments.sources, data, "text", arguments.megabytes)
         if arguments.valid_sources:
             manifest["valid"] = pack(arguments.valid_sources, data, "valid", arguments.megabytes)
-        # The folder travels; where its text came from does not.
+        # The folder is carried to other machines, so only the names of the sources are kept, not their paths.
         manifest["sources"] = [Path(source).name for source in arguments.sources]
         manifest["valid_sources"] = [Path(source).name for source in manifest["valid_sources"]]
     write_json(data / "manifest.json", manifest)
@@ -180,7 +180,7 @@ def median_of(records, key):
 
 def summarize(budget, arm, seed, folder, records):
     start = next(record for record in reversed(records) if record["kind"] == "run")
-    final = next((record for record in reversed(records) if record["kind"] == "validation" and record.get("final")), {})  # none: diverged
+    final = next((record for record in reversed(records) if record["kind"] == "validation" and record.get("final")), {})  # empty: diverged
     end = records[-1]
     train = [record for record in records if record["kind"] == "train"]
     family, _, size = arm.rpartition("-")
@@ -189,7 +189,7 @@ def summarize(budget, arm, seed, folder, records):
         "format": 1, "arm": arm, "family": family, "size": size, "seed": seed, "budget_flop": float(budget), "budget": budget,
         "status": end["status"],
         "params": start["params"], "params_non_embedding": start["params_non_embedding"],
-        "train_flops": end["train_flops_total"],  # digits as text above 2^53, as in metrics.jsonl: int() reads both
+        "train_flops": end["train_flops_total"],  # text of digits above 2^53, as in metrics.jsonl; int() reads both
         "tokens": end["tokens"], "steps": end["step"], "epochs": start["epochs"],
         "loss_topk": final.get("loss_topk"), "loss_causal": final.get("loss_causal", final.get("loss_topk")),
         "bits_per_byte_causal": final.get("bits_per_byte_causal", final.get("bits_per_byte_topk")), "eval_tokens": final.get("eval_tokens"),
@@ -197,7 +197,7 @@ def summarize(budget, arm, seed, folder, records):
         "router_recall": final.get("router_recall"), "tokens_per_s": end.get("tokens_per_s"), "mfu": median_of(train, "mfu"),
         "mfu_6n": median_of(train, "mfu_6n"), "time_s": end["time_s"], "memory_bytes": end.get("memory_bytes"),
         "checkpoint_s": end.get("checkpoint_s"), "machine": json.loads(environment.read_text()) if environment.exists() else None,
-        # Enough to set up the folder of the finished run again: `compare` then knows that it is done.
+        # Enough to restore the folder of the finished run, so that `compare` knows that it is done.
         "config": (folder / "config.yaml").read_text(),
         "records": [record for record in records if record["kind"] in ("run", "validation", "end")],
     }
@@ -215,7 +215,7 @@ def collect(runs, output, keep_checkpoints):
         new += 1
         say(f"  {arm} at {budget}, seed {seed}: " + (f"loss {result['loss_causal']:.4f} causal, {result['loss_topk']:.4f} top-k, "
             f"{result['tokens_per_s'] or 0:.3g} tokens/s" if result["status"] == "finished" else result["status"]))
-        if not keep_checkpoints:  # a finished run needs none, and they are what makes a folder heavy
+        if not keep_checkpoints:  # a finished run needs no checkpoints, which take most of a folder's space
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             for link in ("latest", "best"):
                 (folder / link).unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def collect(runs, output, keep_checkpoints):
 
 
 def restore(runs, output):
-    """Folders of runs that finished on an earlier visit, from their JSON."""
+    """Restores the folders of runs that finished on an earlier visit, from their JSON."""
     for path in sorted(output.glob("*-seed-*.json")):
         result = json.loads(path.read_text())
         folder = runs / result["budget"] / result["arm"] / f"seed-{result['seed']}"
@@ -249,7 +249,7 @@ def run_study(arguments):
     isobath = program()
     python, torch_folder = torch_python()
     name_torch_of_bundle(torch_folder)
-    # Runs name their text relative to this folder, so that they go on wherever the folders lie on the next visit.
+    # Runs name their text relative to this folder, so that they can be resumed wherever the folders are on the next visit.
     runs, output, data = arguments.runs.resolve(), arguments.output.resolve(), arguments.data.resolve()
     runs.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
@@ -309,7 +309,7 @@ SEEDS_NEEDED = 3
 
 
 def verdict(best, losses):
-    """By the rules that docs/gpu.md wrote down beforehand. best: family -> size; losses: (family, size) -> losses by seed."""
+    """The verdict by the rules that docs/gpu.md fixed before the study. best: family -> size; losses: (family, size) -> losses by seed."""
     judged = ["dense", "shallow", "mod", "mod50"]
     if missing := [family for family in judged if family not in best]:
         return f"no verdict: {', '.join(missing)} not there yet"

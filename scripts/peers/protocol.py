@@ -9,7 +9,7 @@ import sys
 
 
 def serve(ready, run):
-    """Says `ready` (a dict), then answers every `run N` on standard input with the dict run(N)."""
+    """Prints `ready` (a dict), then answers every `run N` on standard input with the dict run(N)."""
     print(json.dumps({"ready": True, **ready}), flush=True)
     for line in sys.stdin:
         words = line.split()

@@ -70,14 +70,14 @@ class Model(nn.Module):
 
 
 def count_flops(model, tokens, targets):
-    """PyTorch's own counter, by operator: of the forward pass, and of forward and backward together."""
+    """FLOPs by PyTorch's own counter, per operator: of the forward pass, and of forward and backward together."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     def by_operator(counter):
         return {str(op): flops for op, flops in counter.get_flop_counts()["Global"].items()}
 
-    # The math backend spells attention out as matrix products, which the counter knows: of the full square, not the triangle.
+    # The math backend writes attention as matrix products, which the counter knows. It counts all pairs, not only the causal half.
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as forward:
             model(tokens, targets)
@@ -121,7 +121,7 @@ def main():
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.95), fused=True)
 
     bf16 = arguments.precision == "bf16"
-    if bf16:  # else the rotation would lift queries and keys to fp32
+    if bf16:  # otherwise the rotary embedding would convert queries and keys to fp32
         model.cos, model.sin = model.cos.bfloat16(), model.sin.bfloat16()
     mean_loss = torch.compile(model) if arguments.compile else model
     batches = list(zip(tokens.split(micro_batch), targets.split(micro_batch)))
@@ -148,7 +148,7 @@ def main():
             return torch.cuda.max_memory_allocated()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    # Compilation, allocations and first-use set-up are nobody's speed.
+    # Warm-up: compilation, allocations and first-use set-up are not measured.
     for _ in range(3 if arguments.compile or arguments.device == "cuda" else 1):
         step()
     synchronize()

@@ -1,5 +1,5 @@
 #pragma once
-// What must hold between keys.
+// The checks of what must hold between keys.
 
 #include <vector>
 

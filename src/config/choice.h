@@ -15,7 +15,7 @@ namespace isobath {
 template <class E>
 struct ChoiceNames;
 
-// What loading and printing see of a choice: the table of names and which of them is meant.
+// What loading and printing need of a choice: the table of names and which of them is chosen.
 class AnyChoice {
  public:
   std::span<char const* const> names() const { return names_; }
@@ -29,7 +29,7 @@ class AnyChoice {
   size_t index_;
 };
 
-// Stands for an E wherever one is expected; reads from a name and gives it.
+// Converts to an E where one is expected; can be set by a name.
 template <class E>
 class Choice : public AnyChoice {
  public:

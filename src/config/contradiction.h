@@ -1,5 +1,5 @@
 #pragma once
-// What is wrong between keys, and functions that look for it.
+// Contradictions between keys, and functions that look for them.
 
 #include <functional>
 #include <string>

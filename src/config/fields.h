@@ -59,8 +59,8 @@ std::vector<MatchField> const& match_fields();  // paths below compare.arms.NAME
 ConfigField const* find_field(std::string_view path);
 bool is_section(std::string_view path);              // "model", "compare"
 std::string_view section_of(std::string_view path);  // "model" of "model.layers"; "" at the top
-// Arms are compared with each other: what decides the loss's meaning (data, tokenizer, evaluation, budget) is common to
-// all.
+// Whether an arm may set the key. Arms are compared with each other, so what gives the loss its meaning (data, tokenizer, evaluation,
+// budget) is common to all.
 bool arm_may_set(std::string_view path);
 
 // "integer, 1 to 4096", "one of cosine, wsd": for people.

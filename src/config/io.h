@@ -25,7 +25,7 @@ LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::str
                          std::vector<ConfigCheck> const& extra_checks = {});
 
 // The configuration of one arm and seed: compare.arms[arm].set applied, seed set, `compare` emptied,
-// name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/match.h). Throws ConfigError.
+// name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
 LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed);
 
 // Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.
@@ -44,8 +44,8 @@ struct ConfigDifference {
 };
 // Keys whose values differ, in table order.
 std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
-// The same of what the values mean: `auto` is no other value than what it stands for. (Which text `data.split: auto` took is not known
-// here; a run compares the text itself when it goes on.)
+// The same for resolved values: `auto` equals the value that it stands for. (Which split `data.split: auto` took is not known here; a
+// resumed run compares the text itself.)
 std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now);
 
 }  // namespace isobath

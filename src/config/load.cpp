@@ -111,7 +111,7 @@ class Loading {
   std::vector<ConfigCheck> const& extra_checks_;
   Problems& problems_;
   Places places_;
-  std::set<std::string> bad_;  // keys whose value was refused: what follows from them is not worth saying
+  std::set<std::string> bad_;  // keys whose value was refused; contradictions that involve them are not reported
 };
 
 }  // namespace

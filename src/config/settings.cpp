@@ -67,7 +67,7 @@ bool read_up_to(fs::path const& file, size_t limit, std::string& text) {
 void SettingsReader::read_file(fs::path const& file) { include(file, nullptr); }
 
 void SettingsReader::include(fs::path const& file, Place const* from) {
-  // A file named by another is at fault where it is named.
+  // A problem with an included file is reported at the place that includes it.
   auto const complain = [&](std::string const& message) {
     if (from != nullptr) {
       problems_.add(*from, "include: " + file.string() + ": " + message);

@@ -1,5 +1,5 @@
 #pragma once
-// What files and command line say, before it becomes a Config: every leaf with its place, later ones over earlier ones.
+// What files and command line say, before it becomes a Config: every value with its place; later values replace earlier ones.
 
 #include <filesystem>
 #include <map>

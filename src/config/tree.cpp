@@ -8,31 +8,22 @@
 #include <array>
 #include <sstream>
 
+#include "core/utf8.h"
+
 namespace isobath {
 namespace {
 
 constexpr size_t largest_file = 1 << 20;
 constexpr int deepest_nesting = 32;
 
-bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-
-// Offset of the first byte that is not part of well-formed UTF-8, or npos.
+// Offset of the first byte that belongs to no well-formed character, or to a control character other than a tab or the end of a line; npos
+// when there is none.
 size_t first_bad_byte(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    auto const byte = static_cast<unsigned char>(text[i]);
-    size_t const length = byte < 0x80                   ? 1
-                          : byte >= 0xc2 && byte < 0xe0 ? 2
-                          : (byte & 0xf0) == 0xe0       ? 3
-                          : byte >= 0xf0 && byte < 0xf5 ? 4
-                                                        : 0;
-    if (length == 0 || i + length > text.size() || (byte < 0x20 && byte != '\n' && byte != '\r' && byte != '\t')) return i;
-    for (size_t k = 1; k < length; ++k) {
-      if (!continues_character(text[i + k])) return i;
-    }
-    i += length;
-  }
-  return std::string_view::npos;
+  size_t const valid = utf8_prefix(text);
+  auto const control = [](char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t'; };
+  auto const bad = std::find_if(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(valid), control);
+  size_t const at = static_cast<size_t>(bad - text.begin());
+  return at < text.size() ? at : std::string_view::npos;
 }
 
 // Turns the parser's events into a Tree; keeps going after a problem, to report as many as there are.
@@ -198,7 +189,7 @@ bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::str
 
 Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column) {
   Builder builder(text, source, problems, first_column);
-  // What is no text cannot be shown.
+  // Problems in bytes that are not text, or in a file that is too long, show no source line.
   auto const blind = source ? std::make_shared<Source const>(Source{source->label, {}, source->numbered}) : source;
   if (text.size() > largest_file) {
     problems.add({blind, 1, 1}, "too long for a configuration: " + std::to_string(text.size()) + " bytes, 1 MiB is allowed");
@@ -217,7 +208,7 @@ Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, P
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     Tree tree = builder.take();
-    Problems unread;  // of a document that is refused as a whole
+    Problems unread;  // problems of a second document, which is refused as a whole
     Builder rest(text, source, unread, first_column);
     if (parser.HandleNextDocument(rest)) problems.add(rest.take().place, "a second YAML document; one file holds one");
     return tree;

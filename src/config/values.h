@@ -21,7 +21,7 @@ std::string format_value(Field const& field, FieldRef target);  // one line of Y
 std::string format_percent(double share);
 std::string unit_example(Unit unit);  // "500step"
 
-// The word among `words` that `word` is most likely a slip of; empty when none is near.
+// The word among `words` of which `word` is most likely a misspelling; empty when none is near.
 std::string nearest(std::string_view word, std::vector<std::string> const& words);
 
 }  // namespace isobath

@@ -1,5 +1,5 @@
 #pragma once
-// Files that are whole or not there.
+// Reading and writing of files that are either complete or absent.
 
 #include <cstddef>
 #include <cstdint>
@@ -64,11 +64,10 @@ class FileLock {
 };
 
 fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"
-// What std::filesystem makes of "x" and "x/" is not what a person means: the folder that holds the first is empty there, and the second has
-// no name.
+// std::filesystem gives "x" an empty parent folder and "x/" an empty file name, which is not what a person means.
 fs::path without_last_slash(fs::path const& path);  // "x/" -> "x"
-fs::path folder_of(fs::path const& path);           // that holds it: "." of "x" and of "x/"
-// A person's path for a new file, given by `option`. Throws Error(config) where it can be a folder's alone.
+fs::path folder_of(fs::path const& path);           // the folder that holds it: "." for "x" and for "x/"
+// The path of a new file, as a person gave it by `option`. Throws Error(config) where only a folder can have such a path.
 fs::path output_file(std::string const& path, std::string const& option);
 
 }  // namespace isobath

@@ -28,7 +28,7 @@ void print(std::string const& text) {
   size_t done = 0;
   while (done < text.size()) {
     ssize_t const written = write(STDERR_FILENO, text.data() + done, text.size() - done);
-    if (written <= 0 && errno != EINTR) return;  // nobody is listening
+    if (written <= 0 && errno != EINTR) return;  // stderr cannot be written to
     if (written > 0) done += static_cast<size_t>(written);
   }
 }

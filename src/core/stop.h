@@ -3,9 +3,9 @@
 
 namespace isobath {
 
-// Call first in main: threads that start later inherit that both signals are blocked, and only a thread of their own takes them. No
-// handler ever interrupts a computation, for oneDNN's kernels use the stack pointer as a register like any other, and the frame of a
-// signal handler would be written wherever it points.
+// Call first in main: threads that start later inherit that both signals are blocked; one thread of its own waits for them. So no signal
+// handler interrupts a computation: oneDNN's kernels use the stack pointer as an ordinary register, and a handler's stack frame would be
+// written wherever it points.
 void watch_stop_signals();
 int stop_requested();           // 0, or the signal number
 void leave_when_stopped();      // throws Error with the exit code of the signal, where there was one

@@ -1,10 +1,11 @@
 #include "core/units.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <system_error>
 
@@ -95,7 +96,7 @@ std::optional<Whole> whole_value(Decimal const& decimal) {
     if (__builtin_mul_overflow(value, Whole{10}, &value) || __builtin_add_overflow(value, units, &value)) return {};
   }
   if (value == 0) return value;
-  // 10^exponent is 2^exponent * 5^exponent. What divides comes first, so that nothing overflows on the way to a value that fits.
+  // 10^exponent is 2^exponent * 5^exponent. Divisions come first, so that nothing overflows on the way to a value that fits.
   int const twos = decimal.exponent + decimal.twos, fives = decimal.exponent + decimal.fives;
   std::optional<Whole> const divided = times_power(value, 5, std::min(fives, 0));
   if (!divided) return {};
@@ -181,8 +182,8 @@ std::string format_count(int64_t value) {
 std::string format_duration(Duration const& duration) {
   for (UnitName const& name : unit_names) {
     if (name.unit == duration.unit) {
-      // Whole amounts of steps and tokens read better in digits: 100000step, not 1e5step. They are all written so, for parse_duration takes
-      // what stands there exactly, and above 2^53 the shortest text of a double is another whole number.
+      // Whole amounts of steps and tokens read better in digits: 100000step, not 1e5step. All are written in digits, because parse_duration
+      // takes the text exactly, and above 2^53 the shortest text of a double is another whole number.
       bool const counted = duration.unit == Unit::step || duration.unit == Unit::token;
       bool const digits =
           duration.unit != Unit::flop && duration.amount < (counted ? 0x1p63 : 1e15) && duration.amount == std::floor(duration.amount);
@@ -200,9 +201,7 @@ std::string format_bytes(double bytes) {
     bytes /= 1024;
     ++index;
   }
-  std::array<char, 48> buffer;
-  std::snprintf(buffer.data(), buffer.size(), index == 0 ? "%.0f %s" : "%.1f %s", bytes, names[index]);
-  return buffer.data();
+  return fmt::format("{:.{}f} {}", bytes, index == 0 ? 0 : 1, names[index]);
 }
 
 std::string format_si(double value) {
@@ -214,30 +213,18 @@ std::string format_si(double value) {
     ++index;
   }
   bool const plain = index == 0 && magnitude == std::floor(magnitude);
-  char const* const format = plain || magnitude >= 99.95 ? "%s%.0f%s" : magnitude >= 9.995 ? "%s%.1f%s" : "%s%.2f%s";
-  std::array<char, 48> buffer;
-  std::snprintf(buffer.data(), buffer.size(), format, value < 0 ? "-" : "", magnitude, names[index]);
-  return buffer.data();
+  int const decimals = plain || magnitude >= 99.95 ? 0 : magnitude >= 9.995 ? 1 : 2;
+  return fmt::format("{}{:.{}f}{}", value < 0 ? "-" : "", magnitude, decimals, names[index]);
 }
 
 std::string format_seconds(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
-  std::array<char, 48> buffer;
-  if (seconds < 9.95) {
-    std::snprintf(buffer.data(), buffer.size(), "%.1fs", seconds);
-    return buffer.data();
-  }
-  auto const whole = static_cast<long long>(std::llround(seconds));
-  if (whole < 60) {
-    std::snprintf(buffer.data(), buffer.size(), "%llds", whole);
-  } else if (whole < 3600) {
-    std::snprintf(buffer.data(), buffer.size(), "%lldm%02llds", whole / 60, whole % 60);
-  } else if (whole < 86400) {
-    std::snprintf(buffer.data(), buffer.size(), "%lldh%02lldm", whole / 3600, whole % 3600 / 60);
-  } else {
-    std::snprintf(buffer.data(), buffer.size(), "%lldd%02lldh", whole / 86400, whole % 86400 / 3600);
-  }
-  return buffer.data();
+  if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
+  long long const whole = std::llround(seconds);
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  if (whole < 86400) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+  return fmt::format("{}d{:02}h", whole / 86400, whole % 86400 / 3600);
 }
 
 }  // namespace isobath

@@ -26,8 +26,8 @@ std::optional<int64_t> parse_count(std::string_view text);
 // "500step", "20Mtok", "3epoch", "2e14flop", "5%". Steps and tokens are whole numbers, exactly as written; the others are the nearest
 // double. nullopt for anything else.
 std::optional<Duration> parse_duration(std::string_view text);
-// The amount to the nearest whole number. Above 2^53 it is the number that format_duration writes: of 1e24 the number 10^24, which is no
-// double. nullopt for what does not fit.
+// The amount, rounded to a whole number. Above 2^53 it is the number that format_duration writes: for 1e24 exactly 10^24, which no double
+// equals. nullopt for what does not fit.
 std::optional<Int128> whole_amount(Duration const& duration);
 
 std::string format_real(double value);         // shortest text that reads back as this value: 0.003, 1e-5, 1.5e12

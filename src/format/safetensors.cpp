@@ -52,7 +52,7 @@ std::string shape_text(std::vector<int64_t> const& shape) {
   throw Error(ExitCode::checkpoint, path.string() + " is no whole safetensors file: " + what);
 }
 
-// JSON objects may repeat a key and nlohmann keeps one of them silently: here that is damage.
+// JSON objects may repeat a key and nlohmann keeps one of them silently: here a repeated key means a damaged file.
 Json parse_header(std::string_view text, fs::path const& path) {
   std::set<std::string> seen;
   std::string repeated;

@@ -16,7 +16,7 @@ inline nlohmann::ordered_json total_json(Int128 total) {
   return static_cast<int64_t>(total);
 }
 
-// Of a number or of text, whatever its size: older files have numbers only, and reports among them whole ones with a point (1.5e+12).
+// Reads a number or a text of any size: older files have numbers only, and old reports have whole numbers in floating-point form (1.5e+12).
 // nullopt for anything else.
 template <typename Json>
 std::optional<Int128> read_total(Json const& value) {

@@ -16,40 +16,43 @@ namespace isobath {
 
 class LanguageModel : public torch::nn::Module {
  public:
-  // Initial values are keyed by (seed, parameter name): models that share a parameter share its start.
+  // A parameter's initial values depend on the seed and its name alone: models that share a parameter start with equal values for it.
   LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed);
 
-  // Throws Error(data) for sequences longer than the context, Error(other) for a replay that does not fit.
+  // Throws Error(data) for sequences longer than the context, and Error(other) for a replay under top-k routing or of the wrong number,
+  // shape or type.
   ModelOutput forward(ModelInput const& input, Routing routing, NoiseKey const& noise);
 
-  // Activations and matrix products in bfloat16 from here on. Weights, norms' sums, scores, gates and losses stay in the parameters' type.
+  // From here on activations and matrix products are bfloat16. Weights, sums inside norms, scores, gates and losses keep the parameters'
+  // type.
   void compute_in_bfloat16() { narrow_type_ = at::kBFloat16; }
 
   void use_cuda_attention(CudaAttention kernel);  // for training in bfloat16
 
-  // Once after the optimizer's step: thresholds, prices, biases and hardening. What changed about how the model runs, for the log.
+  // Call once after each optimizer step: updates thresholds, prices and biases, and hardens a scaled model. Returns what changed about how
+  // the model runs, for the log.
   std::string end_of_step(StepStatistics const& step) { return depth_module_->end_of_step(step); }
-  // Sets the offsets of causal decisions so that the planned share of these batches passes each routed layer, from the first to the last,
-  // with those below it already deciding causally. All batches have sequences of one length.
+  // Sets the offsets of the causal decisions so that these select each routed layer's planned share of the tokens of these batches. Goes
+  // from the first layer to the last, so that lower layers already run with their new offsets. All batches have sequences of one length.
   void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise);
-  // The offsets [N], on the CPU (DepthModule::offsets).
+  // All offsets of the causal decisions (DepthModule::offsets), concatenated, on the CPU.
   at::Tensor cuts() const;
   void set_cuts(at::Tensor const& cuts_N);
 
-  // What only some kinds of depth have: DepthModule says.
+  // The following do something only for some kinds of depth; DepthModule documents them.
   void force_branch(std::optional<int64_t> branch) { depth_module_->force_branch(branch); }
   void set_capacities(std::vector<double> const& capacities) { depth_module_->set_capacities(capacities); }
-  std::optional<int64_t> undecided_layer() const { return depth_module_->undecided_layer(); }
+  std::optional<int64_t> first_uncalibrated_layer() const { return depth_module_->first_uncalibrated_layer(); }
   bool harden() { return depth_module_->harden(); }
   DepthModule const& depth() const { return *depth_module_; }
   DepthPlan const& plan() const { return *plan_; }
 
-  // Head weight [V, D] for ops::linear_cross_entropy; the embedding's own when tied.
+  // Weight [V, D] of the output head; with tied embeddings the embedding's weight.
   at::Tensor const& head_weight() const { return head_VD_.defined() ? head_VD_ : embedding_VD_; }
-  // Sum of nats over targets_N that are not -100; the mean of the branches where training sees all of them. Then gate_loss also gets the
-  // loss of the network that chooses the branch.
+  // Cross-entropy in nats, summed over the tokens whose target is not -100. Where training computes all branches (hindsight), it is the
+  // mean over the branches, and the loss of the network that chooses the branch is added to output.gate_loss.
   at::Tensor training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const;
-  // Sum of nats over targets_N that are not -100.
+  // Cross-entropy in nats, summed over the tokens whose target is not -100.
   at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;
   at::Tensor logits(at::Tensor const& x_ND) const;
 

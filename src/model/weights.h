@@ -1,7 +1,7 @@
 #pragma once
-// Weights by name, in and out. Names and rotary layout are Hugging Face Llama's (model.layers.0.self_attn.q_proj.weight, ...);
-// routers stand beside them (model.layers.1.router.weight, .router.threshold, .predictor.up.weight, ...). The model's fused tensors (qkv,
-// gate_up) are split on the way out and joined on the way in.
+// Exports and imports weights by name. Names and rotary layout are Hugging Face Llama's (model.layers.0.self_attn.q_proj.weight, ...);
+// routers have names beside them (model.layers.1.router.weight, .router.threshold, .predictor.up.weight, ...). The model's fused tensors
+// (qkv, gate_up) are split on export and joined on import.
 
 #include <ATen/core/Tensor.h>
 

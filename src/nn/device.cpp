@@ -29,7 +29,7 @@ std::string last_dl_error() {
   return text ? text : "unknown reason";
 }
 
-// What stands between a request for CUDA and its fulfilment; the driver's count of GPUs.
+// What this machine lacks for CUDA, and the driver's count of GPUs.
 struct CudaSearch {
   std::vector<std::string> missing;
   int gpus = 0;
@@ -75,7 +75,7 @@ CudaSearch look_for_cuda() {
   return search;
 }
 
-// Both stay loaded for the life of the process. Empty: done; else why not.
+// Loads LibTorch's CUDA backend and the plug-in for the life of the process. Returns why that failed; empty when it did not.
 std::string load_cuda() {
   fs::path const backend = torch_library_folder() / "libtorch_cuda.so";
   if (dlopen(backend.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) return "LibTorch's CUDA backend does not load: " + last_dl_error();
@@ -86,7 +86,7 @@ std::string load_cuda() {
     return "Isobath's CUDA plug-in " + plugin_path().string() + " belongs to another build of Isobath";
   set_cuda_plugin(entry());
   at::globalContext().setAllowTF32CuBLAS(false);  // whatever the environment says
-  at::globalContext().setSDPUseCuDNN(false);      // see attention.cpp
+  at::globalContext().setSDPUseCuDNN(false);      // attention/attend.cpp names its kernel
   return "";
 }
 
@@ -123,7 +123,7 @@ std::string device_name(at::Device device) {
 }
 
 double vendor_bfloat16_flops(std::string const& gpu_name) {
-  // Data sheets of NVIDIA, without sparsity. The first that fits counts.
+  // From NVIDIA's data sheets, without sparsity. The first entry that is part of gpu_name counts.
   static constexpr std::pair<char const*, double> known[] = {
       {"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989.4e12}, {"H200 NVL", 835e12}, {"H200", 989.4e12},
       {"GB200", 2500e12},    {"B200", 2250e12},    {"A100", 312e12},   {"L40S", 362e12},     {"RTX 4090", 165.2e12},

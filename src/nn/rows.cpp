@@ -26,7 +26,7 @@ at::Tensor draws(Rows const& rows) {
 
 namespace {
 
-// What rows know of themselves.
+// The rows index_R with their data per row; the caller sets `longest` and `count`.
 Rows rows_at(Rows const& rows, at::Tensor const& index_R) {
   Rows selected;
   selected.sequences = rows.sequences;
@@ -51,7 +51,7 @@ Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& inde
   index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
   Rows selected = rows_at(rows, index_R);
   selected.count = index_R.size(0);
-  if (rows.continues) {  // a row a text: those that are on are a smaller batch
+  if (rows.continues) {  // one row per text: the selected rows are a smaller batch
     selected.sequences = selected.count;
     selected.longest = 1;
     return selected;

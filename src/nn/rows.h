@@ -1,5 +1,6 @@
 #pragma once
-// Which rows a block works on. One idea carries all routing: a block sees x_RD, the rows that are present, and this value.
+// Which rows a block works on. All routing comes down to this: a block gets x_RD, the rows that are present, and a Rows that describes
+// them.
 
 #include <ATen/core/Tensor.h>
 
@@ -14,14 +15,15 @@ struct Rows {
   int64_t count = 0;       // R: rows in all; B * K when every sequence has K ("dense")
   at::Tensor positions_R;  // int64, original positions, for the rotary embedding
   at::Tensor segments_R;   // int64 document numbers; undefined: attention is not limited to a document
-  at::Tensor cells_R;      // int64, ragged only: cell b * K + j of a row that is the j-th of its sequence b; undefined when dense
+  at::Tensor cells_R;      // int64: cell b * K + j for the j-th row of sequence b; undefined when dense
 
-  int64_t first_draw = 0;  // which random number the first row draws; the others follow
+  int64_t first_draw = 0;  // counter of the first row's random number; the others count on from it
 
-  // While text is generated: where the layers' keys and values are kept, and the slot of each row's text there (int64).
+  // While text is generated: the cache of the layers' keys and values, and the slot of each row's text in it (int64).
   KvCache* cache = nullptr;
   at::Tensor slots_R = {};
-  // A row a text, which sees what the cache has of it; else the rows are whole beginnings of texts and see each other.
+  // True: one row per text, which attends to the text's keys in the cache. False: the rows are whole beginnings of texts and attend to each
+  // other.
   bool continues = false;
 
   bool dense() const { return !cells_R.defined(); }
@@ -29,10 +31,10 @@ struct Rows {
 
 // Every token of B sequences of T. positions_BT may be undefined (0..T-1); segments_BT undefined: no isolation.
 Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor const& segments_BT, at::Device device);
-// int64 [R]: the counter of the random number that each row draws from a key. While text is generated it is the row's position in its text,
-// so that neither the batch nor the number of reads matters; else its place in the step's whole batch.
+// int64 [R]: the counter of each row's random number. While text is generated it is the row's position in its text, so that neither the
+// batch nor the number of reads matters; otherwise the row's place in the step's whole batch.
 at::Tensor draws(Rows const& rows);
-// The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense) with K of every sequence.
+// The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense), rows_per_sequence of every sequence.
 Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence);
 // The rows where mask_BT is true: any number of every sequence. Also gives their flat indices. Reads one number from the device.
 Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& index_R);

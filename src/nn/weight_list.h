@@ -8,11 +8,11 @@
 
 namespace isobath {
 
-// Matrices of linear maps and embeddings decay; vectors do not; routers have a learning rate and decay of their own; predictors have their
-// own optimizer (and clipping), so that switching them on changes nothing else.
+// Matrices of linear maps and embeddings have weight decay, vectors have none; routers have a learning rate and decay of their own;
+// predictors have their own optimizer (and clipping), so that switching them on changes nothing else.
 enum class Role { matrix, vector, router, predictor };
 
-// Standard deviations that blocks start with; `residual` for maps whose output is added to the residual stream (GPT-2).
+// Standard deviations of blocks' initial weights; `residual` for maps whose output is added to the residual stream (GPT-2).
 struct InitialStd {
   double matrix = 0, residual = 0;
 };
@@ -32,7 +32,7 @@ struct TrainedParameter {
   Role role;
 };
 
-// Undefined tensors are left out, so that a module can list what it may lack.
+// Undefined tensors are ignored, so that a module can declare tensors that only some configurations have.
 class WeightList {
  public:
   struct Part {
@@ -42,7 +42,7 @@ class WeightList {
   };
   void random(std::string const& name, at::Tensor const& parameter, Role role, double init_std);
   void constant(std::string const& name, at::Tensor const& parameter, Role role, double value);
-  // One parameter, trained under `name`, that is stored as its parts, ranges of its rows from the first on.
+  // One parameter that is trained as a whole under `name` and stored as its parts, successive ranges of its rows.
   void fused(std::string const& name, at::Tensor const& parameter, Role role, std::vector<Part> const& parts);
   // Stored, not trained by gradients.
   void buffer(std::string const& name, at::Tensor const& tensor, double value, bool optional = false);

@@ -1,5 +1,5 @@
 #pragma once
-// Configuration files of a test, in a folder of their own, and the problems they bring up.
+// Configuration files of a test in their own folder, and the problems that loading them reports.
 
 #include <filesystem>
 #include <string>
@@ -20,7 +20,7 @@ class ConfigFolder {
     return load_config(file("x.yaml", text), overrides);
   }
 
-  // What is wrong with `text`, with the folder cut off: "x.yaml:3:11: error: ...".
+  // The problems of `text`, without the folder: "x.yaml:3:11: error: ...".
   std::vector<std::string> problems(std::string const& text, std::vector<std::string> const& overrides = {}) const {
     return problems_of(file("x.yaml", text), overrides);
   }

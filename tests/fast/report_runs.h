@@ -1,5 +1,5 @@
 #pragma once
-// Run folders of comparisons that never ran, for the tests of the report.
+// Invented run folders of comparisons, for the tests of the report.
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -33,7 +33,7 @@ struct FakeRun {
   json routing = json::object();  // more keys of the final validation
 };
 
-// A run folder as the trainer leaves it: four validations on the curve's text, the last repeated on all of it.
+// A run folder as the trainer writes it: four validations on the curve's text, and the last one again on all the text.
 inline void write_run(fs::path const& root, std::string const& arm, int64_t seed, FakeRun const& fake) {
   fs::path const folder = root / arm / ("seed-" + std::to_string(seed));
   fs::create_directories(folder);

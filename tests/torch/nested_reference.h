@@ -1,5 +1,6 @@
 #pragma once
-// A nested model written with masks: nothing is gathered. How far each token goes is given, or with expert choice picked here.
+// A slow reference of the nested model that uses masks and gathers nothing. The depth of each token is given, or with expert choice picked
+// here.
 
 #include <ATen/ATen.h>
 
@@ -16,8 +17,8 @@ struct NestedReference : Reference {
   struct Result {
     at::Tensor x_BTD, logits_NB;
     std::vector<at::Tensor> branches_BTD;
-    // Expert choice: one an exit, and means over tokens and exits.
-    std::vector<at::Tensor> ran_BT, picked_BT, decided_BT, score_BT;
+    // Expert choice: one tensor per exit; losses are means over tokens and exits.
+    std::vector<at::Tensor> executed_BT, topk_BT, causal_BT, score_BT;
     at::Tensor router_loss, predictor_loss, z_loss;
   };
 
@@ -65,7 +66,7 @@ struct NestedReference : Reference {
               make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(i)});
           pick(result, "model.layers." + std::to_string(i) + ".", x, input, on, routing, key, passed);
           gate_BT = gate(result.score_BT.back());
-          on = result.ran_BT.back();
+          on = result.executed_BT.back();
         } else {
           on = everything ? everyone : branch_BT.ge(passed);
         }
@@ -95,21 +96,21 @@ struct NestedReference : Reference {
     return result;
   }
 
-  // Among the tokens `on`; planned shares are equal.
+  // Picks among the tokens `on`, with equal planned shares of the branches.
   void pick(Result& result, std::string const& layer, at::Tensor const& x, ModelInput const& input, at::Tensor const& on, Routing routing,
             uint64_t key, int64_t passed) const {
     int64_t const n = static_cast<int64_t>(depth.exits.size()) + 1, T = x.size(1);
     int64_t const K = std::max<int64_t>(1, T * (n - passed) / n);
     at::Tensor const r = score(layer, x, input, key), logit = causal_logit(layer, x, r, input, key), among = on.to(r.scalar_type());
     result.score_BT.push_back(r);
-    result.picked_BT.push_back(best(r.detach().masked_fill(on.logical_not(), -INFINITY), input.segments_BT, K));
+    result.topk_BT.push_back(best(r.detach().masked_fill(on.logical_not(), -INFINITY), input.segments_BT, K));
     double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
-    result.decided_BT.push_back(logit.detach().gt(cut).logical_and(on));
-    result.ran_BT.push_back(!input.replay_BT.empty()   ? input.replay_BT[result.ran_BT.size()]
-                            : routing == Routing::topk ? result.picked_BT.back()
-                                                       : result.decided_BT.back());
+    result.causal_BT.push_back(logit.detach().gt(cut).logical_and(on));
+    result.executed_BT.push_back(!input.replay_BT.empty()   ? input.replay_BT[result.executed_BT.size()]
+                                 : routing == Routing::topk ? result.topk_BT.back()
+                                                            : result.causal_BT.back());
     auto const add = [](at::Tensor& sum, at::Tensor const& term) { sum = sum.defined() ? sum + term : term; };
-    at::Tensor const target = result.picked_BT.back().to(r.scalar_type());
+    at::Tensor const target = result.topk_BT.back().to(r.scalar_type());
     at::Tensor const bce = -((target * logit.sigmoid().log() + (1 - target) * (-logit).sigmoid().log()) * among).sum();
     if (depth.causal.name() == "bce") add(result.router_loss, bce);
     if (depth.causal.name() == "predictor") add(result.predictor_loss, bce);
@@ -117,7 +118,7 @@ struct NestedReference : Reference {
   }
 };
 
-// The dense model that a branch is, alone.
+// The dense model that equals one branch alone.
 inline std::shared_ptr<LanguageModel> dense_branch(LanguageModel const& model, size_t branch) {
   NestedReference const reference(model);
   DepthConfig const& depth = model.depth_config();

@@ -154,7 +154,7 @@ double Reference::capacity_of(size_t layer) const {
 }
 
 Reference::Output Reference::forward(ModelInput const& input, Routing routing, NoiseKey const& noise,
-                                     std::vector<at::Tensor> const& picked_BT) const {
+                                     std::vector<at::Tensor> const& topk_BT) const {
   int64_t const B = input.tokens_BT.size(0), T = input.tokens_BT.size(1);
   Output out;
   at::Tensor x = at::embedding(w.at("model.embed_tokens.weight"), input.tokens_BT);
@@ -172,8 +172,8 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
     uint64_t const noise_key =
         make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(i)});
     at::Tensor const r = score(layer, x, input, noise_key);
-    int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.ran_BT.size()) * static_cast<double>(T))));
-    at::Tensor const picked = picked_BT.empty() ? best(r, input.segments_BT, K) : picked_BT.at(out.ran_BT.size());
+    int64_t const K = std::max<int64_t>(1, static_cast<int64_t>(std::floor(capacity_of(out.executed_BT.size()) * static_cast<double>(T))));
+    at::Tensor const picked = topk_BT.empty() ? best(r, input.segments_BT, K) : topk_BT.at(out.executed_BT.size());
     at::Tensor const logit = causal_logit(layer, x, r, input, noise_key);
     at::Tensor const bce = (log_one_plus_exp(logit) - logit * picked.to(logit.scalar_type())).mean();
     if (depth.causal.name() == "bce") router_losses.push_back(bce);
@@ -181,7 +181,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
     if (depth.z_loss_weight > 0 && depth.router != "random" && depth.router != "norm")
       z_losses.push_back(log_one_plus_exp(r).pow(2).mean());
     double const cut = training ? 0 : w.at(layer + "router.cut").item<double>();
-    bool const everyone_runs = capacity_of(out.ran_BT.size()) >= 1;
+    bool const everyone_runs = capacity_of(out.executed_BT.size()) >= 1;
     at::Tensor const ran = routing == Routing::topk ? picked : everyone_runs ? everyone : logit.detach().gt(cut);
     at::Tensor const attended =
         depth.target.name() == "mlp" ? at::Tensor() : attention(layer, x, input, depth.skipped_kv.name() == "keep" ? everyone : ran);
@@ -196,7 +196,7 @@ Reference::Output Reference::forward(ModelInput const& input, Routing routing, N
       next = next + (1 - runs).unsqueeze(2) * skip.matmul(w.at(layer + "skip.up.weight").t());
     }
     x = depth.target.name() == "attention" ? next + mlp(layer, next) : next;
-    out.ran_BT.push_back(ran);
+    out.executed_BT.push_back(ran);
     out.score_BT.push_back(r);
   }
   out.x_BTD = norm(x, w.at("model.norm.weight"));

@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t batches[] = {1, 16};
 
-// Of every arm that has one, the first that is finished.
+// The first finished run of every arm that has one.
 std::vector<ExperimentRun const*> first_finished(std::vector<ExperimentRun> const& runs) {
   std::vector<ExperimentRun const*> found;
   std::set<std::string> arms;
@@ -51,7 +51,7 @@ DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
 }  // namespace
 
 void discard_outdated_decoding(std::vector<ExperimentRun> const& runs) {
-  std::error_code ignored;  // what cannot be removed is measured and written again all the same
+  std::error_code ignored;  // a file that cannot be removed is overwritten when decoding is measured again
   for (ExperimentRun const& run : runs)
     if (fs::exists(run.folder / "metrics.jsonl") && !is_measured(run)) fs::remove(result_file(run), ignored);
 }
@@ -61,7 +61,7 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
   if (std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); })) return;
   log_info("decoding: tokens from the cache, all arms in turn");
   std::vector<DecodeArm> arms;
-  int64_t length = std::numeric_limits<int64_t>::max();  // that all arms can take
+  int64_t length = std::numeric_limits<int64_t>::max();  // text length that all arms can read
   std::erase_if(chosen, [&](ExperimentRun const* run) {
     try {
       arms.push_back(open_arm(*run, text_of(run->config)));

@@ -1,5 +1,5 @@
 #pragma once
-// How fast the arms of a comparison write, behind their training.
+// Measures how fast the trained arms of a comparison decode.
 
 #include <functional>
 #include <vector>
@@ -8,12 +8,12 @@
 
 namespace isobath {
 
-// Decodes validation text with the first finished run of every arm, all arms interleaved, alone and sixteen at a time, and leaves
-// decode.json in those run folders, which the report reads. What was measured since the runs ended is kept. An arm that cannot be decoded
-// is left out with a warning.
+// Decodes validation text with the first finished run of every arm, the arms interleaved, at batch sizes 1 and 16. Writes decode.json,
+// which the report reads, into those run folders. Does nothing when every result is newer than its run. An arm that cannot be decoded is
+// left out with a warning.
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of);
 
-// Removes results of runs that were trained on since: until decoding is measured again, a report shows none.
+// Removes decoding results of runs that were trained further since, so that a report does not show outdated ones.
 void discard_outdated_decoding(std::vector<ExperimentRun> const& runs);
 
 }  // namespace isobath

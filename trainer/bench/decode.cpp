@@ -28,7 +28,7 @@ using Time = std::chrono::steady_clock;
 
 double seconds_from(Time::time_point start) { return std::chrono::duration<double>(Time::now() - start).count(); }
 
-// What the texts of a batch have cost since they began.
+// Counts what the texts of a batch have cost since they began.
 class Work {
  public:
   Work(LanguageModel const& model, int64_t batch)
@@ -39,13 +39,13 @@ class Work {
         layers_(static_cast<size_t>(ledger_.routed_layers)),
         rows_(layers_.size(), std::vector<int64_t>(static_cast<size_t>(batch))) {}
 
-  // The next tokens of texts [first, first + B).
+  // Adds the next tokens of texts [first, first + B); the first of them is at position `place`.
   void add(std::vector<RoutedLayer> const& routed_layers, int64_t first, int64_t place) {
     for (size_t layer = 0; layer < routed_layers.size(); ++layer) {
-      at::Tensor const ran_BT = routed_layers[layer].ran_BT.cpu().contiguous();
-      bool const* ran = ran_BT.const_data_ptr<bool>();
-      for (int64_t b = 0; b < ran_BT.size(0); ++b)
-        for (int64_t t = 0; t < ran_BT.size(1); ++t) {
+      at::Tensor const executed_BT = routed_layers[layer].executed_BT.cpu().contiguous();
+      bool const* ran = executed_BT.const_data_ptr<bool>();
+      for (int64_t b = 0; b < executed_BT.size(0); ++b)
+        for (int64_t t = 0; t < executed_BT.size(1); ++t) {
           if (!*ran++) continue;
           int64_t const rows = ++rows_[layer][static_cast<size_t>(first + b)];
           layers_[layer].rows += 1;
@@ -54,7 +54,7 @@ class Work {
     }
   }
 
-  // Of all texts, `length` tokens each; logits of all of them.
+  // Forward FLOPs of all texts of `length` tokens each, with logits for every token.
   Int128 flops(int64_t length) const { return ledger_.forward(batch_, length, layers_); }
   int64_t head_flops() const { return ledger_.head_row; }
   double kv_bytes_per_token(int64_t length, int64_t bytes_per_value) const {
@@ -69,10 +69,10 @@ class Work {
   Ledger ledger_;
   int64_t batch_;
   std::vector<RoutedWork> layers_;
-  std::vector<std::vector<int64_t>> rows_;  // of each layer and text
+  std::vector<std::vector<int64_t>> rows_;  // rows that ran, of each routed layer and text
 };
 
-// One arm at one length of prompt. Every round its texts begin anew, in a cache that stays.
+// One arm at one prompt length. Every round starts new texts in the same cache.
 class DecodeSubject {
  public:
   DecodeSubject(DecodeArm const& arm, int64_t prompt, DecodeBenchSettings const& settings)
@@ -117,7 +117,7 @@ class DecodeSubject {
       std::vector<int32_t> tokens;
       for (size_t const text : starts) tokens.push_back(arm_.text[text + static_cast<size_t>(prompt_ + step)]);
       Decoder::Read read = decoder_.next(texts, tokens);
-      read.logits_BV.argmax(1).cpu();  // who generates has to wait for it
+      read.logits_BV.argmax(1).cpu();  // generation, too, has to wait for the next token
       blocks_ += read.depth_BT.sum().item<int64_t>();
       reads_.push_back(std::move(read.routed_layers));
     }
@@ -137,7 +137,7 @@ class DecodeSubject {
     for (int64_t const text : texts) decoder_.finish(text);
   }
 
-  // The first round warms up.
+  // Discards the times of the first round, which is a warm-up.
   void forget() {
     for (auto* times : {&result.step_s, &result.speedup, &result.prompt_s}) times->clear();
     blocks_ = 0;
@@ -146,7 +146,7 @@ class DecodeSubject {
   DecodeBenchResult result;
 
  private:
-  // Texts follow each other, and begin again at the front.
+  // The start of the next text in arm_.text; the first text follows the last.
   size_t next_start() {
     auto const length = static_cast<size_t>(prompt_ + settings_.steps), start = next_;
     next_ = next_ + 2 * length <= arm_.text.size() ? next_ + length : 0;
@@ -157,7 +157,7 @@ class DecodeSubject {
   int64_t prompt_;
   DecodeArm const& arm_;
   Decoder decoder_;
-  std::vector<std::vector<RoutedLayer>> reads_;  // looked at when the clock stands still
+  std::vector<std::vector<RoutedLayer>> reads_;  // counted outside of the timed code
   size_t next_ = 0;
   int64_t blocks_ = 0;
 };
@@ -175,7 +175,7 @@ DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size) {
   std::vector<int64_t> const sample(made.text.begin(), made.text.begin() + std::max<int64_t>(1, 4096 / context) * context);
   at::Tensor const sample_BT = at::tensor(sample).view({-1, context}).to(device);
   model.train();
-  StepStatistics step;  // thresholds follow a training pass
+  StepStatistics step;  // one training pass, so that the running thresholds have values
   step.add(model.forward({sample_BT, {}, {}}, Routing::topk, {}).statistics);
   step.updated = at::ones({}, sample_BT.options().dtype(at::kBool));
   model.end_of_step(step);

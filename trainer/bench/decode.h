@@ -1,5 +1,5 @@
 #pragma once
-// Tokens a second out of the cache, several models interleaved.
+// Decoding speed with the key-value cache, of several models measured interleaved.
 
 #include <memory>
 
@@ -7,7 +7,7 @@
 
 namespace isobath {
 
-// A model whose decisions are calibrated, on its device, and what it reads: at least prompt + steps tokens.
+// A model on its device, with calibrated causal decisions, and the text that it reads: at least prompt + steps tokens.
 struct DecodeArm {
   std::string name;
   std::shared_ptr<LanguageModel> model;
@@ -17,35 +17,35 @@ struct DecodeArm {
 
 struct DecodeBenchSettings {
   int repeats = 15;
-  int steps = 16;                       // tokens of each text, one by one
-  int64_t batch = 1;                    // texts at a time
-  std::vector<int64_t> prompts = {64};  // tokens that each text begins with, read at once
+  int steps = 16;                       // tokens of each text that are read one by one
+  int64_t batch = 1;                    // texts decoded together
+  std::vector<int64_t> prompts = {64};  // prompt lengths: that many tokens of each text are read in one pass
   std::vector<BenchSettings::Peer> peers;
 };
 
-// Of one arm, or peer, at one length of prompt; times one a repeat, costs means.
+// The result of one arm or peer at one prompt length. Times: one value per repeat; costs: means over the repeats.
 struct DecodeBenchResult {
   std::string name;
   int64_t prompt = 0;
-  std::vector<double> step_s;   // one token of every text
-  std::vector<double> speedup;  // of the first arm's time over this one's
+  std::vector<double> step_s;   // seconds for one token of every text
+  std::vector<double> speedup;  // first arm's step time over this one's
   // Not known of a peer:
-  std::vector<double> prompt_s;                              // a prompt, read at once
-  double flops_per_token = 0, prompt_flops = 0;              // by the ledger, as routed
-  int64_t weight_bytes = 0;                                  // that a step without routing reads: all but the embedding's, unless tied
-  double kv_bytes_per_token = 0, kv_reserved_per_token = 0;  // stored, and with what is empty in its blocks, at the end of a text
+  std::vector<double> prompt_s;                              // seconds to read one prompt in one pass
+  double flops_per_token = 0, prompt_flops = 0;              // by the ledger, for the tokens that ran
+  int64_t weight_bytes = 0;                                  // weights that an unrouted step reads: all but an untied input embedding
+  double kv_bytes_per_token = 0, kv_reserved_per_token = 0;  // at the end of a text: stored, and reserved by the cache
   double kv_predicted_per_token = 0;                         // stored, by the ledger, at the realised capacity
-  double kv_planned_per_token = 0;                           // and at the capacity that was asked for
+  double kv_planned_per_token = 0;                           // the same at the configured capacity
   double blocks_per_token = 0;
 };
 
 struct DecodeBench {
-  std::vector<DecodeBenchResult> results;                     // arms of the first prompt, of the second, ...; peers
-  double read_bytes_per_s = 0;                                // of the first arm's weight_bytes, measured in the same rounds
-  int64_t resident_bytes_first = 0, resident_bytes_last = 0;  // of the process, behind the first round and behind the last
+  std::vector<DecodeBenchResult> results;                     // all arms at the first prompt length, at the second, ...; then the peers
+  double read_bytes_per_s = 0;                                // memory speed, read over the first arm's weight_bytes in the same rounds
+  int64_t resident_bytes_first = 0, resident_bytes_last = 0;  // of the process, after the first round and after the last
 };
 
-// Random weights, read random text; decisions are calibrated on such, factors hardened.
+// An arm with random weights and random text. Its causal decisions are calibrated on random text, and its learned factors are hardened.
 DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size);
 
 // Throws Error(config) when a prompt and the steps do not fit in a context, Error(other) when a peer fails.

@@ -26,7 +26,7 @@ namespace {
 using at::Tensor;
 using Tensors = std::vector<Tensor>;
 
-// One function of the table on its inputs; wide inputs (weights, scores) keep the wide type when the others are narrowed.
+// One function of the backend and its inputs. Wide inputs (weights, scores) stay fp32 when the narrow ones are converted to bf16.
 struct Op {
   std::string name;
   Tensors narrow, wide, integers;
@@ -35,7 +35,7 @@ struct Op {
 
 Tensors from(std::tuple<Tensor, Tensor> const& two) { return {std::get<0>(two), std::get<1>(two)}; }
 
-// Attention is not in the table: it takes what attention.cpp chooses for the type.
+// Attention is not a function of the backend: attend.cpp chooses its implementation by type.
 std::function<Tensors(Backend const&, Tensors const&, Tensors const&, Tensors const&)> attention(int64_t B, int64_t K) {
   return [=](Backend const&, Tensors const& narrow, Tensors const&, Tensors const&) {
     at::AutoGradMode const with_gradients(true);
@@ -173,12 +173,12 @@ std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int re
     Tensors const exact = op.call(aten, to_type(narrow, at::kDouble), to_type(op.wide, at::kDouble), op.integers);
     OpResult result;
     result.name = op.name;
-    // bfloat16 has 8 bits, and attention rounds its probabilities to them, too.
+    // bfloat16 has 8 significant bits, to which attention rounds its probabilities, too.
     double const roundings = op.name.starts_with("attend") ? 3 : 1;
     result.allowed = op.name == "top_k" ? 0 : roundings * (type == at::kBFloat16 ? 8e-3 : 2e-5);
     try {
       result.difference = largest_difference(op.call(own, narrow, op.wide, op.integers), exact);
-    } catch (std::exception const& problem) {  // a fault on a GPU shows where it is waited for, and names nobody
+    } catch (std::exception const& problem) {  // a GPU reports a fault at the next wait, without the kernel's name
       throw Error(ExitCode::other, "[" + op.name + "] " + problem.what());
     }
     result.aten_difference = largest_difference(op.call(aten, narrow, op.wide, op.integers), exact);

@@ -1,5 +1,5 @@
 #pragma once
-// The row kernels of a device (backend.h), one by one: are they right, and how fast.
+// Checks and times each row kernel of a device (backend.h).
 
 #include <ATen/core/Tensor.h>
 
@@ -12,19 +12,20 @@ namespace isobath {
 
 struct OpResult {
   std::string name;
-  // Largest difference from the same in double by ATen operators, as a share of the largest value; of the kernel and of ATen's operators in
-  // the kernel's own type.
+  // Largest difference from ATen's operators in fp64, relative to the largest value: of the kernel, and of ATen's operators in the kernel's
+  // own type.
   double difference = 0, aten_difference = 0;
   double allowed = 0;
-  double seconds = 0, aten_seconds = 0;  // medians of a call
+  double seconds = 0, aten_seconds = 0;  // per call, median over the repeats
   bool ok() const { return difference <= allowed; }
 };
 
-// The largest difference of two lists of tensors as a share of the second's largest value; NaN when either holds one.
+// The largest difference between tensors of `a` and `b`, each relative to the largest absolute value of its tensor in `b`; NaN when either
+// holds a NaN.
 double largest_difference(std::vector<at::Tensor> const& a, std::vector<at::Tensor> const& b);
 
-// Attention and every function of the table that `config` computes with (device, precision), on random tensors of its model's shapes and
-// one micro-batch of rows.
+// Runs attention and every function of the backend that `config` selects (device, precision) on random tensors: shapes of its model, rows
+// of one micro-batch.
 std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats);
 
 }  // namespace isobath

@@ -1,48 +1,31 @@
 #include "trainer/bench/peers.h"
 
 #include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "core/error.h"
-
-extern char** environ;
 
 namespace isobath {
 
 BenchPeer::BenchPeer(std::string const& command) : command_(command) {
   int to_child[2], from_child[2];
   if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0) throw Error(ExitCode::other, "cannot make a pipe for the peer");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, to_child[0], 0);
-  posix_spawn_file_actions_adddup2(&actions, from_child[1], 1);
-  char const* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;  // this process blocks the stop signals
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  int const failed = posix_spawn(&pid_, "/bin/sh", &actions, &attributes, const_cast<char* const*>(arguments), environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  close(to_child[0]);
-  close(from_child[1]);
   in_ = fdopen(to_child[1], "w");
   out_ = fdopen(from_child[0], "r");
-  if (failed) throw Error(ExitCode::other, "cannot start the peer '" + command + "'");
+  child_ = std::make_unique<ChildProcess>(std::vector<std::string>{"/bin/sh", "-c", command},
+                                          ChildStreams{to_child[0], from_child[1], STDERR_FILENO});
+  close(to_child[0]);
+  close(from_child[1]);
   read_line();  // "ready"
 }
 
 BenchPeer::~BenchPeer() {
-  std::fclose(in_);  // end of input ends it
+  std::fclose(in_);  // the peer ends at the end of its input
   std::fclose(out_);
-  waitpid(pid_, nullptr, 0);
+  child_->wait();
 }
 
 double BenchPeer::seconds_per_step(int steps) {

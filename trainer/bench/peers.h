@@ -1,12 +1,13 @@
 #pragma once
-// Another implementation, measured beside ours.
-
-#include <sys/types.h>
+// Peers: other implementations of the same work, measured beside this one.
 
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include "core/process.h"
 
 namespace isobath {
 
@@ -19,13 +20,13 @@ class BenchPeer {
   BenchPeer(BenchPeer const&) = delete;
 
   double seconds_per_step(int steps);
-  int64_t peak_memory_bytes() const { return peak_memory_bytes_; }  // as it said last; 0: it did not
+  int64_t peak_memory_bytes() const { return peak_memory_bytes_; }  // of its last answer; 0: it gave none
 
  private:
   nlohmann::json read_line();
 
   std::string command_;
-  pid_t pid_ = -1;
+  std::unique_ptr<ChildProcess> child_;
   std::FILE* in_ = nullptr;
   std::FILE* out_ = nullptr;
   int64_t peak_memory_bytes_ = 0;

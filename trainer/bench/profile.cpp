@@ -50,8 +50,8 @@ bool is_operator(KinetoEvent const& event) {
   return type == libkineto::ActivityType::CPU_OP || type == libkineto::ActivityType::USER_ANNOTATION;
 }
 
-// Every operator with its own time, and whether routing asked for it: an operator inside a RoutingScope, or one that autograd runs for
-// something that was made inside one.
+// Every operator with its own time, and whether it belongs to routing: it ran inside a RoutingScope, or autograd ran it as the backward
+// pass of an operator that did.
 std::vector<HostEvent> host_events(std::vector<KinetoEvent> const& events, std::vector<std::pair<int64_t, int64_t>> const& routing_ranges) {
   std::map<uint64_t, std::vector<KinetoEvent const*>> threads;
   for (KinetoEvent const& event : events)
@@ -97,7 +97,7 @@ Profile profile(at::Device device, std::function<void()> const& work) {
   std::set<impl::ActivityType> activities{impl::ActivityType::CPU};
   if (device.is_cuda()) activities.insert(impl::ActivityType::CUDA);
   impl::ProfilerConfig const config(impl::ProfilerState::KINETO);
-  setenv("KINETO_LOG_LEVEL", "5", /*overwrite=*/0);  // it reports a missing GPU as an error
+  setenv("KINETO_LOG_LEVEL", "5", /*overwrite=*/0);  // Kineto would log a missing GPU as an error
   synchronize(device);
   RoutingScope::take_sequence_numbers();
   torch::autograd::profiler::prepareProfiler(config, activities);

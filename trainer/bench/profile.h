@@ -18,9 +18,9 @@ struct ProfileEntry {
 
 struct Profile {
   double seconds = 0;                 // GPU: all kernels; CPU: all operators' own time
-  double unknown_seconds = 0;         // of these: kernels that no operator is known to have asked for
-  int64_t host_waits = 0;             // GPU: calls that made the host wait for the device, the one at the end left out
-  double routing_seconds = 0;         // of these
+  double unknown_seconds = 0;         // part of `seconds`: kernels whose calling operator is unknown
+  int64_t host_waits = 0;             // GPU: calls that made the host wait for the device, without the final wait
+  double routing_seconds = 0;         // part of `seconds`: routing
   std::vector<ProfileEntry> entries;  // longest first
   double routing_share() const { return seconds > 0 ? routing_seconds / seconds : 0; }
 };

@@ -8,10 +8,10 @@
 #include "core/random.h"
 #include "core/stop.h"
 #include "model/ledger/ledger.h"
-#include "model/ledger/match.h"
 #include "nn/device.h"
 #include "trainer/bench/peers.h"
 #include "trainer/compare/arms.h"
+#include "trainer/compare/experiment.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/train/learner.h"
 
@@ -32,7 +32,7 @@ class Subject {
     }
   }
 
-  // What is measured is what most of a run looks like: factors that are hard, with a threshold that has seen some.
+  // Brings the model into the state that most of a run has: hardened factors, and thresholds that have seen some steps.
   void warm_up() {
     step();
     if (learner_.model->harden()) step();
@@ -48,7 +48,7 @@ class Subject {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
   }
 
-  // Realised, of the steps since the warm-up.
+  // Realised FLOPs of one step, mean over the steps since the warm-up.
   int64_t train_flops_per_step() const {
     int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
     RoutingRates const rates = routing_rates(learner_.window.routing_NC, sequences * batch_.length, false);
@@ -56,7 +56,8 @@ class Subject {
     return flops_at_once(all / steps, sequences * batch_.length / steps);
   }
 
-  // Of a step of this subject alone: the model's and optimizer's tensors, and what the step adds. A GPU knows; else 0.
+  // Peak memory of a step of this model alone: its tensors, its optimizer's, and what the step adds. others: bytes that are held besides. 0
+  // where the device does not report it.
   int64_t peak_bytes(int64_t others) {
     reset_peak_tensor_bytes(learner_.device);
     seconds_per_step(1);
@@ -69,7 +70,7 @@ class Subject {
   at::Device device() const { return learner_.device; }
 
  private:
-  void step() { learner_.step(learner_.feed.load(batch_), {step_++, 0, 0, 1e-3}); }
+  void step() { learner_.step(learner_.to_device.load(batch_), {step_++, 0, 0, 1e-3}); }
 
   Learner learner_;
   Batch batch_;
@@ -92,15 +93,9 @@ BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
 std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size) {
   CompareConfig const& compare = loaded.config.compare;
   if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
-  auto const resolve = [&](std::string const& name) { return arm_config(loaded, name, compare.seeds.front()).config; };
   std::vector<BenchArm> arms;
   for (ArmConfig const& arm : compare.arms) {
-    BenchArm bench{arm.name, resolve(arm.name)};
-    if (!arm.match.forward_flops_of.empty()) {
-      Config const target = resolve(arm.match.forward_flops_of);
-      int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size, 1, target.model.context);
-      bench.config.model = match_forward_flops(bench.config.model, bench.config.depth, vocab_size, flops, arm.match);
-    }
+    BenchArm const bench{arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), [&](Config const&) { return vocab_size; })};
     arms.insert(arm.name == compare.baseline ? arms.begin() : arms.end(), bench);
   }
   return arms;
@@ -110,7 +105,7 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
   std::vector<std::unique_ptr<Subject>> subjects;
   std::vector<std::unique_ptr<BenchPeer>> peers;
   Bench bench;
-  // Each arm's memory is what it adds to those before it.
+  // The memory of an arm is what it adds to that of the arms before it.
   int64_t resident = 0;
   for (BenchArm const& arm : arms) {
     leave_when_stopped();
@@ -120,7 +115,7 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
     subjects.back()->warm_up();
     result.peak_memory_bytes = subjects.back()->peak_bytes(resident);
     reset_peak_tensor_bytes(subjects.back()->device());
-    resident = peak_tensor_bytes(subjects.back()->device());  // nothing runs: what is held now
+    resident = peak_tensor_bytes(subjects.back()->device());  // no step runs: the memory held now
   }
   bench.device = subjects.front()->device();
   bench.peak = peak_flops(bench.device, arms.front().config.precision);

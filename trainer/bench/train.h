@@ -1,5 +1,5 @@
 #pragma once
-// Training steps of several models, measured interleaved: A B C, A B C, ... so that all meet the same state of the machine.
+// Times training steps of several models interleaved (A B C, A B C, ...), so that all are measured in the same state of the machine.
 
 #include <optional>
 #include <string>
@@ -22,13 +22,13 @@ std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size)
 struct BenchResult {
   std::string name;
   std::vector<double> step_s;   // one per repeat
-  std::vector<double> speedup;  // of the baseline's time over this arm's, one per repeat
+  std::vector<double> speedup;  // baseline's step time over this arm's, one per repeat
   int64_t tokens_per_step = 0;
   int64_t peak_memory_bytes = 0;  // of this arm alone; 0: not known
-  // 0: a peer, which the ledger does not know.
+  // 0 for a peer, which the ledger cannot count:
   int64_t params = 0;
   int64_t train_flops_per_step = 0;  // realised, by the ledger
-  int64_t flops_6n_per_step = 0;     // by 6 N + 12 L D T a token, as if nothing were routed
+  int64_t flops_6n_per_step = 0;     // 6 N + 12 L D T a token (N parameters, L layers, width D, context T), as if nothing were routed
   std::optional<Profile> profile;
 };
 
@@ -41,17 +41,17 @@ struct Bench {
 struct BenchSettings {
   struct Peer {
     std::string name;
-    std::string command;  // of a shell: a child that answers "run N" with {"seconds_per_step": ...}
+    std::string command;  // shell command of a process that answers "run N" with {"seconds_per_step": ...}
   };
   int repeats = 15;
   int steps_per_repeat = 1;
   int64_t vocab_size = 512;
   std::vector<Peer> peers;
-  bool profile = false;  // one more step of every arm, by LibTorch's profiler
+  bool profile = false;  // also profile one step of every arm with LibTorch's profiler
 };
 
-// The first arm is the baseline of every speedup; all on one device. Random tokens; warm-up steps first; peers come last. Throws
-// Error(other) when a peer fails.
+// Times training steps on random tokens, after warm-up steps, all on one device. The first arm is the baseline of every speedup; results of
+// peers come last. Throws Error(other) when a peer fails.
 Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings);
 
 }  // namespace isobath

@@ -1,4 +1,4 @@
-// isobath bench decode: tokens a second out of the cache.
+// isobath bench decode: decoding speed with the key-value cache.
 
 #include "trainer/bench/decode.h"
 
@@ -22,9 +22,9 @@ namespace {
 
 bool is_peer(DecodeBenchResult const& result) { return result.prompt_s.empty(); }
 
-// Time and FLOPs of one prompt length over those of the first, of the same arm.
+// Time and FLOPs at one prompt length, relative to the same arm's first prompt length.
 struct Growth {
-  double step_time, step_flops, prompt_time, prompt_flops;  // prompts: of a token of it
+  double step_time, step_flops, prompt_time, prompt_flops;  // prompt_*: per token of the prompt
 };
 Growth growth(DecodeBenchResult const& from, DecodeBenchResult const& to) {
   auto const per_token = [](DecodeBenchResult const& r, double of_prompt) { return of_prompt / static_cast<double>(r.prompt); };

@@ -1,4 +1,4 @@
-// isobath bench ops: row kernels, right and fast?
+// isobath bench ops: correctness and speed of the row kernels.
 
 #include "trainer/bench/ops.h"
 

@@ -1,5 +1,5 @@
 #pragma once
-// Options that several benches have.
+// Command-line options that several benchmarks share.
 
 #include <string>
 #include <vector>
@@ -12,7 +12,7 @@ class App;
 
 namespace isobath {
 
-// --peer NAME=COMMAND, as often as one likes. `peers` outlives the parsing; script: an example for the help.
+// Adds --peer NAME=COMMAND, which may be given several times. `peers` must outlive the parsing; script: an example for the help.
 void add_peers(CLI::App& command, std::vector<BenchSettings::Peer>& peers, std::string const& script);
 
 }  // namespace isobath

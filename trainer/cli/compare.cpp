@@ -22,7 +22,7 @@
 namespace isobath {
 namespace {
 
-// The text of every run, prepared once for all that share it.
+// Prepared texts; runs with the same data and tokenizer settings share one.
 class Texts {
  public:
   PreparedData const& of(Config const& config) {
@@ -61,7 +61,8 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
   }
 }
 
-// Measures decoding; returns what failed, empty where nothing did. A stop is no failure: it ends the program.
+// Measures decoding. Returns an error message, or an empty string when it succeeded. When a stop was requested, the exception ends the
+// program.
 std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Texts& texts) {
   try {
     measure_decoding(runs, [&](Config const& config) -> PreparedData const& { return texts.of(config); });
@@ -77,14 +78,14 @@ std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Text
 
 void compare(Target const& target, double minutes) {
   LoadedConfig const base = load_config(target.path, target.overrides);
-  bool const gpu = open_device(base.config.device).is_cuda();  // every run would fail, after the text was prepared for them
+  bool const gpu = open_device(base.config.device).is_cuda();  // throws for a missing device before the text is prepared
   Texts texts;
   auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
   std::vector<ExperimentRun> const runs = resolve_runs(base, vocab_size);
 
   fs::path const folder = run_folder(base.config);
   auto const lock = lock_folder(folder);
-  for (ExperimentRun const& run : runs) check_run_folder(run);  // before experiment.yaml says something new
+  for (ExperimentRun const& run : runs) check_run_folder(run);  // before experiment.yaml is overwritten
   write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));
   write_file_atomic(folder / "command.txt", command_line(target) + "\n");
 
@@ -101,7 +102,7 @@ void compare(Target const& target, double minutes) {
   settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
   discard_outdated_decoding(runs);
-  write_report(read_report({folder}), folder);  // what follows may end this process, for instance by taking too much memory
+  write_report(read_report({folder}), folder);  // decoding may end this process, for instance by taking too much memory
 
   set_threads(base.config.train.threads);
   std::string const failure = try_to_measure_decoding(runs, texts);

@@ -17,7 +17,7 @@
 #include "model/depth/plan.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
-#include "trainer/evaluate/leak.h"
+#include "trainer/evaluate/future_leakage.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"
@@ -26,7 +26,7 @@ namespace isobath {
 
 namespace {
 
-// The checkpoint's configuration with overrides that say what to evaluate on, never what the model is.
+// The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
   Config const config = load_config(checkpoint.folder / "config.yaml", overrides).config;
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
@@ -40,7 +40,7 @@ Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const&
   return config;
 }
 
-// Validation text in the checkpoint's own tokens.
+// Prepares the text with the checkpoint's own tokenizer.
 PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
   bool other_text = false;
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) other_text |= difference.path.starts_with("data.");
@@ -57,10 +57,10 @@ struct EvalOptions {
   std::vector<std::string> capacities;
   std::string save;
   bool leak = false;
-  int64_t decode = 0;  // texts
+  int64_t decode = 0;  // number of texts
 };
 
-// The configuration as if the model had been trained for this capacity.
+// The configuration with another depth.capacity, as if the model had been trained for it.
 Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::string const& capacity) {
   if (!plan_depth(config.model, config.depth)->has_capacity())
     throw Error(ExitCode::config,
@@ -70,11 +70,12 @@ Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::stri
   return changed;
 }
 
-nlohmann::ordered_json leak_json(Leak const& leak) {
+nlohmann::ordered_json leak_json(FutureLeakage const& leak) {
   return {{"tokens", leak.tokens}, {"changed_choices", leak.changed_choices}, {"loss_change", leak.loss_change}};
 }
 
-// What the logits of --decode may differ by in fp32, as a share of the largest, and a turned decision's margin be.
+// Limits for --decode in fp32: on the difference of logits, relative to the largest one, and on the distance of a changed decision from its
+// threshold.
 constexpr double decoding_tolerance = 1e-4;
 
 struct DecodingTexts {
@@ -82,8 +83,8 @@ struct DecodingTexts {
   std::vector<int64_t> prompt_tokens;
 };
 
-// `count` texts of the validation data. The first fills the context and is read one by one from its first token; the others end, and their
-// prompts too, where chance has it.
+// `count` texts of the validation data. The first fills the context and has a prompt of one token; the others have random lengths and
+// random prompt lengths.
 DecodingTexts decoding_texts(TokenStream const& valid, int64_t count, int64_t context, uint64_t seed) {
   if (valid.size() < count * context)
     throw Error(ExitCode::data, "--decode " + std::to_string(count) + ": the validation text has " +
@@ -137,8 +138,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
     add_oracle(record, branch_oracle(*model, valid, evaluation->reported().mean_depth, settings));
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
     if (options.leak) {
-      record["leak_topk"] = leak_json(measure_leak(*model, valid, Routing::topk, settings));
-      record["leak_causal"] = leak_json(measure_leak(*model, valid, Routing::causal, settings));
+      record["leak_topk"] = leak_json(measure_future_leakage(*model, valid, Routing::topk, settings));
+      record["leak_causal"] = leak_json(measure_future_leakage(*model, valid, Routing::causal, settings));
     }
     if (options.decode > 0) {
       DecodingCheck const check = check_decoding(*model, to_decode.texts, to_decode.prompt_tokens, settings.seed);
@@ -165,7 +166,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   if (!decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;
-  saved.eval.calibration_tokens = 0;  // its decisions stand
+  saved.eval.calibration_tokens = 0;  // keeps the calibrated decisions
   save_model_as(expand_user(options.save), checkpoint, *model, saved);
   log_info("saved " + options.save);
 }

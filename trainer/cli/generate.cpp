@@ -1,4 +1,4 @@
-// isobath generate: text from prompts, on stdout as it comes.
+// isobath generate: text from prompts, printed to stdout while it is generated.
 
 #include "model/decode/generate.h"
 
@@ -33,20 +33,20 @@ struct GenerateOptions {
   std::string device = "auto";
 };
 
-// From blue, few blocks, to red, all of them.
+// Colours text by depth, from blue for few blocks to red for all of them.
 std::string coloured(std::string const& text, int64_t depth, int64_t layers) {
   constexpr int colours[] = {27, 38, 35, 106, 178, 208, 196};
   auto const step = static_cast<size_t>(layers > 0 ? 6 * depth / layers : 0);
   return "\033[38;5;" + std::to_string(colours[step]) + "m" + text + "\033[0m";
 }
 
-// What one text shows on the terminal while it comes.
+// Prints one text on the terminal while it is generated.
 class Shown {
  public:
   Shown(Tokenizer const& tokenizer, GenerateOptions const& options, int64_t layers)
       : tokenizer_(tokenizer), options_(options), layers_(layers), stream_(options.stops) {}
 
-  // prompt: the ids that the first new token's depths belong to.
+  // prompt: the token ids whose depths come with the first new token.
   bool add(NewToken const& token, std::vector<int32_t> const& prompt) {
     if (options_.show_depth) {
       if (!std::exchange(began_, true))
@@ -63,7 +63,7 @@ class Shown {
   void finish() { print(waiting_ + stream_.finish() + "\n"); }
 
  private:
-  // Of a prompt whose beginning is out of view nothing is known there.
+  // Depth of the prompt token at `place`; 0 for tokens before the model's window, whose depths are unknown.
   static int64_t depth_at(NewToken const& token, size_t place, size_t count) {
     size_t const hidden = count - std::min(count, token.depths.size());
     return place < hidden ? 0 : token.depths[place - hidden];
@@ -75,10 +75,10 @@ class Shown {
   int64_t layers_;
   TextStream stream_;
   bool began_ = false;
-  std::string waiting_;  // the last token, whose depth is known once it is read
+  std::string waiting_;  // the last token; its depth is known once the model has read it
 };
 
-// One JSON object a text, in the file's order and, of one prompt, the samples' order, each as soon as it is known.
+// Prints one JSON object per text, in the order of the prompts and their samples, each as soon as it and those before it have ended.
 class Lines {
  public:
   Lines(Tokenizer const& tokenizer, GenerateOptions const& options, std::vector<Prompt> const& prompts)
@@ -100,7 +100,7 @@ class Lines {
     ++ended_;
     while (next_ < lines_.size() && lines_[next_].ended) print(next_++);
   }
-  // What is known when something went wrong.
+  // Prints the texts that have ended, after an error.
   void print_the_others() {
     for (; next_ < lines_.size(); ++next_)
       if (lines_[next_].ended) print(next_);
@@ -123,13 +123,13 @@ class Lines {
                                       {"log_probabilities", lines_[i].log_probabilities}};
     std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     std::fflush(stdout);
-    lines_[i] = Line{TextStream({})};  // a long file's texts are not kept
+    lines_[i] = Line{TextStream({})};  // frees the text: a file may hold many prompts
     lines_[i].ended = true;
   }
 
   Tokenizer const& tokenizer_;
   std::vector<Prompt> const& prompts_;
-  size_t samples_;  // of each prompt
+  size_t samples_;  // per prompt
   std::vector<Line> lines_;
   size_t next_ = 0, ended_ = 0, tokens_ = 0;
 };
@@ -148,7 +148,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   if (!options.file.empty()) prompts = read_prompts(options.file);
   for (std::string const& text : options.prompts) prompts.push_back({std::to_string(prompts.size() + 1), text});
   if (prompts.empty()) prompts.push_back({"1", ""});
-  TextStream const valid(options.stops);  // complains before anything is loaded
+  TextStream const valid(options.stops);  // throws for a bad stop string before anything is loaded
 
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
   Config config = checkpoint.config;
@@ -182,7 +182,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
     return;
   }
   auto const samples = static_cast<size_t>(std::exchange(settings.samples, 1));
-  for (size_t text = 0; text < prompts.size() * samples; ++text) {  // one behind the other, for they share a screen
+  for (size_t text = 0; text < prompts.size() * samples; ++text) {  // one after the other, because they share the terminal
     size_t const i = text / samples;
     settings.first = {i, text % samples};
     Shown shown(tokenizer, options, config.model.layers);

@@ -1,4 +1,4 @@
-// isobath inspect: what a file or folder holds, and whether it is whole.
+// isobath inspect: what a file or folder holds, and whether it is undamaged.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -76,7 +76,7 @@ void inspect_checkpoint(fs::path const& folder) {
     std::cout << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
 }
 
-// The last record of each kind, and every checkpoint. Throws once all is printed when one is damaged.
+// Prints the last record of each kind and every checkpoint, then throws when a checkpoint is damaged.
 void inspect_run(fs::path const& folder) {
   std::cout << folder.string() << ": run folder\n";
   nlohmann::json validation, end;

@@ -37,11 +37,11 @@ Anything that belongs to an experiment is a key of its YAML file; key.path=value
 'isobath COMMAND --help' says more about a command.)";
 
 struct Command {
-  char const* group;  // heading of --help
+  char const* group;  // heading in --help
   void (*add)(CLI::App&);
 };
 
-// In the order a person meets them.
+// In the order of --help.
 constexpr Command commands[] = {
     {"Experiments", add_plan}, {"Experiments", add_train}, {"Experiments", add_compare},     {"Experiments", add_report},
     {"Models", add_eval},      {"Models", add_generate},   {"Models", add_export},           {"Models", add_inspect},
@@ -60,7 +60,7 @@ class Help : public CLI::Formatter {
   std::string make_usage(CLI::App const* app, std::string name) const override {
     if (app->get_parent() == nullptr) return "Usage: isobath COMMAND [OPTIONS] [CONFIG|PATH] [key.path=value ...]\n";
     std::string usage = CLI::Formatter::make_usage(app, name);
-    // The library's "CONFIG..." hides what may follow (add_target).
+    // CLI11 prints "CONFIG...", which does not show that key.path=value may follow (add_target).
     auto const takes_keys = [](CLI::Option const* option) { return option->get_option_text() == key_value_text; };
     size_t const dots = usage.rfind("...");
     if (app->get_options(takes_keys).empty() || dots == std::string::npos) return usage;
@@ -76,7 +76,7 @@ void say(std::string const& message) {
   if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
 }
 
-// LibTorch reports refused memory as an ordinary error.
+// LibTorch reports memory that it could not allocate as an ordinary exception.
 bool is_refused_memory(std::string const& what) {
   return what.find("can't allocate memory") != std::string::npos || what.find("not enough memory") != std::string::npos ||
          what.find("out of memory") != std::string::npos;
@@ -126,10 +126,9 @@ int run(int argc, char** argv) {
   return static_cast<int>(ExitCode::ok);
 }
 
-// A thread that waits for others spins for a while before it sleeps. LibTorch's OpenMP spins so long that two threads beside another
-// busy process get in each other's way and a step takes many times as long (docs/speed.md). OpenMP reads the length before main, so the
-// commands that compute set it and start again; the runs of `compare`, which itself decodes, inherit it. Whoever has set a policy of their
-// own keeps it.
+// An OpenMP thread that waits for others spins for a while before it sleeps. LibTorch's OpenMP spins so long that beside another busy
+// process two threads hinder each other, and a step takes many times as long (docs/speed.md). OpenMP reads the length before main, so the
+// commands that compute set it and start the program again; the runs of `compare` inherit it. A policy that the user has set is kept.
 void limit_spinning(int argc, char** argv) {
   if (argc < 2 || std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   std::string const command = argv[1];
@@ -140,7 +139,7 @@ void limit_spinning(int argc, char** argv) {
   ssize_t const length = readlink("/proc/self/exe", path, sizeof path - 1);
   if (length <= 0) return;
   path[length] = '\0';
-  execv(path, argv);  // where that fails, this process goes on as it is
+  execv(path, argv);  // when that fails, this process goes on without the setting
 }
 
 }  // namespace
@@ -149,7 +148,7 @@ void limit_spinning(int argc, char** argv) {
 int main(int argc, char** argv) {
   using isobath::ExitCode;
   isobath::limit_spinning(argc, argv);
-  prctl(PR_SET_NAME, "isobath");  // the runs of a comparison, which start from a descriptor, would be called by its number
+  prctl(PR_SET_NAME, "isobath");  // runs of a comparison start from a file descriptor, whose number would be the name
   isobath::watch_stop_signals();
   try {
     int const code = isobath::run(argc, argv);

@@ -13,7 +13,7 @@
 namespace isobath {
 namespace {
 
-// Every arm with the first seed; a configuration without arms is its own only arm.
+// Every arm with the first seed; a configuration without arms counts as one arm.
 std::vector<std::pair<std::string, Config>> arms_of(LoadedConfig const& loaded, VocabSize const& vocab_size) {
   CompareConfig const& compare = loaded.config.compare;
   if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};

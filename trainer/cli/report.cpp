@@ -1,4 +1,4 @@
-// isobath report: tables and the HTML page again, from run folders.
+// isobath report: makes the tables and the HTML page again from run folders.
 
 #include <CLI/CLI.hpp>
 #include <iostream>

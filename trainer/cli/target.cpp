@@ -16,7 +16,7 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
   if (name == "CONFIG") {
     command.footer([] { return "Keys of CONFIG, with their defaults:\n" + config_help(""); });
   }
-  // Runs before the command's own callback. Which word is which shows by its '=', so their order is free.
+  // Runs before the command's own callback. A word with a '=' is an override, so the order of the words is free.
   command.parse_complete_callback([words, target, name, required] {
     for (std::string const& word : *words) {
       // "dir=x/config.yaml" is a path, "data.sources=[a/b]" is not: a key holds no slash.

@@ -15,8 +15,7 @@
 namespace isobath {
 namespace {
 
-// Text of BPE tokens gets longer with the logarithm of the vocabulary; a quarter of it fits English prose and code
-// roughly.
+// Bytes per BPE token grow with the logarithm of the vocabulary size; a quarter of log2 roughly fits English prose and code.
 double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cast<double>(vocab_size)) / 4; }
 
 // Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and
@@ -34,7 +33,7 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   double layers = static_cast<double>(plan.ledger.dense_layers);
   for (double const capacity : plan_depth(model, plan.config.depth)->most_capacities()) {
     double const share = static_cast<double>(rows_of_capacity(capacity, model.context)) / T;
-    // Either half of a block keeps about half of its values; the half that is not routed keeps those of every token.
+    // Attention and MLP each keep about half of a block's values; the half that is not routed keeps those of every token.
     layers += plan.ledger.routes_attention && plan.ledger.routes_mlp ? share : (1 + share) / 2;
   }
   double const block_rows = tokens * layers;
@@ -50,11 +49,11 @@ double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize 
     return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens;
   };
   double const period = schedule.steps_of(eval.every);
-  // The last step is measured on eval.tokens, for the curve, and on eval.final_tokens.
+  // The last step is validated on eval.tokens, for the curve, and on eval.final_tokens.
   double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
   auto const depth = plan_depth(plan.config.model, plan.config.depth);
   double const passes = depth->uses_noncausal_routing() && eval.routing == EvalRouting::both ? 2 : 1;
-  // At the end every branch is measured on its own; together they cost about as many average passes.
+  // At the end every branch is evaluated alone; together they cost about as much as that many average passes.
   double const branches = static_cast<double>(depth->branch_depths().size());
   bool const calibrates = !plan.routed.empty() && eval.routing != EvalRouting::topk;
   double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
@@ -157,7 +156,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
 }
 
 std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
-  // One column an arm: the parts of a sum stand below each other.
+  // One column per arm, so that the parts of a sum are below each other.
   std::vector<std::pair<std::string, std::vector<std::string>>> rows;
   auto const row = [&](std::string const& label, auto const& cell) {
     std::vector<std::string> cells;

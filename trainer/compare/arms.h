@@ -1,5 +1,5 @@
 #pragma once
-// What a run will cost, before anything is allocated. No LibTorch.
+// Estimates what a run will cost, before anything is allocated. Uses no LibTorch.
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace isobath {
 
-// How much text there is. Tokens of a BPE that is not trained yet are a guess; `note` says on what grounds.
+// How much text there is. Token counts for a BPE tokenizer that is not trained yet are estimates; `note` says what they are based on.
 struct DataSize {
   double train_tokens = 0, valid_tokens = 0;
   bool exact = false;
@@ -19,7 +19,7 @@ struct DataSize {
 };
 DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer);  // reads file sizes only
 DataSize measured_data(PreparedData const& data);
-// Of the tokenizer that training would use; reads a tokenizer file where one is named.
+// Vocabulary size of the tokenizer that training would use; reads the tokenizer file when the configuration names one.
 int64_t planned_vocab_size(TokenizerConfig const& tokenizer);
 
 struct ArmPlan {

@@ -40,7 +40,7 @@ Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, 
   return config;
 }
 
-// Differences that make a folder's run another one.
+// Differences that make the folder's run another one (schedule_too: also those that change its schedule).
 std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedule_too) {
   std::vector<ConfigDifference> kept;
   for (ConfigDifference& difference : resume_differences(load_config(run.folder / "config.yaml", {}).config, run.config))

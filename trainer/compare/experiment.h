@@ -1,6 +1,6 @@
 #pragma once
-// Arms x seeds at equal compute: what runs there are, which are done, and running the rest as child processes. No
-// LibTorch.
+// The runs of an experiment (arms x seeds at equal compute): lists them, finds the finished ones, and runs the rest as child processes.
+// Uses no LibTorch.
 
 #include <functional>
 #include <string>
@@ -15,32 +15,33 @@ namespace isobath {
 struct ExperimentRun {
   std::string arm;
   int64_t seed = 0;
-  Config config;  // resolved: the arm's settings, its seed, its match
+  Config config;  // resolved: with the arm's settings and seed, and its model matched to the arm that `match` names
   fs::path folder;
   std::string label() const { return arm + "/seed-" + std::to_string(seed); }
 };
 
 using VocabSize = std::function<int64_t(Config const&)>;
 
-// One arm for one seed; `match` is applied against the (resolved) arm it names. Throws Error(config).
+// The configuration of one arm and seed. Its `match` is applied against the resolved arm that it names. Throws Error(config).
 Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t seed, VocabSize const& vocab_size);
-// Every run, seeds outer, arms inner: whatever stops a comparison half-way, whole seeds are done. Throws Error(config)
-// when there is nothing to compare.
+// Every run of the experiment, seed by seed: a comparison that stops early has finished whole seeds. Throws Error(config) when there is
+// nothing to compare.
 std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size);
 fs::path run_folder(Config const& config);         // run_dir/name, of a run or an experiment
 bool same_text(Config const& a, Config const& b);  // same data and tokenizer settings
 
-// Throws Error(config) naming the differences when a folder holds a run of another identity.
+// Throws Error(config) that lists the differences when a folder holds a run whose settings make it a different run.
 void check_run_folder(ExperimentRun const& run);
-// Its metrics end with a finished run, and that run is the one wanted now (up to settings that change no result).
+// Whether the folder holds this run, finished: its metrics end with a finished run, and its configuration is the wanted one (up to settings
+// that change no result).
 bool is_finished(ExperimentRun const& run);
 
-// Stands in a run's folder from before its process starts until that has ended well: until then the configuration there
-// is a wish, and metrics may still be those of an earlier, shorter run.
+// A marker file in the run's folder, from before its process starts until the process exits with code 0. While it exists, config.yaml is
+// what was asked for, and metrics.jsonl may still belong to an earlier, shorter run.
 fs::path pending_file(ExperimentRun const& run);
 
 struct ExperimentSettings {
-  fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; held open: the same for all runs
+  fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs
   int64_t jobs = 1;
   double minutes = 0;  // after which running children are stopped (they save) and no more are started; 0: no limit
   std::function<double(ExperimentRun const&)> work;  // planned training FLOPs of a run, for progress; may be empty
@@ -52,9 +53,9 @@ struct FailedRun {
   std::string last_lines;  // of its log
 };
 
-// Runs what is not finished, `jobs` at a time. A run that fails does not stop the others. On SIGINT and SIGTERM: hands
-// the signal on, waits until every child has saved, then throws Error(interrupted | terminated);
-// when the time is up the same, but Error(incomplete).
+// Runs the unfinished runs, `jobs` at a time. A failed run does not stop the others. On SIGINT and SIGTERM it passes the signal to the
+// children, waits until they have saved, and throws Error(interrupted | terminated). When the time is up it sends SIGTERM, waits likewise,
+// and throws Error(incomplete).
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings);
 
 }  // namespace isobath

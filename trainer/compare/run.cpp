@@ -1,4 +1,4 @@
-// Running the runs of an experiment as child processes.
+// Runs the runs of an experiment as child processes.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -9,10 +9,10 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "core/stop.h"
 #include "format/total.h"
 #include "trainer/compare/experiment.h"
-#include "trainer/compare/processes.h"
 
 namespace isobath {
 namespace {
@@ -30,7 +30,7 @@ class Tail {
   void update(OnValidation on_validation) {
     std::ifstream file(path_, std::ios::binary | std::ios::ate);
     if (!file) return;
-    if (static_cast<int64_t>(file.tellg()) < offset_) offset_ = 0;  // a resumed run cut it back
+    if (static_cast<int64_t>(file.tellg()) < offset_) offset_ = 0;  // a resumed run has cut the file back
     file.seekg(offset_);
     for (std::string line; std::getline(file, line) && !file.eof();) {
       offset_ += static_cast<int64_t>(line.size()) + 1;
@@ -120,8 +120,9 @@ class Runner {
     double const before = std::min(tail.flops, work(run));
     total_work_ -= before;
     log_info(place(run) + (tail.step > 0 ? fmt::format(": goes on from step {}", tail.step) : ": starts"));
+    AppendFile const log(run.folder / "child.log");
     auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
-                                                run.folder / "child.log", program_.file());
+                                                ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
     running_.push_back({&run, std::move(child), std::move(tail), before});
   }
 
@@ -160,7 +161,7 @@ class Runner {
     }
   }
 
-  // Memory of a run is the most any of its processes took: a resumed run has had several.
+  // A resumed run has had several processes: its memory is the largest of theirs, its wall time their sum.
   static void write_process_file(fs::path const& path, ChildProcess const& child) {
     int64_t peak = child.peak_memory_bytes();
     double wall = child.wall_seconds();
@@ -181,7 +182,7 @@ class Runner {
     return total_work_ > 0 ? std::min(1.0, done / total_work_) : 0;
   }
 
-  // " | 42 % of all, eta 3m12s"
+  // " | all 42 %, eta 3m12s"
   std::string rest() const {
     double const share = share_done();
     if (!settings_.work || share <= 0.005) return "";
@@ -212,7 +213,7 @@ class Runner {
 }  // namespace
 
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings) {
-  for (ExperimentRun const& run : runs) check_run_folder(run);  // before hours are spent on the first
+  for (ExperimentRun const& run : runs) check_run_folder(run);  // throws before hours are spent on the first run
   return Runner(runs, settings).go();
 }
 

@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "data/loader.h"
-#include "trainer/train/feed.h"
+#include "trainer/train/device_prefetcher.h"
 
 namespace isobath {
 
@@ -78,8 +78,8 @@ RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool de
   };
   for (int64_t layer = 0; layer < counts_NC.size(0); ++layer, row += routing_columns) {
     rates.capacity.push_back(ratio(row[routing_rows], tokens));
-    rates.precision.push_back(ratio(row[routing_both], decides ? row[routing_decided] : 0));
-    rates.recall.push_back(ratio(row[routing_both], decides ? row[routing_picked] : 0));
+    rates.precision.push_back(ratio(row[routing_both], decides ? row[routing_causal] : 0));
+    rates.recall.push_back(ratio(row[routing_both], decides ? row[routing_topk] : 0));
     rates.work.push_back({row[routing_rows], row[routing_pairs]});
   }
   return rates;
@@ -96,8 +96,8 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
   int64_t const samples = loader.samples_per_epoch(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
   EvalMode const mode(model);
   Batch const all = loader.at(samples - windows, windows);
-  Feed feed(model.device());
-  DeviceBatch const loaded = feed.load(all);
+  DevicePrefetcher to_device(model.device());
+  DeviceBatch const loaded = to_device.load(all);
   std::vector<ModelInput> batches;
   for (int64_t done = 0; done < windows; done += settings.micro_sequences)
     batches.push_back(loaded.input(done, std::min(settings.micro_sequences, windows - done)));
@@ -119,18 +119,18 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   for (size_t id = 0; id < piece_bytes.size(); ++id)
     piece_bytes[id] = static_cast<int64_t>(tokenizer.piece(static_cast<int32_t>(id)).size());
 
-  bool const one = !model.plan().uses_noncausal_routing();  // the two routings are the same thing
+  bool const one = !model.plan().uses_noncausal_routing();  // top-k and causal routing are the same
   bool const topk = one || settings.routing != EvalRouting::causal, causal = !one && settings.routing != EvalRouting::topk;
 
   EvalMode const mode(model);
   Evaluation total;
   EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
   Int128 pairs;
-  Feed feed(model.device());
+  DevicePrefetcher to_device(model.device());
   for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
-    DeviceBatch const on_device = feed.load(batch);
+    DeviceBatch const on_device = to_device.load(batch);
     NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
     if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
     if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);

@@ -1,5 +1,5 @@
 #pragma once
-// Validation loss of a model under both routings, on windows every arm shares.
+// Validation loss of a model under top-k routing and under causal routing, on windows that all arms share.
 
 #include <functional>
 #include <optional>
@@ -25,22 +25,22 @@ struct EvalSettings {
 struct RoutingResult {
   double loss = 0;  // nats per token
   double bits_per_byte = 0;
-  double forward_flops_per_token = 0;     // of what ran
-  double mean_depth = 0;                  // layers a token went through
+  double forward_flops_per_token = 0;     // realised
+  double mean_depth = 0;                  // mean number of layers that a token went through
   std::vector<double> capacity;           // per routed layer: share of the tokens that ran
-  std::vector<double> precision, recall;  // of the causal decision against top-k; NaN where nothing was decided or picked
+  std::vector<double> precision, recall;  // of the causal decision against top-k; NaN without a decided or picked token
   std::vector<LayerStatistics> layers;    // of the last routing that was evaluated
 };
 
 struct Evaluation {
-  int64_t tokens = 0;              // targets
-  int64_t bytes = 0;               // of text they stand for
-  int64_t calibration_tokens = 0;  // 0: decisions as trained
+  int64_t tokens = 0;              // targets that were predicted
+  int64_t bytes = 0;               // of text that these targets stand for
+  int64_t calibration_tokens = 0;  // tokens that decisions were calibrated on; 0: as trained
   std::optional<RoutingResult> topk, causal;
   RoutingResult const& reported() const { return causal ? *causal : *topk; }
 };
 
-// While it lives the model neither trains nor moves running thresholds, and nothing has gradients; then all is as it was.
+// Puts the model into evaluation mode (running thresholds do not move) and turns gradients off; the destructor restores both.
 class EvalMode {
  public:
   explicit EvalMode(LanguageModel& model);
@@ -53,24 +53,25 @@ class EvalMode {
   bool was_training_, had_gradients_;
 };
 
-// What EvalSettings::micro_sequences is good for on a device.
+// A good value of EvalSettings::micro_sequences: sequences of at most 4Ki tokens in all, on a GPU 64Ki.
 int64_t evaluation_sequences(ModelConfig const& model, bool gpu);
 
-// Sets the cuts of the causal decisions so that each routed layer's present capacity comes true on about `tokens` tokens of training text:
-// the last windows of its order, which a run of less than an epoch has not seen. 0: sets them back to the decisions as trained. Returns the
-// number of tokens.
+// Calibrates the causal decisions: sets their offsets so that each routed layer realises its current capacity on about `tokens` tokens of
+// training text. This text is the last windows of the first epoch, which a run of less than an epoch has not seen. tokens 0: resets the
+// offsets to 0, the decisions as trained. Returns the number of tokens used.
 int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings);
 
-// nullopt when `stop` (may be empty) said so between two batches. Throws Error(data) when there is no validation text.
+// Evaluates on the validation text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when
+// there is no validation text.
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop = {});
 
-// Per routed layer, from summed ModelOutput::routing_NC.
+// Realised rates of each routed layer, from the sum of ModelOutput::routing_NC over batches.
 struct RoutingRates {
   std::vector<double> capacity, precision, recall;
   std::vector<RoutedWork> work;
 };
-// decides: there is a causal decision beside top-k's choice; else its precision and recall are NaN.
+// decides: the model has a causal decision besides top-k's choice; without one, precision and recall are NaN.
 RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool decides);
 
 }  // namespace isobath

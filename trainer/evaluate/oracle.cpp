@@ -10,7 +10,7 @@
 
 #include "data/loader.h"
 #include "nn/ops/ops.h"
-#include "trainer/train/feed.h"
+#include "trainer/train/device_prefetcher.h"
 
 namespace isobath {
 
@@ -23,12 +23,12 @@ std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& val
   int64_t const windows = std::min(loader.samples_per_epoch(), std::max<int64_t>(1, asked / length));
 
   EvalMode const mode(model);
-  Feed feed(model.device());
+  DevicePrefetcher to_device(model.device());
   std::vector<at::Tensor> losses_MB;  // of tokens with a target
   std::vector<at::Tensor> depth_W, difficulty_W;
   for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
-    DeviceBatch const loaded = feed.load(batch);
+    DeviceBatch const loaded = to_device.load(batch);
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
     std::vector<at::Tensor> losses_BN;
     model.force_branch(std::nullopt);
@@ -53,7 +53,7 @@ std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& val
   at::Tensor const means_B = losses.mean(0);
   for (int64_t branch = 0; branch < n; ++branch) oracle.branch_losses.push_back(means_B[branch].item<double>());
   oracle.loss = of_choice(losses.argmin(1));
-  double low = -8, high = 8;  // nats a layer; the mean depth falls with the price
+  double low = -8, high = 8;  // bounds of the price, in nats per layer; the mean depth falls with the price
   for (int halving = 0; halving < 40; ++halving) {
     double const price = (low + high) / 2;
     double const mean = depths_B.index_select(0, (losses + price * depths_B).argmin(1)).mean().item<double>();

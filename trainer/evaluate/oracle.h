@@ -1,5 +1,5 @@
 #pragma once
-// What the best branch in hindsight would reach: the head-room that a depth network leaves.
+// The loss of a nested model if every token took its best branch, chosen in hindsight: the head-room of its depth network.
 
 #include <optional>
 #include <vector>
@@ -11,15 +11,16 @@ namespace isobath {
 
 struct Oracle {
   std::vector<double> branch_losses;  // nats per token when every token takes this branch
-  double loss = 0;                    // when each takes the best for it
-  double loss_same_depth = 0;         // the same with a price of depth for which the mean depth is what the model's own is
-  // Do hard texts go deeper? Pearson's correlation over windows of the mean depth that tokens chose with their mean loss in the shallowest
-  // branch, and its 95 % interval (Fisher's z); NaN where all windows are alike.
+  double loss = 0;                    // when every token takes the branch with its lowest loss
+  double loss_same_depth = 0;         // the same with a price per layer that makes the mean depth equal to the model's own
+  // Whether harder text goes deeper: Pearson's correlation over windows between the mean depth of a window's tokens and their mean loss in
+  // the shallowest branch, with its 95 % confidence interval (Fisher's z). NaN when all windows are alike or there are fewer than four.
   double difficulty_correlation = 0, correlation_low = 0, correlation_high = 0;
 };
 
-// Of a nested model on the first tokens (2^20 at most) of the validation text; nullopt for other kinds. mean_depth: the model's own, in
-// layers. A bound, and a loose one: the keys that a token sees are those of a text that took its branch as a whole.
+// Computes the oracle of a nested model on the first tokens (2^20 at most) of the validation text; nullopt for other kinds of depth.
+// mean_depth: the model's own, in layers. The result is a rough bound: the loss of a branch is measured while all tokens of the text take
+// that branch, so a token attends to other keys than it would among mixed branches.
 std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth, EvalSettings const& settings);
 
 }  // namespace isobath

@@ -24,7 +24,7 @@ std::vector<int64_t> to_vector(at::Tensor const& counts) {
   return {on_cpu.const_data_ptr<int64_t>(), on_cpu.const_data_ptr<int64_t>() + on_cpu.numel()};
 }
 
-// Of the distribution that `counts` are drawn from, in nats, exactly 0 of one that has one value; NaN of nothing.
+// Entropy of the distribution `counts`, in nats: exactly 0 when only one count is not 0, NaN when all are 0.
 double entropy(std::vector<int64_t> const& counts) {
   auto const total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
   if (total == 0) return std::nan("");
@@ -36,7 +36,7 @@ double entropy(std::vector<int64_t> const& counts) {
   return sum;
 }
 
-// A threshold cannot come between equal scores: only the last of each run of them counts.
+// The best F1 of any threshold. No threshold separates equal scores, so only the last of equal scores is a candidate.
 double best_threshold_f1(at::Tensor const& score_N, at::Tensor const& picked_N) {
   auto const [sorted_N, order_N] = score_N.sort(0, /*descending=*/true);
   int64_t const N = sorted_N.numel();
@@ -76,11 +76,11 @@ void RoutingStatistics::add(ModelOutput const& output, at::Tensor const& tokens_
     RoutedLayer const& from = output.routed_layers[i];
     Layer& layer = layers_[i];
     layer.scores_N.push_back(from.score_BT.reshape({-1}));
-    layer.picked_N.push_back(from.picked_BT.reshape({-1}));
-    add_to(layer.decided, from.decided_BT.sum());
-    add_to(layer.both, from.decided_BT.logical_and(from.picked_BT).sum());
-    add_to(layer.ran_of_item_V, count_items(from.ran_BT.reshape({-1}).to(at::kDouble)));
-    add_to(layer.ran_place_T, from.ran_BT.sum(0));
+    layer.picked_N.push_back(from.topk_BT.reshape({-1}));
+    add_to(layer.decided, from.causal_BT.sum());
+    add_to(layer.both, from.causal_BT.logical_and(from.topk_BT).sum());
+    add_to(layer.ran_of_item_V, count_items(from.executed_BT.reshape({-1}).to(at::kDouble)));
+    add_to(layer.ran_place_T, from.executed_BT.sum(0));
   }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// What routed layers did with a text: how well the causal decision follows top-k, and whom a layer chooses.
+// Statistics of the routed layers on a text: how well the causal decision follows top-k, and which tokens a layer chooses.
 
 #include <cstdint>
 #include <vector>
@@ -13,30 +13,31 @@ namespace isobath {
 struct LayerStatistics {
   double f1 = 0;          // of the causal decision against top-k's picks
   double f1_ceiling = 0;  // of the best fixed threshold on the same scores
-  // Entropy of the vocabulary items that ran over the text's own; of their positions over that of an even spread.
+  // Entropy of the vocabulary items that ran, divided by that of the text's items; entropy of the positions that ran, divided by that of a
+  // uniform distribution.
   double entropy_token = 0, entropy_position = 0;
-  // Share of the text whose vocabulary items never run, always run; of items seen often enough to tell.
+  // Share of the text made of vocabulary items that never run (dead) or always run, among items that occur at least `often` times.
   double dead = 0, always_on = 0;
   ScoreHistogram scores;
 };
 
-// Sums over batches, on the model's device; batches after the first 2^20 tokens are left out.
+// Sums statistics over batches on the model's device; ignores batches after the first 2^20 tokens.
 class RoutingStatistics {
  public:
   static constexpr int64_t most_tokens = 1 << 20, often = 16;
 
   RoutingStatistics(int64_t vocab_size, int64_t length) : vocab_size_(vocab_size), length_(length) {}
   void add(ModelOutput const& output, at::Tensor const& tokens_BT);
-  std::vector<LayerStatistics> layers() const;  // one a routed layer; reads the device
+  std::vector<LayerStatistics> layers() const;  // one per routed layer; waits for the device
 
  private:
   struct Layer {
     std::vector<at::Tensor> scores_N, picked_N;
-    at::Tensor decided, both;               // counts, 0-dim
-    at::Tensor ran_of_item_V, ran_place_T;  // counts
+    at::Tensor decided, both;               // tokens decided causally, and those of them that top-k picks; 0-dim
+    at::Tensor ran_of_item_V, ran_place_T;  // how often each item and each position ran
   };
   int64_t vocab_size_, length_, seen_ = 0;
-  at::Tensor item_V;  // counts
+  at::Tensor item_V;  // how often each item occurs
   std::vector<Layer> layers_;
 };
 

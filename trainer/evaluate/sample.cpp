@@ -7,7 +7,7 @@
 
 #include "data/loader.h"
 #include "nn/ops/ops.h"
-#include "trainer/train/feed.h"
+#include "trainer/train/device_prefetcher.h"
 
 namespace isobath {
 
@@ -29,8 +29,8 @@ void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream co
   bool const was_training = model.is_training();
   model.eval();
   Batch const batch = loader.at(0, 1);
-  Feed feed(model.device());
-  DeviceBatch const on_device = feed.load(batch);
+  DevicePrefetcher to_device(model.device());
+  DeviceBatch const on_device = to_device.load(batch);
   ModelOutput const output = model.forward(on_device.input(0, 1), Routing::causal, {});
   at::Tensor const losses_T =
       ops::token_losses(output.x_ND, model.head_weight(), on_device.targets_N(0, 1)).cpu().to(at::kDouble).contiguous();
@@ -39,7 +39,7 @@ void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream co
 
   nlohmann::ordered_json pieces = nlohmann::ordered_json::array(), depths = pieces, losses = pieces;
   auto const is_predicted = [&](int64_t t) { return t > 0 && batch.targets[static_cast<size_t>(t - 1)] != ignore_target; };
-  for (int64_t t = 0; t < std::min(batch.length, valid.size()); ++t) {  // what follows the text's end is padding
+  for (int64_t t = 0; t < std::min(batch.length, valid.size()); ++t) {  // after the end of the text there is only padding
     pieces.push_back(tokenizer.piece(static_cast<int32_t>(batch.tokens[static_cast<size_t>(t)])));
     depths.push_back(depth_T.const_data_ptr<int64_t>()[t]);
     losses.push_back(is_predicted(t) ? nlohmann::ordered_json(losses_T.const_data_ptr<double>()[t - 1]) : nlohmann::ordered_json(nullptr));

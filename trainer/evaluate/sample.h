@@ -1,5 +1,5 @@
 #pragma once
-// Looking at a model through text.
+// Text samples of a model.
 
 #include <string>
 
@@ -10,14 +10,14 @@
 
 namespace isobath {
 
-// The ids a prompt stands for; an empty one starts a document.
+// The token ids of a prompt; an empty prompt becomes document_end, after which a new document starts.
 std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& prompt);
 
-// Prompt and continuation. Keyed by its seed: training's numbers are not touched.
+// Returns the prompt and its continuation. Sampling uses its own seed, so it does not change the random numbers of training.
 std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, GenerateSettings const& settings);
 
-// Writes depth_text.json: the pieces of the first validation window, how many blocks each went through under causal routing, and what
-// predicting it cost (nats; null for the first, which nothing precedes).
+// Writes depth_text.json: the tokens of the first validation window, how many blocks each went through under causal routing, and the loss
+// of predicting it (nats; null where it was not predicted).
 void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer,
                       bool isolate_documents);
 

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "data/sources/byte_reader.h"
-#include "data/utf8.h"
 
 namespace isobath {
 
@@ -39,7 +39,7 @@ std::vector<Prompt> read_prompts(fs::path const& path) {
   auto const reader = open_bytes(path);
   LineReader lines(*reader);
   std::vector<Prompt> prompts;
-  int64_t blank = 0;  // a blank line of a .jsonl file
+  int64_t blank = 0;  // the first blank line of a .jsonl file; 0: none yet
   for (std::string line; lines.next(line);) {
     auto const complain_at = [&](int64_t number, std::string const& what) {
       throw Error(ExitCode::data, path.string() + ":" + std::to_string(number) + ": " + what);

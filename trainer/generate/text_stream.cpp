@@ -4,14 +4,14 @@
 #include <utility>
 
 #include "core/error.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 namespace isobath {
 
 TextStream::TextStream(std::vector<std::string> stop_strings) : stop_strings_(std::move(stop_strings)) {
   for (std::string const& stop : stop_strings_) {
     if (stop.empty()) throw Error(ExitCode::config, "a stop string is empty: text would stop before it begins");
-    // Shown text is well-formed, so such a stop string would never be met.
+    // Shown text is well-formed UTF-8, so an invalid stop string would never occur in it.
     size_t const valid = utf8_prefix(stop);
     if (valid < stop.size()) {
       throw Error(ExitCode::config, "a stop string is not UTF-8: its byte " + std::to_string(valid + 1) + " belongs to no character");

@@ -1,5 +1,5 @@
 #pragma once
-// The bytes of generated tokens as text that can be shown while it comes, up to a stop string.
+// Turns the bytes of generated tokens into text that can be shown during generation, up to a stop string.
 
 #include <string>
 #include <string_view>
@@ -7,17 +7,17 @@
 
 namespace isobath {
 
-// What all calls together give depends on the bytes alone, not on how they were cut into pieces.
+// The text that all calls together return depends on the bytes alone, not on how they were divided among calls.
 class TextStream {
  public:
   explicit TextStream(std::vector<std::string> stop_strings);  // throws Error(config) for one that is empty or not UTF-8
 
-  // What may be shown now: whole characters that belong to no stop string. Bytes that are no UTF-8 come as U+FFFD, one a maximal subpart
-  // (the Unicode standard, 3.9); an incomplete character and a possible beginning of a stop string wait.
+  // Adds bytes and returns the text that may be shown now. Invalid UTF-8 becomes U+FFFD, one per maximal subpart (the Unicode standard,
+  // 3.9). An incomplete character and the possible beginning of a stop string are held back.
   std::string add(std::string_view piece_bytes);
-  std::string finish();  // what waited, now that nothing follows
-  // The first stop string to complete ends the text (of several that complete together, the longest): from its first byte on, nothing is
-  // shown.
+  std::string finish();  // returns what was held back: no bytes follow
+  // Whether a stop string has ended the text. The one that is complete first counts (of several that end at the same byte, the longest);
+  // nothing from its first byte on is shown.
   bool stopped() const { return stopped_; }
 
  private:

@@ -1,4 +1,4 @@
-// Who is compared with whom, on which seeds, and what can be said.
+// Chooses which arms are compared on which seeds, and words the verdicts.
 #include "trainer/report/judge.h"
 
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ ArmResult const* lowest(Field const& field, bool dense, ArmResult const* except 
   return best;
 }
 
-// What arms are held against where there are not both dense and other arms.
+// The arm that others are compared with when there are not both dense and routed arms.
 ArmResult const* baseline_or_first(Report const& report) {
   ArmResult const* baseline = report.arm(report.experiment.compare.baseline);
   return baseline ? baseline : &report.arms.front();
@@ -57,8 +57,8 @@ bool has_two_kinds(Arms const& arms) {
   return std::any_of(arms.begin(), arms.end(), [&](ArmResult const* arm) { return arm->dense() != arms.front()->dense(); });
 }
 
-// Losses of different seeds differ by more than arms do, so only arms with the same seeds are compared: those that have every seed, where
-// they make a headline without the others; else all arms, on the seeds that all have (none: no headline). Notes say which.
+// Losses differ more between seeds than between arms, so only arms with the same seeds are compared. Returns the arms that have every seed,
+// if they suffice for a headline; else all arms, with the seeds that all have (none: no headline). Warnings say which.
 Field choose_field(Report& report) {
   Arms all;
   Field whole{{}, report.seeds()};
@@ -86,7 +86,7 @@ Field choose_field(Report& report) {
 
 std::string hint(Report const& report, PairedDifference const& difference) {
   if (difference.shown() || difference.n == 0) return "";
-  constexpr double hour_budget = 1.2e13;  // of configs/hour.yaml, a run
+  constexpr double hour_budget = 1.2e13;  // training FLOPs of one run of configs/hour.yaml
   bool const small = static_cast<double>(report.arms.front().train_flops) < 0.9 * hour_budget;
   return small ? "; for an answer run configs/hour.yaml" : "; more seeds would narrow it (compare.seeds)";
 }
@@ -145,8 +145,8 @@ Pair equal_time_pair(Report const& report, ArmResult const& arm, ArmResult const
   return pair;
 }
 
-// Every arm against `best`, the challenger first and on the headline's seeds; then the arms against the baseline. Arms that are not in the
-// headline are held against others on the seeds that both have.
+// Adds pairs of every arm with `best`, the challenger first and on the headline's seeds, then pairs of the arms with the baseline. All but
+// the challenger's use the seeds that both arms have.
 void add_pairs(Report& report, ArmResult const& best, ArmResult const* challenger, Seeds const& headline_seeds) {
   auto const add = [&](ArmResult const& arm, Seeds const& seeds) {
     report.pairs.push_back(equal_flops_pair(report, arm, best, seeds));
@@ -201,7 +201,7 @@ std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, do
     double const share = std::log(time_s / before.time_s) / std::log(here.time_s / before.time_s);
     return before.loss_causal + share * (here.loss_causal - before.loss_causal);
   }
-  // The last validation is the end of the run, whatever rounding says.
+  // A time that is up to 1 % later than the last validation counts as the end of the run, because times are rounded.
   if (!curve.empty() && time_s <= curve.back().time_s * 1.01) return curve.back().loss_causal;
   return std::nullopt;
 }

@@ -1,4 +1,4 @@
-// Run folders -> RunResult.
+// Reads run folders into RunResult.
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -66,7 +66,7 @@ std::vector<ScoreHistogram> histograms(json const& record, char const* key) {
   return layers;
 }
 
-// For records of older runs, which leave it to the reader.
+// F1 for records of older runs, which lack it.
 std::vector<double> f1_of(std::vector<double> const& precision, std::vector<double> const& recall) {
   std::vector<double> f1;
   for (size_t i = 0; i < std::min(precision.size(), recall.size()); ++i) {
@@ -116,7 +116,7 @@ void take(json const& record, RunResult& run) {
     run.status.clear();  // a resumed run has not ended yet
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);
-    // The last step is evaluated twice: on the curve's text, and on all the text that the result stands on.
+    // The last step is validated twice: on eval.tokens for the curve, and on eval.final_tokens for the result.
     if (record.value("final", false)) run.result = point;
     if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
   } else if (kind == "end") {
@@ -183,7 +183,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
     for (auto const& [key, value] : environment.items())
       if (value.is_primitive() && !value.is_null()) run.environment[key] = value.is_string() ? value.get<std::string>() : value.dump();
   json const process = parse_or_null(folder / "process.json");
-  // On a GPU the memory that counts is there, and the process does not know it.
+  // On a GPU process.json holds only the host's memory, so that of the `end` record is kept.
   bool const on_gpu = run.environment.contains("device") && run.environment.at("device") != "cpu";
   if (process.is_object() && !on_gpu) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
   run.depth_text = read_depth_text(folder / "depth_text.json");
@@ -194,7 +194,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
     if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
     if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
   };
-  if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {  // both routings are the same thing
+  if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {  // top-k and causal routing are the same
     std::for_each(run.curve.begin(), run.curve.end(), fill);
     fill(run.result);
   }

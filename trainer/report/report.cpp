@@ -1,4 +1,4 @@
-// RunResults -> Report: arms from their runs, and warnings about them.
+// Makes a Report of RunResults: arms from their runs, and warnings about them.
 #include "trainer/report/report.h"
 
 #include <fmt/format.h>
@@ -66,7 +66,7 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   return arm;
 }
 
-// Every seed of every arm: means over seeds would hide one run that spent more behind one that spent less.
+// Compares single runs, because means over seeds would hide a run that spent more behind one that spent less.
 void check_equal_flops(Report& report) {
   std::vector<RunResult const*> runs;
   for (ArmResult const& arm : report.arms)

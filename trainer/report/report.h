@@ -1,5 +1,5 @@
 #pragma once
-// What a comparison found: read from run folders, judged, and written as JSON, text and HTML. No LibTorch.
+// The report of a comparison: read from run folders, judged, and written as JSON, text and HTML. Uses no LibTorch.
 
 #include <cstdint>
 #include <map>
@@ -26,9 +26,9 @@ struct ValidationPoint {
   double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
   double forward_flops_causal = 0;  // per token
   double mean_depth = 0;            // layers a token went through
-  double oracle_loss = 0;           // nested: of the best branch in hindsight at that mean depth
-  int64_t calibration_tokens = 0;   // that the causal decision was set to its capacity on; 0: as trained
-  // Per routed layer, of the causal decision; docs/experiments.md says what they mean.
+  double oracle_loss = 0;           // nested models: loss of the best branches in hindsight at that mean depth
+  int64_t calibration_tokens = 0;   // tokens that the causal decisions were calibrated on; 0: not calibrated
+  // Per routed layer, under causal routing; docs/experiments.md defines these values.
   std::vector<double> capacity, precision, recall, f1, f1_ceiling, token_entropy, position_entropy, dead_tokens, always_on_tokens;
   std::vector<ScoreHistogram> scores;  // per routed layer
 };
@@ -37,14 +37,14 @@ struct ValidationPoint {
 struct DepthText {
   std::vector<std::string> pieces;
   std::vector<int64_t> depth;
-  std::vector<double> loss;  // nats to predict the piece; NaN where there is nothing to predict it from
+  std::vector<double> loss;  // nats to predict the piece; NaN where it was not predicted
   int64_t layers = 0;
   bool empty() const { return pieces.empty(); }
 };
 
-// Token by token from the key-value cache, as compare measured it behind the training.
+// Decoding speed, token by token with the key-value cache, as `compare` measured it after training.
 struct Decoding {
-  int64_t batch = 0, prompt = 0;  // texts at a time; tokens they began with
+  int64_t batch = 0, prompt = 0;  // texts decoded together; length of each prompt in tokens
   double tokens_per_s = 0, kv_bytes_per_token = 0, blocks_per_token = 0;
 };
 
@@ -63,7 +63,7 @@ struct RunResult {
   double time_s = 0, step_time_s = 0, tokens_per_s = 0;
   std::string command;
   std::map<std::string, std::string> environment;
-  std::vector<std::string> builds;  // of the program, that trained it; more than one where another went on; empty in older runs
+  std::vector<std::string> builds;  // builds of the program that trained it: several when another build resumed it; empty in older runs
   DepthText depth_text;
   std::vector<Decoding> decoding;
   bool finished() const { return status == "finished" && !curve.empty(); }
@@ -73,12 +73,12 @@ struct ArmResult {
   std::string name;
   std::vector<RunResult> runs;  // finished ones, by ascending seed
   Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
-  // Realised, means over the runs.
+  // Realised means over the runs, except: medians of step_time_s and tokens_per_s, the planned kv_bytes_per_token, the largest memory.
   Int128 train_flops;
   double tokens = 0, steps = 0, epochs = 0;
   double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
   int64_t peak_memory_bytes = 0;
-  std::vector<Decoding> decoding;  // of the first run where it was measured
+  std::vector<Decoding> decoding;  // of the first run that has it
   Config const& config() const { return runs.front().config; }
   std::unique_ptr<DepthPlan const> plan() const { return plan_depth(config().model, config().depth); }
   bool dense() const { return plan()->routed_layers().empty(); }
@@ -86,10 +86,10 @@ struct ArmResult {
   Decoding const* decoded(int64_t batch) const;  // null: not measured
 };
 
-// `arm` against `baseline`, seed by seed.
+// `arm` compared with `baseline`, paired by seed.
 struct Pair {
   std::string arm, baseline;
-  std::string basis;  // "flops": final losses; "time": both after the time of the faster run
+  std::string basis;  // "flops": final losses; "time": losses of both after the training time of the faster run
   PairedDifference difference;
   double arm_loss = 0, baseline_loss = 0;  // means over the seeds both have
   std::string verdict;                     // ends with `hint`, where there is one
@@ -100,17 +100,17 @@ struct Pair {
 struct Report {
   std::string name;
   Config experiment;                   // with its `compare` section where there was one
-  std::vector<ArmResult> arms;         // that have a finished run, in the experiment's order
+  std::vector<ArmResult> arms;         // arms with a finished run, in the experiment's order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
   std::string headline;
-  std::string command;  // that ran the experiment
+  std::string command;  // command line that ran the experiment
   std::vector<std::string> warnings;
   std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
   ArmResult const* arm(std::string const& name) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
-  std::vector<int64_t> seeds() const;            // that some arm has finished, ascending
-  std::vector<int64_t> decoded_batches() const;  // that some arm was decoded in, ascending
+  std::vector<int64_t> seeds() const;            // seeds that at least one arm has finished, ascending
+  std::vector<int64_t> decoded_batches() const;  // batch sizes that at least one arm was decoded at, ascending
 };
 
 // Reads a run folder; arm: its name in the report. Throws Error(data) when there is no metrics.jsonl.
@@ -120,7 +120,8 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs);
 // Folders of an experiment (experiment.yaml inside) or of single runs.
 Report read_report(std::vector<fs::path> const& folders);
 
-// Loss of `curve` after `time_s` of training, linear in log time between validations; nullopt outside them.
+// Causal loss of `curve` after `time_s` seconds of training, interpolated linearly in log time between validations; nullopt outside of
+// them.
 std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, double time_s);
 
 nlohmann::ordered_json report_json(Report const& report);
@@ -129,7 +130,7 @@ std::string report_html(Report const& report);
 // Writes report.json and report.html; returns the latter's path.
 fs::path write_report(Report const& report, fs::path const& folder);
 
-// As its kind of depth describes itself: "3 routed at 12.5 %"; empty for a dense model.
+// The routing in words: "3 routed at 12.5 %"; empty for a dense model.
 std::string describe_routing(Config const& config);
 std::string describe_model(Config const& config);  // "6 layers, 3 routed at 12.5 %"
 

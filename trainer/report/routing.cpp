@@ -19,7 +19,7 @@ double mean_of_measured(std::vector<double> values) {
 }  // namespace
 
 std::vector<double> layer_means(ArmResult const& arm, LayerValues const& values) {
-  std::vector<std::vector<double>> layers;  // of each, the seeds' values
+  std::vector<std::vector<double>> layers;  // per layer, the values of the seeds
   for (RunResult const& run : arm.runs) {
     std::vector<double> const seed = values(run.result);
     layers.resize(std::max(layers.size(), seed.size()));

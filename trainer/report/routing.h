@@ -1,5 +1,5 @@
 #pragma once
-// What validations say of the routers of an arm, put together over seeds and layers. No LibTorch.
+// Router statistics of an arm, averaged over its seeds and layers. Uses no LibTorch.
 
 #include <functional>
 #include <vector>
@@ -8,16 +8,16 @@
 
 namespace isobath {
 
-// One value a routed layer: a list of the record, or what follows from its lists.
+// Gives one value per routed layer: a list of the validation record, or values computed from its lists.
 using LayerValues = std::function<std::vector<double>(ValidationPoint const&)>;
 
-// Of the final validations. Seeds that did not measure a layer are left out; NaN where none did.
+// Means over seeds of the final validations, one per routed layer. Seeds without a value are left out; NaN where no seed has one.
 std::vector<double> layer_means(ArmResult const& arm, LayerValues const& values);
 double routing_mean(ArmResult const& arm, LayerValues const& values);  // over layers and seeds
 
-std::vector<double> f1_of_ceiling(ValidationPoint const& point);  // 1: as good as a fixed threshold can be
-double mean_depth(ArmResult const& arm);                          // layers a token goes through, over seeds
-double oracle_loss(ArmResult const& arm);                         // over seeds; NaN where there is none
-double causal_gap_percent(ArmResult const& arm);                  // causal loss over top-k loss; NaN for a dense arm, which has no gap
+std::vector<double> f1_of_ceiling(ValidationPoint const& point);  // F1 over its ceiling; 1: as good as the best fixed threshold
+double mean_depth(ArmResult const& arm);                          // mean number of layers that a token goes through, over seeds
+double oracle_loss(ArmResult const& arm);                         // mean over seeds; NaN where there is none
+double causal_gap_percent(ArmResult const& arm);                  // excess of the causal over the top-k loss; NaN where both are the same
 
 }  // namespace isobath

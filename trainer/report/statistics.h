@@ -1,5 +1,5 @@
 #pragma once
-// What a few seeds can and cannot show. No LibTorch.
+// Statistics over few seeds: spread, paired differences and their confidence intervals. Uses no LibTorch.
 
 #include <cstdint>
 #include <optional>
@@ -19,20 +19,20 @@ double median(std::vector<double> values);  // NaN when empty
 double student_t_cdf(double t, double degrees);
 double student_t_quantile(double p, double degrees);  // the t below which a share p lies
 
-// Relative differences of runs that share seed, start and data: 100 (arm / baseline - 1), averaged over seeds.
+// Paired relative difference of two arms, 100 (arm / baseline - 1), averaged over seeds. Both runs of a pair share seed, start and data.
 struct PairedDifference {
   double percent = 0;                // negative: the arm's loss is lower
-  std::optional<double> half_width;  // of the 95 % t-interval; none with fewer than two seeds
+  std::optional<double> half_width;  // half the width of the 95 % confidence interval (Student's t); none with fewer than two seeds
   int64_t n = 0;
-  bool shown() const;  // the interval leaves zero out
+  bool shown() const;  // whether the confidence interval excludes zero
 };
 PairedDifference paired_percent(std::vector<double> const& arm, std::vector<double> const& baseline);
 
 // "better by 1.2 % +- 0.3, 3 seeds" | "worse by ..." | "no difference that 2 seeds can show (-0.3 % +- 1.1)".
 std::string verdict(PairedDifference const& difference);
 
-// Top-k takes exactly K of every T, a fixed threshold a varying number: the F1 that the best one reaches on average
-// when scores are independent. What a causal decision is to be measured against.
+// The F1 against top-k that the best fixed threshold reaches on average when scores are independent: top-k takes exactly K of every T
+// tokens, a threshold a varying number. A causal decision is measured against this F1.
 double threshold_f1_ceiling(int64_t K, int64_t T);
 
 }  // namespace isobath

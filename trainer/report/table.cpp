@@ -13,7 +13,7 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-// First column to the left, the others to the right.
+// Aligns the first column left, the others right.
 std::string columns(std::vector<Row> const& rows) {
   std::vector<size_t> widths(rows.front().size(), 0);
   for (Row const& row : rows)
@@ -53,7 +53,7 @@ std::string routing_table(Report const& report) {
   return rows.size() > 1 ? columns(rows) : "";
 }
 
-// Branches of different depth and learned factors; empty without such arms.
+// Arms with branches of different depth or learned factors; empty without such arms.
 std::string depth_table(Report const& report) {
   std::vector<Row> rows{{"arm", "mean depth", "causal loss", "best in hindsight", "head-room"}};
   for (ArmResult const& arm : report.arms) {
@@ -66,7 +66,7 @@ std::string depth_table(Report const& report) {
   return rows.size() > 1 ? columns(rows) : "";
 }
 
-// Text from the cache; empty where it was not measured.
+// Decoding speed; empty when it was not measured.
 std::string decoding_table(Report const& report) {
   auto const batches = report.decoded_batches();
   if (batches.empty()) return "";

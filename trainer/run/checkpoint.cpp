@@ -17,7 +17,7 @@ namespace {
 constexpr char const* temporary_prefix = ".tmp-";
 constexpr char const* trash_prefix = ".old-";
 
-// Told apart from a checkpoint of a newer program, which is whole and must be left alone.
+// An own type, because a checkpoint of a newer program also raises an Error but is undamaged and must be left alone.
 struct DamagedCheckpoint : Error {
   DamagedCheckpoint(fs::path const& folder, std::string const& what)
       : Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " is damaged: " + what) {}
@@ -29,7 +29,7 @@ void rename_folder(fs::path const& from, fs::path const& to) {
   if (error) throw Error(ExitCode::disk, "cannot rename " + from.string() + " to " + to.string() + ": " + error.message());
 }
 
-// Out of sight first, so that a crash half way leaves nothing that looks like a checkpoint.
+// Renames the folder before it deletes it, so that a crash halfway leaves nothing that looks like a checkpoint.
 void remove_checkpoint(fs::path const& folder) {
   fs::path const trash = folder_of(folder) / (trash_prefix + folder.filename().string());
   std::error_code ignored;
@@ -63,7 +63,7 @@ void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path c
     sync_folder(temporary);
   } catch (std::exception const& problem) {
     std::error_code ignored;
-    fs::remove_all(temporary, ignored);  // make room for what comes next
+    fs::remove_all(temporary, ignored);  // frees the disk space
     auto const* known = dynamic_cast<Error const*>(&problem);
     throw Error(known ? known->code() : ExitCode::disk, "checkpoint " + folder.string() + " was not written: " + problem.what());
   }
@@ -174,7 +174,7 @@ void remove_leftovers(fs::path const& checkpoints) {
   for (auto const& entry : fs::directory_iterator(checkpoints)) {
     std::string const name = entry.path().filename().string();
     if (!name.starts_with(temporary_prefix) && !name.starts_with(trash_prefix)) continue;
-    // A replaced checkpoint whose successor did not make it is still the best there is.
+    // Restores a replaced checkpoint whose replacement was not completed.
     fs::path const original = checkpoints / name.substr(5);
     if (name.starts_with(trash_prefix) && !fs::exists(original) && fs::exists(checkpoints / (temporary_prefix + name.substr(5)))) {
       rename_folder(entry.path(), original);

@@ -1,5 +1,5 @@
 #pragma once
-// Checkpoint folders (docs/checkpoints.md): whole or not there. No LibTorch.
+// Checkpoint folders (docs/checkpoints.md). A crash never leaves a partly written one. Uses no LibTorch.
 
 #include <functional>
 #include <optional>
@@ -12,9 +12,9 @@ namespace isobath {
 
 constexpr int checkpoint_format = 1;
 
-// Writes the folder `path` so that it never exists half-written: `fill` puts files into a temporary neighbour, each is synced and listed
-// with size and checksum in manifest.json, then one rename makes the folder appear. An older folder of the same name is replaced.
-// Throws Error(disk); whatever was there before stays whole.
+// Writes the folder `path` so that it never exists half-written: `fill` puts files into a temporary folder beside it, each file is synced
+// and listed with size and checksum in manifest.json, then one rename makes the folder appear. An older folder of the same name is
+// replaced. Throws Error(disk), or with the code of an Error that `fill` threw; an older folder then stays as it was.
 void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path const& temporary)> const& fill);
 
 struct ManifestFile {
@@ -27,18 +27,19 @@ struct ManifestFile {
 std::vector<ManifestFile> verify_checkpoint(fs::path const& folder);
 
 std::string checkpoint_name(int64_t step);                            // "step-00002000"
-std::optional<int64_t> checkpoint_step(fs::path const& folder);       // nullopt when it is no such name
+std::optional<int64_t> checkpoint_step(fs::path const& folder);       // nullopt when the name has another form
 std::vector<fs::path> list_checkpoints(fs::path const& checkpoints);  // ascending by step, not verified
 
-// The newest whole checkpoint. A damaged newer one is reported and set aside as NAME.damaged, for a person to look at. nullopt when
-// there is none at all; throws Error(checkpoint) when there are some and none is whole, or when one is of a newer format.
+// Returns the newest undamaged checkpoint. Newer, damaged ones are reported and renamed to NAME.damaged. nullopt when there are no
+// checkpoints; throws Error(checkpoint) when all are damaged or one has a newer format.
 std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints);
 
-// Deletes all but the newest `keep` and those of `protected_steps`, and what crashes left behind.
+// Deletes all checkpoints but the newest `keep` and those of `protected_steps`; keep 0 deletes none. remove_leftovers deletes what crashes
+// left behind, and restores a checkpoint whose replacement was not completed.
 void prune_checkpoints(fs::path const& checkpoints, int64_t keep, std::vector<int64_t> const& protected_steps);
 void remove_leftovers(fs::path const& checkpoints);
 
-// The checkpoint a person means by `path`: itself, or a run folder's latest. Verified. Throws Error(checkpoint).
+// Finds and verifies a checkpoint: `path` itself, or the latest one of a run folder. Throws Error(checkpoint).
 fs::path find_checkpoint(fs::path const& path);
 
 // Points the symbolic link `link` at `target` (relative to the link's folder), atomically.

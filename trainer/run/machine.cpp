@@ -127,7 +127,7 @@ PeakFlops peak_flops(at::Device device, Precision precision) {
   at::NoGradGuard const no_grad;
   int64_t const n = device.is_cpu() ? 768 : 8192;
   at::Tensor const a = at::ones({n, n}, at::TensorOptions().dtype(narrow ? at::kBFloat16 : at::kFloat).device(device));
-  gemm(a, a);  // starts the threads
+  gemm(a, a);  // warm-up: starts the threads
   synchronize(device);
   constexpr double long_enough = 0.25;
   double best = 1e9, spent = 0;

@@ -45,7 +45,7 @@ void Metrics::write(nlohmann::ordered_json const& record) {
   } while (written < 0 && errno == EINTR);
   if (written < 0) metrics_failure(path_, "write");
   if (static_cast<size_t>(written) != line.size()) {
-    errno = ENOSPC;  // a regular file takes less only when the disk is full
+    errno = ENOSPC;  // a short write to a regular file means a full disk
     metrics_failure(path_, "write");
   }
 }

@@ -15,15 +15,15 @@ class Metrics {
   ~Metrics();
   Metrics(Metrics const&) = delete;
   void write(nlohmann::ordered_json const& record);  // throws Error(disk)
-  void sync();                                       // to the disk; before a checkpoint vouches for the records
+  void sync();                                       // flushes to the disk; call it before a checkpoint that relies on the records
 
  private:
   fs::path path_;
   int fd_ = -1;
 };
 
-// Drops what a run resumed from `state` is going to write again: later records, a half-written last line, the record of the
-// stop itself. What stays is what an uninterrupted run would have written by then.
+// Removes the records that a run resumed from `state` will write again: later records, a half-written last line, the record of the stop
+// itself. The rest is what an uninterrupted run would have written by then.
 void cut_back_metrics(fs::path const& path, TrainState const& state);
 
 }  // namespace isobath

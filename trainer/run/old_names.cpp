@@ -16,7 +16,8 @@ constexpr std::pair<char const*, char const*> whole_model[] = {
     {"model.depth_gate.bias", "depth_gate.bias"},
 };
 
-// Of one layer. An old block stood alone ("layer1.attention.qkv") or inside a routed one ("layer1.block.attention.qkv").
+// Names within one layer. In old checkpoints a block was named by itself ("layer1.attention.qkv") or inside a routed block
+// ("layer1.block.attention.qkv").
 constexpr std::pair<char const*, char const*> of_block[] = {
     {"input_layernorm.weight", "attention.norm"},
     {"self_attn.qkv_proj.weight", "attention.qkv"},

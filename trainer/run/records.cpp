@@ -1,8 +1,8 @@
 #include "trainer/run/records.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <ranges>
 
@@ -30,32 +30,23 @@ double mean_of(std::vector<double> const& values) {
   return values.empty() ? std::nan("") : sum / static_cast<double>(values.size());
 }
 
-[[gnu::format(printf, 1, 2)]] std::string print_text(char const* format, ...) {
-  char text[256];
-  std::va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  return text;
-}
-
 Json record_head(char const* kind, TrainState const& state) {
   return {{"kind", kind}, {"step", state.step}, {"tokens", state.tokens}, {"train_flops_total", total_json(state.train_flops)}};
 }
 
 }  // namespace
 
-WindowReading read_window(Window const& window, int64_t tokens, bool decides) {
+WindowReading read_window(MetricWindow const& window, int64_t tokens, bool decides) {
   at::Tensor const sums_S = window.sums_S.cpu(), counts_S = window.counts_S.cpu();
   double const *sums = sums_S.const_data_ptr<double>(), *counts = counts_S.const_data_ptr<double>();
-  auto const mean = [&](Window::Value value) { return counts[value] > 0 ? sums[value] / counts[value] : std::nan(""); };
+  auto const mean = [&](MetricWindow::Value value) { return counts[value] > 0 ? sums[value] / counts[value] : std::nan(""); };
   WindowReading reading;
-  reading.loss = mean(Window::loss);
-  reading.router_loss = mean(Window::router_loss);
-  reading.predictor_loss = mean(Window::predictor_loss);
-  reading.z_loss = mean(Window::z_loss);
-  reading.gate_loss = mean(Window::gate_loss);
-  reading.grad_norm = mean(Window::grad_norm);
+  reading.loss = mean(MetricWindow::loss);
+  reading.router_loss = mean(MetricWindow::router_loss);
+  reading.predictor_loss = mean(MetricWindow::predictor_loss);
+  reading.z_loss = mean(MetricWindow::z_loss);
+  reading.gate_loss = mean(MetricWindow::gate_loss);
+  reading.grad_norm = mean(MetricWindow::grad_norm);
   reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
   reading.streak = static_cast<int64_t>(window.streak.item<double>());
   reading.predictor_skipped = static_cast<int64_t>(window.predictor_skipped.item<double>());
@@ -201,39 +192,38 @@ Json end_record(TrainState const& state, std::string const& status, ProcessTimes
 std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate,
                           Speed const& speed) {
   double const done = schedule.progress(state.step, state.train_flops);
-  std::string line =
-      print_text("step %lld/%lld %.1f%%", static_cast<long long>(state.step), static_cast<long long>(schedule.total_steps()), 100 * done);
-  line += print_text(" | loss %.3f | lr %.1e | gnorm %.2f", reading.loss, learning_rate, reading.grad_norm);
+  std::string line = fmt::format("step {}/{} {:.1f}%", state.step, schedule.total_steps(), 100 * done);
+  line += fmt::format(" | loss {:.3f} | lr {:.1e} | gnorm {:.2f}", reading.loss, learning_rate, reading.grad_norm);
   if (!reading.routing.capacity.empty()) {
     double const precision = mean_of(reading.routing.precision), recall = mean_of(reading.routing.recall);
-    line += print_text(" | routed %.1f%%", 100 * mean_of(reading.routing.capacity));
-    if (precision + recall > 0) line += print_text(" F1 %.2f", 2 * precision * recall / (precision + recall));
+    line += fmt::format(" | routed {:.1f}%", 100 * mean_of(reading.routing.capacity));
+    if (precision + recall > 0) line += fmt::format(" F1 {:.2f}", 2 * precision * recall / (precision + recall));
   }
   line += " | " + format_si(speed.tokens_per_s) + " tok/s";
-  if (speed.mfu > 0) line += print_text(" | mfu %.0f%%", 100 * speed.mfu);
+  if (speed.mfu > 0) line += fmt::format(" | mfu {:.0f}%", 100 * speed.mfu);
   double const waited = state.train_seconds > 0 ? state.data_wait_seconds / state.train_seconds : 0;
-  if (waited > 0.05) line += print_text(" | data wait %.0f%%", 100 * waited);
+  if (waited > 0.05) line += fmt::format(" | data wait {:.0f}%", 100 * waited);
   double const left = static_cast<double>(schedule.total_steps() - state.step) * state.train_seconds /
                       static_cast<double>(std::max<int64_t>(1, state.step));
   return line + " | eta " + format_seconds(left);
 }
 
 std::string validation_line(TrainState const& state, Evaluation const& evaluation) {
-  std::string line = print_text("validation at step %lld:", static_cast<long long>(state.step));
+  std::string line = fmt::format("validation at step {}:", state.step);
   bool const both = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
   RoutingResult const& shown = evaluation.reported();
-  line += print_text(" loss %.4f", shown.loss);
-  if (both) line += print_text(" causal, %.4f top-k", evaluation.topk->loss);
-  line += print_text(" | %.4f bits per byte", shown.bits_per_byte);
+  line += fmt::format(" loss {:.4f}", shown.loss);
+  if (both) line += fmt::format(" causal, {:.4f} top-k", evaluation.topk->loss);
+  line += fmt::format(" | {:.4f} bits per byte", shown.bits_per_byte);
   if (!shown.capacity.empty()) {
     auto const mean = [&](double LayerStatistics::*value) {
       std::vector<double> values;
       for (LayerStatistics const& layer : shown.layers) values.push_back(layer.*value);
       return mean_of(values);
     };
-    line += print_text(" | routed %.1f%% | depth %.2f", 100 * mean_of(shown.capacity), shown.mean_depth);
+    line += fmt::format(" | routed {:.1f}% | depth {:.2f}", 100 * mean_of(shown.capacity), shown.mean_depth);
     double const f1 = mean(&LayerStatistics::f1);
-    if (std::isfinite(f1)) line += print_text(" | F1 %.3f of %.3f", f1, mean(&LayerStatistics::f1_ceiling));
+    if (std::isfinite(f1)) line += fmt::format(" | F1 {:.3f} of {:.3f}", f1, mean(&LayerStatistics::f1_ceiling));
   }
   return line;
 }

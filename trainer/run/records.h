@@ -1,5 +1,5 @@
 #pragma once
-// The lines of metrics.jsonl (docs/checkpoints.md lists their keys) and the progress line, from values already read.
+// Formats the records of metrics.jsonl (docs/checkpoints.md lists their keys) and the progress lines, from values that are on the host.
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -14,22 +14,22 @@
 
 namespace isobath {
 
-// A window, read from the device. NaN: nothing to average.
+// The values of a MetricWindow, read from the device: means over its steps. NaN: the window has no finite value.
 struct WindowReading {
   double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, gate_loss = 0, grad_norm = 0;
   int64_t skipped = 0, streak = 0;
   int64_t predictor_skipped = 0, predictor_streak = 0;
   RoutingRates routing;
 };
-WindowReading read_window(Window const& window, int64_t tokens, bool decides = true);  // as routing_rates
+WindowReading read_window(MetricWindow const& window, int64_t tokens, bool decides = true);  // decides: see routing_rates
 
 struct Speed {
   double tokens_per_s = 0;
-  double mfu = 0;     // share of the machine's measured matrix-product speed, by the ledger
-  double mfu_6n = 0;  // the same by the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
+  double mfu = 0;     // realised FLOP/s, by the ledger, as a share of PeakFlops
+  double mfu_6n = 0;  // the same with the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
 };
 
-// Of a start and of every change of schedule. epochs: planned.
+// Written at the start of a run and at every change of its schedule. epochs: planned.
 nlohmann::ordered_json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak,
                                   Schedule const& schedule, PreparedData const& data, double epochs);
 // memory_bytes: the most so far (peak_memory_bytes of machine.h).
@@ -40,10 +40,10 @@ nlohmann::ordered_json validation_record(TrainState const& state, Evaluation con
                                          std::string const& sample);
 void add_oracle(nlohmann::ordered_json& validation_record, std::optional<Oracle> const& oracle);
 nlohmann::ordered_json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason);
-// What a process of a run measured; NaN: nothing.
+// What one process of a run measured (a resumed run has several); NaN: not measured.
 struct ProcessTimes {
   double step_time_median, tokens_per_s, wall_seconds;
-  double checkpoint_seconds;  // training stood still for them
+  double checkpoint_seconds;  // time that training paused for checkpoints
   int64_t checkpoints, memory_bytes;
 };
 nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, ProcessTimes const& times);

@@ -10,7 +10,7 @@ namespace isobath {
 
 namespace {
 
-// How this process was called, as one line a shell would take.
+// The command line of this process, quoted for a shell.
 std::string command_line() {
   std::string const arguments = read_file("/proc/self/cmdline");
   std::string line;

@@ -1,5 +1,5 @@
 #pragma once
-// Where one run lives: RUN_DIR/NAME/{config.yaml, command.txt, environment.json, train.log, metrics.jsonl, checkpoints/, latest, best}.
+// The folder of one run: RUN_DIR/NAME/{config.yaml, command.txt, environment.json, train.log, metrics.jsonl, checkpoints/, latest, best}.
 
 #include <memory>
 #include <optional>
@@ -14,7 +14,8 @@ namespace isobath {
 
 class RunFolder {
  public:
-  // Creates the folder and keeps every other process from training in it for this object's life. Throws Error(config) when one does.
+  // Creates the folder and locks it against other training processes for this object's lifetime. Throws Error(config) when one holds the
+  // lock.
   explicit RunFolder(Config const& config);
 
   fs::path const& root() const { return root_; }
@@ -22,9 +23,9 @@ class RunFolder {
   fs::path checkpoints() const { return root_ / "checkpoints"; }
   fs::path checkpoint(int64_t step) const;
 
-  // The configuration, how the run was started (one line a start) and on what machine.
+  // Writes config.yaml and environment.json, and appends the command line of this process to command.txt.
   void describe(Config const& config, Machine const& machine) const;
-  // `latest`, and `best` when best_step is a checkpoint; then everything that is neither, and older than the newest `keep`, goes.
+  // Points `latest` at its checkpoint, and `best` when best_step has one; then deletes all others but the newest `keep`.
   void tidy(int64_t latest_step, int64_t best_step, int64_t keep) const;
 
  private:
@@ -32,8 +33,8 @@ class RunFolder {
   std::unique_ptr<FileLock> lock_;
 };
 
-// Differences between the configuration of a checkpoint and the one now given that matter to a resume. Throws Error(config)
-// listing those that make it another run; returns those that change its schedule.
+// Compares the configuration of a checkpoint with the one given now. Throws Error(config) that lists differences which make it a different
+// run; returns those that change only its schedule.
 std::vector<ConfigDifference> check_resume(Config const& before, Config const& now, fs::path const& root);
 
 }  // namespace isobath

@@ -13,8 +13,8 @@ namespace isobath {
 
 namespace {
 
-// Everything that changes from step to step besides the weights; the tensors are live.
-NamedTensors training_tensors(Optimizers const& optimizers, Window const& window) {
+// All tensors besides the weights that change from step to step. They are live: writing into them restores training.
+NamedTensors training_tensors(Optimizers const& optimizers, MetricWindow const& window) {
   NamedTensors tensors = optimizers.language_model.state();
   for (NamedTensors const& more : {optimizers.predictor.state(), window.tensors()}) tensors.insert(tensors.end(), more.begin(), more.end());
   return tensors;
@@ -22,7 +22,7 @@ NamedTensors training_tensors(Optimizers const& optimizers, Window const& window
 
 }  // namespace
 
-void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, Window const& window,
+void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
                      TrainState const& state, Config const& config, Tokenizer const& tokenizer) {
   write_checkpoint_folder(folder, [&](fs::path const& temporary) {
     write_tensors(temporary / "model.safetensors", export_weights(model), {{"format", "pt"}, {"step", std::to_string(state.step)}});
@@ -62,15 +62,15 @@ void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, Languag
   });
 }
 
-void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window) {
+void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, MetricWindow& window) {
   import_weights(model, SafetensorsFile(folder / "model.safetensors"));
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
   for (auto& [name, tensor] : training_tensors(optimizers, window)) {
     std::string const found = file.find(name) ? name : name_before(name, file, model.depth_config().exits);
-    if (found.empty() && name.starts_with("window.")) continue;  // a value that the window has got since: starts at 0
+    if (found.empty() && name.starts_with("window.")) continue;  // newer than the checkpoint: starts at 0
     at::Tensor stored = read_tensor(file, found.empty() ? name : found);
-    // A checkpoint from before a value was added to the window: what it has comes first.
+    // An older checkpoint has fewer values in the window; newer values were appended, so the stored ones come first.
     if (name.starts_with("window.") && stored.dim() == 1 && stored.size(0) < tensor.size(0)) {
       at::Tensor const grown = tensor.clone();
       grown.narrow(0, 0, stored.size(0)).copy_(stored);

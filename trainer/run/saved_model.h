@@ -1,5 +1,5 @@
 #pragma once
-// What a checkpoint folder holds, as values: model, optimizers, state, configuration, tokenizer.
+// Saves and loads the contents of a checkpoint folder: model, optimizers, state, configuration, tokenizer.
 
 #include <memory>
 
@@ -12,7 +12,7 @@
 
 namespace isobath {
 
-void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, Window const& window,
+void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
                      TrainState const& state, Config const& config, Tokenizer const& tokenizer);
 
 struct Checkpoint {
@@ -22,14 +22,14 @@ struct Checkpoint {
   std::shared_ptr<Tokenizer const> tokenizer;
 };
 
-// Of a verified folder. Throws Error(checkpoint).
+// Reads all but the tensors of a verified folder. Throws Error(checkpoint).
 Checkpoint open_checkpoint(fs::path const& folder);
-// On the CPU, in fp32 (place_model of machine.h moves it), ready for evaluation.
+// Loads the model on the CPU, in fp32 and in evaluation mode; place_model (machine.h) moves it to a device.
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint);
-// `checkpoint` again as the new folder `folder`, with the weights and cuts of `model` and this configuration. Throws Error(checkpoint) when
-// something is there already.
+// Writes a copy of `checkpoint` to the new folder `folder`, with the weights and calibration of `model` and with `config`. Throws
+// Error(checkpoint) when `folder` exists.
 void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, LanguageModel const& model, Config const& config);
-// Reads what train_step goes on from. The model's weights too.
-void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, Window& window);
+// Restores the model's weights, the optimizers and the metric window, so that training goes on where the checkpoint was written.
+void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, MetricWindow& window);
 
 }  // namespace isobath

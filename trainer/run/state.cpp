@@ -73,7 +73,7 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     state.train_flops = total_at(object, "train_flops", where);
     object.at("next_sample").get_to(state.next_sample);
     object.at("window_steps").get_to(state.window_steps);
-    state.window_flops = object.contains("window_flops") ? total_at(object, "window_flops", where) : -1;  // old checkpoints have neither
+    state.window_flops = object.contains("window_flops") ? total_at(object, "window_flops", where) : -1;  // -1: an old checkpoint
     state.window_pairs = object.contains("window_pairs") ? total_at(object, "window_pairs", where) : -1;
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);

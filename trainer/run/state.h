@@ -22,7 +22,7 @@ struct Machine {
   bool operator==(Machine const&) const = default;
 };
 
-// A stretch of training under one schedule. A resume that changes the schedule opens a new one.
+// A part of training under one schedule. A resume that changes the schedule starts a new segment.
 struct Segment {
   int64_t from_step = 0;
   int64_t total_steps = 0;
@@ -33,10 +33,10 @@ struct TrainState {
   int64_t step = 0;          // optimizer steps done
   int64_t tokens = 0;        // token positions trained on
   Int128 train_flops;        // realised, by the ledger
-  int64_t next_sample = 0;   // position of the data order
-  int64_t window_steps = 0;  // steps since the last train record (their sums are tensors: optimizer.safetensors)
-  Int128 window_flops;       // planned, of these; part of train_flops
-  Int128 window_pairs;       // Batch::pairs of these
+  int64_t next_sample = 0;   // next sample in the data order
+  int64_t window_steps = 0;  // steps since the last train record (the sums over them are tensors in optimizer.safetensors)
+  Int128 window_flops;       // planned FLOPs of these steps, included in train_flops
+  Int128 window_pairs;       // sum of Batch::pairs over these steps
   double window_seconds = 0;
   double train_seconds = 0;  // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;
@@ -47,7 +47,7 @@ struct TrainState {
   bool finished = false;
   int64_t seed = 0;  // all randomness is keyed by it and by counters above: there is no generator state
   int64_t micro_batch_tokens = 0;
-  std::string data_key;  // of the prepared text: a hash of its content
+  std::string data_key;  // of the prepared text: the key of its folder in the cache
   std::string tokenizer_fingerprint;
   Machine machine;
   std::vector<Segment> segments;

@@ -21,7 +21,7 @@ Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_pe
                                       " FLOPs; fewer than " + format_si(too_many) + " steps and tokens can be counted");
   }
   bool const by_flops = train.budget.unit == Unit::flop;
-  // To the nearest step.
+  // The budget is rounded to the nearest step.
   Int128 const nearest = by_flops ? (2 * flop_budget() + step_flops) / (2 * Int128(step_flops)) : Int128(std::llround(steps));
   total_steps_ = std::max<int64_t>(1, static_cast<int64_t>(nearest));
   total_flops_ = Int128(total_steps_) * step_flops_;
@@ -30,7 +30,7 @@ Schedule::Schedule(TrainConfig const& train, int64_t step_flops, double steps_pe
 
 Schedule::Schedule(TrainConfig const& train, StepCost cost, double steps_per_epoch)
     : Schedule(train, std::max<int64_t>(1, cost(0, 1)), steps_per_epoch) {
-  constexpr int64_t most_steps = int64_t{1} << 22;  // that are planned one by one
+  constexpr int64_t most_steps = int64_t{1} << 22;  // limit on steps that are planned one by one
   cost_ = std::move(cost);
   bool const by_flops = train.budget.unit == Unit::flop;
   int64_t step = 0;
@@ -111,7 +111,7 @@ double Schedule::next_learning_rate(int64_t step, Int128 realised_flops) const {
 bool Schedule::due(int64_t step, Duration const& every) const {
   double const period = steps_of(every);
   if (!(period > 0) || step <= 0) return false;
-  // The small share keeps 25 % of 8 steps at exactly 2 in spite of rounding.
+  // Adding 1e-9 keeps a period such as 25 % of 8 steps at exactly 2 despite rounding.
   auto const periods = [&](int64_t s) { return std::floor(static_cast<double>(s) / period + 1e-9); };
   return periods(step) > periods(step - 1);
 }

@@ -1,5 +1,5 @@
 #pragma once
-// How long a run is and how fast it learns at every point of it. No LibTorch.
+// The length of a run and its learning rate at every step. Uses no LibTorch.
 
 #include <cstdint>
 #include <functional>
@@ -14,20 +14,21 @@ class Schedule {
   // Throws Error(config) when the budget is more steps or tokens than can be counted in 64 bits; FLOPs are counted in 128. step_flops:
   // ledger FLOPs of one optimizer step; steps_per_epoch: of this data at this batch size (may be a fraction).
   Schedule(TrainConfig const& train, int64_t step_flops, double steps_per_epoch);
-  // The same for steps that differ: `cost` of step `step` (from 0), which begins when the share `progress` of the run is done.
+  // The same for steps of different cost: `cost` gives the FLOPs of step `step` (from 0), which starts when the share `progress` of the run
+  // is done.
   using StepCost = std::function<int64_t(int64_t step, double progress)>;
   Schedule(TrainConfig const& train, StepCost cost, double steps_per_epoch);
 
   int64_t total_steps() const { return total_steps_; }  // at least 1; planned where steps differ
   Int128 total_flops() const { return total_flops_; }
   int64_t mean_step_flops() const { return step_flops_; }
-  // Planned, of the step that follows `step` steps of `realised_flops`.
+  // Planned FLOPs of the next step, after `step` steps that took `realised_flops` in all.
   int64_t step_flops(int64_t step, Int128 realised_flops) const;
   double warmup() const { return warmup_; }  // share of the run
 
   // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
   double progress(int64_t step, Int128 realised_flops) const;
-  // Nearer to the end than another step would bring it.
+  // Whether the run is done. A budget in FLOPs ends where another step would miss it by more.
   bool finished(int64_t step, Int128 realised_flops) const;
 
   // Learning rate of the step that ends at `progress`: linear warm-up, then cosine to lr * min_lr, or constant with a linear decay (wsd).
@@ -36,12 +37,12 @@ class Schedule {
 
   // A duration as a number of steps, which may be a fraction.
   double steps_of(Duration const& duration) const;
-  // Whether something done `every` so often is due once `step` steps are done. An amount of 0: never.
+  // Whether something that happens once per `every` is due after `step` steps. An amount of 0: never.
   bool due(int64_t step, Duration const& every) const;
 
  private:
   void set_shares();
-  Int128 flop_budget() const;  // at least 1; of a budget in FLOPs
+  Int128 flop_budget() const;  // only for a budget in FLOPs; at least 1
 
   TrainConfig train_;
   int64_t step_flops_;
@@ -52,7 +53,7 @@ class Schedule {
   double warmup_ = 0, decay_ = 0;  // shares of the run
 };
 
-// The schedule of a run of `config`, by the ledger: steps differ where capacity does.
+// The schedule of a run of `config`, with the ledger's FLOPs. Steps differ in cost when the capacity changes during the run.
 Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_per_epoch);
 
 }  // namespace isobath

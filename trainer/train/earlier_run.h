@@ -1,5 +1,5 @@
 #pragma once
-// What a run folder already holds of its run, and whether the run can go on from there.
+// Finds the checkpoint that a run can resume from.
 
 #include <filesystem>
 #include <optional>
@@ -17,11 +17,11 @@ struct EarlierRun {
   std::vector<ConfigDifference> schedule_changes;
 };
 
-// The newest whole checkpoint of the run, if there is one. Refuses a configuration that differs in what makes the run the one it is.
+// The newest undamaged checkpoint of the run, if there is one. Throws Error(config) when `config` differs in settings that make it another
+// run.
 std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config);
 
-// What keeps steps on this machine from repeating those on the machine of `before` to the last bit: "threads 2 before, 4 now, ..."; empty:
-// nothing does.
+// Lists the differences that keep a resumed run from being bit-exact: "threads 2 before, 4 now, ..."; empty when there are none.
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens);
 
 // Writes the last record of a finished run whose process died between its last checkpoint and that record.

@@ -16,7 +16,7 @@ Learner make_learner(Config const& config, int64_t vocab_size) {
   StepSettings const settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
                               config.depth.threshold_training};
   Optimizers optimizers = make_optimizers(*model, config.train);
-  return {model, device, ledger, settings, std::move(optimizers), Window(ledger.routed_layers, device), Feed(device)};
+  return {model, device, ledger, settings, std::move(optimizers), MetricWindow(ledger.routed_layers, device), DevicePrefetcher(device)};
 }
 
 int64_t micro_batch_sequences(Config const& config, bool gpu) {
@@ -26,7 +26,7 @@ int64_t micro_batch_sequences(Config const& config, bool gpu) {
                                       " is not a multiple of model.context = " + std::to_string(context));
   }
   if (config.train.micro_batch_tokens > 0) return std::clamp<int64_t>(config.train.micro_batch_tokens / context, 1, sequences);
-  int64_t const fast = gpu ? 65536 : 4096;  // tokens: more fill a cache or a memory, not the processor
+  int64_t const fast = gpu ? 65536 : 4096;  // tokens of a micro-batch; more take memory without being faster
   int64_t chosen = 1;
   for (int64_t count = 1; count <= sequences && count * context <= fast; ++count) {
     if (sequences % count == 0) chosen = count;

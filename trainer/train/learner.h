@@ -14,8 +14,8 @@ struct Learner {
   Ledger ledger;
   StepSettings settings;
   Optimizers optimizers;
-  Window window;
-  Feed feed;
+  MetricWindow window;
+  DevicePrefetcher to_device;
 
   std::string step(DeviceBatch const& batch, StepPlace const& place) {
     return train_step(*model, optimizers, batch, settings, place, window);
@@ -25,8 +25,8 @@ struct Learner {
 // A fresh model of this configuration on its device, in training mode.
 Learner make_learner(Config const& config, int64_t vocab_size);
 
-// Sequences of one forward and backward pass: what the configuration says, or for `auto` the most that divide the batch and keep a
-// micro-batch within 4Ki tokens, on a GPU within 64Ki. Throws Error(config) when train.batch_tokens is not a multiple of model.context.
+// The number of sequences in a micro-batch: as configured, or for `auto` the largest divisor of the batch that keeps a micro-batch within
+// 4Ki tokens, on a GPU within 64Ki. Throws Error(config) when train.batch_tokens is not a multiple of model.context.
 int64_t micro_batch_sequences(Config const& config, bool gpu);
 
 }  // namespace isobath

@@ -14,7 +14,7 @@ TrainerParts make_trainer(Config const& config, std::string const& version) {
                                     " tokens: not one window of model.context = " + std::to_string(config.model.context) +
                                     "; give more data.sources");
   }
-  keep_freed_memory();  // the text is prepared, every step from here on allocates the same
+  keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
   Learner learner = make_learner(config, data.tokenizer->vocab_size());
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision);

@@ -1,5 +1,5 @@
 #pragma once
-// The parts of a run, made in order.
+// Makes everything that a training run needs.
 
 #include <memory>
 #include <string>
@@ -23,7 +23,7 @@ struct TrainerParts {
   Schedule schedule;
 };
 
-// Prepares the text, then everything that follows from it. `version` of the program. Throws Error(data) for a text without one window.
+// Prepares the text, then makes the parts. version: of the program. Throws Error(data) when the text is shorter than one window.
 TrainerParts make_trainer(Config const& config, std::string const& version);
 
 }  // namespace isobath

@@ -32,7 +32,7 @@ AdamW::AdamW(std::string name, std::vector<ParameterGroup> groups, AdamWSettings
 }
 
 void AdamW::zero_grad() {
-  // Undefined rather than zero: the first backward of a step hands its tensor over instead of adding to one.
+  // Gradients become undefined instead of zero: the first backward pass of a step then stores its tensor instead of adding to one.
   for (at::Tensor& parameter : parameters_) parameter.mutable_grad() = at::Tensor();
 }
 

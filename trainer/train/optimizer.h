@@ -1,6 +1,6 @@
 #pragma once
-// Fused AdamW (Loshchilov & Hutter 2019) over parameter groups. Clipping and the check for non-finite gradients happen on the
-// device: nothing is read back, a bad step simply changes nothing.
+// Fused AdamW (Loshchilov & Hutter 2019) over parameter groups. Clipping and the check for non-finite gradients happen on the device: the
+// host reads nothing back, and a step with non-finite gradients changes nothing.
 
 #include <ATen/core/Tensor.h>
 
@@ -16,7 +16,7 @@ using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 struct ParameterGroup {
   NamedParameters parameters;
   double weight_decay = 0;
-  double lr_factor = 1;  // on the learning rate of a step
+  double lr_factor = 1;  // multiplies the learning rate of a step
 };
 
 struct AdamWSettings {
@@ -24,8 +24,8 @@ struct AdamWSettings {
   double clip_norm = 1.0;  // 0: no clipping
 };
 
-// One AdamW with one global gradient norm. The language model and the predictors each have their own, so that the size of one's gradients
-// never touches the other.
+// An AdamW optimizer with its own global gradient norm. The language model and the predictors have one each, so that clipping the gradients
+// of one does not depend on those of the other.
 class AdamW {
  public:
   // `name` marks this optimizer's tensors in state().
@@ -39,7 +39,7 @@ class AdamW {
   at::Tensor const& skipped() const { return skipped_; }
   bool empty() const { return names_.empty(); }
 
-  // Moments and step count by name, the live tensors: writing into them restores an optimizer.
+  // Moments and step count by name. These are the live tensors: writing into them restores the optimizer.
   NamedParameters state() const;
 
  private:
@@ -51,7 +51,7 @@ class AdamW {
   AdamWSettings settings_;
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_, exp_avgs_, exp_avg_sqs_;
-  std::vector<Range> ranges_;  // of the vectors above, one a group
+  std::vector<Range> ranges_;  // one per group, into the vectors above
   at::Tensor steps_, grad_norm_, skipped_;
 };
 

@@ -12,7 +12,7 @@
 
 namespace isobath {
 
-Window::Window(int64_t routed_layers, at::Device device) {
+MetricWindow::MetricWindow(int64_t routed_layers, at::Device device) {
   auto const options = at::TensorOptions().dtype(at::kDouble).device(device);
   sums_S = at::zeros({values}, options);
   counts_S = at::zeros({values}, options);
@@ -23,7 +23,7 @@ Window::Window(int64_t routed_layers, at::Device device) {
   routing_NC = at::zeros({routed_layers, routing_columns}, options.dtype(at::kLong));
 }
 
-void Window::clear() {
+void MetricWindow::clear() {
   sums_S.zero_();
   counts_S.zero_();
   skipped.zero_();
@@ -31,7 +31,7 @@ void Window::clear() {
   routing_NC.zero_();
 }
 
-NamedParameters Window::tensors() const {
+NamedParameters MetricWindow::tensors() const {
   return {{"window.sums", sums_S},
           {"window.counts", counts_S},
           {"window.skipped", skipped},
@@ -57,11 +57,11 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
 }
 
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
-                       StepPlace const& place, Window& window) {
+                       StepPlace const& place, MetricWindow& window) {
   if (model.plan().capacity_changes()) model.set_capacities(model.plan().step_capacities(settings.seed, place.step, place.progress));
   at::Tensor const zero = at::zeros({}, window.sums_S.options());
-  std::vector<at::Tensor> step_values(Window::values);  // this step's, summed over micro-batches; undefined: the model has none
-  auto const add = [&](Window::Value which, at::Tensor const& value, double factor) {
+  std::vector<at::Tensor> step_values(MetricWindow::values);  // of this step, summed over micro-batches; undefined: the model has none
+  auto const add = [&](MetricWindow::Value which, at::Tensor const& value, double factor) {
     at::Tensor& sum = step_values[which];
     sum = (sum.defined() ? sum : zero).add(value.detach().to(at::kDouble), factor);
   };
@@ -89,11 +89,11 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
     total.backward();
 
     at::NoGradGuard const no_grad;
-    add(Window::loss, loss_sum, per_target);
-    if (output.router_loss.defined()) add(Window::router_loss, output.router_loss, share);
-    if (output.predictor_loss.defined()) add(Window::predictor_loss, output.predictor_loss, share);
-    if (output.z_loss.defined()) add(Window::z_loss, output.z_loss, share);
-    if (output.gate_loss.defined()) add(Window::gate_loss, output.gate_loss, share);
+    add(MetricWindow::loss, loss_sum, per_target);
+    if (output.router_loss.defined()) add(MetricWindow::router_loss, output.router_loss, share);
+    if (output.predictor_loss.defined()) add(MetricWindow::predictor_loss, output.predictor_loss, share);
+    if (output.z_loss.defined()) add(MetricWindow::z_loss, output.z_loss, share);
+    if (output.gate_loss.defined()) add(MetricWindow::gate_loss, output.gate_loss, share);
     if (output.routing_NC.defined()) window.routing_NC.add_(output.routing_NC);
     statistics.add(output.statistics);
   }
@@ -109,7 +109,7 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
   std::string const changed = model.end_of_step(statistics);
 
   // 6 record
-  add(Window::grad_norm, optimizers.language_model.grad_norm(), 1);
+  add(MetricWindow::grad_norm, optimizers.language_model.grad_norm(), 1);
   for (at::Tensor& value : step_values) {
     if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
   }

@@ -1,18 +1,18 @@
 #pragma once
-// One optimizer step, and what is remembered of the steps since the last train record.
+// One optimizer step, and the sums of its metrics since the last train record.
 
 #include <cstdint>
 #include <string>
 
 #include "model/language_model.h"
-#include "trainer/train/feed.h"
+#include "trainer/train/device_prefetcher.h"
 #include "trainer/train/optimizer.h"
 
 namespace isobath {
 
 // Sums over the steps since the last train record. They stay on the device; only a record reads them.
-struct Window {
-  Window(int64_t routed_layers, at::Device device);
+struct MetricWindow {
+  MetricWindow(int64_t routed_layers, at::Device device);
   void clear();
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
   NamedParameters tensors() const;
@@ -23,7 +23,7 @@ struct Window {
   at::Tensor skipped;            // fp64, 0-dim: steps that updated nothing
   at::Tensor streak;             // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
   at::Tensor predictor_skipped;  // fp64, 0-dim: steps that updated no predictor because its gradients were not finite
-  at::Tensor predictor_streak;   // fp64, 0-dim: of these, in a row up to now; survives clear()
+  at::Tensor predictor_streak;   // fp64, 0-dim: such steps in a row, up to now; survives clear()
   at::Tensor routing_NC;         // int64, as ModelOutput's
 };
 
@@ -32,13 +32,13 @@ struct StepSettings {
   double bce_weight = 0;
   uint64_t seed = 0;
   double z_loss_weight = 0;
-  bool threshold_training = false;  // selects by the running threshold from the second step on; then the host waits for row counts
+  bool threshold_training = false;  // routes by the running threshold from the second step on; the host then waits for row counts
 };
 
 struct Optimizers {
   AdamW language_model, predictor;
 };
-Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // routers by model's DepthConfig
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // model's DepthConfig sets those of routers
 
 // Where a step stands in its run.
 struct StepPlace {
@@ -48,9 +48,9 @@ struct StepPlace {
   double learning_rate = 0;
 };
 
-// One optimizer step; what it changed about how the model runs, for the log (mostly nothing). Reads nothing from the device, unless
-// threshold_training or the kind of depth does.
+// Runs one optimizer step. Returns a message for the log when the step changed how the model runs, mostly an empty one. Reads nothing from
+// the device, unless threshold_training or the kind of depth does.
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
-                       StepPlace const& place, Window& window);
+                       StepPlace const& place, MetricWindow& window);
 
 }  // namespace isobath

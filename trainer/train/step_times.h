@@ -8,8 +8,8 @@ namespace isobath {
 
 class StepTimes {
  public:
-  // One more step took `seconds`. `waited`: its device had finished it by then. A GPU is asked for steps long before it does them, so only
-  // the time from one wait to the next is known; the steps between share it equally.
+  // Adds a step that took `seconds`. waited: the host waited until the device had finished it. A GPU runs steps long after they are queued,
+  // so only the time from one wait to the next is known; the steps in between share it equally.
   void add(double seconds, bool waited);
   double median() const;  // of the last 2000 steps, in seconds; NaN before the first
 

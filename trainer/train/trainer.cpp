@@ -45,7 +45,7 @@ class Trainer {
   void one_step();
   void log_window(double learning_rate);
   void complain(WindowReading const& reading);
-  bool validate(bool final);  // false when a signal broke it off
+  bool validate(bool final);  // false when a signal interrupted it
   void save(std::string const& reason);
   void finish(std::string const& status);
   bool finished() const { return schedule_.finished(state_.step, state_.train_flops); }
@@ -57,14 +57,14 @@ class Trainer {
   Loader const& loader_;
   Learner& learner_;
   LanguageModel& model_;
-  Window& window_;
+  MetricWindow& window_;
   at::Device device_;
   Machine const& machine_;
   Schedule const& schedule_;
   PeakFlops& peak_flops_;
   int64_t batch_sequences_;
 
-  // Of this process alone.
+  // The state of the run, and what this process measures.
   TrainState state_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Prefetcher> prefetcher_;
@@ -113,7 +113,7 @@ void Trainer::start() {
   state_.segments = {{0, schedule_.total_steps(), {}}};
   run_.describe(config_, machine_);
   std::error_code ignored;
-  fs::remove(run_.metrics(), ignored);  // of a start that never reached a checkpoint
+  fs::remove(run_.metrics(), ignored);  // from a start that wrote no checkpoint
   metrics_ = std::make_unique<Metrics>(run_.metrics());
   write_run_record();
   log_info("training " + run_.root().string() + ": " +
@@ -166,14 +166,14 @@ int Trainer::loop() {
   for (;;) {
     int64_t const step = state_.step;
     bool const last = finished();
-    // Due at this step and not done yet: after a step, or before it in the process that stopped.
+    // A checkpoint is due at this step and not written yet, neither by this process nor by the one before it.
     std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
     if (stop_requested() == 0 && state_.validated_step != step && (last || schedule_.due(step, config_.eval.every))) {
       validate(/*final=*/false);
     }
-    // Asked of the state, not of the validation above: a signal may have come between the two.
+    // Decided from the state: the process that validated this step may have been stopped before it saved the best checkpoint.
     if (reason.empty() && state_.best_step == step && state_.checkpointed_step != step) reason = "best";
-    // The curve above is measured on the same text at every step; the result is measured on eval.final_tokens.
+    // Validations above use the same text (eval.tokens) at every step; the final result uses eval.final_tokens.
     bool const measured = last && stop_requested() == 0 && validate(/*final=*/true);
     if (int const signal = stop_requested(); signal != 0 && !measured) {
       save("stopped");
@@ -196,15 +196,15 @@ void Trainer::one_step() {
   Clock::time_point const start = Clock::now();
   double const learning_rate = schedule_.next_learning_rate(state_.step, state_.train_flops);
   Batch const batch = prefetcher_->next();
-  // Isolated documents have fewer pairs than the schedule plans with.
+  // Isolated documents have fewer attention pairs than the schedule plans for.
   Int128 const pairs_missing = Int128(batch.sequences) * causal_pairs(batch.length) - batch.pairs,
                planned_flops = schedule_.step_flops(state_.step, state_.train_flops) - learner_.ledger.train_pairs(pairs_missing);
   StepPlace const place{state_.step, schedule_.progress(state_.step, state_.train_flops),
                         schedule_.progress(state_.step + 1, state_.train_flops + planned_flops), learning_rate};
-  std::string const changed = learner_.step(learner_.feed.load(batch), place);
+  std::string const changed = learner_.step(learner_.to_device.load(batch), place);
   if (!changed.empty()) {
     log_info("step " + std::to_string(state_.step + 1) + ": " + changed);
-    state_.best_loss = std::numeric_limits<double>::infinity();  // of a model that ran otherwise
+    state_.best_loss = std::numeric_limits<double>::infinity();  // the best loss so far is of a model that ran differently
   }
 
   state_.step += 1;
@@ -215,7 +215,8 @@ void Trainer::one_step() {
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
   bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
-  // Steps that were only asked for take no time yet, and what comes next would wait for them.
+  // A GPU's queued steps have taken no time yet. Without a wait here, a validation or a checkpoint would wait for them, and its time would
+  // include theirs.
   bool const waits = due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every);
   if (waits) synchronize(device_);
   double const seconds = seconds_since(start);
@@ -232,7 +233,7 @@ void Trainer::one_step() {
 void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
   WindowReading const reading = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
-  // Planned until now, realised from here on.
+  // Replaces the planned FLOPs of these steps with the realised ones.
   Int128 const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work, state_.window_pairs);
   state_.train_flops += realised - state_.window_flops;
   Speed speed;
@@ -321,7 +322,7 @@ bool Trainer::validate(bool final) {
   if (final) add_oracle(record, branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
   metrics_->write(record);
   log_info(validation_line(state_, *evaluation));
-  // As JSON: a young model writes control characters and broken UTF-8.
+  // As JSON, because an untrained model writes control characters and invalid UTF-8.
   if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 
   if (final) return true;
@@ -365,8 +366,8 @@ void Trainer::finish(std::string const& status) {
 }  // namespace
 
 int train(Config const& config, std::string const& version) {
-  bool const gpu = open_device(config.device).is_cuda();  // before the text is prepared for a device that is not there
-  micro_batch_sequences(config, gpu);                     // complains before anything is made
+  bool const gpu = open_device(config.device).is_cuda();  // throws for a missing device before the text is prepared
+  micro_batch_sequences(config, gpu);                     // throws for a bad batch size before anything is made
   set_threads(config.train.threads);
   RunFolder const run(config);
   std::optional<EarlierRun> const earlier = find_earlier_run(run, config);

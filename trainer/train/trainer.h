@@ -7,7 +7,7 @@
 
 namespace isobath {
 
-// 0 when the run is finished, else the signal that stopped it (its state is saved by then). `version` of the program, for the record.
+// Returns 0 when the run is finished, else the signal that stopped it after its state was saved. version: of the program, for the record.
 int train(Config const& config, std::string const& version);
 
 }  // namespace isobath

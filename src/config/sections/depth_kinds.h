@@ -24,6 +24,6 @@ DepthKindOptions const* find_depth_kind(std::string const& name);  // null when 
 // name is empty or taken.
 void add_depth_kind(DepthKindOptions options);
 void remove_depth_kind(std::string const& name);  // so that a test leaves no kind behind for the next one
-size_t depth_kind_changes();                      // additions and removals so far: what was made from the list is out of date when it grows
+size_t depth_kind_changes();                      // additions and removals so far; what was made from an older list is out of date
 
 }  // namespace isobath

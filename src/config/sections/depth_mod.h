@@ -26,7 +26,7 @@ struct ChoiceNames<SkippedKv> {
 };
 
 struct ModOptions {
-  std::vector<double> capacity{0.125};  // stretched over the routed layers
+  std::vector<double> capacity{0.125};  // interpolated over the routed layers
   double capacity_warmup = 0;           // share of the run
   std::vector<double> capacity_random;  // lowest and highest; empty: off
   int64_t stride = 2;

@@ -23,7 +23,7 @@ void check_expert(DepthConfig const& depth, std::vector<Contradiction>& found) {
       found.push_back({{key, "depth.choice"}, std::string(key) + " is the depth network's; `choice: expert` has routers: leave it out"});
 }
 
-// The stacks that share weights must be alike.
+// The stacks that share weights must have equally many layers.
 void check_recursion(DepthConfig const& depth, int64_t layers, std::vector<Contradiction>& found) {
   bool equal = true;
   std::string sizes;
@@ -63,7 +63,7 @@ void check_exits(Config const& config, std::vector<Contradiction>& found) {
                                                                     std::to_string(model.layers) + ")");
 }
 
-// The depth network, or what stands in its place.
+// What decides the branch: the depth network, or the routers of expert choice.
 void check_decision(Config const& config, std::vector<Contradiction>& found) {
   DepthConfig const& depth = config.depth;
   auto const refuse = [&](std::vector<std::string> const& keys, std::string const& reason) { found.push_back({keys, reason}); };

@@ -40,7 +40,7 @@ struct RouterOptions {
   double bce_weight = 0.01;
   bool bce_detach = false;
   int64_t predictor_width = 0;    // 0: auto
-  double threshold_decay = 0.99;  // running quantile of none and threshold
+  double threshold_decay = 0.99;  // of the running threshold of none and threshold
 };
 
 // Values that `auto` stands for: max(8, width / 4).

@@ -43,7 +43,7 @@ std::vector<RouterParameter> router_parameters(ModelConfig const& model, DepthCo
       parameter.shape.push_back(sizes[dimension]);
       parameter.table = dimension == RouterKind::context || dimension == RouterKind::vocab;
     }
-    // Scores start small: a linear router's input does.
+    // A table's scores start small, as a linear router's do, whose input starts small.
     parameter.init_std = parameter.table ? 0.1 : 1 / std::sqrt(static_cast<double>(parameter.shape.back()));
   }
   return parameters;

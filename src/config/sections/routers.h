@@ -14,7 +14,7 @@ struct RouterParameter {
   std::string name;  // stored under this name, below model.layers.N.
   std::vector<int64_t> shape;
   double init_std = 0;
-  bool table = false;  // looked up, not multiplied with
+  bool table = false;  // looked up by an index instead of multiplied with the input
 };
 
 struct RouterKind {
@@ -25,7 +25,7 @@ struct RouterKind {
   };
   char const* name;
   std::vector<Parameter> parameters;
-  bool takes_input = false;  // depth.router_input matters
+  bool takes_input = false;  // the score depends on depth.router_input
   bool random = false;       // scores are noise: nothing to learn, nothing to predict
 
   bool learned() const { return !parameters.empty(); }

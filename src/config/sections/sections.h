@@ -1,5 +1,5 @@
 #pragma once
-// What each section gives to the whole: its rows of the table of keys, and the checks of what must hold between its keys.
+// What each section declares: its rows of the table of keys, and the checks of what must hold between its keys.
 
 #include <vector>
 
@@ -13,7 +13,7 @@ std::vector<ConfigField> run_fields();
 std::vector<ConfigField> data_fields();
 std::vector<ConfigField> tokenizer_fields();
 std::vector<ConfigField> model_fields();
-std::vector<ConfigField> depth_fields();  // of them all: depth.kind, then the four that follow
+std::vector<ConfigField> depth_fields();  // all keys of `depth`: depth.kind, then the four lists that follow
 std::vector<ConfigField> mod_fields();
 std::vector<ConfigField> router_fields();
 std::vector<ConfigField> nested_fields();
@@ -26,11 +26,11 @@ std::vector<MatchField> match_rows();
 
 void check_run(Config const& config, std::vector<Contradiction>& found);
 void check_model(Config const& config, std::vector<Contradiction>& found);
-void check_depth(Config const& config, std::vector<Contradiction>& found);  // by the check of depth.kind
+void check_depth(Config const& config, std::vector<Contradiction>& found);  // runs the check of the chosen depth.kind
 void check_train(Config const& config, std::vector<Contradiction>& found);
 void check_compare(Config const& config, std::vector<Contradiction>& found);
 
-// Of the routers of mod and of expert choice.
+// Checks the router keys, for mod and for nested with expert choice.
 void check_router(DepthConfig const& depth, std::vector<Contradiction>& found);
 
 // The kinds of depth that are built in, beside dense.

@@ -16,7 +16,7 @@ struct TokenizerConfig {
   bool is_trained() const { return kind == "bpe"; }  // on the run's own text; otherwise read from a file, or bytes
 };
 
-// What is wrong with `kind` as the tokenizer of the configuration in `config_file` (which may be empty); empty when nothing is.
+// Why `kind` cannot be the tokenizer of the configuration in `config_file` (which may be empty); empty when it can.
 std::string why_no_tokenizer(std::string const& kind, std::filesystem::path const& config_file);
 
 }  // namespace isobath

@@ -6,7 +6,7 @@
 namespace isobath {
 namespace {
 
-// As a share of the run, when that can be told without knowing the data.
+// The duration as a share of the run; 0 where that cannot be told without knowing the data.
 double share_of_run(Duration const& duration, Duration const& budget) {
   if (duration.unit == Unit::percent) return duration.amount / 100;
   return duration.unit == budget.unit && budget.amount > 0 ? duration.amount / budget.amount : 0;

@@ -20,7 +20,7 @@ Decoder::Decoder(LanguageModel& model, uint64_t seed, int64_t most_cache_bytes)
       cache_(model.model_config().layers, resolved_kv_heads(model.model_config()), model.model_config().width / model.model_config().heads,
              most_cache_bytes) {
   std::string const otherwise = model_.depth().decide_in_training();
-  if (auto const layer = model_.undecided_layer())
+  if (auto const layer = model_.first_uncalibrated_layer())
     throw Error(ExitCode::config, "layer " + std::to_string(*layer) +
                                       " cannot decide token by token: neither training nor a calibration has set its threshold; calibrate "
                                       "a copy (isobath eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki)" +

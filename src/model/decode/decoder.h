@@ -1,6 +1,6 @@
 #pragma once
-// Texts token by token, many at a time: each layer's keys and values are kept, and a token costs work and memory only in the layers it goes
-// through. What it gives is what a causal forward pass over the whole text gives.
+// Reads texts token by token, many at a time: each layer's keys and values are kept, and a token costs work and memory only in the layers
+// it goes through. The logits are those of a causal forward pass over the whole text, up to rounding.
 
 #include <cstdint>
 #include <vector>
@@ -12,20 +12,20 @@ namespace isobath {
 
 class Decoder {
  public:
-  // seed: of random routers, which draw by layer and place in the text. most_cache_bytes: 0, no limit; beyond it start and next throw
-  // Error(allocation). Throws Error(config) for a model with an undecided_layer().
+  // seed: for random routers, whose numbers depend on seed, layer and position. most_cache_bytes: 0 means no limit; beyond it start and
+  // next throw Error(allocation). Throws Error(config) for a model with a first_uncalibrated_layer().
   explicit Decoder(LanguageModel& model, uint64_t seed = 0, int64_t most_cache_bytes = 0);
   ~Decoder();
 
   struct Read {
-    at::Tensor logits_BV;                    // behind the last token of each text
-    at::Tensor depth_BT;                     // layers that each token read now went through, on the model's device
+    at::Tensor logits_BV;                    // after the last token of each text
+    at::Tensor depth_BT;                     // number of layers that each token of this read went through, on the model's device
     std::vector<RoutedLayer> routed_layers;  // [B, T]
   };
-  // A new text from its beginning. Gives its number. Throws Error(data) when it has no token, or more than the context.
+  // Reads the beginning of a new text and returns the text's number. Throws Error(data) for no token or more than the context.
   int64_t start(std::vector<int32_t> const& tokens, Read& read);
-  // One more token of each of these texts, in one batch. Throws Error(data) when one is full. Where the cache's limit stops it half-way,
-  // its texts can only be finished.
+  // Reads one more token of each of these texts, in one batch. Throws Error(data) when a text fills the context. After Error(allocation)
+  // these texts can only be finished.
   Read next(std::vector<int64_t> const& texts, std::vector<int32_t> const& tokens);
   void finish(int64_t text);  // forgets it
 

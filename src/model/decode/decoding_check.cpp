@@ -17,17 +17,17 @@ namespace isobath {
 
 namespace {
 
-// A text as it is read.
+// A text while it is read.
 struct Reading {
   std::vector<int32_t> const* tokens;
-  int64_t number;  // the decoder's
+  int64_t number;  // the decoder's number of the text
   std::vector<at::Tensor> logits_V;
-  std::vector<std::vector<at::Tensor>> ran_T;  // of each routed layer, read by read
+  std::vector<std::vector<at::Tensor>> ran_T;  // which tokens each routed layer ran, one entry per read
 
   void add(Decoder::Read const& read, int64_t row) {
     logits_V.push_back(read.logits_BV[row].clone());
     ran_T.resize(read.routed_layers.size());
-    for (size_t layer = 0; layer < ran_T.size(); ++layer) ran_T[layer].push_back(read.routed_layers[layer].ran_BT[row]);
+    for (size_t layer = 0; layer < ran_T.size(); ++layer) ran_T[layer].push_back(read.routed_layers[layer].executed_BT[row]);
   }
 };
 
@@ -35,7 +35,7 @@ void compare(LanguageModel& model, Reading const& reading, uint64_t seed, Decodi
   at::Tensor const tokens_BT = at::tensor(std::vector<int64_t>(reading.tokens->begin(), reading.tokens->end())).unsqueeze(0);
   ModelInput input{tokens_BT.to(model.device()), {}, {}};
   for (auto const& of_layer_T : reading.ran_T) input.replay_BT.push_back(at::cat(of_layer_T).unsqueeze(0));
-  // A text alone and from its beginning draws by place, as the decoder does.
+  // In a batch of one text that starts at position 0, random numbers go by position, as in the decoder.
   ModelOutput const whole = model.forward(input, Routing::causal, {seed, 0, 0, NoiseStream::decoding});
 
   auto const places = std::ssize(reading.logits_V);
@@ -48,7 +48,7 @@ void compare(LanguageModel& model, Reading const& reading, uint64_t seed, Decodi
 
   for (size_t i = 0; i < input.replay_BT.size(); ++i) {
     RoutedLayer const& own = whole.routed_layers[i];
-    at::Tensor const flips_BT = own.decided_BT.ne(input.replay_BT[i]);
+    at::Tensor const flips_BT = own.causal_BT.ne(input.replay_BT[i]);
     auto const flips = flips_BT.sum().item<int64_t>();
     check.decisions += flips_BT.numel();
     check.flips += flips;

@@ -16,7 +16,7 @@ namespace {
 // A text that is being continued.
 struct Running {
   size_t text;
-  int64_t number;              // the decoder's
+  int64_t number;              // the decoder's number of the text
   std::vector<int32_t> known;  // prompt and new tokens, as far as they are in view
 };
 
@@ -78,7 +78,7 @@ class Generation {
     return draw_token(logits_V, settings_.sampler, result.texts[text].size(), number);
   }
 
-  // Draws behind what was read, of the running texts from `first` on.
+  // Draws the next token of each running text from `first` on, from the logits of `read`.
   void take(Decoder::Read const& read, size_t first) {
     if (decoder_.use().stored > result.most.stored) result.most = decoder_.use();
     at::Tensor const logits_BV = read.logits_BV.to(at::kCPU, at::kFloat).contiguous(), depth_BT = read.depth_BT.cpu().contiguous();
@@ -119,7 +119,7 @@ class Generation {
     running_ = std::move(going_on);
   }
 
-  // The context is full: reads the later half again, but for the last token, which is read next.
+  // The context is full: reads the later half again except its last token, which the next step reads.
   void restart(Running& one) {
     decoder_.finish(one.number);
     one.known.erase(one.known.begin(), one.known.end() - later_half());

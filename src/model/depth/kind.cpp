@@ -39,18 +39,18 @@ std::map<std::string, DepthModuleFactory>& factories() {
   return table;
 }
 
-// Pairs of a token that ran and a key that it sees: the keys of tokens that ran, or all where keys are kept, from place from_BT of its
-// sequence on (undefined: from the first) up to itself.
-at::Tensor count_pairs(at::Tensor const& ran_BT, bool keeps_kv, at::Tensor const& from_BT) {
-  at::Tensor const keys_BT = (keeps_kv ? at::ones_like(ran_BT) : ran_BT).cumsum(1);  // up to and with this place
-  if (!from_BT.defined()) return ran_BT.mul(keys_BT).sum();
-  return ran_BT.mul(keys_BT - at::constant_pad_nd(keys_BT, {1, 0}).gather(1, from_BT)).sum();
+// Counts pairs of a token that ran and a key that it attends to: the keys of the tokens that ran (keeps_kv: of all tokens) from place
+// from_BT of the sequence (undefined: its first) up to the token itself.
+at::Tensor count_pairs(at::Tensor const& executed_BT, bool keeps_kv, at::Tensor const& from_BT) {
+  at::Tensor const keys_BT = (keeps_kv ? at::ones_like(executed_BT) : executed_BT).cumsum(1);  // keys up to and including this place
+  if (!from_BT.defined()) return executed_BT.mul(keys_BT).sum();
+  return executed_BT.mul(keys_BT - at::constant_pad_nd(keys_BT, {1, 0}).gather(1, from_BT)).sum();
 }
 
-// Of a layer and its batch: int64 [routing_columns].
+// One layer's row of ModelOutput::routing_NC: int64 [routing_columns].
 at::Tensor count_routing(RoutedLayer const& layer, bool keeps_kv, at::Tensor const& from_BT) {
-  return at::stack({layer.ran_BT.sum(), count_pairs(layer.ran_BT, keeps_kv, from_BT), layer.decided_BT.sum(), layer.picked_BT.sum(),
-                    layer.decided_BT.logical_and(layer.picked_BT).sum()});
+  return at::stack({layer.executed_BT.sum(), count_pairs(layer.executed_BT, keeps_kv, from_BT), layer.causal_BT.sum(), layer.topk_BT.sum(),
+                    layer.causal_BT.logical_and(layer.topk_BT).sum()});
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ void report_layers(ModelOutput& output, ForwardContext const& context, int64_t l
   if (at::GradMode::is_enabled()) return;
   int64_t const B = context.rows.sequences, T = context.rows.longest;
   output.depth_BT = at::full({B, T}, layers - std::ssize(routed), context.tokens_N.options());
-  for (RoutedLayer const& layer : routed) output.depth_BT.add_(layer.ran_BT);
+  for (RoutedLayer const& layer : routed) output.depth_BT.add_(layer.executed_BT);
   output.routed_layers = std::move(routed);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The seam between the language model and a kind of depth (depth.kind): a module that owns what decides depth (routers, exits, factors)
-// and, for each forward pass, an object that takes the hidden states through the layers. The table in kind.cpp lists the kinds.
+// The interface between the language model and a kind of depth (depth.kind): a DepthModule owns the routers, exits or factors, and for each
+// forward pass a DepthPass takes the hidden states through the layers. The table in kind.cpp lists the kinds.
 
 #include <torch/nn/module.h>
 
@@ -30,11 +30,11 @@ struct ForwardContext {
   FinalNorm norm;
   Routing routing = Routing::causal;
   NoiseKey noise;
-  std::vector<at::Tensor> replay_BT;  // as ModelInput has it
+  std::vector<at::Tensor> replay_BT;  // ModelInput::replay_BT
   bool learns = false;                // a training pass with gradients
 
   uint64_t layer_noise(int64_t layer) const;
-  // Of the `index`-th routed layer; undefined where nothing is replayed.
+  // The replayed selection of the `index`-th routed layer; undefined where nothing is replayed.
   at::Tensor replay(size_t index) const { return replay_BT.empty() ? at::Tensor() : replay_BT[index]; }
 };
 
@@ -44,10 +44,10 @@ class DepthPass {
   explicit DepthPass(ForwardContext const& context) : context(context) {}
   virtual ~DepthPass() = default;
 
-  // Layers in turn, from 0.
+  // Called once for each layer, in order from 0; returns the hidden states behind that layer.
   virtual at::Tensor layer(int64_t index, BlockImpl& block, at::Tensor const& x_ND) = 0;
   virtual at::Tensor finish(at::Tensor const& x_ND) { return context.norm(x_ND); }
-  // Losses, statistics and which tokens ran, once the layers are done.
+  // Called last: fills in losses, statistics and which tokens ran.
   virtual void report(ModelOutput&) {}
 
   ForwardContext const& context;
@@ -55,35 +55,37 @@ class DepthPass {
 using DepthPasses = std::vector<std::unique_ptr<DepthPass>>;
 
 struct DepthModule : torch::nn::Module {
-  // The context outlives the pass.
+  // `context` must outlive the pass.
   virtual std::unique_ptr<DepthPass> begin(ForwardContext const& context) = 0;
 
-  // Public name, initial values and optimizer role of all that belongs to one layer ("model.layers.3."), or to the whole model.
+  // Declare the tensors (public name, initial values, optimizer role) of one layer, whose names start with "model.layers.3.", or of the
+  // whole model.
   virtual void layer_weights(int64_t /*layer*/, WeightList&) const {}
   virtual void model_weights(WeightList&) const {}
 
-  // Everything that is learned outside the gradient moves here, once a step, from statistics of all its micro-batches. What changed about
-  // how the model runs, for the log; mostly nothing.
+  // Updates everything that is learned outside the gradient, once a step, from the statistics of all its micro-batches. Returns what
+  // changed about how the model runs, for the log; mostly an empty text.
   virtual std::string end_of_step(StepStatistics const&) { return ""; }
 
-  // Calibration sets the offsets of the causal decisions so that each layer's planned share of several batches passes. The passes of
-  // these batches go through the layers side by side; before layer `layer`, x_ND[i] is the state of batch i. After all layers a round
-  // ends, of which there are `calibration_rounds`.
+  // Calibration sets the offsets of the causal decisions so that these select each layer's planned share of the tokens of several batches.
+  // In each of calibration_rounds() rounds, calibrate() is called before each layer, x_ND[i] being the hidden states of batch i there, and
+  // then all batches go through that layer; end_calibration_round() follows the last layer.
   virtual void calibrate(int64_t /*layer*/, BlockImpl&, DepthPasses const&, std::vector<at::Tensor> const& /*x_ND*/) {}
   virtual void end_calibration_round(DepthPasses const&) {}
   virtual int calibration_rounds() const { return 1; }
-  // The offsets, live, [1] each: what a causal decision's logit must exceed outside of training; 0 until calibrated.
+  // The offsets, [1] each, sharing memory with the model: calibrated corrections of the causal decisions, used outside of training; 0 at
+  // first.
   virtual std::vector<at::Tensor> offsets() const { return {}; }
   // The first layer that cannot decide from the past alone because neither training nor a calibration has set its threshold.
-  virtual std::optional<int64_t> undecided_layer() const { return {}; }
-  // What to do about it besides calibrating, as words for an error; may be empty.
+  virtual std::optional<int64_t> first_uncalibrated_layer() const { return {}; }
+  // How to train so that no calibration is needed, as words for an error message; may be empty.
   virtual std::string decide_in_training() const { return ""; }
 
-  // Share of each sequence that each routed layer takes from here on; for kinds whose plan has_capacity().
+  // Sets the share of each sequence that each routed layer takes from here on; for kinds whose plan has_capacity().
   virtual void set_capacities(std::vector<double> const& capacities);
   // Every token takes this branch from here on; nullopt: the one that is chosen. For kinds whose plan has branch_depths().
   virtual void force_branch(std::optional<int64_t>) {}
-  // Makes the model now what the end of its schedule makes it (end_of_step): small factors become skips. False when nothing changed.
+  // Hardens the model at once instead of at its scheduled step (end_of_step): small factors become skips. False when nothing changed.
   virtual bool harden() { return false; }
 };
 

@@ -1,6 +1,7 @@
 #include "model/depth/plan.h"
 
-#include <cstdio>
+#include <fmt/format.h>
+
 #include <map>
 
 #include "core/error.h"
@@ -41,11 +42,7 @@ void add_depth_plan(std::string const& kind, DepthPlanFactory factory) { factori
 std::vector<double> DepthPlan::step_capacities(uint64_t, int64_t, double) const { return training_capacities(); }
 
 std::string capacity_text(std::vector<double> const& capacity) {
-  auto const percent = [](double share) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", 100 * share);
-    return std::string(text);
-  };
+  auto const percent = [](double share) { return fmt::format("{:g}", 100 * share); };
   std::string const first = percent(capacity.front());
   return (capacity.size() == 1 ? first : first + " to " + percent(capacity.back())) + " %";
 }

@@ -25,15 +25,16 @@ class DepthPlan {
   // What decides which tokens a routed layer runs, for the report's table of layers; ends with "; ".
   virtual std::string explain_shares() const { return ""; }
 
-  // Training selects tokens by what generation cannot know, so the model has two routings: top-k and causal.
+  // Whether training selects tokens by looking at later ones, which generation cannot do; the model then has two routings, top-k and
+  // causal.
   virtual bool uses_noncausal_routing() const { return false; }
-  // Routed layers take a share of the tokens that may be changed in a trained model (`eval --capacity`).
+  // Whether the share of tokens that routed layers take may be changed in a trained model (`eval --capacity`).
   virtual bool has_capacity() const { return false; }
   // Layers that may skip tokens, ascending, from 0.
   virtual std::vector<int64_t> routed_layers() const { return {}; }
   // Depths, in layers, that a token may stop at, ascending; empty where tokens do not stop.
   virtual std::vector<int64_t> branch_depths() const { return {}; }
-  // Layers a token goes through in the mean, where that is what training aims at; 0 elsewhere.
+  // The mean number of layers per token that training aims at; 0 for kinds without such a target.
   virtual double mean_depth() const { return 0; }
   // The layer whose weights layer `layer` uses: itself unless layers are tied.
   virtual int64_t layer_of_weights(int64_t layer) const { return layer; }
@@ -44,16 +45,17 @@ class DepthPlan {
 
   // Planned share of the tokens in each routed layer, first to last.
   virtual std::vector<double> capacities() const { return {}; }
-  // The same while training, after any warm-up, and the most of any training step.
+  // The same while training, after any warm-up; and the largest shares that any training step takes.
   virtual std::vector<double> training_capacities() const { return capacities(); }
   virtual std::vector<double> most_capacities() const { return training_capacities(); }
-  // Of training step `step` (from 0), which starts when the share `progress` of the run is done: a pure function of these and the seed.
+  // The shares of training step `step` (from 0), which starts when the share `progress` of the run is done. Depends on nothing but its
+  // arguments.
   virtual std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const;
   // Whether steps cost different amounts, and whether that is because the capacity itself is scheduled.
   virtual bool steps_differ() const { return capacity_changes(); }
   virtual bool capacity_changes() const { return false; }
 
-  // What this kind adds to the model of a dense block stack.
+  // Add what this kind costs and stores beyond a stack of dense blocks.
   virtual void add_costs(Ledger&, int64_t /*vocab_size*/) const {}
   virtual void add_parameters(Parameters&, int64_t /*vocab_size*/) const {}
 

@@ -23,19 +23,19 @@ at::Tensor of_candidates(at::Tensor const& value_N, Route const* before) {
   return before ? value_N.index_select(0, before->index_R) : value_N;
 }
 
-// The causal decision, from the past alone.
+// The causal decision, bool [B, T]: depends on no later token.
 at::Tensor decide(RouterImpl const& router, at::Tensor const& logit_N, Rows const& rows, Route const* before, double capacity) {
   int64_t const B = rows.sequences, T = rows.longest;
-  at::Tensor decided_BT = capacity >= 1          ? at::ones({B, T}, logit_N.options().dtype(at::kBool))
-                          : router.is_training() ? logit_N.detach().gt(0).view({B, T})
-                                                 : logit_N.detach().gt(router.cut).view({B, T});
-  return before ? decided_BT.logical_and(before->layer.ran_BT) : decided_BT;
+  at::Tensor causal_BT = capacity >= 1          ? at::ones({B, T}, logit_N.options().dtype(at::kBool))
+                         : router.is_training() ? logit_N.detach().gt(0).view({B, T})
+                                                : logit_N.detach().gt(router.cut).view({B, T});
+  return before ? causal_BT.logical_and(before->layer.executed_BT) : causal_BT;
 }
 
-// Of the causal decision, whose target is top-k's choice, and of the scores themselves.
+// Adds the loss of the causal decision, whose target is top-k's selection, and the z-loss of the scores.
 void add_losses(RouterImpl const& router, at::Tensor const& logit_N, Route const* before, Route& result) {
   if (router.causal == Causal::bce || router.causal == Causal::predictor) {
-    at::Tensor const picked_N = result.layer.picked_BT.view({-1}).to(logit_N.scalar_type());
+    at::Tensor const picked_N = result.layer.topk_BT.view({-1}).to(logit_N.scalar_type());
     at::Tensor const loss = ops::binary_cross_entropy_sum(of_candidates(logit_N, before), of_candidates(picked_N, before));
     (router.causal == Causal::bce ? result.router_loss : result.predictor_loss) = loss;
   }
@@ -51,27 +51,27 @@ Route route(RouterImpl& router, RouterInput const& input, ForwardContext const& 
   Route result;
   result.score_N = router.score(input);
   at::Tensor const logit_N = router.causal_logit(input, result.score_N);
-  at::Tensor const decided_BT = decide(router, logit_N, rows, before, capacity);
+  at::Tensor const causal_BT = decide(router, logit_N, rows, before, capacity);
   if (rows.cache) {  // text is generated, which needs nothing but the selected tokens
-    result.layer.ran_BT = result.layer.decided_BT = decided_BT;
+    result.layer.executed_BT = result.layer.causal_BT = causal_BT;
     result.layer.score_BT = result.score_N.view({B, T});
-    result.selected = select_ragged(rows, decided_BT, result.index_R);
+    result.selected = select_ragged(rows, causal_BT, result.index_R);
     return result;
   }
 
   at::Tensor const score_BT = result.score_N.detach().view({B, T});
-  at::Tensor const by_BT = before ? score_BT.masked_fill(before->layer.ran_BT.logical_not(), -infinity) : score_BT;
+  at::Tensor const by_BT = before ? score_BT.masked_fill(before->layer.executed_BT.logical_not(), -infinity) : score_BT;
   at::Tensor const segments_BT = rows.segments_R.defined() ? rows.segments_R.view({B, T}) : at::Tensor();
   result.index_R = router.select(by_BT, segments_BT, K, rows, input.noise_key);
-  at::Tensor picked_BT = at::zeros({B * T}, input.x_ND.options().dtype(at::kBool)).index_fill_(0, result.index_R, true).view({B, T});
-  if (before) picked_BT = picked_BT.logical_and(before->layer.ran_BT);  // under causal routing fewer than K may be left
+  at::Tensor topk_BT = at::zeros({B * T}, input.x_ND.options().dtype(at::kBool)).index_fill_(0, result.index_R, true).view({B, T});
+  if (before) topk_BT = topk_BT.logical_and(before->layer.executed_BT);  // under causal routing there may be fewer than K candidates
   bool const topk = context.routing == Routing::topk;
-  at::Tensor const ran_BT = topk ? picked_BT : replay_BT.defined() ? replay_BT : decided_BT;
-  result.selected = topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, ran_BT, result.index_R);
-  result.layer = {ran_BT, picked_BT, decided_BT, by_BT};
+  at::Tensor const executed_BT = topk ? topk_BT : replay_BT.defined() ? replay_BT : causal_BT;
+  result.selected = topk ? select_rows(rows, result.index_R, K) : select_ragged(rows, executed_BT, result.index_R);
+  result.layer = {executed_BT, topk_BT, causal_BT, by_BT};
   if (!at::GradMode::is_enabled() && capacity < 1 && !router.random) {
     at::Tensor const margin_BT = (router.is_training() ? logit_N : logit_N - router.cut).abs().view({B, T});
-    result.layer.margin_BT = before ? margin_BT.masked_fill(before->layer.ran_BT.logical_not(), infinity) : margin_BT;
+    result.layer.margin_BT = before ? margin_BT.masked_fill(before->layer.executed_BT.logical_not(), infinity) : margin_BT;
   }
   add_losses(router, logit_N, before, result);
   return result;

@@ -10,7 +10,7 @@
 namespace isobath {
 namespace {
 
-// Weights of the linear maps of one block's halves: what a row is multiplied with.
+// Number of weights in the linear maps of one block's halves.
 int64_t attention_weights(ModelConfig const& model) {
   int64_t const D = model.width, H = model.heads, G = resolved_kv_heads(model), E = D / H;
   return D * (H + 2 * G) * E + H * E * D;
@@ -18,7 +18,7 @@ int64_t attention_weights(ModelConfig const& model) {
 
 int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == MlpKind::swiglu ? 3 : 2) * model.width * resolved_mlp_width(model); }
 
-// What one step takes.
+// Returns a count of one step in 64 bits. Throws Error(config) when it does not fit.
 int64_t in_64_bits(Int128 count, char const* what, int64_t tokens) {
   constexpr int64_t most = std::numeric_limits<int64_t>::max();
   if (count <= most) return static_cast<int64_t>(count);
@@ -31,7 +31,7 @@ int64_t in_64_bits(Int128 count, char const* what, int64_t tokens) {
 std::vector<int64_t> routed_layers(ModelConfig const& model, DepthConfig const& depth) { return plan_depth(model, depth)->routed_layers(); }
 
 int64_t rows_of_capacity(double capacity, int64_t length) {
-  if (capacity == 0) return 0;  // a layer that is gone
+  if (capacity == 0) return 0;  // a dropped layer
   // 0.29 * 100 is 28.999999999999996 in doubles; a person means 29.
   auto const rows = static_cast<int64_t>(std::floor(capacity * static_cast<double>(length) + 1e-9));
   return std::clamp<int64_t>(rows, 1, length);
@@ -136,7 +136,7 @@ double kv_bytes_per_token(ModelConfig const& model, DepthConfig const& depth, st
   double layers = static_cast<double>(model.layers);
   Ledger const ledger = make_ledger(model, depth, 1);
   if (ledger.routes_attention && !ledger.keeps_kv) {
-    for (double const share : shares) layers -= 1 - share;  // skipped tokens leave no keys behind
+    for (double const share : shares) layers -= 1 - share;  // skipped tokens store no keys and values
   }
   int64_t const per_layer = 2 * resolved_kv_heads(model) * (model.width / model.heads) * bytes_per_value;
   return layers * static_cast<double>(per_layer);

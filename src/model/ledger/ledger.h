@@ -1,10 +1,9 @@
 #pragma once
-// The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No
-// LibTorch. Convention (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and
-// values of the keys that a query sees (2 x 2 x heads x head_dim per query-key pair; planned: T(T+1)/2 pairs, the
-// causal triangle; realised: of each document where documents are isolated); backward = 2 x forward;
-// routers, predictors and the (also tied) head count; norms, activations, rotary, softmax, embedding look-ups and
-// evaluation do not.
+// The ledger: what a model costs, in floating-point operations, parameters and bytes, before anything is allocated. No LibTorch. Convention
+// (docs/experiments.md): a linear map costs 2 x its weights per row; attention counts scores and values of the keys that a query attends to
+// (2 x 2 x heads x head_dim per query-key pair; planned: T(T+1)/2 pairs, the causal triangle; realised: of each document where documents
+// are isolated); backward = 2 x forward; routers, predictors and the (also tied) head count; norms, activations, rotary, softmax, embedding
+// look-ups and evaluation do not.
 
 #include <cstdint>
 #include <optional>
@@ -15,7 +14,7 @@
 
 namespace isobath {
 
-// Per routed layer: what really ran.
+// The work of one routed layer, planned or measured.
 struct RoutedWork {
   int64_t rows = 0;   // tokens that went through the block
   int64_t pairs = 0;  // query-key pairs attended inside it
@@ -30,42 +29,42 @@ struct Ledger {
   int64_t skip_row = 0;                             // skip path of one routed layer, per skipped row
   int64_t router_row = 0;                           // score of one token by one router
   int64_t predictor_row = 0;                        // decision of one token by one predictor
-  int64_t gate_row = 0;                             // nested: depth network, per token, or
-  bool gate_by_sequence = false;                    // per sequence
+  int64_t gate_row = 0;                             // nested: one choice of the depth network
+  bool gate_by_sequence = false;                    // one choice per sequence; otherwise one per token
   int64_t head_row = 0;                             // logits of one token
-  int64_t training_heads = 1;                       // hindsight looks at the loss of every branch
-  bool routes_attention = true, routes_mlp = true;  // else that half of a routed layer sees every token
-  bool keeps_kv = false;                            // skipped tokens' keys and values are made all the same
+  int64_t training_heads = 1;                       // logits per token in training: hindsight needs the loss of every branch
+  bool routes_attention = true, routes_mlp = true;  // false: that half of a routed layer runs for every token
+  bool keeps_kv = false;                            // skipped tokens still give keys and values
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
-  int64_t routers = 0;  // one a routed layer, of expert choice one an exit; factors of tokens count as such
+  int64_t routers = 0;  // one per routed layer; expert choice: per exit; `scale: token`: per layer
 
-  // Of one layer, sequences of `length` tokens, without routers and predictors.
+  // Forward FLOPs of one layer for sequences of `length` tokens, without routers and predictors.
   struct Layer {
     Int128 linear, attention;
   };
-  // `pairs`: query-key pairs where every token attends. Not given: each sequence is one document.
+  // Query-key pairs of a layer in which every token attends. Not given: each sequence is one document.
   using Pairs = std::optional<Int128>;
   Layer dense_layer(int64_t sequences, int64_t length, Pairs pairs = {}) const;
   Layer routed_layer(int64_t sequences, int64_t length, RoutedWork const& work, Pairs pairs = {}) const;
   // Forward FLOPs of `sequences` sequences of `length` tokens. `routed` has one entry per routed layer.
   Int128 forward(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
-  // Of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 pairs a sequence; with kept keys K(T+1)/2 pairs, the mean
-  // over the places that tokens may have.
+  // Work of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 query-key pairs a sequence; with kept keys K(T+1)/2
+  // pairs, the mean over all places that the K tokens may have.
   std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
-  // Of training on `pairs` query-key pairs in every layer where all tokens attend.
+  // FLOPs of training on `pairs` query-key pairs in every layer where all tokens attend.
   Int128 train_pairs(Int128 pairs) const;
-  // Of training on `sequences` sequences: 3 x forward, with all the heads that training needs.
+  // FLOPs of training on `sequences` sequences: 3 x forward, with `training_heads` logits per token.
   Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
 };
 
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
-int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), 0 of capacity 0
+int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), and 0 for capacity 0
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
-// FLOPs of one training step over `tokens` tokens, or of one pass over a context, which are counted in 64 bits: only totals may be larger.
-// Throws Error(config) beyond that.
+// Returns the FLOPs of one training step over `tokens` tokens (or of one pass over a context) in 64 bits; only totals of a run may be
+// larger. Throws Error(config) when they do not fit.
 int64_t flops_at_once(Int128 flops, int64_t tokens);
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
@@ -80,8 +79,8 @@ struct Parameters {
   int64_t non_embedding() const { return total - embedding; }
 };
 Parameters count_parameters(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
-// Of keys and values kept while text is generated, mean over tokens: what is planned, or where `shares` of the tokens went through the
-// routed layers, one a layer.
+// Bytes of keys and values that generation keeps, mean over tokens: for the planned shares, or for `shares`, the share of the tokens that
+// went through each routed layer.
 double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, int64_t bytes_per_value = 4);
 double kv_bytes_per_token(ModelConfig const&, DepthConfig const&, std::vector<double> const& shares, int64_t bytes_per_value = 4);
 

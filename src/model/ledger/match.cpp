@@ -21,8 +21,7 @@ struct Candidate {
   double error = std::numeric_limits<double>::infinity();   // relative
 };
 
-// The layer count is fixed; keeps mlp_width where that is near enough, otherwise solves for it (the cost is linear in
-// it).
+// The layer count is fixed; keeps mlp_width where that is near enough, otherwise solves for it (the cost is linear in mlp_width).
 Candidate fit_mlp_width(ModelConfig model, DepthConfig const& depth, int64_t vocab_size, int64_t target) {
   auto const flops = [&](ModelConfig const& m) { return static_cast<double>(planned_forward_flops(m, depth, vocab_size, 1, m.context)); };
   auto const goal = static_cast<double>(target);
@@ -63,7 +62,7 @@ ModelConfig match_forward_flops(ModelConfig model, DepthConfig const& depth, int
     for (model.layers = plan->fewest_layers(); model.layers <= most_layers; ++model.layers) {
       consider(model);
       smallest.layers = model.layers;
-      if (planned_forward_flops(smallest, depth, vocab_size, 1, model.context) > target_flops) break;  // only dearer from here on
+      if (planned_forward_flops(smallest, depth, vocab_size, 1, model.context) > target_flops) break;  // more layers only cost more
     }
   }
   if (best.error <= tolerance) return best.model;

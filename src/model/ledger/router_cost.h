@@ -5,7 +5,7 @@
 
 namespace isobath {
 
-bool has_predictor(DepthConfig const&);  // `causal: predictor`, and a router whose choice can be predicted
+bool has_predictor(DepthConfig const&);  // `causal: predictor` and a router that is not random
 
 void add_router_costs(Ledger& ledger, ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t routers);
 void add_router_parameters(Parameters& count, ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t routers);

@@ -46,8 +46,8 @@ size_t likeliest(std::span<float const> logits_V) {
   return best;
 }
 
-// Zeroes the weights of the tokens that top_k and top_p leave out. Tokens are ordered by falling logit, then by id, so that the last one
-// kept tells the cut; selection finds it without sorting.
+// Zeroes the weights of the tokens that top_k and top_p leave out. Tokens are ordered by falling logit, then by id, so that the last token
+// kept determines all others; nth_element finds it without sorting.
 void cut_weights(std::span<float const> logits_V, SamplerSettings const& settings, std::vector<double>& weights_V) {
   bool const cut_k = settings.top_k > 0 && settings.top_k < static_cast<int64_t>(logits_V.size()), cut_p = settings.top_p < 1;
   if (!cut_k && !cut_p) return;
@@ -67,7 +67,7 @@ void cut_weights(std::span<float const> logits_V, SamplerSettings const& setting
   }
   if (cut_p) {
     double const total = sum(begin, end);
-    double before = 0;         // of everything likelier than [begin, end)
+    double before = 0;         // weight of all tokens likelier than those in [begin, end)
     while (end - begin > 1) {  // the last token kept is in [begin, end)
       auto const middle = begin + (end - begin) / 2;
       std::nth_element(begin, middle, end, likelier);

@@ -31,7 +31,8 @@ namespace {
 
 float const* floats(Tensor const& x) { return x.const_data_ptr<float>(); }
 
-// The CPU's own kernel. first_query_B1, first_key_B1: of each sequence, and how many there are in all.
+// Our CPU kernel. first_query_B1, first_key_B1: index of each sequence's first query and first key, then the number of all queries and
+// keys.
 struct RangeAttention : Function<RangeAttention> {
   static Tensor forward(AutogradContext* ctx, Tensor const& q_in, Tensor const& k_in, Tensor const& v_in, Tensor const& first_query_B1,
                         Tensor const& first_key_B1, Tensor const& from_R, Tensor const& to_R) {
@@ -65,7 +66,7 @@ struct RangeAttention : Function<RangeAttention> {
   }
 };
 
-// Where each of `sequences` begins among sorted rows that know their sequence, and the number of all rows.
+// [sequences + 1]: index of the first row of each sequence, then the number of all rows. sequence_R: the sequence of each row, ascending.
 Tensor first_rows(Tensor const& sequence_R, int64_t sequences) {
   Tensor const first_B1 = at::zeros({sequences + 1}, sequence_R.options());
   auto* first = first_B1.mutable_data_ptr<int64_t>();
@@ -98,21 +99,21 @@ Tensor by_head(Tensor const& x_CXE, int64_t B, int64_t heads) {
 
 Tensor by_cell(Tensor const& out_BHLE) { return out_BHLE.transpose(1, 2).flatten(2).flatten(0, 1); }
 
-// Plain causal attention among all cells of a sequence, by LibTorch's operators. On CUDA the kernel is named, so that none is chosen behind
-// our back: for bfloat16 the one asked for, for other types the plain formula.
+// Plain causal attention among all cells of a sequence, by LibTorch's operators. On CUDA the kernel is named instead of left to LibTorch's
+// choice: cuda_kernel or FlashAttention for bfloat16, the plain formula for other types.
 Tensor causal_attention(Tensor const& q_BHKE, Tensor const& k_BHKE, Tensor const& v_BHKE, CudaAttention cuda_kernel) {
   if (q_BHKE.is_cpu()) return at::scaled_dot_product_attention(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true);
   if (!q_BHKE.is_cuda() || q_BHKE.scalar_type() != at::kBFloat16)
     return std::get<0>(at::_scaled_dot_product_attention_math(q_BHKE, k_BHKE, v_BHKE, {}, 0.0, /*is_causal=*/true));
-  // cuDNN makes a plan for every shape: not for the ever new ones of ragged evaluation.
+  // cuDNN makes a plan for every shape, so evaluation, where ragged rows have new shapes all the time, does without it.
   if (cuda_kernel == CudaAttention::cudnn && at::GradMode::is_enabled())
     return std::get<0>(
         at::_scaled_dot_product_cudnn_attention(q_BHKE, k_BHKE, v_BHKE, {}, /*compute_log_sumexp=*/true, 0.0, /*is_causal=*/true));
   return std::get<0>(at::_scaled_dot_product_flash_attention(q_BHKE, k_BHKE, v_BHKE, 0.0, /*is_causal=*/true));
 }
 
-// bool [B, 1, K, T] of the cells of queries and keys. Padding of the queries sees the first key: without any, its softmax would be no
-// number.
+// bool [B, 1, K, T]: whether a query's cell attends to a key's cell. A query's padding cell attends to the first key, because softmax over
+// no key gives NaN.
 Tensor visible_keys(KeyRanges const& ranges, Rows const& queries, Rows const& keys) {
   int64_t const B = queries.sequences, K = queries.longest;
   Tensor const from_BK1 = to_cells(ranges.from_R, queries).view({B, K, 1}),

@@ -18,18 +18,18 @@ struct RotaryTables {
 struct AttentionImpl : torch::nn::Module {
   explicit AttentionImpl(ModelConfig const& config);
   at::Tensor forward(at::Tensor const& x_RD, Rows const& rows, RotaryTables const& rotary);
-  // Of the rows index_R (what `selected` is made of) among all rows: every row gives keys and values, the selected ones ask.
+  // The same with kept keys: the rows index_R (`selected` describes them) give queries, all rows give keys and values.
   at::Tensor forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
                                RotaryTables const& rotary);
 
-  // Keys and values of all rows into rows.cache, and nothing else.
+  // Stores the keys and values of all rows in rows.cache, without attention.
   void store(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
 
   void weights(std::string const& layer, InitialStd const& init, WeightList& list) const;
 
   int64_t heads, kv_heads, head_dim;
   double eps;
-  CudaAttention cuda_kernel = CudaAttention::flash;  // as ops::attend
+  CudaAttention cuda_kernel = CudaAttention::flash;  // see ops::attend
   at::Tensor norm_D, qkv_XD, o_DX;                   // qkv_XD stacks q, k and v
   at::Tensor q_norm_E, k_norm_E;                     // undefined without QK norm
 

@@ -11,7 +11,7 @@ namespace isobath {
 
 namespace {
 
-constexpr int64_t most_documents = int64_t{1} << 40;  // of a sequence
+constexpr int64_t most_documents = int64_t{1} << 40;  // segments_R is below this
 
 }  // namespace
 

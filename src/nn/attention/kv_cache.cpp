@@ -79,7 +79,7 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
   at::Tensor const slots_R = rows.slots_R.cpu().contiguous();
   int64_t const* slots = slots_R.const_data_ptr<int64_t>();
   int64_t const count = rows.count;
-  int64_t blocks = 0;  // that are missing; a text's rows follow each other
+  int64_t blocks = 0;  // blocks to take; the rows of one text are contiguous
   for (int64_t first = 0, last; first < count; first = last) {
     last = std::find_if(slots + first, slots + count, [&](int64_t slot) { return slot != slots[first]; }) - slots;
     Stored const& text = stored(slots[first]);
@@ -132,7 +132,7 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
     }
     at::Tensor const out = at::empty_like(q);
     kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows * kv_heads_ * head_dim_};
-    // Some microseconds for a thread.
+    // A few microseconds of work per thread.
     constexpr int64_t floats_of_a_thread = 32768;
     int64_t const items_of_a_thread = 1 + floats_of_a_thread * rows.count / (2 * all_rows * head_dim_ + 1);
     at::parallel_for(0, rows.count * kv_heads_, items_of_a_thread, [&](int64_t first, int64_t last) {

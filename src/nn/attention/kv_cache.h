@@ -1,6 +1,7 @@
 #pragma once
-// Keys and values of texts that are being generated. A layer keeps those of the tokens that went through it and no others, in blocks that
-// stay where they are: the cache grows by blocks, is never copied, and a finished text's blocks serve the next one.
+// Keys and values of texts that are being generated. Each layer stores only the rows that it appends (those of its selected tokens, or of
+// all tokens with kept keys), in blocks that are never moved: the cache grows by blocks, is never copied, and reuses the blocks of finished
+// texts.
 
 #include <ATen/core/Tensor.h>
 
@@ -16,30 +17,30 @@ namespace isobath {
 
 class KvCache {
  public:
-  // most_bytes: of blocks that are in use, 0: no limit.
+  // most_bytes: limit for the bytes of blocks in use; 0: no limit.
   KvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t most_bytes = 0);
 
   int64_t add();              // a new text's slot
   void remove(int64_t slot);  // the text is finished
 
-  // The layer that the next calls are about.
+  // Sets the layer that the next calls refer to.
   void enter(int64_t layer) { layer_ = layer; }
-  // Stores k_RGE and v_RGE of rows.slots_R, each behind what its text has. Throws Error(allocation) where that would take more than
-  // most_bytes; then nothing of them is stored.
+  // Appends k_RGE and v_RGE to the texts rows.slots_R. Throws Error(allocation) and stores nothing where that would exceed most_bytes.
   void append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
-  // One query a text, which sees all that its text has: [R, H * E].
+  // Attention of one query per text over all stored keys of that text in this layer: [R, H * E].
   at::Tensor attend(at::Tensor const& q_RHE, Rows const& rows) const;
 
   struct Use {
     int64_t stored = 0;     // bytes of keys and values
-    int64_t reserved = 0;   // of the blocks that hold them
-    int64_t allocated = 0;  // of all blocks, which later texts take over
+    int64_t reserved = 0;   // bytes of the blocks in use
+    int64_t allocated = 0;  // bytes of all blocks, used or free
   };
   Use use() const { return use_; }
 
   static constexpr int64_t block_rows = kernels::decode_block_rows;
 
-  // What a depth network that decides for a whole text remembers of its beginning (depth_gate.h).
+  // What `choice: sequence` keeps of a text's prefix: the number of its tokens and the sum of their hidden states
+  // (model/depth/nested/gate.h).
   struct Prefix {
     int64_t count = 0;
     at::Tensor sum_D;
@@ -47,7 +48,7 @@ class KvCache {
   Prefix& prefix(int64_t slot) { return prefixes_[slot]; }
 
  private:
-  // Of one text in one layer.
+  // What one layer stores of one text.
   struct Stored {
     std::vector<int64_t> blocks;
     int64_t rows = 0;
@@ -55,7 +56,8 @@ class KvCache {
   Stored& stored(int64_t slot) { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
   Stored const& stored(int64_t slot) const { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
   int64_t take_block(at::Tensor const& like);
-  // Of a block, views: keys [G, E, block_rows], so that a vector has the same place of many keys; values [G, block_rows, E].
+  // Views of one block: keys [G, E, block_rows], so that one vector register holds the same element of many keys; values [G, block_rows,
+  // E].
   at::Tensor keys(int64_t index) const;
   at::Tensor values(int64_t index) const;
   float* block_floats(int64_t index) const;

@@ -1,5 +1,6 @@
 #pragma once
-// Who computes the row arithmetic of ops.h: one table of functions for each kind of tensor, without autograd (ops.cpp adds it).
+// The implementations of the row arithmetic of ops.h: one table of functions for each kind of tensor, without autograd (src/nn/ops adds
+// it).
 //
 // Activations x, their gradients and logits share one type: float, double or bfloat16. The wide type is float for float and bfloat16,
 // double for double: weights, their gradients, scores, gates, losses and rotary tables have it, and sums are taken in it. All tensors
@@ -56,17 +57,17 @@ struct Backend {
   at::Tensor (*top_k)(at::Tensor const& scores_BT, int64_t K);
 };
 
-// Compositions of ATen operators: any type, any device. Also what the others are tested against.
+// Made of ATen operators: any type, any device. The other tables are tested against it.
 Backend const& aten_backend();
-// Threads over the loops of kernels.h: float on the CPU.
+// Runs the loops of cpu/kernels.h in threads: float on the CPU.
 Backend const& cpu_backend();
-// The CUDA plug-in's takes float and bfloat16 there, once device.h has loaded it; null before.
+// The loaded CUDA plug-in, whose table takes float and bfloat16 on CUDA; null before device.h has loaded it.
 struct CudaPlugin;
 void set_cuda_plugin(CudaPlugin const* plugin);
 CudaPlugin const* cuda_plugin();
 
-// The fastest for tensors like x. ISOBATH_CUDA_KERNELS=off in the environment leaves the plug-in's kernels out, should one of them be
-// wrong.
+// The fastest table for tensors of x's type and device. ISOBATH_CUDA_KERNELS=off in the environment leaves the plug-in's kernels out,
+// should one of them be wrong.
 Backend const& backend_for(at::Tensor const& x);
 
 }  // namespace isobath

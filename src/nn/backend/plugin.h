@@ -1,5 +1,5 @@
 #pragma once
-// What the program and its CUDA plug-in say to each other. No CUDA headers: the program is built without them.
+// The interface between the program and its CUDA plug-in. No CUDA headers: the program is built without them.
 
 #include <cstdint>
 

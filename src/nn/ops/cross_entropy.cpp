@@ -26,7 +26,7 @@ using torch::autograd::variable_list;
 namespace {
 
 // Rows whose logits exist at one time. On the CPU about 4 MiB of floats, which the last-level cache can hold; elsewhere 512 MiB of
-// bfloat16, for every chunk adds to the whole gradient of the weight.
+// bfloat16, because each chunk reads and writes the whole gradient of the weight.
 int64_t chunk_rows(Tensor const& x, int64_t vocab) {
   if (x.is_cpu()) return std::max<int64_t>(64, (int64_t{1} << 20) / vocab);
   return std::max<int64_t>(1, (int64_t{1} << 28) / vocab / 256) * 256;

@@ -18,7 +18,7 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// Rows are distinct, which index_select's own backward pass cannot know: it adds where copying does.
+// The rows are distinct, which index_select's own backward pass cannot know: it adds gradients where copying them is enough.
 struct GatherRows : Function<GatherRows> {
   static Tensor forward(AutogradContext* ctx, Tensor const& x, Tensor const& index) {
     ctx->save_for_backward({index});

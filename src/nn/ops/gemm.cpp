@@ -17,8 +17,8 @@
 #include "nn/backend/backend.h"
 #include "nn/backend/cpu/kernels.h"
 
-// LibTorch exports this function, but its headers leave it out; one that was built without it links all the same. Strides of the
-// operands are taken as they are; result = alpha mat1 mat2 + beta result.
+// LibTorch exports this function but declares it in no header; the weak declaration links even with a LibTorch built without it. It takes
+// operands of any strides; result = alpha mat1 mat2 + beta result.
 namespace at::native {
 __attribute__((weak)) void mkldnn_matmul(Tensor const& mat1, Tensor const& mat2, Tensor const& result, float beta, float alpha);
 }
@@ -47,7 +47,7 @@ bool prefers_onednn() {
 
 bool takes_onednn(at::Tensor const& a) { return &backend_for(a) == &cpu_backend() && a.numel() > 0 && prefers_onednn(); }
 
-// Of `rows`, those that oneDNN gets.
+// How many of `rows` go to oneDNN.
 int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
   constexpr int64_t block = 64;
   return takes_onednn(a) ? rows - rows % block : rows;
@@ -56,11 +56,11 @@ int64_t whole_blocks(at::Tensor const& a, int64_t rows) {
 }  // namespace
 
 at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN) {
-  // Decoding, above all: each weight is fetched once. oneDNN is faster beyond.
+  // Up to this many rows, as in decoding, our own kernel is faster because it fetches each weight once; beyond, oneDNN is.
   constexpr int64_t few = 128;
   if (a_RK.size(0) <= few && &backend_for(a_RK) == &cpu_backend() && b_KN.t().is_contiguous()) {
     at::Tensor const a = a_RK.contiguous(), out_RN = at::empty({a.size(0), b_KN.size(1)}, a.options());
-    constexpr int64_t weights_of_a_thread = 32768;  // some microseconds, for one row (memory) as for sixteen (arithmetic)
+    constexpr int64_t weights_of_a_thread = 32768;  // a few microseconds for one row (memory-bound) as for sixteen (compute-bound)
     int64_t const columns_of_a_thread = (weights_of_a_thread / std::max<int64_t>(1, a.size(1)) + 3) / 4 * 4;
     at::parallel_for(0, b_KN.size(1), columns_of_a_thread, [&](int64_t first, int64_t last) {
       kernels::few_rows_product(a.const_data_ptr<float>(), b_KN.const_data_ptr<float>(), out_RN.mutable_data_ptr<float>(), a.size(0),

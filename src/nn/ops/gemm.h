@@ -1,5 +1,5 @@
 #pragma once
-// Matrix products of ops.h, and who computes them.
+// The matrix products behind ops.h, and the choice of the library that computes them.
 
 #include <ATen/core/Tensor.h>
 
@@ -14,14 +14,14 @@ at::Tensor gemm(at::Tensor const& a_MK, at::Tensor const& b_KN, at::ScalarType t
 // than the operands'.
 void gemm_into(at::Tensor const& out_MN, at::Tensor const& a_MK, at::Tensor const& b_KN, bool accumulate = false);
 
-// The same where a_MK, or a_MK and b_KN, have as many rows as routing let through, another number every time. oneDNN makes and keeps a
-// kernel for every shape it meets; so it gets whole blocks of rows, and the BLAS what is left.
+// The same where R is the number of selected rows, which is another in every call. oneDNN makes and keeps a kernel for every shape it
+// meets; so it gets whole blocks of rows, and the BLAS the remaining rows.
 at::Tensor gemm_of_rows(at::Tensor const& a_RK, at::Tensor const& b_KN);
 at::Tensor gemm_over_rows(at::Tensor const& a_MR, at::Tensor const& b_RN);
 
-// The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". The BLAS of LibTorch's x86 wheels is MKL, whose fast kernels
-// look for the maker of the CPU rather than for its instructions; oneDNN, which LibTorch contains as well, looks for instructions. So
-// Intel's CPUs use the BLAS and other x86 ones oneDNN, where LibTorch has it (docs/speed.md).
+// The library that multiplies fp32 matrices on this CPU: "oneDNN" or "BLAS". The BLAS of LibTorch's x86 wheels is MKL, which uses its fast
+// kernels on Intel's CPUs only; oneDNN, which LibTorch contains as well, goes by the CPU's instruction sets. So Intel's CPUs use the BLAS
+// and other x86 ones oneDNN, where LibTorch has it (docs/speed.md).
 std::string gemm_library();
 
 }  // namespace isobath

@@ -1,9 +1,10 @@
 #pragma once
-// Every piece of arithmetic a model is made of, as free functions with gradients, so that a faster kernel can take a function's place
-// without touching a model. backend.h says who computes: loops of our own on the CPU, a plug-in's kernels on CUDA, else ATen operators.
+// All arithmetic of the models, as free functions with gradients, so that a faster kernel can replace a function's implementation without a
+// change to any model. backend.h chooses the implementation: our own loops on the CPU, the plug-in's kernels on CUDA, ATen operators
+// elsewhere.
 //
-// Activations are float, double or bfloat16; weights, scores, gates and losses have the wide type: double for double, else float.
-// Narrow activations meet weights rounded to their type, and weights' gradients come back wide.
+// Activations are float, double or bfloat16; weights, scores, gates and losses have the wide type: double for double, else float. Where
+// activations are bfloat16, weights are rounded to it for the computation and their gradients returned in the wide type.
 //
 // Shapes: B sequences, T time, K routed tokens, R packed rows, D width, H heads, G key-value heads, E head dim, F hidden, V vocabulary.
 
@@ -16,12 +17,12 @@ namespace isobath::ops {
 // x_RD * weight_D / sqrt(mean(x^2) + eps), over the last dimension (Zhang & Sennrich 2019).
 at::Tensor rms_norm(at::Tensor const& x_RD, at::Tensor const& weight_D, double eps);
 
-// x / sqrt(mean(x^2) + 1e-6), without weights: what routers, predictors and skip paths see of a residual stream that grows with depth.
+// x / sqrt(mean(x^2) + 1e-6), without weights: for routers, predictors and skip paths, because the residual stream grows with depth.
 at::Tensor unit_rms(at::Tensor const& x_RD);
 
 // x_RI W_OI^T.
 at::Tensor linear(at::Tensor const& x_RI, at::Tensor const& weight_OI);
-// x_ND weight_D, computed and returned in weight's type.
+// x_ND weight_D: [N], computed and returned in the type of weight_D.
 at::Tensor row_dot(at::Tensor const& x_ND, at::Tensor const& weight_D);
 
 // silu(gate) * up of gate_up_RX = [gate_RF | up_RF] (Shazeer 2020).
@@ -36,26 +37,27 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> split_rotary(at::Tensor const& qk
                                                             at::Tensor const& positions_R, at::Tensor const& cos_TE,
                                                             at::Tensor const& sin_TE);
 
-// The same for separate tensors that were normalised in between (QK norm).
+// Rotates queries or keys alone, which were split and normalised before (QK norm).
 at::Tensor rotary(at::Tensor const& x_RHE, at::Tensor const& positions_R, at::Tensor const& cos_TE, at::Tensor const& sin_TE);
 
-// Options of the wide type where x lies.
+// Tensor options with the device and the wide type of x.
 at::TensorOptions wide_options(at::Tensor const& x);
 // table_V[index_N], with a gradient that adds up equal indices in a fixed order.
 at::Tensor look_up(at::Tensor const& table_V, at::Tensor const& index_N);
 
-// Standard normal numbers: number i is core/random's random_normal(key, counter_N[i]), on every device up to rounding. counter_N: int64,
-// where the numbers are to be.
+// Standard normal numbers: number i is core/random's random_normal(key, counter_N[i]), on every device up to rounding. counter_N: int64, on
+// the device of `options`.
 at::Tensor random_normal(uint64_t key, at::Tensor const& counter_N, at::TensorOptions const& options);
-at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);  // of 0, 1, 2, ...
+at::Tensor random_normal(uint64_t key, int64_t count, at::TensorOptions const& options);  // counters 0, 1, 2, ...
 
 // Indices of the K largest scores of every sequence, ascending, as flat indices b * T + t; ties go to the lower position. Reads nothing
 // from the device.
 at::Tensor top_k(at::Tensor const& scores_BT, int64_t K);
 
-// The same with K shared out to documents, runs of equal and ascending segments_BT, of which one from place a up to b gets floor(K b / T) -
-// floor(K a / T) of its own best. So every sequence still has K, each document its share to within one, and who is chosen in a document
-// depends on the others' lengths at most. T, a and b count the tokens whose score is not -inf, of which there must be K.
+// The same with K divided among documents. A document is a run of equal values in segments_BT, which ascends; the one from place a up to b
+// gets its floor(K b / T) - floor(K a / T) highest scores. So every sequence still has K selected tokens, each document its share to within
+// one, and the selection in a document depends on the lengths of the others but not on their scores. T, a and b count only the tokens whose
+// score is not -inf, of which there must be at least K.
 at::Tensor top_k_of_documents(at::Tensor const& scores_BT, at::Tensor const& segments_BT, int64_t K);
 
 // The rows index_R (each at most once).
@@ -66,7 +68,7 @@ at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, a
 // Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. Works through the rows in chunks and computes
 // the gradients on the way, so that never more than one chunk of logits exists.
 at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N,
-                                at::Tensor* losses_N = nullptr);  // of the rows, without gradients
+                                at::Tensor* losses_N = nullptr);  // set to the loss of each row, without gradients
 // The same per row, without gradients (0 where ignored).
 at::Tensor token_losses(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
 

@@ -25,7 +25,7 @@ namespace isobath {
 
 namespace {
 
-// Half-way between the `rows`-th best value and the next, so that neither sits on it.
+// Half-way between the `rows`-th best value and the next, so that it equals neither.
 at::Tensor separating_value(at::Tensor const& value_N, int64_t rows) {
   int64_t const count = value_N.numel();
   at::Tensor const best = std::get<0>(value_N.reshape({-1}).topk(std::min(rows + 1, count)));
@@ -123,7 +123,7 @@ void RouterImpl::update_threshold(at::Tensor const& score_N, int64_t rows, at::T
   at::NoGradGuard no_grad;
   at::Tensor const quantile = separating_value(score_N, rows);
   at::Tensor const good = score_N.isfinite().all().logical_and(updated);
-  // 1/(n+1) until the running mean's own weight is smaller, so that the first updates are a plain average.
+  // 1/(n+1) until that falls below 1 - threshold_decay, so that the first updates form a plain average.
   at::Tensor const rate = (1 / (threshold.select(0, 1) + 1)).clamp_min(1 - threshold_decay);
   at::Tensor const value = threshold.select(0, 0);
   value.add_(rate * (at::where(good, quantile, value) - value));
@@ -137,12 +137,12 @@ void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
 
 at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows) {
   at::Tensor const sorted_N = std::get<0>(value_N.sort(0, /*descending=*/true)), last = sorted_N.select(0, rows - 1);
-  // Equal values go through together: with those of the last row or without, whichever comes nearer to `rows`.
+  // Equal values stay together: those equal to the `rows`-th are let through or not, whichever brings the number nearer to `rows`.
   at::Tensor const with = value_N.ge(last).sum(), without = value_N.gt(last).sum();
   at::Tensor const let_through = at::where((with - rows).le(rows - without), with, without).view({1});
   at::Tensor const bounded = at::cat({sorted_N.narrow(0, 0, 1) + 1, sorted_N, sorted_N.narrow(0, -1, 1) - 1});
   at::Tensor const high = bounded.index_select(0, let_through), low = bounded.index_select(0, let_through + 1), middle = 0.5 * (low + high);
-  return at::where(middle.lt(high), middle, low);  // of neighbouring numbers the middle is one of the two
+  return at::where(middle.lt(high), middle, low);  // between adjacent floating-point numbers the middle is rounded to one of the two
 }
 
 void RouterImpl::weights(std::string const& layer, double base_rate, WeightList& list) const {
@@ -154,7 +154,7 @@ void RouterImpl::weights(std::string const& layer, double base_rate, WeightList&
   list.random(layer + "predictor.up.weight", up_PD, Role::predictor, 1 / std::sqrt(static_cast<double>(up_PD.size(1))));
   list.constant(layer + "predictor.up.bias", up_bias_P, Role::predictor, 0);
   list.random(layer + "predictor.down.weight", down_1P, Role::predictor, 1 / std::sqrt(static_cast<double>(up_PD.size(0))));
-  // Starts at the base rate: a fresh predictor already says yes to about as many tokens as the capacity.
+  // Starts at the base rate: a fresh predictor already selects about as many tokens as the capacity.
   double const rate = std::min(base_rate, 0.999);
   list.constant(layer + "predictor.down.bias", down_bias, Role::predictor, std::log(rate / (1 - rate)));
 }

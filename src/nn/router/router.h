@@ -12,7 +12,8 @@
 
 namespace isobath {
 
-// [1]: what separates the `rows` highest values from the others; of equal values what lets the number through that is nearest.
+// [1]: a value that the `rows` highest of value_N exceed and the others do not. Equal values stay together, above or below, whichever
+// brings the number above nearer to `rows`.
 at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows);
 
 struct RouterImpl : torch::nn::Module {
@@ -20,26 +21,26 @@ struct RouterImpl : torch::nn::Module {
 
   // One score per row, in the wide type (ops.h), of the block's input.
   at::Tensor score(RouterInput const& input) const;
-  // The K best of every sequence, as ops::top_k, or with documents given ops::top_k_of_documents; while training with depth.score_noise, of
-  // scores with noise.
+  // The K highest scores of every sequence (ops::top_k) or, where segments_BT is defined, of its documents (ops::top_k_of_documents). While
+  // training, normal noise with standard deviation depth.score_noise is added to the scores first.
   at::Tensor select(at::Tensor const& score_BT, at::Tensor const& segments_BT, int64_t K, Rows const& rows, uint64_t noise_key) const;
-  // g(r): raw r, alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
+  // The factor g(r) on what the block adds: raw r, alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r); undefined for g = 1.
   at::Tensor gate(at::Tensor const& score_R) const;
-  // The decision from the past alone, as a logit: yes when above 0, or above `cut` where that was set. bce: the score itself; predictor:
-  // its output on the detached input; threshold, and none, for which that stands in: score - running threshold. Its loss is the binary
-  // cross-entropy against top-k's choice.
+  // The logit of the causal decision: a token is selected where it exceeds 0 while training, otherwise the offset `cut`. `causal: bce`: the
+  // score itself; predictor: the predictor's output for the detached input; threshold and none: score - running threshold. The loss of bce
+  // and predictor is the binary cross-entropy with top-k's selection as the target.
   at::Tensor causal_logit(RouterInput const& input, at::Tensor const& score_N) const;
-  // Whether that means anything: always, but for a threshold that has neither followed training nor been calibrated.
+  // Whether causal_logit means anything: false only for a running threshold that neither training nor a calibration has set.
   bool has_decision() const;
   // Sum over rows of softplus(r)^2: the log-sum-exp of the choices run (r) and skip (0), squared (Zoph et al. 2022, section 3.3).
   at::Tensor z_loss_sum(at::Tensor const& score_N) const;
-  // Moves the running threshold towards what separates the `rows` best scores of a training step from the others; scores that are not
-  // finite change nothing, nor does a step that did not update the weights (`updated`, bool []).
+  // Moves the running threshold towards the value between the `rows` highest scores of a training step and the others. A step with a score
+  // that is not finite, or that did not update the weights (`updated`, bool []), changes nothing.
   void update_threshold(at::Tensor const& score_N, int64_t rows, at::Tensor const& updated);
   // Sets `cut` to the separating_cut of the logits.
   void calibrate(at::Tensor const& logit_N, int64_t rows);
 
-  // layer: "model.layers.3."; base_rate: share of the tokens that it is to select among those it sees.
+  // layer: "model.layers.3."; base_rate: planned share of the router's candidates that it selects.
   void weights(std::string const& layer, double base_rate, WeightList& list) const;
 
   Gate gate_kind;
@@ -47,10 +48,10 @@ struct RouterImpl : torch::nn::Module {
   RouterScore score_of;
   bool random, normalises, bce_detach, z_loss;
   double gate_alpha, score_noise, threshold_decay;
-  std::vector<RouterParameter> declared;            // what the score is computed from, as config/sections/routers.h lists it
-  std::vector<at::Tensor> parameters_of_score;      // these
+  std::vector<RouterParameter> declared;            // the score's parameters, as config/sections/routers.h lists them
+  std::vector<at::Tensor> parameters_of_score;      // their tensors, in the same order
   at::Tensor threshold;                             // buffer [2]: value, number of updates
-  at::Tensor cut;                                   // buffer [1], starts at 0: what a logit must exceed outside of training
+  at::Tensor cut;                                   // buffer [1], starts at 0: the offset, which a logit must exceed outside of training
   at::Tensor up_PD, up_bias_P, down_1P, down_bias;  // predictor: an MLP with SiLU on the RMS-normalised, detached block input
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// Marks what a routed block does besides the block's own work, so that a profile can say what routing costs.
+// Marks the operators that serve routing rather than the block's own work, so that a profile can tell what routing costs.
 
 #include <cstdint>
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace isobath {
 
-// While it lives, the thread's operators are routing's; so are the backward operators of what they leave to autograd. Costs next to nothing
-// while no profiler listens.
+// Operators that the thread runs during this object's life count as routing, and so do their backward operators. Costs next to nothing
+// while no profiler is active.
 class RoutingScope {
  public:
   RoutingScope();
@@ -17,7 +17,7 @@ class RoutingScope {
   RoutingScope(RoutingScope const&) = delete;
 
   static constexpr char const* name = "isobath::routing";
-  // Ranges [first, last) of autograd's sequence numbers that scopes covered since the last call, while a profiler listened.
+  // Ranges [first, last) of autograd's sequence numbers that scopes covered since the last call, while a profiler was active.
   static std::vector<std::pair<int64_t, int64_t>> take_sequence_numbers();
 
  private:

@@ -1,6 +1,5 @@
 #pragma once
-// The scores that routers give, one function in one file of src/nn/router/scores/ each; src/config/sections/routers.cpp says what
-// parameters they get.
+// The score functions of the routers, one file each in src/nn/router/scores/; src/config/sections/routers.cpp lists their parameters.
 
 #include <ATen/core/Tensor.h>
 
@@ -11,15 +10,15 @@
 
 namespace isobath {
 
-// What a router may look at, row by row.
+// What a router may compute scores from, row by row.
 struct RouterInput {
-  at::Tensor x_ND;      // of the block, or normalised where depth.router_input says so
+  at::Tensor x_ND;      // input of the block, normalised where depth.router_input says so
   at::Tensor tokens_N;  // int64
-  Rows const& rows;     // all of the batch
+  Rows const& rows;     // all tokens of the batch
   uint64_t noise_key = 0;
 };
 
-// One score a row, in the wide type (ops.h). `weights` in the order of the router's declaration.
+// One score per row, in the wide type (ops.h). `weights`: in the order of the router's declaration.
 using RouterScore = at::Tensor (*)(std::vector<at::Tensor> const& weights, RouterInput const& input);
 RouterScore router_score(std::string const& name);
 

@@ -1,4 +1,4 @@
-// Branches of different depth: which keys can stand together, and what is planned of them.
+// Branches of different depth: which keys can be combined, and what is planned for them.
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_message.hpp>

@@ -1,4 +1,4 @@
-// Bad YAML: every problem is found, at its place, in words that help; nothing crashes.
+// Invalid YAML: every problem is reported at its place with a helpful message, and nothing crashes.
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>

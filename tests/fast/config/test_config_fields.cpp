@@ -1,4 +1,4 @@
-// The table itself, what is generated from it, and the configurations that are shipped.
+// The table of configuration keys, what is generated from it, and the configurations that are shipped.
 
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>

@@ -1,4 +1,4 @@
-// From files and command line to a Config, and back to YAML.
+// Loading a Config from files and the command line, and writing it back as YAML.
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -1,4 +1,4 @@
-// Which keys of depth: can stand together.
+// Which keys of the `depth` section can be combined.
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>

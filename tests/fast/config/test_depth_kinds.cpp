@@ -1,4 +1,4 @@
-// Kinds of depth that are added to those built in, and checks that callers of the loader bring along.
+// Kinds of depth that are added to the built-in ones, and checks that callers pass to the loader.
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>

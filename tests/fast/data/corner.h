@@ -1,5 +1,5 @@
 #pragma once
-// A folder of stories with a cache of its own, and what is made of it.
+// A folder of stories with its own cache, and the data prepared from it.
 
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>

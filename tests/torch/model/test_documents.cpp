@@ -1,4 +1,4 @@
-// Selection within documents: the K of a sequence shared out by place, and documents that know nothing of each other.
+// Top-k within documents: how the K of a sequence are divided among its documents, and the independence of documents.
 
 #include <ATen/ATen.h>
 
@@ -111,7 +111,7 @@ at::Tensor with_others(at::Tensor const& tokens_BT, int64_t first, int64_t last,
   return other;
 }
 
-double largest_difference(at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>(); }
+double largest_absolute_difference(at::Tensor const& a, at::Tensor const& b) { return (a - b).abs().max().item<double>(); }
 
 std::string document_label(DocumentChoice const& c, Routing routing) {
   return std::string(c.router) + " " + c.causal + " " + c.target + " " + c.skipped_kv + (routing == Routing::topk ? " topk" : " causal");
@@ -187,8 +187,8 @@ TEST_CASE("documents know nothing of each other in a routed model", "[documents]
       at::Tensor others = at::ones({24}, at::kBool);
       others.slice(0, first, last).fill_(false);
       at::Tensor const rest = others.nonzero().squeeze(1);
-      CHECK(largest_difference(after.index_select(1, rest), before.index_select(1, rest)) < 1e-12);
-      CHECK(largest_difference(after.slice(1, first, last), before.slice(1, first, last)) > 1e-3);
+      CHECK(largest_absolute_difference(after.index_select(1, rest), before.index_select(1, rest)) < 1e-12);
+      CHECK(largest_absolute_difference(after.slice(1, first, last), before.slice(1, first, last)) > 1e-3);
     }
   }
 }
@@ -206,7 +206,7 @@ TEST_CASE("a document in a packed sequence is the document alone", "[documents]"
     for (size_t d = 0; d < 3; ++d) {
       int64_t const first = borders[0][d], last = borders[0][d + 1];
       at::Tensor const alone = model->forward({tokens.slice(1, first, last), {}, {}}, Routing::causal, {}).x_ND;
-      CHECK(largest_difference(together.slice(0, first, last), alone) < 1e-12);
+      CHECK(largest_absolute_difference(together.slice(0, first, last), alone) < 1e-12);
     }
   }
 }
@@ -222,7 +222,7 @@ TEST_CASE("without documents a later token reaches an earlier one through top-k 
       INFO(document_label(choice, routing));
       auto const run = [&](at::Tensor const& t) { return model->forward({t, {}, {}}, routing, {}).x_ND.view({2, 24, -1}); };
       at::Tensor const before = run(tokens), after = run(other);
-      double const difference = largest_difference(after.slice(1, 0, 14), before.slice(1, 0, 14));
+      double const difference = largest_absolute_difference(after.slice(1, 0, 14), before.slice(1, 0, 14));
       if (routing == Routing::causal) CHECK(difference < 1e-12);
       reached += difference > 1e-3;
     }

@@ -1,5 +1,6 @@
-// Loss and every gradient of three small models against an independent implementation (tests/golden/model.py, PyTorch in fp64): its
-// stored answers always, the script itself when ISOBATH_GOLDEN_DIR names a folder to leave the models in (ctest then runs it).
+// Loss and every gradient of three small models, compared with an independent implementation (tests/golden/model.py, PyTorch in fp64). Its
+// stored results are always compared. When ISOBATH_GOLDEN_DIR is set, the models are also written to that folder, and ctest then runs the
+// script itself.
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-// Decisions replayed: who runs is given, and what the model would have decided stays to be seen, with its distance from the other side.
+// Replayed decisions: which tokens run is given, and the model still reports its own decisions and their distances from the threshold.
 
 #include <ATen/ATen.h>
 
@@ -102,23 +102,23 @@ TEST_CASE("replay: given decisions run, as in the slow masked model, and the mod
     ModelOutput const own = causal_pass(*model);
     size_t const layers = own.routed_layers.size();
     std::vector<at::Tensor> same;
-    for (RoutedLayer const& layer : own.routed_layers) same.push_back(layer.ran_BT);
+    for (RoutedLayer const& layer : own.routed_layers) same.push_back(layer.executed_BT);
     CHECK(causal_pass(*model, same).x_ND.equal(own.x_ND));
 
     std::vector<at::Tensor> const masks = random_masks(kind.shape.depth, layers, branch_BT);
     ModelOutput const replayed = causal_pass(*model, masks);
     at::Tensor depth_BT = at::full_like(tokens_BT, kind.shape.model.layers - static_cast<int64_t>(layers));
     for (size_t i = 0; i < layers; ++i) {
-      CHECK(replayed.routed_layers[i].ran_BT.equal(masks[i]));
+      CHECK(replayed.routed_layers[i].executed_BT.equal(masks[i]));
       depth_BT += masks[i];
     }
     CHECK(replayed.depth_BT.equal(depth_BT));
     RoutedLayer const &mine = own.routed_layers[0], &beside = replayed.routed_layers[0];
-    CHECK(!beside.ran_BT.equal(mine.ran_BT));
-    CHECK(beside.decided_BT.equal(mine.decided_BT));
-    CHECK(beside.picked_BT.equal(mine.picked_BT));
+    CHECK(!beside.executed_BT.equal(mine.executed_BT));
+    CHECK(beside.causal_BT.equal(mine.causal_BT));
+    CHECK(beside.topk_BT.equal(mine.topk_BT));
     CHECK(beside.margin_BT.equal(mine.margin_BT));
-    CHECK(replayed.routing_NC[0][routing_decided].item<int64_t>() == mine.decided_BT.sum().item<int64_t>());
+    CHECK(replayed.routing_NC[0][routing_causal].item<int64_t>() == mine.causal_BT.sum().item<int64_t>());
     CHECK(replayed.routing_NC[0][routing_rows].item<int64_t>() == masks[0].sum().item<int64_t>());
 
     at::Tensor expected_BTD;
@@ -195,14 +195,14 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
       if (depth.kind == "scaled" && layer == 1) break;  // one cut for all layers
       RoutedLayer const own = causal_pass(*model).routed_layers[static_cast<size_t>(layer)];
       for (int64_t t = 5; t < 16; ++t) {
-        bool const decided = own.decided_BT[1][t].item<bool>();
+        bool const decided = own.causal_BT[1][t].item<bool>();
         double const margin = own.margin_BT[1][t].item<double>();
         if (std::isinf(margin)) continue;
         (decided ? yes : no) += 1;
         for (double const part : {1 - 1e-6, 1 + 1e-6}) {
           double const by = (decided ? margin : -margin) * part;
           raise(layer, by);
-          bool const now = causal_pass(*model).routed_layers[static_cast<size_t>(layer)].decided_BT[1][t].item<bool>();
+          bool const now = causal_pass(*model).routed_layers[static_cast<size_t>(layer)].causal_BT[1][t].item<bool>();
           raise(layer, -by);
           CHECK((now != decided) == (part > 1));
         }
@@ -215,7 +215,7 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
         CHECK(layer.margin_BT.isinf().equal(at::arange(16).lt(3).expand({2, 16})));
     if (depth.choice.name() == "expert") {
       auto const layers = causal_pass(*model).routed_layers;
-      CHECK(layers[1].margin_BT.isinf().equal(layers[0].ran_BT.logical_not()));
+      CHECK(layers[1].margin_BT.isinf().equal(layers[0].executed_BT.logical_not()));
     }
   }
 }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double plot_width = 160, plot_top = 20, plot_bottom = 84, plot_height = 100;
 
-// The outline of all bins in one path: neighbours leave no seams.
+// Outlines all bins in one path, so that no gaps show between neighbours.
 std::string steps(std::vector<int64_t> const& bins, double most, char const* style) {
   std::string path = fmt::format("M0 {}", plot_bottom);
   for (size_t i = 0; i < bins.size(); ++i)

@@ -1,5 +1,5 @@
 #pragma once
-// Small histograms of router scores for the HTML report. No LibTorch.
+// Small histograms of router scores for the HTML report. Uses no LibTorch.
 
 #include <string>
 
@@ -7,7 +7,7 @@
 
 namespace isobath {
 
-// An inline <svg>: all tokens pale, those that top-k picks over them in the colour of the text around it.
+// An inline <svg>: all tokens in a pale colour, over them those that top-k picks, in the colour of the surrounding text.
 std::string histogram_svg(ScoreHistogram const& scores, std::string const& title);
 
 }  // namespace isobath

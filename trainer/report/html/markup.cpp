@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 namespace isobath {
 

@@ -11,7 +11,7 @@ constexpr int report_colors = 8;  // classes c0 ... c7 of the style sheet
 
 std::string html_verdicts(Report const& report);
 std::string html_charts(Report const& report);
-std::string html_results(Report const& report);  // one column an arm
+std::string html_results(Report const& report);  // one column per arm
 std::string html_pairs(Report const& report);
 std::string html_routing(Report const& report);  // per layer; empty without routed arms
 std::string html_depth_text(Report const& report);

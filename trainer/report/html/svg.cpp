@@ -20,7 +20,7 @@ struct Scale {
   double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
 };
 
-// y from the lowest point to the highest after three tenths of the way: what lies above is the steep beginning.
+// The y range: from the lowest point to the highest one after the first 30 % of the x axis, which leaves out the steep start of the curves.
 std::pair<double, double> y_range(Chart const& chart, double x_high) {
   double low = std::numeric_limits<double>::infinity(), high = -low;
   auto const take = [&](ChartPoints const& points) {
@@ -53,7 +53,7 @@ std::string marker(ChartLine const& line, double px, double py, Scale const& x, 
   return fmt::format("<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.8\">{}</circle>", x(px), y(py), title);
 }
 
-// Enough digits to tell neighbours apart.
+// A tick label with enough digits to differ from its neighbours.
 std::string tick_text(double value, double step) {
   int const digits = std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)));
   return fmt::format("{:.{}f}", value, digits);
@@ -138,7 +138,7 @@ std::string chart_svg(Chart const& chart) {
   auto const [y_low, y_high] = y_range(chart, x_high);
   Scale const x{0, x_high, left, width - right}, y{y_low, y_high, height - bottom, top};
 
-  // One clip path a page would do, but every chart must also stand alone.
+  // Every chart has its own clip path, so that it also works outside the page.
   std::string const id = fmt::format("clip{:x}", std::hash<std::string>{}(chart.title));
   std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, height, escape_html(chart.title));
   svg += fmt::format("<clipPath id=\"{}\"><rect x=\"{}\" y=\"0\" width=\"{}\" height=\"{}\"/></clipPath>", id, left - 6,

@@ -1,5 +1,5 @@
 #pragma once
-// Line charts and text for the HTML report. No LibTorch.
+// Line charts and text for the HTML report. Uses no LibTorch.
 
 #include <string>
 #include <utility>
@@ -23,7 +23,7 @@ struct Chart {
   std::vector<ChartLine> lines;
 };
 
-// An inline <svg>. Steep beginnings are cut off, so that the ends can be told apart.
+// An inline <svg>. The y axis leaves out the steep start of the curves, so that their ends can be told apart.
 std::string chart_svg(Chart const& chart);
 
 // Steps of 1, 2 or 5 times a power of ten inside [low, high].

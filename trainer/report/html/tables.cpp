@@ -41,12 +41,12 @@ class ArmTable {
 // A column of the table of routed layers.
 struct RoutingColumn {
   char const* head;
-  char const* meaning;  // for the reader; empty where the head says it
+  char const* meaning;  // explains `head` to the reader; may be empty
   LayerValues values;
   bool percent;
 };
 
-// Those that any arm has measured.
+// The columns that at least one arm has values for.
 std::vector<RoutingColumn> routing_columns(Report const& report) {
   using Point = ValidationPoint;
   std::vector<RoutingColumn> columns{
@@ -89,7 +89,7 @@ std::string routing_rows(ArmResult const& arm, std::vector<RoutingColumn> const&
   return html;
 }
 
-// Small multiples, a routed layer each, of the first seed.
+// One small histogram per routed layer, of the first seed.
 std::string score_histograms(ArmResult const& arm, size_t color, std::vector<int64_t> const& layers) {
   RunResult const& run = arm.runs.front();
   std::string charts;
@@ -105,7 +105,7 @@ std::string score_histograms(ArmResult const& arm, size_t color, std::vector<int
 }  // namespace
 
 std::string html_results(Report const& report) {
-  ArmResult const* best = nullptr;  // of those with every seed: means over different seeds do not compare
+  ArmResult const* best = nullptr;  // among arms with every seed: means over different seeds cannot be compared
   for (ArmResult const& arm : report.arms)
     if (arm.runs.size() == report.seeds().size() && (!best || arm.loss_causal.mean < best->loss_causal.mean)) best = &arm;
   auto const si = [](double value) { return std::isfinite(value) ? format_si(value) : std::string("\u2013"); };

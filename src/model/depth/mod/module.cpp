@@ -83,7 +83,7 @@ std::vector<at::Tensor> ModModule::offsets() const {
   return offsets;
 }
 
-std::optional<int64_t> ModModule::undecided_layer() const {
+std::optional<int64_t> ModModule::first_uncalibrated_layer() const {
   for (auto const& [layer, of_layer] : routed)
     if (of_layer->capacity < 1 && !of_layer->router->has_decision()) return layer;
   return {};

@@ -1,5 +1,5 @@
 #pragma once
-// depth.kind: mod. A routed layer at every `stride`-th place from `offset` (Raposo et al. 2024).
+// depth.kind: mod. Every `stride`-th layer from `offset` on is a routed layer (Raposo et al. 2024).
 
 #include <map>
 
@@ -15,7 +15,7 @@ struct ModModule : DepthModule {
   std::string end_of_step(StepStatistics const& step) override;
   void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
   std::vector<at::Tensor> offsets() const override;
-  std::optional<int64_t> undecided_layer() const override;
+  std::optional<int64_t> first_uncalibrated_layer() const override;
   std::string decide_in_training() const override { return "train with depth.causal: bce or predictor"; }
   void set_capacities(std::vector<double> const& capacities) override;
 

@@ -1,5 +1,6 @@
 #pragma once
-// depth.kind: mod. Mixture-of-Depths (Raposo et al. 2024): every `stride`-th layer from `offset` runs only its share of each sequence.
+// depth.kind: mod. Mixture-of-Depths (Raposo et al. 2024): every `stride`-th layer from `offset` on runs only the tokens of each sequence
+// that its router selects.
 
 #include "model/depth/plan.h"
 
@@ -16,10 +17,12 @@ class ModPlan : public DepthPlan {
   std::vector<int64_t> routed_layers() const override;
   int64_t fewest_layers() const override { return depth_.offset + 1; }
 
-  // depth.capacity stretched evenly over the routed layers, linear between its entries.
+  // depth.capacity interpolated linearly over the routed layers: the first entry is the first layer's capacity, the last entry the last
+  // layer's.
   std::vector<double> capacities() const override;
   std::vector<double> most_capacities() const override;
-  // Random capacity (as in CoTFormer, Mohtashami et al. 2023) draws one share for all layers, uniformly; the warm-up falls linearly from 1.
+  // With depth.capacity_random each step draws one capacity for all layers, uniformly (as in CoTFormer, Mohtashami et al. 2023). During
+  // depth.capacity_warmup capacities fall linearly from 1.
   std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const override;
   bool capacity_changes() const override { return depth_.capacity_warmup > 0 || !depth_.capacity_random.empty(); }
 

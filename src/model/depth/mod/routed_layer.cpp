@@ -24,7 +24,7 @@ at::Tensor RoutedLayerImpl::routed_input(BlockImpl& block, at::Tensor const& x_N
 RoutedLayerImpl::Result RoutedLayerImpl::forward(BlockImpl& block, at::Tensor const& block_x_ND, ForwardContext const& context,
                                                  uint64_t noise_key, at::Tensor const& replay_BT) {
   Rows const& rows = context.rows;
-  // what every token does before
+  // the half that comes first, where it runs for every token
   at::Tensor const x_ND = routed_input(block, block_x_ND, context);
 
   std::optional<RoutingScope> routing_scope(std::in_place);
@@ -32,7 +32,7 @@ RoutedLayerImpl::Result RoutedLayerImpl::forward(BlockImpl& block, at::Tensor co
   Result result{x_ND, route(*router, input, context, nullptr, capacity, replay_BT)};
   Route const& chosen = result.route;
 
-  // the work, on the selected rows only, weighed and added back
+  // the routed part, for the selected rows only, weighted by the gate and added to the residual stream
   if (chosen.selected.count == 0) {
     keep_keys(block, keeps_kv, x_ND, rows, context.rotary);
   } else {
@@ -42,18 +42,18 @@ RoutedLayerImpl::Result RoutedLayerImpl::forward(BlockImpl& block, at::Tensor co
     result.x_ND = ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD, router->gate(chosen.score_N.index_select(0, chosen.index_R)));
   }
 
-  // what the others get instead
+  // the skip path, for the tokens that were not selected
   int64_t const B = rows.sequences, T = rows.longest;
   if (skip_path && chosen.selected.count < B * T) {
-    at::Tensor const skipped_BT = chosen.layer.ran_BT.logical_not();
-    // T - K of every sequence under top-k, as many as there are else; the latter reads their number from the device.
+    at::Tensor const skipped_BT = chosen.layer.executed_BT.logical_not();
+    // Top-k leaves T - K skipped tokens in every sequence; causal routing any number, which nonzero() reads from the device.
     at::Tensor const skipped_R = context.routing == Routing::topk
                                      ? ops::top_k(skipped_BT.to(chosen.score_N.scalar_type()), T - chosen.selected.longest)
                                      : skipped_BT.view({-1}).nonzero().squeeze(1);
     result.x_ND = ops::scatter_add_rows(result.x_ND, skipped_R, skip_path->forward(ops::gather_rows(x_ND, skipped_R)), {});
   }
 
-  // what every token does after
+  // the half that comes last, where it runs for every token
   routing_scope.reset();
   if (part == RoutedPart::attention) result.x_ND = result.x_ND + block.mlp->forward(result.x_ND);
   return result;

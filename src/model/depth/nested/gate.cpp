@@ -96,7 +96,7 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   Choice choice;
   at::Tensor beginnings_BD;
   if (by_sequence) beginnings_BD = beginnings(x_ND, rows, choice.prefix_N);
-  if (random) {  // one uniform number a token, or a sequence that of its prefix's last, against the shares' sums
+  if (random) {  // one uniform number per token (by sequence: that of its prefix's last token), compared with the cumulative shares
     at::Tensor draws_BT = draws(rows).view({B, T});
     if (by_sequence)
       draws_BT = rows.cache ? at::full_like(draws_BT, prefix - 1) : draws_BT.narrow(1, std::min(prefix, T) - 1, 1).expand({B, T});
@@ -109,7 +109,7 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
     choice.probability_NB = choice.logits_NB.softmax(1);
     at::Tensor score_NB = logits_NB.detach() + balance_B;
     if (is_training() && at::GradMode::is_enabled() && training_kind == GateTraining::gumbel) {
-      // Sequence b of the batch is number first_draw / T + b of the step's.
+      // Sequence b of this micro-batch is sequence first_draw / T + b of the step's whole batch.
       at::Tensor const decider_N = by_sequence ? at::arange(B, rows.positions_R.options()) + rows.first_draw / T : draws(rows);
       at::Tensor const counter_N = (decider_N.unsqueeze(1) * n + at::arange(n, decider_N.options())).view({-1});
       at::Tensor const uniform_N = at::special_ndtr(ops::random_normal(noise_key, counter_N, wide)).clamp(1e-7, 1 - 1e-7);
@@ -130,7 +130,7 @@ at::Tensor DepthGateImpl::calibration_scores(at::Tensor const& x_ND, Rows const&
 }
 
 void DepthGateImpl::calibrate(at::Tensor const& score_NB, int64_t length) {
-  // A prefix goes all the way; the others make up for it.
+  // Prefix tokens go through all layers, so the other tokens' mean depth must be lower than mean_depth.
   double const share = by_sequence ? static_cast<double>(prefix) / static_cast<double>(length) : 0;
   double const wanted = (mean_depth - share * static_cast<double>(layers)) / (1 - share);
   at::Tensor const relative_B = relative_depths_B(score_NB);
@@ -146,7 +146,7 @@ void DepthGateImpl::calibrate(at::Tensor const& score_NB, int64_t length) {
 at::Tensor DepthGateImpl::weight_N(Choice const& choice, int64_t exit) const {
   if (random || training_kind == GateTraining::hindsight) return {};
   at::Tensor goes_on_N = choice.probability_NB.slice(1, exit + 1).sum(1);
-  if (by_sequence) {  // a prefix goes on for sure, and is not to see what it decides
+  if (by_sequence) {  // prefix tokens always go on; a factor would show them a choice that depends on later tokens
     goes_on_N = goes_on_N.masked_fill(choice.prefix_N, 1);
   }
   if (training_kind == GateTraining::weight) return goes_on_N;

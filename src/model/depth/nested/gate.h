@@ -1,6 +1,6 @@
 #pragma once
-// Which branch of a nested model each token takes: a network on the state after depth.decide_after layers. Every choice looks at the past
-// alone, so training, evaluation and generation choose alike.
+// The depth network of a nested model: it chooses the branch of each token from the hidden state after depth.decide_after layers. No choice
+// depends on later tokens, so that training, evaluation and generation choose alike.
 
 #include <torch/nn/module.h>
 
@@ -19,34 +19,38 @@ struct DepthGateImpl : torch::nn::Module {
   struct Choice {
     at::Tensor branch_BT;       // int64, from 0, the shallowest
     at::Tensor logits_NB;       // of the network, in the wide type (ops.h); undefined when random
-    at::Tensor probability_NB;  // their softmax
-    at::Tensor score_NB;        // of which the branch has the largest, without gradients; undefined when random
-    at::Tensor prefix_N;        // bool, by sequence: the tokens that decide
+    at::Tensor probability_NB;  // softmax of logits_NB
+    at::Tensor score_NB;        // the chosen branch has the largest; without gradients; undefined when random
+    at::Tensor prefix_N;        // bool, with `choice: sequence` only: the tokens that the choice is made from
   };
-  // rows: all tokens.
+  // rows: all tokens of the batch.
   Choice choose(at::Tensor const& x_ND, Rows const& rows, uint64_t noise_key) const;
-  // Scores that choices are made by, of these states of a batch, one row per token or (by sequence) per sequence.
+  // The scores that a choice compares, before the offset is added: [N, branches] or, with `choice: sequence`, [B, branches].
   at::Tensor calibration_scores(at::Tensor const& x_ND, Rows const& rows) const;
-  // Sets `cut` so that the branches chosen by these scores have a mean depth as near to depth.mean_depth as possible. length: tokens
-  // of a sequence.
+  // Sets the offset `cut` so that the branches chosen by these scores have a mean depth as near to depth.mean_depth as possible. length:
+  // tokens per sequence.
   void calibrate(at::Tensor const& score_NB, int64_t length);
   bool has_offset() const { return mean_depth > 0 && !random; }
 
-  // What is added behind exit `exit` (0-based) is weighted with this, one number a token. `weight`: the probability of going on;
-  // `gumbel`: 1, with that probability's gradient (straight through); undefined: 1.
+  // The factor, one number per token, on what the layers behind exit `exit` (from 0) add; undefined: 1. `gate_training: weight`: the
+  // probability of going on past the exit; `gumbel`: 1, with that probability's gradient (straight through).
   at::Tensor weight_N(Choice const& choice, int64_t exit) const;
-  // How much the best score on the other side of exit `exit` falls short of the chosen branch's; infinite in a prefix. score_NB is given.
+  // Difference between the best score of the branches that stop at or before exit `exit` and the best score of the deeper ones; infinite
+  // for prefix tokens. score_NB must be defined.
   at::Tensor margin_N(Choice const& choice, int64_t exit) const;
-  // Sum over tokens of the balance loss, n sum_b (share of branch b) (its probability) (Fedus et al. 2022, eq. 4), with the shares of the
-  // step before, so that the cut into micro-batches does not matter, and of the price of depth; undefined when both are off.
+  // Sum over tokens of the balance loss and the price of depth; undefined when both are off. The balance loss is n sum_b (share of branch
+  // b) (its probability) (Fedus et al. 2022, eq. 4), with the shares of the previous step, so that it does not depend on the division into
+  // micro-batches.
   at::Tensor loss_sum(Choice const& choice) const;
-  // Sum over tokens of the cross-entropy to the best branch in hindsight: softmax(-(loss + price depth / layers) / temperature), or the
-  // best alone. Tokens without a target do not count; with `choice: sequence` losses are summed over the sequence behind the prefix.
+  // Sum over tokens with a target of the cross-entropy of logits_NB against the best branch in hindsight: softmax(-(loss + price depth /
+  // layers) / temperature), at temperature 0 the best branch alone. With `choice: sequence` the loss is the mean over the sequence's tokens
+  // behind the prefix.
   at::Tensor hindsight_loss_sum(Choice const& choice, at::Tensor const& losses_NB, at::Tensor const& targets_N) const;
   // How many tokens took each branch: int64 [1, branches].
   at::Tensor counts(Choice const& choice) const;
-  // After a step that chose so (counts summed over its micro-batches): the price rises while tokens go deeper than depth.mean_depth, biases
-  // rise where tokens are missing. `updated` (bool []) false: nothing moves.
+  // Updates price and biases after a step; counts_B is summed over its micro-batches. The price rises while the mean depth exceeds
+  // depth.mean_depth and falls otherwise; a branch's bias rises while its share is below the planned one and falls while it is above.
+  // Nothing changes where `updated` (bool []) is false.
   void end_of_step(at::Tensor const& counts_B, at::Tensor const& updated);
   void weights(WeightList& list) const;
 
@@ -60,14 +64,14 @@ struct DepthGateImpl : torch::nn::Module {
   double mean_depth, price_rate, balance_weight, temperature;
   at::Tensor hidden_HD, weight_BX, bias_B;  // hidden undefined when linear; all undefined when random
   at::Tensor price, balance_B, cut;         // buffers [1], [branches], [1]; start at 0
-  at::Tensor chosen_B;                      // buffer [branches]: shares of the step before; starts even
+  at::Tensor chosen_B;                      // buffer [branches]: shares of the previous step; starts with equal shares
 
  private:
-  // By sequence: the mean state [B, D] of each text's beginning, and which tokens are in it.
+  // With `choice: sequence`: the mean hidden state [B, D] of each sequence's prefix. Sets prefix_N to the tokens that belong to a prefix.
   at::Tensor beginnings(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const;
   at::Tensor network(at::Tensor const& x_ND) const;
   at::Tensor depths_B(at::Tensor const& like) const;
-  at::Tensor relative_depths_B(at::Tensor const& like) const;  // as shares of all layers
+  at::Tensor relative_depths_B(at::Tensor const& like) const;  // depths as shares of all layers
 };
 
 }  // namespace isobath

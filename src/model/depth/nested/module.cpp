@@ -21,10 +21,10 @@ class NestedPass : public DepthPass {
  public:
   NestedPass(NestedModule& module, ForwardContext const& context)
       : DepthPass(context), module_(module), sees_all_(context.learns && module.gate && module.gate->sees_all_branches()) {
-    routes_.reserve(module.exits.size());  // each is chosen among those before it
+    routes_.reserve(module.exits.size());  // pointers to earlier routes (last_route) stay valid
   }
 
-  // While training in hindsight every token goes through all layers.
+  // In hindsight training every token goes through all layers.
   at::Tensor layer(int64_t index, BlockImpl& block, at::Tensor const& x_ND) override;
   at::Tensor finish(at::Tensor const& x_ND) override;
   void report(ModelOutput& output) override;
@@ -34,7 +34,7 @@ class NestedPass : public DepthPass {
  private:
   void choose(size_t exit, at::Tensor const& x_ND);
   void select(size_t exit, at::Tensor const& x_ND, uint64_t noise_key);
-  // The final norm of a branch.
+  // The final norm of `branch`.
   at::Tensor normed(at::Tensor const& x_ND, size_t branch) const {
     bool const own = branch < module_.exits.size() && module_.exits[branch]->norm_D.defined();
     return own ? FinalNorm{module_.exits[branch]->norm_D, context.norm.eps}(x_ND) : context.norm(x_ND);
@@ -43,10 +43,10 @@ class NestedPass : public DepthPass {
   NestedModule& module_;
   bool sees_all_;
   DepthGateImpl::Choice choice_;         // without expert choice
-  std::vector<Route> routes_;            // past each exit
-  std::vector<at::Tensor> branches_ND_;  // states at the exits; in hindsight only
-  std::vector<RoutedLayer> layers_;      // behind the first exit
-  at::Tensor weight_N_;                  // of what is added behind the last exit
+  std::vector<Route> routes_;            // one for each exit passed
+  std::vector<at::Tensor> branches_ND_;  // hidden states at the exits; hindsight training only
+  std::vector<RoutedLayer> layers_;      // one for each layer behind the first exit
+  at::Tensor weight_N_;                  // factor on what layers add behind the last exit passed
 };
 
 at::Tensor NestedPass::layer(int64_t index, BlockImpl& block, at::Tensor const& x_ND) {
@@ -77,26 +77,28 @@ at::Tensor NestedPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
                                weight_N_.defined() ? weight_N_.index_select(0, chosen.index_R) : at::Tensor());
 }
 
-// Tokens go on whose branch is deeper.
+// Selects the tokens whose branch is deeper than this exit.
 void NestedPass::choose(size_t exit, at::Tensor const& x_ND) {
   DepthGateImpl const& gate = *module_.gate;
   auto const branch = static_cast<int64_t>(exit);
-  at::Tensor const deeper_BT = choice_.branch_BT.gt(branch), decided_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
-  at::Tensor const replayed_BT = context.replay(layers_.size()), ran_BT = replayed_BT.defined() && !sees_all_ ? replayed_BT : decided_BT;
-  at::Tensor const score_BT = choice_.probability_NB.defined() ? choice_.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(ran_BT)
-                                                               : deeper_BT.to(ops::wide_options(x_ND));
+  at::Tensor const deeper_BT = choice_.branch_BT.gt(branch), causal_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
+  at::Tensor const replayed_BT = context.replay(layers_.size()),
+                   executed_BT = replayed_BT.defined() && !sees_all_ ? replayed_BT : causal_BT;
+  at::Tensor const score_BT = choice_.probability_NB.defined()
+                                  ? choice_.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(executed_BT)
+                                  : deeper_BT.to(ops::wide_options(x_ND));
   Route& chosen = routes_.emplace_back();
-  chosen.layer = {ran_BT, decided_BT, decided_BT, score_BT};
+  chosen.layer = {executed_BT, causal_BT, causal_BT, score_BT};
   if (!at::GradMode::is_enabled() && !context.rows.cache && choice_.score_NB.defined())
-    chosen.layer.margin_BT = gate.margin_N(choice_, branch).view_as(ran_BT);
+    chosen.layer.margin_BT = gate.margin_N(choice_, branch).view_as(executed_BT);
   weight_N_ = gate.weight_N(choice_, branch);
   if (sees_all_)
     branches_ND_.push_back(x_ND);
   else
-    chosen.selected = select_ragged(context.rows, ran_BT, chosen.index_R);
+    chosen.selected = select_ragged(context.rows, executed_BT, chosen.index_R);
 }
 
-// The exit's router selects which tokens go on, of those that went on before.
+// The exit's router selects the tokens that go on, among those that went past the previous exit.
 void NestedPass::select(size_t exit, at::Tensor const& x_ND, uint64_t noise_key) {
   RoutingScope const routing_scope;
   ExitImpl& at = *module_.exits[exit];
@@ -104,14 +106,14 @@ void NestedPass::select(size_t exit, at::Tensor const& x_ND, uint64_t noise_key)
   Route& chosen = routes_.emplace_back(route(*at.router, input, context, last_route(), at.capacity, context.replay(layers_.size())));
   weight_N_ = at.router->gate(chosen.score_N);
   if (!module_.forced_branch) return;
-  chosen.layer.ran_BT = at::full_like(chosen.layer.ran_BT, *module_.forced_branch > static_cast<int64_t>(exit));
-  chosen.selected = select_ragged(context.rows, chosen.layer.ran_BT, chosen.index_R);
+  chosen.layer.executed_BT = at::full_like(chosen.layer.executed_BT, *module_.forced_branch > static_cast<int64_t>(exit));
+  chosen.selected = select_ragged(context.rows, chosen.layer.executed_BT, chosen.index_R);
 }
 
 at::Tensor NestedPass::finish(at::Tensor const& x_ND) {
   at::Tensor result_ND = normed(x_ND, module_.has_exit_norms ? 0 : module_.exits.size());
   for (size_t exit = 0; module_.has_exit_norms && exit < routes_.size(); ++exit)
-    result_ND = at::where(routes_[exit].layer.ran_BT.view({-1, 1}), normed(x_ND, exit + 1), result_ND);
+    result_ND = at::where(routes_[exit].layer.executed_BT.view({-1, 1}), normed(x_ND, exit + 1), result_ND);
   return result_ND;
 }
 
@@ -210,7 +212,7 @@ std::vector<at::Tensor> NestedModule::offsets() const {
   return offsets;
 }
 
-std::optional<int64_t> NestedModule::undecided_layer() const {
+std::optional<int64_t> NestedModule::first_uncalibrated_layer() const {
   for (size_t exit = 0; exit < exits.size(); ++exit)
     if (exits[exit]->router && exits[exit]->capacity < 1 && !exits[exit]->router->has_decision()) return depths[exit];
   return {};

@@ -1,5 +1,5 @@
 #pragma once
-// depth.kind: nested. At each exit only those tokens go on whose branch is deeper, or whom the exit's router selects.
+// depth.kind: nested. Past each exit go only the tokens whose branch is deeper or, with `choice: expert`, that the exit's router selects.
 
 #include <memory>
 #include <optional>
@@ -10,14 +10,14 @@
 
 namespace isobath {
 
-// What stands at an exit.
+// The router and the final norm of one exit.
 struct ExitImpl : torch::nn::Module {
-  // capacity: share of each sequence that is to go on; base_rate: of the tokens that are left there.
+  // capacity: planned share of all tokens that go on past this exit; base_rate: the same as a share of the tokens that reach it.
   ExitImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, double capacity, double base_rate);
 
   double capacity, base_rate;
   std::shared_ptr<RouterImpl> router;  // expert choice; else null
-  at::Tensor norm_D;                   // final norm of the tokens that stop here; undefined: that of all branches
+  at::Tensor norm_D;                   // final norm of the tokens that stop here; undefined: the model's final norm
 };
 
 struct NestedModule : DepthModule {
@@ -28,7 +28,7 @@ struct NestedModule : DepthModule {
   std::string end_of_step(StepStatistics const& step) override;
   void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
   std::vector<at::Tensor> offsets() const override;
-  std::optional<int64_t> undecided_layer() const override;
+  std::optional<int64_t> first_uncalibrated_layer() const override;
   std::string decide_in_training() const override { return "train with depth.causal: bce or predictor"; }
   void force_branch(std::optional<int64_t> branch) override { forced_branch = branch; }
 

@@ -1,6 +1,7 @@
 #include "model/depth/nested/plan.h"
 
 #include <algorithm>
+#include <boost/math/tools/roots.hpp>
 #include <cmath>
 
 #include "config/sections/routers.h"
@@ -48,12 +49,11 @@ std::vector<int64_t> NestedPlan::branch_depths() const {
 
 std::vector<double> NestedPlan::branch_shares() const {
   std::vector<int64_t> const depths = branch_depths();
-  double low = -50, high = 50;  // the mean rises with the tilt
-  if (depth_.mean_depth == 0) low = high = 0;
-  while (high - low > 1e-12) {
-    double const middle = (low + high) / 2;
-    (mean(depths, tilted_shares(depths, middle)) < depth_.mean_depth ? low : high) = middle;
-  }
+  if (depth_.mean_depth == 0) return tilted_shares(depths, 0);
+  // The mean depth rises with the tilt.
+  auto const excess = [&](double tilt) { return mean(depths, tilted_shares(depths, tilt)) - depth_.mean_depth; };
+  auto const near = [](double low, double high) { return high - low <= 1e-12; };
+  auto const [low, high] = boost::math::tools::bisect(excess, -50.0, 50.0, near);
   return tilted_shares(depths, (low + high) / 2);
 }
 
@@ -81,7 +81,7 @@ std::vector<double> NestedPlan::capacities() const {
   return capacities;
 }
 
-// All tokens go through all branches where these are compared in hindsight.
+// Hindsight training takes every token through all layers.
 std::vector<double> NestedPlan::training_capacities() const {
   std::vector<double> shares = capacities();
   if (depth_.gate_training == GateTraining::hindsight) std::fill(shares.begin(), shares.end(), 1);

@@ -1,5 +1,5 @@
 #pragma once
-// depth.kind: nested. Branches that share their first layers; a token stops at an exit or goes on to the last layer.
+// depth.kind: nested. Branches of different depth share their first layers; a token leaves at an exit or goes on to the last layer.
 
 #include "model/depth/plan.h"
 
@@ -25,9 +25,10 @@ class NestedPlan : public DepthPlan {
   void add_costs(Ledger& ledger, int64_t vocab_size) const override;
   void add_parameters(Parameters& count, int64_t vocab_size) const override;
 
-  // Planned shares of the branches: equal, or where depth.mean_depth is given the distribution p_b ~ exp(mu d_b) with that mean.
+  // Planned share of the tokens in each branch: equal shares or, where depth.mean_depth is given, shares proportional to exp(mu * depth of
+  // the branch) with that mean depth.
   std::vector<double> branch_shares() const;
-  // Routers at the exits pick the tokens that go on, instead of a network that gives every token its branch.
+  // Whether a router at each exit selects the tokens that go on; otherwise one depth network gives every token its branch.
   bool is_expert_choice() const { return depth_.choice == BranchChoice::expert; }
 
  private:

@@ -40,7 +40,7 @@ DenseModel fold_factors(LanguageModel const& model) {
     }
     std::string const prefix = name.substr(0, name.find('.', std::string("model.layers.").size()) + 1), rest = name.substr(prefix.size());
     if (!kept.contains(prefix)) continue;
-    bool const out = rest == "self_attn.o_proj.weight" || rest == "mlp.down_proj.weight";  // [D, ...]: a row a channel
+    bool const out = rest == "self_attn.o_proj.weight" || rest == "mlp.down_proj.weight";  // [D, ...]: one row per output channel
     dense.weights.emplace_back(kept.at(prefix) + rest, out ? tensor * factors.at(prefix).unsqueeze(1) : tensor);
   }
   return dense;

@@ -1,5 +1,5 @@
 #pragma once
-// A scaled model as a plain dense one: what is left of it once factors are fixed.
+// Turns a hardened scaled model into a dense model that computes the same.
 
 #include "model/weights.h"
 
@@ -7,11 +7,11 @@ namespace isobath {
 
 struct DenseModel {
   ModelConfig model;
-  NamedTensors weights;  // Hugging Face Llama's names alone
+  NamedTensors weights;  // under Hugging Face Llama's names only
 };
 
-// The layers that hardening left, renumbered, each factor multiplied into o_proj and down_proj: the same logits up to rounding. Throws
-// Error(config) of another kind of depth, of `scale: token`, and before hardening.
+// Keeps and renumbers the layers that hardening has kept, and multiplies each layer's factor into its o_proj and down_proj: the logits stay
+// the same up to rounding. Throws Error(config) for another kind of depth, for `scale: token`, and for a model that is not hardened.
 DenseModel fold_factors(LanguageModel const& model);
 
 }  // namespace isobath

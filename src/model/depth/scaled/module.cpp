@@ -30,7 +30,7 @@ class ScaledPass : public DepthPass {
   at::Tensor layer(int64_t index, BlockImpl& block, at::Tensor const& x_ND) override;
   void report(ModelOutput& output) override;
 
-  at::Tensor factors_NL() const;  // magnitudes, in all layers
+  at::Tensor factors_NL() const;  // magnitudes of the factors, [tokens, layers]
 
  private:
   RoutedLayer decide(at::Tensor const& factor) const;
@@ -38,7 +38,7 @@ class ScaledPass : public DepthPass {
 
   ScaledModule const& module_;
   bool hard_;
-  at::Tensor depth_sum_;             // over layers, of the mean magnitude of factors
+  at::Tensor depth_sum_;             // each layer's mean magnitude of factors, summed over layers
   std::vector<RoutedLayer> layers_;  // scored by the magnitude of their factors
 };
 
@@ -47,16 +47,16 @@ RoutedLayer ScaledPass::decide(at::Tensor const& factor) const {
   RoutedLayer layer;
   layer.score_BT = module_.by_token ? factor.detach().view({B, T}) : factor.detach().abs().mean().view({1, 1}).expand({B, T});
   if (!hard_) {
-    layer.decided_BT = at::full({B, T}, true, factor.options().dtype(at::kBool).requires_grad(false));
+    layer.causal_BT = at::full({B, T}, true, factor.options().dtype(at::kBool).requires_grad(false));
   } else if (module_.by_token) {
     at::Tensor const trained = module_.threshold.narrow(0, 0, 1), least = module_.is_training() ? trained : trained + module_.cut;
-    layer.decided_BT = layer.score_BT.gt(least);
+    layer.causal_BT = layer.score_BT.gt(least);
     if (!at::GradMode::is_enabled() && !context.rows.cache) layer.margin_BT = (layer.score_BT - least).abs();
   } else {
-    layer.decided_BT = layer.score_BT.ne(0);  // hardening leaves a layer that it drops with a factor of 0
+    layer.causal_BT = layer.score_BT.ne(0);  // hardening has set the factors of dropped layers to 0
   }
-  layer.picked_BT = layer.ran_BT = layer.decided_BT;
-  if (hard_ && module_.by_token && !context.replay_BT.empty()) layer.ran_BT = context.replay(layers_.size());
+  layer.topk_BT = layer.executed_BT = layer.causal_BT;
+  if (hard_ && module_.by_token && !context.replay_BT.empty()) layer.executed_BT = context.replay(layers_.size());
   return layer;
 }
 
@@ -69,7 +69,7 @@ at::Tensor ScaledPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
   }
   if (hard_ && module_.by_token) {
     at::Tensor index_R;
-    Rows const selected = select_ragged(context.rows, decided.ran_BT, index_R);
+    Rows const selected = select_ragged(context.rows, decided.executed_BT, index_R);
     if (selected.count == 0) return keep_keys(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
     at::Tensor const factor_R = factor.squeeze(1).index_select(0, index_R);
     at::Tensor const delta_RD =
@@ -82,8 +82,8 @@ at::Tensor ScaledPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
   return h_ND + scaling * block.mlp->forward(h_ND);
 }
 
-// cost_weight * max(0, sum of mean factors - mean_depth) / layers. By tokens the sum of the step before says whether it is above, so that
-// the cut into micro-batches does not matter.
+// cost_weight * max(0, sum of mean factors - mean_depth) / layers. With `scale: token` the previous step's sum decides whether it exceeds
+// mean_depth, so that the cost does not depend on the division into micro-batches.
 at::Tensor ScaledPass::cost() const {
   if (hard_ || module_.cost_weight == 0) return {};
   at::Tensor const above = depth_sum_ - module_.mean_depth;
@@ -187,7 +187,7 @@ void ScaledModule::end_calibration_round(DepthPasses const& passes) {
 
 std::vector<at::Tensor> ScaledModule::offsets() const { return has_offset() ? std::vector<at::Tensor>{cut} : std::vector<at::Tensor>{}; }
 
-std::optional<int64_t> ScaledModule::undecided_layer() const {
+std::optional<int64_t> ScaledModule::first_uncalibrated_layer() const {
   if (!has_offset() || !is_hard() || threshold[1].item<double>() > 0 || cut.item<double>() != 0) return {};
   return 0;
 }

@@ -1,20 +1,17 @@
 #include "model/depth/scaled/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "model/ledger/ledger.h"
 
 namespace isobath {
 
 std::string ScaledPlan::describe() const {
-  char text[64];
-  if (depth_.mean_depth > 0)
-    std::snprintf(text, sizeof text, "%g of %lld by learned factors", depth_.mean_depth, static_cast<long long>(model_.layers));
-  else
-    std::snprintf(text, sizeof text, "factors below %g skipped", depth_.skip_below);
-  return text;
+  if (depth_.mean_depth > 0) return fmt::format("{:g} of {} by learned factors", depth_.mean_depth, model_.layers);
+  return fmt::format("factors below {:g} skipped", depth_.skip_below);
 }
 
 std::string ScaledPlan::explain_shares() const {

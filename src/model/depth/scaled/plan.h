@@ -1,5 +1,5 @@
 #pragma once
-// depth.kind: scaled. A learned factor on what each layer adds; once the model is hardened small factors are skips.
+// depth.kind: scaled. A learned factor multiplies what each layer adds; once the model is hardened, layers with a small factor are skipped.
 
 #include "model/depth/plan.h"
 
@@ -15,7 +15,8 @@ class ScaledPlan : public DepthPlan {
   double mean_depth() const override { return depth_.mean_depth > 0 ? depth_.mean_depth : static_cast<double>(model_.layers); }
   int64_t fewest_layers() const override;
 
-  // Of tokens all layers alike, for by what they will differ is not known; of whole layers the first, though any may be left.
+  // With `scale: token` all layers get the same share, because how layers will differ is not known before training. Otherwise the first
+  // mean_depth layers get 1 and the rest 0, although hardening may keep any layers.
   std::vector<double> capacities() const override;
   std::vector<double> most_capacities() const override;
   std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const override;

@@ -11,14 +11,13 @@ namespace isobath::kernels {
 
 namespace {
 
-// Queries are taken in blocks; a block meets the keys from the first that its first query sees to the last that its last one sees. Its
-// scores stay in the first-level cache up to some 500 keys,
-// and in the second-level one far beyond.
+// Queries are taken in blocks. A block's keys go from the first key of its first query to the last key of its last query. Its scores stay
+// in the first-level cache up to about 500 keys, and in the second-level cache far beyond.
 constexpr int64_t block = 16;
 
 ISOBATH_INLINE int64_t padded(int64_t count) { return (count + 15) / 16 * 16; }
 
-// to[width, padded(rows)] = from[rows, width]^T, zeros behind.
+// to[width, padded(rows)] = from[rows, width]^T, padded with zeros.
 ISOBATH_INLINE void transpose(float const* from, int64_t from_row, int64_t rows, int64_t width, std::vector<float>& to) {
   int64_t const to_row = padded(rows);
   to.assign(static_cast<size_t>(width * to_row), 0.0f);
@@ -38,7 +37,7 @@ struct Head {
   double scale;
 };
 
-// A block of queries and the keys that any of them sees: [low, high), `low` on a multiple of 16.
+// A block of queries and the keys that any of them attends to: [low, high), `low` rounded down to a multiple of 16.
 struct Block {
   int64_t first, rows, low, high;
 };
@@ -48,7 +47,7 @@ ISOBATH_INLINE Block block_at(Head const& head, int64_t first) {
   return {first, rows, head.from[first] / 16 * 16, head.to[first + rows - 1]};
 }
 
-// Scores of a block's queries with its keys, not scaled; key j in column j.
+// Scores of a block's queries and keys, not scaled; key j in column j.
 template <typename R>
 ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<float> const& k_transposed, Block const& b, float* scores) {
   int64_t const row = padded(head.keys);
@@ -56,7 +55,7 @@ ISOBATH_INLINE void scores_of(Head const& head, float const* q, std::vector<floa
              scores + b.low, row, false);
 }
 
-// Zero where query `i` of the sequence sees nothing of the block's keys.
+// Sets a row of scores to zero at the block's keys that query `i` of the sequence does not attend to.
 ISOBATH_INLINE void clear_unseen(Head const& head, Block const& b, int64_t i, float* row) {
   std::fill(row + b.low, row + head.from[i], 0.0f);
   std::fill(row + head.to[i], row + b.high, 0.0f);
@@ -97,7 +96,7 @@ struct HeadGradients {
   float *dq, *dk, *dv;
 };
 
-// Adds to dk and dv.
+// Writes dq; adds to dk and dv.
 template <typename R>
 ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const* k, std::vector<float> const& k_transposed,
                                   std::vector<float> const& v_transposed, HeadGradients const& g, std::vector<float>& scores,
@@ -135,7 +134,7 @@ ISOBATH_INLINE void head_backward(Head const& head, float const* q, float const*
   }
 }
 
-// Where the first row of a head of a sequence lies.
+// Offset of the first row of one head of one sequence.
 int64_t query_offset(AttentionShape const& s, int64_t sequence, int64_t head) {
   return (s.queries[sequence] * s.heads + head) * s.head_dim;
 }
@@ -155,7 +154,7 @@ ISOBATH_INLINE Head head_of(AttentionShape const& s, int64_t sequence) {
           1.0 / std::sqrt(static_cast<double>(s.head_dim))};
 }
 
-// Of a block of queries with all keys of the longest sequence.
+// Number of scores of one block of queries with all keys of the longest sequence.
 size_t score_size(AttentionShape const& s) {
   int64_t longest = 0;
   for (int64_t sequence = 0; sequence < s.sequences; ++sequence) longest = std::max(longest, s.keys[sequence + 1] - s.keys[sequence]);

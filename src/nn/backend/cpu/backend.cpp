@@ -1,4 +1,4 @@
-// Float on the CPU: threads, each with a range of rows, over the loops of kernels.h.
+// Float on the CPU: runs the loops of kernels.h in threads, each on a range of rows.
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -48,7 +48,7 @@ std::tuple<Tensor, Tensor> cpu_rms_norm_backward(Tensor const& dy_RD, Tensor con
   return {dx_RD, dweight_parts.sum(0)};
 }
 
-// What a row gives does not depend on the others: a score falls on the same side of a threshold whoever is in the batch.
+// A row's result does not depend on the other rows: a score falls on the same side of a threshold in any batch.
 Tensor cpu_row_dot(Tensor const& x_ND, Tensor const& weight_D) {
   int64_t const rows = x_ND.size(0), width = x_ND.size(1);
   Tensor y_N = at::empty({rows}, x_ND.options());

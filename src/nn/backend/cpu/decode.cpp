@@ -10,14 +10,15 @@ namespace isobath::kernels {
 
 namespace {
 
-// The processor fetches ahead within a page of memory, but not into the next: what another head's keys or values begin with.
+// Prefetches the beginning of another head's keys or values: the processor itself prefetches within a page of memory, but not into the
+// next.
 ISOBATH_INLINE void fetch_beginning(float const* of_head) {
   constexpr int lines = 8, line_floats = 16;
 #pragma GCC unroll 8
   for (int i = 0; i < lines; ++i) __builtin_prefetch(of_head + i * line_floats);
 }
 
-// scores[rows of a block] = q . key, from keys [head_dim, block_rows]. Four sums a row, so that they need not wait for each other.
+// scores[rows of a block] = q . key, from keys [head_dim, block_rows]. Each row has four sums, which do not wait for each other.
 template <typename R>
 ISOBATH_INLINE void scores_of_block(float const* q, float const* keys, float* scores, int64_t head_dim) {
   using Vector = typename R::Vector;
@@ -47,7 +48,7 @@ ISOBATH_INLINE void softmax(float* __restrict p, int64_t rows, float scale) {
   for (int64_t row = 0; row < rows; ++row) p[row] *= inverse;
 }
 
-// Key-value heads [first, last) of one text. A block is read from its front to its end: heads are the inner loop.
+// Key-value heads [first, last) of one text. Heads are the inner loop, so that each block is read from its front to its end.
 template <typename R>
 ISOBATH_INLINE void decode_text(DecodeShape const& s, BlockedKeys const& text, float const* q, float* out, int64_t first, int64_t last,
                                 std::vector<float>& scores) {

@@ -13,8 +13,8 @@ ISOBATH_INLINE void sum_neighbours(typename R::Vector& a, typename R::Vector con
   a = __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, even + 1);
 }
 
-// Rows of x [rows, depth] with four or one rows of w, while the row at `ahead` is fetched. Each sum has the same terms in the same order
-// whatever the tile.
+// Products of `rows` rows of x [rows, depth] with four rows of w or with one, while the row at `ahead` is prefetched. Each sum adds the
+// same terms in the same order, whatever the tile.
 template <typename R, int rows, int columns>
 ISOBATH_INLINE void dots(float const* x, float const* w, float const* ahead, float* out, int64_t depth, int64_t out_row) {
   static_assert(columns == 4 || columns == 1);
@@ -56,7 +56,7 @@ ISOBATH_INLINE void dots(float const* x, float const* w, float const* ahead, flo
 template <typename R, int columns>
 ISOBATH_INLINE void dots_of_all(float const* x, float const* w, float* out, int64_t rows, int64_t depth, int64_t out_row) {
   constexpr int tall = R::most_vectors;
-  auto const ahead = [&](int64_t tile) { return w + (columns + tile % columns) * depth; };  // what comes next, a row a tile
+  auto const ahead = [&](int64_t tile) { return w + (columns + tile % columns) * depth; };  // the next rows of w, one for each tile
   int64_t r = 0;
   for (; r + tall <= rows; r += tall) dots<R, tall, columns>(x + r * depth, w, ahead(r / tall), out + r * out_row, depth, out_row);
   for (; r < rows; ++r) dots<R, 1, columns>(x + r * depth, w, ahead(r), out + r * out_row, depth, out_row);

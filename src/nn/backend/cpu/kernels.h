@@ -1,6 +1,6 @@
 #pragma once
-// Float loops behind ops.h: no LibTorch, no threads (backend_cpu.cpp hands each thread a range of rows), one build with run-time dispatch
-// to AVX-512, AVX2 or baseline. All pointers are contiguous, row-major.
+// Float loops behind ops.h: no LibTorch, no threads (backend.cpp hands each thread a range of rows), one build with run-time dispatch to
+// AVX-512, AVX2 or baseline. All pointers are contiguous, row-major.
 
 #include <cstdint>
 
@@ -23,7 +23,8 @@ void rotate(float const* x, int64_t x_stride, float* y, int64_t y_stride, int64_
             int64_t rows, int64_t heads, int64_t head_dim, bool inverse);
 void copy_rows(float const* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t width);
 
-// Turns a row of logits into its softmax minus the one-hot target, in place, and gives -log softmax[target]. Target < 0: zeros.
+// Sets losses to -log softmax(logits)[target]; with `gradients` also turns each row of logits into its softmax minus the one-hot target, in
+// place. A target below 0 gives loss 0 and gradient 0.
 void cross_entropy(float* logits, int64_t const* targets, float* losses, int64_t rows, int64_t vocab, bool gradients);
 
 // y[index[r]] += weight[r] * delta[r]; weight may be null (1).
@@ -36,8 +37,8 @@ void scatter_add_backward(float const* dy, int64_t const* index, float const* de
 // point at the first sequence's. Ties go to the lower position; NaN counts as larger than every number.
 void top_k(float const* scores, int64_t* index, int64_t first, int64_t last, int64_t length, int64_t K);
 
-// out[r, n] = x[r] . w[n] for n in [first, last): a few rows x [rows, depth] with the rows of w [columns, depth], each of which is fetched
-// from memory once. What a row gives does not depend on the others. out [rows, columns].
+// out[r, n] = x[r] . w[n] for n in [first, last); x [rows, depth] with few rows, w [columns, depth], out [rows, columns]. Each row of w is
+// fetched from memory once. A row's result does not depend on the other rows.
 void few_rows_product(float const* x, float const* w, float* out, int64_t rows, int64_t depth, int64_t columns, int64_t first,
                       int64_t last);
 

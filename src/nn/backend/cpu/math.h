@@ -5,7 +5,7 @@
 
 #define ISOBATH_INLINE __attribute__((always_inline)) inline
 
-// One build serves every CPU: the loader picks the clone. Sanitizers run before the loader's choice is possible.
+// One build serves every CPU: the dynamic loader picks the clone for it. AddressSanitizer runs before the loader can pick one.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define ISOBATH_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -1,6 +1,6 @@
 #pragma once
-// Tiles of matrix products in the registers of an instruction set. A kernel is a template over Registers, made once an instruction set by
-// ISOBATH_DISPATCH; the processor is asked at run time.
+// Tiles of matrix products in the registers of an instruction set. A kernel is a template over Registers; ISOBATH_DISPATCH instantiates it
+// for every instruction set and chooses by the processor at run time.
 
 #include <cstdint>
 
@@ -8,7 +8,7 @@
 
 namespace isobath::kernels {
 
-// `lanes` floats a vector, and as many vectors as a tile of eight rows has sums for.
+// `lanes`: floats per vector. `most_vectors`: the most vectors per row of a tile whose sums fit in the registers.
 template <int Lanes, int MostVectors>
 struct Registers {
   static constexpr int lanes = Lanes, most_vectors = MostVectors;
@@ -34,7 +34,7 @@ using Baseline = Registers<4, 4>;
   void name##_any parameters { name<Baseline> arguments; }
 #endif
 
-// Vectors are handed over by reference: what returns one has another calling convention in every instruction set.
+// Vectors are passed by reference: by value their calling convention would differ between instruction sets.
 template <typename R>
 ISOBATH_INLINE void load(typename R::Vector& to, float const* from) {
   __builtin_memcpy(&to, from, sizeof(to));
@@ -83,7 +83,7 @@ ISOBATH_INLINE void tile(int64_t depth, Strided a, float const* b, int64_t b_row
 
 template <typename R, int vectors>
 ISOBATH_INLINE void strip(int64_t rows, int64_t depth, Strided a, float const* b, int64_t b_row, float* c, int64_t c_row, bool add) {
-  constexpr int tall = vectors * 2 > R::most_vectors ? 4 : 8;  // few columns: more rows keep as many sums in flight
+  constexpr int tall = vectors * 2 > R::most_vectors ? 4 : 8;  // few columns: more rows keep enough independent sums in flight
   int64_t m = 0;
   for (; m + tall <= rows; m += tall)
     tile<R, tall, vectors>(depth, {a.data + m * a.row, a.row, a.step}, b, b_row, c + m * c_row, c_row, add);

@@ -53,7 +53,7 @@ constexpr float gelu_cubic = 0.044715f;
 // 0.5 (1 + tanh(z)) = sigmoid(2z)
 ISOBATH_DEVICE float gelu_gate(float x) { return sigmoid(2.0f * gelu_scale * (x + gelu_cubic * x * x * x)); }
 
-// Rows of `width`, the last one perhaps shorter.
+// The tensor is taken as rows of `width` elements, the last one perhaps shorter.
 template <typename T, int N>
 struct Gelu {
   T const* x;

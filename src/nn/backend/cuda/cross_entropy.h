@@ -22,8 +22,8 @@ struct CrossEntropy {
       if (gradients) each(group, vocab / N, [&](int i) { write<N>(values, i, {}); });
       return;
     }
-    float const at_target = static_cast<float>(values[target]);  // before anyone writes: the sums below are barriers
-    // Each member's sum of exp(v - largest) with its own largest so far, which starts finite because -inf - -inf is no number.
+    float const at_target = static_cast<float>(values[target]);  // read before any member writes: the reductions below are barriers
+    // Each member sums exp(v - largest) with the largest value it has met, which starts finite because -inf - -inf is NaN.
     float largest = -FLT_MAX, total = 0;
     each(group, vocab / N, [&](int i) {
       auto const v = read<N>(values, i);

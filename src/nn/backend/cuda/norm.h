@@ -34,7 +34,7 @@ struct RmsNorm {
   }
 };
 
-// One "row" is a part (each_of_part).
+// `part` takes the place of the row: one group works on one part of the rows (each_of_part).
 template <typename T, int N>
 struct RmsNormBackward {
   T const *dy, *x;
@@ -43,7 +43,7 @@ struct RmsNormBackward {
   float* dweight_parts;
   int64_t rows, parts;
   int width;
-  bool scratch;  // there is scratch for a float a column
+  bool scratch;  // the group's scratch has room for one float per column
 
   template <typename Group>
   ISOBATH_DEVICE void operator()(Group const& group, int64_t part) const {
@@ -92,7 +92,7 @@ struct RowDot {
   }
 };
 
-// In parts, as RmsNormBackward.
+// Works in parts, as RmsNormBackward.
 template <typename T, int N>
 struct RowDotBackward {
   float const* dy;

@@ -5,7 +5,7 @@
 
 namespace isobath::cuda {
 
-// Between a row of qkv and its rows of q, k and v: forward splits and rotates, backward joins and rotates back.
+// Moves one row between qkv and q, k, v: forward splits and rotates, backward joins and rotates back.
 template <typename T, int N, bool backward>
 struct SplitRotary {
   std::conditional_t<backward, T, T const>* qkv;

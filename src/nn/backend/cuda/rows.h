@@ -1,11 +1,11 @@
 #pragma once
 // The arithmetic of the CUDA kernels, free of CUDA: what a group of threads does to one row. The kernels (backend.cu) run it with a warp
 // or a block as the group; tests/torch/nn/backend/test_cuda_rows.cpp runs it with threads of the CPU. All members of a group call
-//   int rank(), int size()            who am I, of how many
+//   int rank(), int size()            the member's number, and the number of members
 //   void sync()                       a barrier; writes before it are seen after it
-//   float sum(float), max(float)      over the group, the same bits for everyone; also barriers
+//   float sum(float), max(float)      over the group, the same bits in every member; also barriers
 //   int scan(int value, int& total)   the sum of `value` over lower ranks, and over all; also a barrier
-//   void increment(int*)              together with others
+//   void increment(int*)              atomic; members may increment the same int
 //   void* scratch()                   memory shared by the group, as much as the launch asked for, 16-byte aligned
 //
 // T is the type of activations: float or bfloat16. Everything is computed in float. N elements are read or written at a time: they must
@@ -47,7 +47,7 @@ ISOBATH_DEVICE void write(T* row, int i, Floats<N> const& values) {
   reinterpret_cast<Pack<T, N>*>(row)[i] = pack;
 }
 
-// The same i always falls to the same member.
+// Calls f(i) for 0 <= i < count; the same i always falls to the same member.
 template <typename Group, typename F>
 ISOBATH_DEVICE void each(Group const& group, int count, F f) {
   for (int i = group.rank(); i < count; i += group.size()) f(i);
@@ -62,8 +62,8 @@ ISOBATH_DEVICE float sum(Group const& group, int count, F f) {
 
 ISOBATH_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-// Backward passes that sum over rows work in parts: some successive rows, whose share of dweight has its own place, so that the sum over
-// parts has a fixed order. Calls f(row, dweight) for the rows of one part; a column of dweight is touched by one member only.
+// Backward passes that sum over rows work in parts of successive rows. Each part writes its sum of dweight to a place of its own, so that
+// the sum over parts has a fixed order. Calls f(row, dweight) for the rows of one part; a column of dweight is touched by one member only.
 template <int N, typename Group, typename F>
 ISOBATH_DEVICE void each_of_part(Group const& group, float* dweight_parts, bool scratch, int width, int64_t rows, int64_t parts,
                                  int64_t part, F f) {

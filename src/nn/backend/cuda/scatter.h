@@ -5,7 +5,7 @@
 
 namespace isobath::cuda {
 
-// In place.
+// Adds to y in place.
 template <typename T, int N>
 struct ScatterAddRows {
   T* y;

@@ -46,7 +46,7 @@ struct TopK {
         if ((key & known) == prefix) group.increment(&scratch.counts[(key ^ prefix) >> shift]);
       });
       group.sync();
-      int larger = 0;  // keys whose digit is larger than the ones looked at in this turn
+      int larger = 0;  // keys with a larger digit than those that this iteration looks at
       for (int first = 0; first < digits; first += group.size()) {
         int const i = digits - 1 - first - group.rank(), count = i >= 0 ? scratch.counts[i] : 0;
         int total;
@@ -63,8 +63,8 @@ struct TopK {
       known = ~uint32_t{0} << shift;
     }
 
-    // Now prefix is the key itself: everything larger is taken, and the first `left` equal ones. One scan counts both, a half of an int
-    // each: a group has fewer than 2^15 members.
+    // Now prefix is the K-th largest key itself: all larger keys are taken, and the first `left` equal ones. One scan counts both, each in
+    // one half of an int: a group has fewer than 2^15 members.
     int larger = 0, equal = 0;
     for (int first = 0; first < T; first += group.size()) {
       int const t = first + group.rank();

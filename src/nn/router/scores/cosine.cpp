@@ -1,5 +1,5 @@
-// The direction of the input alone: its normalised projection on a normalised vector, as in cosine routers of mixtures of experts (Chi et
-// al. 2022, section 3.2), scaled so that a random direction scores about a standard normal number.
+// Scores the direction of the input alone: its normalised projection on a normalised vector, as in cosine routers of mixtures of experts
+// (Chi et al. 2022, section 3.2), scaled so that a random direction scores about a standard normal number.
 
 #include <ATen/TensorOperators.h>
 

@@ -1,5 +1,5 @@
-// Control: the size of the residual, root mean square of the input. No parameters, no gradient: a model could otherwise buy itself a place
-// by growing.
+// Control: the root mean square of the input. It has no parameters and no gradient: otherwise the model could raise a token's score by
+// making its hidden state larger.
 
 #include <ATen/TensorOperators.h>
 

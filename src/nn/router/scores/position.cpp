@@ -1,4 +1,4 @@
-// Control: a learned score of each position. Is the place in the sequence all that a router needs to know?
+// Control: a learned score for each position, to test whether a router needs more than the position.
 
 #include "nn/ops/ops.h"
 #include "nn/router/scores.h"

@@ -1,4 +1,4 @@
-// Control: noise. What is learning to route worth?
+// Control: random scores, to measure what learned routing is worth.
 
 #include "nn/ops/ops.h"
 #include "nn/router/scores.h"

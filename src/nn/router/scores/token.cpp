@@ -1,4 +1,4 @@
-// Control: a learned score of each token of the vocabulary. Is the token's identity all that a router needs to know?
+// Control: a learned score for each token of the vocabulary, to test whether a router needs more than the token's identity.
 
 #include "nn/ops/ops.h"
 #include "nn/router/scores.h"

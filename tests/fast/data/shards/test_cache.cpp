@@ -1,4 +1,4 @@
-// What the cache of prepared data knows again, makes anew and shares between processes.
+// The cache of prepared data: what it reuses, prepares again and shares between processes.
 
 #include <sys/resource.h>
 #include <sys/wait.h>

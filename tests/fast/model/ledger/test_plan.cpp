@@ -20,7 +20,7 @@ ModelConfig small_model() {
   return model;
 }
 
-DepthConfig routed() {
+DepthConfig routed_depth() {
   DepthConfig depth;
   depth.kind = "mod";
   depth.predictor_width = 16;
@@ -46,7 +46,7 @@ TEST_CASE("plan: a dense model by hand") {
 
 TEST_CASE("plan: a routed model by hand") {
   ModelConfig const model = small_model();
-  DepthConfig const depth = routed();
+  DepthConfig const depth = routed_depth();
   Ledger const ledger = make_ledger(model, depth, 512);
   CHECK(routed_layers(model, depth) == std::vector<int64_t>{1, 3});
   CHECK(ledger.router_row == 2 * 64);
@@ -61,7 +61,7 @@ TEST_CASE("plan: a routed model by hand") {
 TEST_CASE("plan: ideal ratios of the paper at 12.5 %, every other block") {
   ModelConfig model = small_model();
   model.context = 2048;
-  DepthConfig depth = routed();
+  DepthConfig depth = routed_depth();
   depth.router = "random";
   double linear = 0, pairs = 0;
   for (RoutedWork const& work : planned_work(model, depth, 1, 2048)) {
@@ -80,7 +80,7 @@ TEST_CASE("plan: ideal ratios of the paper at 12.5 %, every other block") {
 
 TEST_CASE("plan: routing everything costs what dense does, and the routers") {
   ModelConfig const model = small_model();
-  DepthConfig depth = routed();
+  DepthConfig depth = routed_depth();
   depth.capacity = {1};
   Ledger const ledger = make_ledger(model, depth, 512);
   CHECK(planned_forward_flops(model, depth, 512, 2, 128) ==
@@ -98,7 +98,7 @@ TEST_CASE("plan: capacity to rows") {
 TEST_CASE("plan: which layers are routed") {
   ModelConfig model = small_model();
   model.layers = 7;
-  DepthConfig depth = routed();
+  DepthConfig depth = routed_depth();
   CHECK(routed_layers(model, depth) == std::vector<int64_t>{1, 3, 5});
   depth.offset = 0;
   depth.stride = 3;
@@ -116,11 +116,11 @@ TEST_CASE("plan: parameters by part") {
   CHECK(dense.total == dense.embedding + dense.blocks);
   CHECK(dense.non_embedding() == dense.blocks);
 
-  Parameters const mod = count_parameters(model, routed(), 512);
+  Parameters const mod = count_parameters(model, routed_depth(), 512);
   CHECK(mod.routers == 2 * 64);
   CHECK(mod.predictors == 2 * (64 * 16 + 16 + 16 + 1));
   CHECK(mod.blocks == dense.blocks);
-  DepthConfig random = routed();
+  DepthConfig random = routed_depth();
   random.router = "random";
   CHECK(count_parameters(model, random, 512).total == dense.total);
 

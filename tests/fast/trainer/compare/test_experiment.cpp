@@ -8,12 +8,12 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/process.h"
 #include "core/stop.h"
 #include "model/ledger/ledger.h"
 #include "tests/fast/scratch.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
-#include "trainer/compare/processes.h"
 
 using namespace isobath;
 
@@ -210,11 +210,13 @@ TEST_CASE("experiment: a stop reaches the children, which save, and nothing new 
 
 TEST_CASE("experiment: a child's exit is told as a shell would") {
   Scratch const scratch;
-  ChildProcess killed({"/bin/sh", "-c", "kill -9 $$"}, scratch / "log");
-  while (!killed.poll()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  AppendFile const log(scratch / "log");
+  ChildProcess killed({"/bin/sh", "-c", "echo out; echo bad >&2; kill -9 $$"}, {-1, log.descriptor(), -1});
+  killed.wait();
+  CHECK(read_file(scratch / "log") == "out\n");
   CHECK(killed.exit_code() == 137);
-  ChildProcess missing({"/nowhere/program"}, scratch / "log");
-  while (!missing.poll()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ChildProcess missing({"/nowhere/program"}, {});
+  missing.wait();
   CHECK(missing.exit_code() == 127);
   CHECK(last_lines(scratch.write("many", "a\n\nb\nc\n \n"), 2) == "b\nc");
 }

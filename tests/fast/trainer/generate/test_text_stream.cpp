@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 #include "trainer/generate/text_stream.h"
 
 using namespace isobath;

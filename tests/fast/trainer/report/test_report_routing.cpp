@@ -1,4 +1,4 @@
-// What the report shows of routers, and what it makes of runs that did not measure it.
+// What the report shows of routers, and how it treats runs that did not measure routing.
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <iterator>

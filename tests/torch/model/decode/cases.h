@@ -1,5 +1,5 @@
 #pragma once
-// Calibrated models that decide token by token, and texts of different length for them.
+// Calibrated models whose decisions are causal, and texts of different lengths for them.
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-// Texts token by token from the cache against one causal forward pass over the whole text, for every kind of routing.
+// Decoding token by token with the cache, compared with one causal forward pass over the whole text, for every kind of routing.
 
 #include <ATen/ATen.h>
 

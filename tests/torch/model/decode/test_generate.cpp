@@ -1,4 +1,4 @@
-// Whole texts drawn from a model: the same whatever the batch, and where they end.
+// Generated texts: they do not depend on the batch, and they end where they should.
 
 #include <catch2/catch_test_macros.hpp>
 #include <set>

@@ -1,5 +1,5 @@
-// Cuts of the causal decisions: that calibrated ones let the capacity through, that training neither sees nor moves them, and that they are
-// stored.
+// Cuts (offsets) of the causal decisions: calibrated cuts let the capacity through, training neither uses nor moves them, and checkpoints
+// store them.
 
 #include <ATen/ATen.h>
 
@@ -128,7 +128,7 @@ TEST_CASE("a layer of capacity 1 runs everyone, whatever its cut", "[calibration
     model->set_cuts(at::full({2}, cut));
     ModelOutput const output = model->forward({random_tokens(3, 32, 257), {}, {}}, Routing::causal, {});
     CHECK(output.routing_NC[1][routing_rows].item<int64_t>() == 3 * 32);
-    CHECK(output.routing_NC[1][routing_decided].item<int64_t>() == 3 * 32);
+    CHECK(output.routing_NC[1][routing_causal].item<int64_t>() == 3 * 32);
   }
 }
 
@@ -189,8 +189,8 @@ TEST_CASE("calibrated decisions let the planned share through, whatever the batc
     // Of a decision by the score the best ran.
     if (std::string(causal) == "predictor") continue;
     RoutedLayer const& routed = second.routed_layers[static_cast<size_t>(layer)];
-    CHECK(routed.score_BT.masked_select(routed.ran_BT).min().item<double>() >
-          routed.score_BT.masked_select(routed.ran_BT.logical_not()).max().item<double>());
+    CHECK(routed.score_BT.masked_select(routed.executed_BT).min().item<double>() >
+          routed.score_BT.masked_select(routed.executed_BT.logical_not()).max().item<double>());
   }
 }
 
@@ -206,8 +206,8 @@ TEST_CASE("calibration takes the last windows of the training order, and of no o
   Loader const loader(*text.stream, 32, 9, /*ordered=*/false, false);
   Batch const batch = loader.at(loader.samples_per_epoch() - 40, 40);
   by_hand->eval();
-  Feed feed(at::kCPU);
-  by_hand->calibrate({feed.load(batch).input(0, 40)}, {});
+  DevicePrefetcher to_device(at::kCPU);
+  by_hand->calibrate({to_device.load(batch).input(0, 40)}, {});
   CHECK(at::allclose(by_hand->cuts(), cuts, 1e-5, 1e-6));
 
   calibrate(*model, *text.stream, 40 * 32, settings);
@@ -275,12 +275,12 @@ TEST_CASE("training never moves the cuts", "[calibration]") {
   at::Tensor const cuts = at::tensor({0.7F, -0.2F});
   model->set_cuts(cuts);
   auto optimizers = make_optimizers(*model, {});
-  Window window(2, at::kCPU);
+  MetricWindow window(2, at::kCPU);
   Loader const loader(*text.stream, 32, 1, false, false);
-  Feed feed(at::kCPU);
+  DevicePrefetcher to_device(at::kCPU);
   for (int64_t step = 0; step < 3; ++step) {
     Batch const batch = loader.at(step * 4, 4);
-    train_step(*model, optimizers, feed.load(batch), {2, 0.01, 1, 0, std::string(causal) == "threshold"}, {step, 0, 0, 1e-2}, window);
+    train_step(*model, optimizers, to_device.load(batch), {2, 0.01, 1, 0, std::string(causal) == "threshold"}, {step, 0, 0, 1e-2}, window);
   }
   CHECK(at::equal(model->cuts(), cuts));
 }
@@ -317,7 +317,7 @@ TEST_CASE("a model saved with its cuts decides the same when it is loaded", "[ca
   config.tokenizer.kind = "byte";
   TrainState state;
   state.step = 4;
-  save_checkpoint(text.scratch / "trained", *model, make_optimizers(*model, {}), Window(2, at::kCPU), state, config, *text.tokenizer);
+  save_checkpoint(text.scratch / "trained", *model, make_optimizers(*model, {}), MetricWindow(2, at::kCPU), state, config, *text.tokenizer);
 
   Checkpoint const checkpoint = open_checkpoint(text.scratch / "trained");
   auto const changed = load_model(checkpoint);

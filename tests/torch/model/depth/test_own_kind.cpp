@@ -1,5 +1,5 @@
-// A kind of depth that only this file knows: a fixed pattern, in which the layers that depth.stride and depth.offset name run every other
-// token alone. It is planned, matched, trained, stopped, resumed, generated from and reported like those that ship.
+// A kind of depth that only this file defines: in the layers that depth.stride and depth.offset name, only every other token runs. It is
+// planned, matched, trained, stopped, resumed, generated from and reported like the shipped kinds.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
@@ -57,10 +57,10 @@ class AlternatePass : public DepthPass {
     if (std::find(module_.routed.begin(), module_.routed.end(), index) == module_.routed.end())
       return block.forward(x_ND, context.rows, context.rotary);
     at::Tensor const even_BT = context.rows.positions_R.remainder(2).eq(0).view({context.rows.sequences, context.rows.longest});
-    at::Tensor const replay_BT = context.replay(ran_.size()), ran_BT = replay_BT.defined() ? replay_BT : even_BT;
-    ran_.push_back({ran_BT, even_BT, even_BT, at::zeros(ran_BT.sizes(), ops::wide_options(x_ND))});
+    at::Tensor const replay_BT = context.replay(ran_.size()), executed_BT = replay_BT.defined() ? replay_BT : even_BT;
+    ran_.push_back({executed_BT, even_BT, even_BT, at::zeros(executed_BT.sizes(), ops::wide_options(x_ND))});
     at::Tensor index_R;
-    Rows const selected = select_ragged(context.rows, ran_BT, index_R);
+    Rows const selected = select_ragged(context.rows, executed_BT, index_R);
     if (selected.count == 0) return x_ND;
     return ops::scatter_add_rows(
         x_ND, index_R, partial_delta(block, RoutedPart::block, false, x_ND, context.rows, index_R, selected, context.rotary, {}), {});

@@ -1,4 +1,4 @@
-// The ledger against the matrix products that really happen, as LibTorch's own profiler hook sees them.
+// The ledger, compared with the matrix products that really happen, as LibTorch's profiler hook sees them.
 
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>

@@ -1,4 +1,4 @@
-// Ranges of keys against a loop over all pairs of rows, and every computation that goes by them against LibTorch's operators.
+// Key ranges, compared with a loop over all pairs of rows, and every computation that uses them, compared with LibTorch's operators.
 
 #include <ATen/ATen.h>
 
@@ -33,7 +33,7 @@ at::Tensor random_mask(int64_t B, int64_t T, double share) {
   return mask;
 }
 
-struct Case {
+struct RangeCase {
   Rows all, queries, keys;
   at::Tensor index_R;  // of the queries among all rows
   KeyRanges ranges;
@@ -41,8 +41,8 @@ struct Case {
 };
 
 // Queries are all tokens, as many of each sequence, or any number; keys are the queries themselves or all tokens.
-Case make_case(int64_t B, int64_t T, bool documents, int selection, bool among_all) {
-  Case c;
+RangeCase make_range_case(int64_t B, int64_t T, bool documents, int selection, bool among_all) {
+  RangeCase c;
   c.all = all_rows(B, T, {}, documents ? random_segments(B, T, 0.15) : at::Tensor(), at::kCPU);
   c.index_R = at::arange(B * T);
   c.queries = c.all;
@@ -64,7 +64,7 @@ TEST_CASE("key ranges: a query sees the earlier keys of its own sequence and doc
   bool const documents = GENERATE(false, true), among_all = GENERATE(false, true);
   int const selection = GENERATE(0, 1, 2);
   int64_t const B = 3, T = 24;
-  Case const c = make_case(B, T, documents, selection, among_all);
+  RangeCase const c = make_range_case(B, T, documents, selection, among_all);
   at::Tensor const key_index = among_all ? at::arange(B * T) : c.index_R;
   for (int64_t r = 0; r < c.queries.count; ++r) {
     int64_t const query = c.index_R[r].item<int64_t>(), sequence = query / T;
@@ -86,7 +86,7 @@ TEST_CASE("key ranges: the CPU's kernel equals LibTorch's operators", "[attentio
   int const selection = GENERATE(0, 1, 2);
   auto const [heads, kv_heads] = GENERATE(std::pair(4, 4), std::pair(6, 2));
   int64_t const B = 3, T = GENERATE(9, 70), E = 16;
-  Case const c = make_case(B, T, documents, selection, among_all);
+  RangeCase const c = make_range_case(B, T, documents, selection, among_all);
   at::Tensor const dout = normal_tensor({c.queries.count, heads * E}, 4);
   auto const run = [&](at::ScalarType type, bool kernel) {
     std::vector<at::Tensor> in{normal_tensor({c.queries.count, heads, E}, 1), normal_tensor({c.keys.count, kv_heads, E}, 2),
@@ -120,7 +120,7 @@ TEST_CASE("key ranges: the ledger's pairs are those of the ranges", "[attention]
   for (Routing const routing : {Routing::topk, Routing::causal}) {
     ModelOutput const output = model->forward({random_tokens(B, T, shape.vocab), {}, segments}, routing, {});
     for (size_t i = 0; i < output.routed_layers.size(); ++i) {
-      at::Tensor const ran = output.routed_layers[i].ran_BT;
+      at::Tensor const ran = output.routed_layers[i].executed_BT;
       int64_t pairs = 0;
       for (int64_t b = 0; b < B; ++b)
         for (int64_t t = 0; t < T; ++t)

@@ -1,4 +1,4 @@
-// Training and evaluation on a device that is not the CPU: in the right place, never waiting, with the CPU's numbers.
+// Training and evaluation on a device other than the CPU: tensors are on it, the host never waits, and the numbers are the CPU's.
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -59,7 +59,7 @@ constexpr Arm reading_arms[] = {
 
 struct Run {
   explicit Run(Arm const& arm, at::Device device, bool narrow = false)
-      : feed(device),
+      : to_device(device),
         window_(arm.kind == std::string("dense")    ? 0
                 : arm.kind == std::string("mod")    ? 1
                 : arm.kind == std::string("scaled") ? 3
@@ -131,14 +131,14 @@ struct Run {
   void steps(int64_t first, int64_t last) {
     for (int64_t step = first; step < last; ++step) {
       Batch const batch = batch_of(step);
-      train_step(*model, *optimizers, feed.load(batch), {2, 0.01, 1}, {step, 0, 0, 1e-2}, window_);
+      train_step(*model, *optimizers, to_device.load(batch), {2, 0.01, 1}, {step, 0, 0, 1e-2}, window_);
     }
   }
 
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Optimizers> optimizers;
-  Feed feed;
-  Window window_;
+  DevicePrefetcher to_device;
+  MetricWindow window_;
 };
 
 }  // namespace
@@ -182,10 +182,10 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
   at::NoGradGuard const no_grad;
   Batch const batch = Run::batch_of(0);
   for (Run* run : {&host, &device}) run->model->eval();
-  host.model->calibrate({host.feed.load(batch).input(0, 4)}, {});  // a threshold that nothing has set is not decoded
+  host.model->calibrate({host.to_device.load(batch).input(0, 4)}, {});  // a threshold that nothing has set is not decoded
   device.model->set_cuts(host.model->cuts());
   auto const losses = [&](Run& run) {
-    DeviceBatch const loaded = run.feed.load(batch);
+    DeviceBatch const loaded = run.to_device.load(batch);
     auto const output = run.model->forward(loaded.input(0, 4), Routing::causal, {});
     return ops::token_losses(output.x_ND, run.model->head_weight(), loaded.targets_N(0, 4)).cpu();
   };
@@ -203,7 +203,7 @@ TEST_CASE("every operator of training and evaluation exists on CUDA", "[device]"
     at::NoGradGuard const no_grad;
     run.model->eval();
     Batch const batch = Run::batch_of(0);
-    run.model->forward(run.feed.load(batch).input(0, 4), Routing::causal, {});
+    run.model->forward(run.to_device.load(batch).input(0, 4), Routing::causal, {});
   }
   auto operators = take_operators();
   REQUIRE(operators.size() > 40);
@@ -243,7 +243,7 @@ TEST_CASE("bf16 follows fp32 while a small model learns", "[device]") {
     CHECK(parameter.scalar_type() == at::kFloat);
     if (parameter.grad().defined()) CHECK(parameter.grad().scalar_type() == at::kFloat);
   }
-  CHECK(narrow.model->forward(narrow.feed.load(Run::batch_of(0)).input(0, 4), Routing::topk, {}).x_ND.scalar_type() == at::kBFloat16);
+  CHECK(narrow.model->forward(narrow.to_device.load(Run::batch_of(0)).input(0, 4), Routing::topk, {}).x_ND.scalar_type() == at::kBFloat16);
 }
 
 TEST_CASE("random scores are the same numbers on every device", "[device]") {
@@ -253,9 +253,9 @@ TEST_CASE("random scores are the same numbers on every device", "[device]") {
 }
 
 TEST_CASE("a batch on the device is not touched by the loads that follow it", "[device]") {
-  Feed feed(fake_device());
+  DevicePrefetcher to_device(fake_device());
   std::vector<DeviceBatch> loaded;
-  for (int64_t step = 0; step < 5; ++step) loaded.push_back(feed.load(Run::batch_of(step)));
+  for (int64_t step = 0; step < 5; ++step) loaded.push_back(to_device.load(Run::batch_of(step)));
   for (int64_t step = 0; step < 5; ++step) {
     Batch const batch = Run::batch_of(step);
     at::Tensor const tokens = loaded[static_cast<size_t>(step)].tokens_BT.cpu().contiguous();

@@ -1,4 +1,4 @@
-// What single routers and their options promise; what all of them promise: test_routers.cpp.
+// Properties of single routers and their options. test_routers.cpp tests those that all routers share.
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
-// What every router must pass, in every combination of gate and causal decision that a configuration may ask for, with whole blocks and,
-// in turn, every other target and skip path, capacities of each layer, isolated documents: agreement with the slow masked reference, finite
-// differences, causality, independent sequences and documents, extremes, ties. A new router gets all of it by one row.
+// What every router must pass, in every combination of gate and causal decision that a configuration allows, with whole blocks and, in
+// turn, every other target and skip path, per-layer capacities and isolated documents: agreement with the slow masked reference, finite
+// differences, causality, independent sequences and documents, extremes, ties. One added row runs all of it for a new router.
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-// The best branch in hindsight, against loops over single tokens.
+// The oracle (the best branch in hindsight), compared with loops over single tokens.
 
 #include "trainer/evaluate/oracle.h"
 

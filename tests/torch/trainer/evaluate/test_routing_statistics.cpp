@@ -1,4 +1,4 @@
-// Whom a layer chooses, against loops that count one token after the other.
+// Statistics of which tokens a layer chooses, compared with loops that count one token after the other.
 
 #include "trainer/evaluate/routing_statistics.h"
 
@@ -242,7 +242,7 @@ TEST_CASE("several batches add up like one", "[routing_statistics]") {
   for (auto const& [first, count] : {std::pair<int64_t, int64_t>{0, 5}, {5, 1}, {6, 6}}) {
     auto const rows = [first = first, count = count](at::Tensor const& x_BT) { return x_BT.narrow(0, first, count); };
     ModelOutput output;
-    output.routed_layers.push_back({rows(whole.ran_BT), rows(whole.picked_BT), rows(whole.decided_BT), rows(whole.score_BT)});
+    output.routed_layers.push_back({rows(whole.executed_BT), rows(whole.topk_BT), rows(whole.causal_BT), rows(whole.score_BT)});
     parts.add(output, rows(tokens_BT));
   }
   REQUIRE(parts.layers().size() == 1);

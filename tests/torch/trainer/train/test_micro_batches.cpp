@@ -84,7 +84,7 @@ std::vector<DepthCase> depth_cases() {
 struct Run {
   std::shared_ptr<LanguageModel> model;
   Optimizers optimizers;
-  Window window;
+  MetricWindow window;
   StepSettings settings;
 
   Run(DepthCase const& depth_case, int64_t micro_sequences)

@@ -58,14 +58,14 @@ struct SmallText {
 struct SmallRun {
   LanguageModel model;
   Optimizers optimizers;
-  Window window;
+  MetricWindow window;
   SmallRun(DepthConfig const& depth, TrainConfig const& train = {})
       : model(small_model(), depth, 257, 1), optimizers(make_optimizers(model, train)), window(depth.kind == "mod" ? 1 : 0, at::kCPU) {}
   void steps(SmallText const& text, int64_t first, int64_t last, StepSettings const& settings, double lr = 1e-2) {
-    Feed feed(at::kCPU);
+    DevicePrefetcher to_device(at::kCPU);
     for (int64_t step = first; step < last; ++step) {
       Batch const batch = text.loader->at(step * 4, 4);
-      train_step(model, optimizers, feed.load(batch), settings, {step, 0, 0, lr}, window);
+      train_step(model, optimizers, to_device.load(batch), settings, {step, 0, 0, lr}, window);
     }
   }
 };

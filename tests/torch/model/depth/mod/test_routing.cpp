@@ -1,5 +1,5 @@
 // The routed block in models of the common shapes: agreement with a slow masked reference, statistics, causality, extremes, finite
-// differences. What every router must pass as well: test_routers.cpp.
+// differences. test_routers.cpp holds the tests that every router must pass.
 
 #include <ATen/ATen.h>
 
@@ -107,14 +107,14 @@ TEST_CASE("statistics count what ran, what was decided and what top-k picked", "
   auto const picks = Reference(*model).forward(tokens, routing == Routing::topk ? Routing::topk : Routing::causal);
   int64_t const K = rows_of_capacity(choice.capacity, 24);
   at::Tensor depth = at::full({3, 24}, 2, at::kLong);
-  for (size_t i = 0; i < expected.ran_BT.size(); ++i) {
+  for (size_t i = 0; i < expected.executed_BT.size(); ++i) {
     at::Tensor const row = output.routing_NC[static_cast<int64_t>(i)];
-    at::Tensor const ran_B = expected.ran_BT[i].sum(1);
+    at::Tensor const ran_B = expected.executed_BT[i].sum(1);
     CHECK(row[routing_rows].item<int64_t>() == ran_B.sum().item<int64_t>());
     CHECK(row[routing_pairs].item<int64_t>() == (ran_B * (ran_B + 1) / 2).sum().item<int64_t>());
-    CHECK(row[routing_picked].item<int64_t>() == 3 * K);
-    CHECK(row[routing_both].item<int64_t>() <= std::min(row[routing_decided].item<int64_t>(), 3 * K));
-    depth += expected.ran_BT[i];
+    CHECK(row[routing_topk].item<int64_t>() == 3 * K);
+    CHECK(row[routing_both].item<int64_t>() <= std::min(row[routing_causal].item<int64_t>(), 3 * K));
+    depth += expected.executed_BT[i];
   }
   CHECK(output.depth_BT.equal(depth));
 }

@@ -1,4 +1,4 @@
-// Expert choice: routers at the exits of a nested model pick who goes on, against a slow model that masks, and what they promise.
+// Expert choice: routers at the exits of a nested model pick the tokens that go on. Compared with a slow masked reference.
 
 #include <ATen/ATen.h>
 
@@ -175,18 +175,18 @@ TEST_CASE("expert choice: exactly the planned number goes on, from among those t
       auto const& second = output.routed_layers[2];
       for (size_t i : {0u, 2u}) {  // a stack's layers share their exit's tokens
         RoutedLayer const &a = output.routed_layers[i], &b = output.routed_layers[i + 1];
-        CHECK((a.ran_BT.equal(b.ran_BT) && a.picked_BT.equal(b.picked_BT) && a.decided_BT.equal(b.decided_BT) &&
+        CHECK((a.executed_BT.equal(b.executed_BT) && a.topk_BT.equal(b.topk_BT) && a.causal_BT.equal(b.causal_BT) &&
                a.score_BT.equal(b.score_BT)));
-        CHECK(a.ran_BT.equal(routing == Routing::topk ? a.picked_BT : a.decided_BT));
+        CHECK(a.executed_BT.equal(routing == Routing::topk ? a.topk_BT : a.causal_BT));
       }
-      for (at::Tensor const& of_second : {second.ran_BT, second.picked_BT, second.decided_BT})
-        CHECK(of_second.logical_and(first.ran_BT.logical_not()).sum().item<int64_t>() == 0);
-      CHECK(first.picked_BT.sum(1).eq(K[0]).all().item<bool>());
-      at::Tensor const left_B = first.ran_BT.sum(1);
-      CHECK(second.picked_BT.sum(1).equal(left_B.clamp_max(K[1])));
-      CHECK(output.depth_BT.equal(1 + 2 * first.ran_BT.to(at::kLong) + 2 * second.ran_BT.to(at::kLong)));
+      for (at::Tensor const& of_second : {second.executed_BT, second.topk_BT, second.causal_BT})
+        CHECK(of_second.logical_and(first.executed_BT.logical_not()).sum().item<int64_t>() == 0);
+      CHECK(first.topk_BT.sum(1).eq(K[0]).all().item<bool>());
+      at::Tensor const left_B = first.executed_BT.sum(1);
+      CHECK(second.topk_BT.sum(1).equal(left_B.clamp_max(K[1])));
+      CHECK(output.depth_BT.equal(1 + 2 * first.executed_BT.to(at::kLong) + 2 * second.executed_BT.to(at::kLong)));
       for (int64_t layer = 0; layer < 4; ++layer)
-        CHECK(output.routing_NC[layer][routing_rows].item<int64_t>() == (layer < 2 ? first : second).ran_BT.sum().item<int64_t>());
+        CHECK(output.routing_NC[layer][routing_rows].item<int64_t>() == (layer < 2 ? first : second).executed_BT.sum().item<int64_t>());
     }
 }
 
@@ -299,7 +299,7 @@ TEST_CASE("expert choice: the running threshold separates those picked from the 
       double const middle = 0.5 * (sorted[3 * K[exit] - 1] + sorted[3 * K[exit]]).item<double>();
       std::string const name = "model.layers." + std::to_string(2 * exit + 1) + ".router.threshold";
       CHECK(stored_tensor(*model, name)[0].item<double>() == Catch::Approx(middle));
-      candidates_BT = expected.ran_BT[exit];
+      candidates_BT = expected.executed_BT[exit];
     }
   }
 }

@@ -1,4 +1,4 @@
-// Branches of different depth: every depth network, choice and training against a slow model that masks, and what they promise.
+// Branches of different depth: every depth network, choice and training, compared with a slow masked reference.
 
 #include <ATen/ATen.h>
 

@@ -1,5 +1,4 @@
-// Learned factors on what layers add: every kind of factor, before and after hardening, against a slow model that masks, and what they
-// promise.
+// Learned factors on the output of layers: every kind of factor, before and after hardening, compared with a slow masked reference.
 
 #include <ATen/ATen.h>
 
@@ -73,7 +72,7 @@ struct ScaledReference : Reference {
   using Reference::Reference;
   struct Result {
     at::Tensor x_BTD, cost;
-    std::vector<at::Tensor> ran_BT;
+    std::vector<at::Tensor> executed_BT;
   };
   Result run(at::Tensor const& tokens_BT, std::vector<at::Tensor> const& replay_BT = {}) const {
     int64_t const B = tokens_BT.size(0), T = tokens_BT.size(1);
@@ -91,7 +90,7 @@ struct ScaledReference : Reference {
         factor = (1 / (1 + (-logit).exp())).unsqueeze(2);
         double const least =
             w.at("model.depth_scale.threshold")[0].item<double>() + (training ? 0 : w.at("model.depth_scale.cut").item<double>());
-        if (hard) ran = replay_BT.empty() ? factor.detach().squeeze(2).gt(least) : replay_BT[result.ran_BT.size()];
+        if (hard) ran = replay_BT.empty() ? factor.detach().squeeze(2).gt(least) : replay_BT[result.executed_BT.size()];
       } else {
         factor = w.at(layer + "scale.factor");
         if (hard && factor.abs().sum().item<double>() == 0) ran = everyone.logical_not();
@@ -100,7 +99,7 @@ struct ScaledReference : Reference {
       at::Tensor const present = depth.skipped_kv.name() == "keep" ? everyone : ran;
       at::Tensor const h = x + factor * attention(layer, x, input, present);
       x = at::where(ran.unsqueeze(2), h + factor * mlp(layer, h), x);
-      result.ran_BT.push_back(ran);
+      result.executed_BT.push_back(ran);
     }
     result.x_BTD = norm(x, w.at("model.norm.weight"));
     // By tokens the step before says whether factors are too large in the mean; a fresh model's are.
@@ -131,7 +130,7 @@ TEST_CASE("scaled: agreement with the slow masked model, forward and backward", 
       int64_t rows = 0;
       REQUIRE(output.routed_layers.size() == 5);
       for (size_t layer = 0; layer < 5; ++layer) {
-        CHECK(output.routed_layers[layer].ran_BT.equal(expected.ran_BT[layer]));
+        CHECK(output.routed_layers[layer].executed_BT.equal(expected.executed_BT[layer]));
         rows += output.routing_NC[static_cast<int64_t>(layer)][routing_rows].item<int64_t>();
       }
       CHECK(output.depth_BT.sum().item<int64_t>() == rows);
@@ -170,8 +169,8 @@ TEST_CASE("scaled: replayed decisions run, as in the slow masked model; whole la
     auto const expected = ScaledReference(*model).run(tokens, masks);
     CHECK(largest_relative_difference(output.x_ND, expected.x_BTD.flatten(0, 1)) < 1e-10);
     for (size_t layer = 0; layer < 5; ++layer) {
-      CHECK(output.routed_layers[layer].ran_BT.equal(expected.ran_BT[layer]));
-      CHECK(output.routed_layers[layer].ran_BT.equal(masks[layer]) == (c.hard && c.by_token()));
+      CHECK(output.routed_layers[layer].executed_BT.equal(expected.executed_BT[layer]));
+      CHECK(output.routed_layers[layer].executed_BT.equal(masks[layer]) == (c.hard && c.by_token()));
     }
   }
 }

@@ -1,6 +1,6 @@
-// How much of the future reaches the past: something through top-k, nothing through causal decisions or between documents.
+// Future leakage: later tokens change earlier results through top-k, but not through causal decisions or across documents.
 
-#include "trainer/evaluate/leak.h"
+#include "trainer/evaluate/future_leakage.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
@@ -55,12 +55,12 @@ TEST_CASE("the future reaches the past through top-k and nothing else", "[leak]"
   LeakText const text;
   char const* router = GENERATE("linear", "mlp");
   auto model = leak_model("mod", router);
-  Leak const topk = measure_leak(*model, *text.stream, Routing::topk, leak_settings(false));
+  FutureLeakage const topk = measure_future_leakage(*model, *text.stream, Routing::topk, leak_settings(false));
   CHECK(topk.tokens == 24 * 11);
   CHECK(topk.changed_choices > 0.01);
   CHECK(topk.changed_choices < 0.5);
   CHECK(topk.loss_change > 1e-4);
-  Leak const causal = measure_leak(*model, *text.stream, Routing::causal, leak_settings(false));
+  FutureLeakage const causal = measure_future_leakage(*model, *text.stream, Routing::causal, leak_settings(false));
   CHECK(causal.tokens == topk.tokens);
   CHECK(causal.changed_choices == 0);
   CHECK(causal.loss_change < 1e-6);
@@ -80,7 +80,7 @@ TEST_CASE("the share of changed choices is the mean over routed layers, however 
   auto model = make_model(shape, at::kFloat);
   EvalSettings settings = leak_settings(false);
   settings.tokens = 2 * 24;
-  Leak const leak = measure_leak(*model, *text.stream, Routing::topk, settings);
+  FutureLeakage const leak = measure_future_leakage(*model, *text.stream, Routing::topk, settings);
 
   at::NoGradGuard const no_grad;
   model->eval();
@@ -93,7 +93,7 @@ TEST_CASE("the share of changed choices is the mean over routed layers, however 
   REQUIRE(a.size() == (nested ? 3u : 2u));
   double changed = 0;
   for (size_t layer = 0; layer < a.size(); ++layer)
-    changed += static_cast<double>(a[layer].ran_BT.ne(b[layer].ran_BT).narrow(1, 0, 11).sum().item<int64_t>());
+    changed += static_cast<double>(a[layer].executed_BT.ne(b[layer].executed_BT).narrow(1, 0, 11).sum().item<int64_t>());
   CHECK(changed > 0);
   CHECK(leak.tokens == 2 * 11);
   CHECK(leak.changed_choices == changed / static_cast<double>(2 * 11 * a.size()));
@@ -102,7 +102,7 @@ TEST_CASE("the share of changed choices is the mean over routed layers, however 
 TEST_CASE("what chooses by the place alone leaks nothing", "[leak]") {
   LeakText const text;
   auto model = leak_model("mod", GENERATE("position", "random"));
-  Leak const leak = measure_leak(*model, *text.stream, Routing::topk, leak_settings(false));
+  FutureLeakage const leak = measure_future_leakage(*model, *text.stream, Routing::topk, leak_settings(false));
   CHECK(leak.tokens > 0);
   CHECK(leak.changed_choices == 0);
   CHECK(leak.loss_change < 1e-6);
@@ -113,9 +113,9 @@ TEST_CASE("isolated documents leak nothing that ended before", "[leak]") {
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   char const* router = GENERATE("linear", "token", "position");
   auto model = leak_model("mod", router);
-  Leak const leak = measure_leak(*model, *text.stream, routing, leak_settings(true));
+  FutureLeakage const leak = measure_future_leakage(*model, *text.stream, routing, leak_settings(true));
   CHECK(leak.tokens > 0);
-  CHECK(leak.tokens < measure_leak(*model, *text.stream, routing, leak_settings(false)).tokens);
+  CHECK(leak.tokens < measure_future_leakage(*model, *text.stream, routing, leak_settings(false)).tokens);
   CHECK(leak.changed_choices == 0);
   CHECK(leak.loss_change < 1e-6);
 }
@@ -124,7 +124,7 @@ TEST_CASE("a dense model leaks nothing", "[leak]") {
   LeakText const text;
   auto model = leak_model("dense");
   for (bool const isolated : {false, true}) {
-    Leak const leak = measure_leak(*model, *text.stream, Routing::topk, leak_settings(isolated));
+    FutureLeakage const leak = measure_future_leakage(*model, *text.stream, Routing::topk, leak_settings(isolated));
     CHECK(leak.tokens > 0);
     CHECK(leak.changed_choices == 0);
     CHECK(leak.loss_change < 1e-6);
@@ -138,7 +138,7 @@ TEST_CASE("measuring a leak changes nothing in the model and takes the text it i
   model->train(training);
   auto const before = model->cuts();
   EvalSettings settings = leak_settings(false);
-  auto const tokens = [&] { return measure_leak(*model, *text.stream, Routing::topk, settings).tokens; };
+  auto const tokens = [&] { return measure_future_leakage(*model, *text.stream, Routing::topk, settings).tokens; };
   for (int64_t const at_once : {1, 2, 4, 5, 23, 24, 100}) {
     settings.micro_sequences = at_once;
     CHECK(tokens() == 24 * 11);
@@ -152,9 +152,9 @@ TEST_CASE("measuring a leak changes nothing in the model and takes the text it i
   }
   settings.tokens = 3 * 24;
   settings.micro_sequences = 3;
-  double const of_three = measure_leak(*model, *text.stream, Routing::topk, settings).loss_change;
+  double const of_three = measure_future_leakage(*model, *text.stream, Routing::topk, settings).loss_change;
   settings.micro_sequences = 2;  // the third cannot be alone: there is no other window to take
-  CHECK(measure_leak(*model, *text.stream, Routing::topk, settings).loss_change == of_three);
+  CHECK(measure_future_leakage(*model, *text.stream, Routing::topk, settings).loss_change == of_three);
   settings.tokens = 5;  // two windows are the least
   CHECK(tokens() == 2 * 11);
 }
@@ -164,7 +164,7 @@ TEST_CASE("too little text for a leak is an error of the data", "[leak]") {
   for (int64_t const tokens : {3, 20, 40}) {
     LeakText const text(tokens);
     try {
-      measure_leak(*model, *text.stream, Routing::topk, leak_settings(false));
+      measure_future_leakage(*model, *text.stream, Routing::topk, leak_settings(false));
       FAIL("not thrown");
     } catch (Error const& error) {
       CHECK(error.code() == ExitCode::data);

@@ -1,4 +1,4 @@
-#include "trainer/train/feed.h"
+#include "trainer/train/device_prefetcher.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -38,17 +38,17 @@ ModelInput DeviceBatch::input(int64_t first, int64_t count) const {
 
 at::Tensor DeviceBatch::targets_N(int64_t first, int64_t count) const { return targets_BT.narrow(0, first, count).reshape({-1}); }
 
-struct Feed::Slot {
-  at::Tensor buffer_XBT;             // page-locked: what a copy reads
-  std::optional<c10::Event> copied;  // by the device
+struct DevicePrefetcher::Slot {
+  at::Tensor buffer_XBT;             // page-locked; copies read it
+  std::optional<c10::Event> copied;  // when this event has passed, the buffer may be reused
 };
 
-Feed::Feed(at::Device device) : device_(device), slots_(std::make_unique<Slot[]>(slot_count)) {}
+DevicePrefetcher::DevicePrefetcher(at::Device device) : device_(device), slots_(std::make_unique<Slot[]>(slot_count)) {}
 
-Feed::~Feed() = default;
-Feed::Feed(Feed&&) noexcept = default;
+DevicePrefetcher::~DevicePrefetcher() = default;
+DevicePrefetcher::DevicePrefetcher(DevicePrefetcher&&) noexcept = default;
 
-DeviceBatch Feed::load(Batch const& batch) {
+DeviceBatch DevicePrefetcher::load(Batch const& batch) {
   DeviceBatch loaded = host_batch(batch);
   if (device_.is_cpu()) return loaded;
   std::vector<at::Tensor*> parts{&loaded.tokens_BT, &loaded.targets_BT};

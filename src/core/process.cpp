@@ -1,4 +1,4 @@
-#include "trainer/compare/processes.h"
+#include "core/process.h"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -26,40 +26,46 @@ HeldProgram::HeldProgram(fs::path const& program) : descriptor_(open(program.c_s
 
 HeldProgram::~HeldProgram() { close(descriptor_); }
 
-// By this process's number and not as /proc/self: the interpreter of a script opens the path once more, when the child's own copy of the
-// descriptor is closed. The child's /proc/self/exe is where the program was found, so that it finds what lies beside it.
+// The path names this process's number instead of /proc/self, because the interpreter of a script opens the path once more, after the
+// child's own copy of the descriptor is closed. The child's /proc/self/exe is the path where the program was found, so that it finds the
+// files beside it.
 fs::path HeldProgram::file() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(descriptor_); }
 
-ChildProcess::ChildProcess(std::vector<std::string> const& command, fs::path const& log, fs::path const& program) {
-  int const output = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (output < 0) throw Error(ExitCode::disk, "cannot write " + log.string() + ": " + std::strerror(errno));
-  int const input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+AppendFile::AppendFile(fs::path const& path) : descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  if (descriptor_ < 0) throw Error(ExitCode::disk, "cannot write " + path.string() + ": " + std::strerror(errno));
+}
+
+AppendFile::~AppendFile() { close(descriptor_); }
+
+ChildProcess::ChildProcess(std::vector<std::string> const& command, ChildStreams const& streams, fs::path const& program) {
+  int const nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  auto const or_nothing = [&](int descriptor) { return descriptor < 0 ? nothing : descriptor; };
+  int const input = or_nothing(streams.input), output = or_nothing(streams.output), error = or_nothing(streams.error);
   std::vector<char*> arguments;
   for (std::string const& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   std::string const file = program.empty() ? command.front() : program.string();
 
-  // posix_spawn knows no PR_SET_PDEATHSIG. Only async-signal-safe calls between fork and exec.
+  // fork and exec, because posix_spawn cannot set PR_SET_PDEATHSIG. Only async-signal-safe calls are allowed in between.
   pid_t const parent = getpid();
   pid_ = fork();
   if (pid_ == 0) {
     setpgid(0, 0);
-    sigset_t none;  // the parent's threads block the stop signals
+    sigset_t none;  // the parent blocks the stop signals; the child must not
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent) _exit(143);  // the parent died before it could be asked for
+    if (getppid() != parent) _exit(143);  // the parent died before PR_SET_PDEATHSIG was set
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
-    dup2(output, STDERR_FILENO);
+    dup2(error, STDERR_FILENO);
     execv(file.c_str(), arguments.data());
     _exit(127);
   }
   int const failure = errno;
-  close(output);
-  if (input >= 0) close(input);
+  if (nothing >= 0) close(nothing);
   if (pid_ < 0) throw Error(ExitCode::other, "cannot start " + command.front() + ": " + std::strerror(failure));
-  setpgid(pid_, pid_);  // whichever of the two comes first
+  setpgid(pid_, pid_);  // parent and child both set it, as either may run first
 }
 
 ChildProcess::~ChildProcess() {
@@ -79,6 +85,11 @@ bool ChildProcess::poll() {
   peak_memory_bytes_ = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   wall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   return true;
+}
+
+void ChildProcess::wait() {
+  siginfo_t ignored = {};
+  while (!poll()) waitid(P_PID, static_cast<id_t>(pid_), &ignored, WEXITED | WNOWAIT);
 }
 
 void ChildProcess::signal(int number) {

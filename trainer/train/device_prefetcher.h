@@ -1,5 +1,5 @@
 #pragma once
-// Batches on their way to the device.
+// Copies batches to the device.
 
 #include <ATen/core/Tensor.h>
 
@@ -10,7 +10,7 @@
 
 namespace isobath {
 
-// A batch where the model is.
+// A batch on the model's device.
 struct DeviceBatch {
   int64_t sequences = 0, target_count = 0;
   at::Tensor tokens_BT, targets_BT;      // int64
@@ -21,14 +21,13 @@ struct DeviceBatch {
   at::Tensor targets_N(int64_t first, int64_t count) const;
 };
 
-// Copies each batch through one of two page-locked buffers, on the device's own stream: the copy is queued behind the work before it, and
-// the program waits only when it is two batches ahead. On the CPU nothing is copied: a DeviceBatch is a view of the Batch, which must
-// outlive it.
-class Feed {
+// Copies each batch through one of two page-locked buffers. The copy is queued on the device's current stream behind earlier work, so the
+// host waits only when it is two batches ahead. On the CPU nothing is copied: a DeviceBatch is a view of the Batch, which must outlive it.
+class DevicePrefetcher {
  public:
-  explicit Feed(at::Device device);
-  ~Feed();
-  Feed(Feed&&) noexcept;
+  explicit DevicePrefetcher(at::Device device);
+  ~DevicePrefetcher();
+  DevicePrefetcher(DevicePrefetcher&&) noexcept;
   DeviceBatch load(Batch const& batch);
 
  private:

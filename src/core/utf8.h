@@ -1,12 +1,13 @@
 #pragma once
-// Just enough UTF-8.
+// The UTF-8 functions that tokenizers and text output need.
 
 #include <cstddef>
 #include <string_view>
 
 namespace isobath {
 
-// Bytes of the well-formed character at the start of `text` (no overlong forms, surrogates or values past U+10FFFF); 0 when there is none.
+// Length in bytes of the well-formed character at the start of `text` (no overlong forms, surrogates or values past U+10FFFF); 0 when there
+// is none.
 inline size_t utf8_length(std::string_view text) {
   auto const byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   auto const tail = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
@@ -21,8 +22,8 @@ inline size_t utf8_length(std::string_view text) {
   return (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F) ? 0 : 4;
 }
 
-// Bytes at the start of `text` that can begin a well-formed character, up to all of it (what Unicode calls the maximal subpart when the
-// character does not follow); 0 when the first byte begins none.
+// Number of bytes at the start of `text` that are a well-formed character or the beginning of one (Unicode's "maximal subpart" when the
+// character is incomplete); 0 when the first byte begins none.
 inline size_t utf8_beginning(std::string_view text) {
   if (text.empty()) return 0;
   unsigned const first = static_cast<unsigned char>(text[0]);
@@ -40,7 +41,7 @@ inline size_t utf8_beginning(std::string_view text) {
   return found;
 }
 
-// Bytes at the start of `text` that are well-formed characters; all of it when it is UTF-8.
+// Length in bytes of the longest prefix of `text` that is well-formed UTF-8.
 inline size_t utf8_prefix(std::string_view text) {
   size_t valid = 0;
   while (size_t const length = utf8_length(text.substr(valid))) valid += length;
