@@ -148,7 +148,7 @@ void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const&
   sync_folder(folder_of(folder));
 }
 
-std::optional<PreparedData> open_whole(fs::path const& folder, bool complain) {
+std::optional<PreparedData> open_if_undamaged(fs::path const& folder, bool complain) {
   try {
     return open_prepared(folder);
   } catch (Error const& error) {
@@ -167,7 +167,7 @@ std::unique_ptr<FileLock> lock(fs::path const& path) {
 }
 
 // Whether all files were last modified more than two seconds ago, so that any later change also changes their modification times.
-bool at_rest(Corpus const& corpus, int64_t now) {
+bool unmodified_recently(Corpus const& corpus, int64_t now) {
   constexpr int64_t two_seconds = 2'000'000'000;
   auto const rests = [&](SourceFile const& file) { return file.modified < now - two_seconds; };
   return std::all_of(corpus.files().begin(), corpus.files().end(), rests) &&
@@ -180,7 +180,7 @@ PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer)
   Corpus corpus(config);
   std::string const name = index_name(corpus.files(), corpus.valid_files(), config, tokenizer);
   if (auto const known = read_index(root, name)) {
-    if (auto data = open_whole(root / *known, false)) return *data;
+    if (auto data = open_if_undamaged(root / *known, false)) return *data;
   }
   fs::create_directories(root);
   corpus.scan();
@@ -190,14 +190,14 @@ PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer)
   std::string const key = text.key();
   fs::path const folder = root / key;
   auto const held = lock(root / (key + ".lock"));
-  auto data = open_whole(folder, true);
+  auto data = open_if_undamaged(folder, true);
   if (!data) {
     remove_leftovers(root, key);
     make(corpus, config, tokenizer, folder);
     data = open_prepared(folder);
     data->from_cache = false;
   }
-  if (at_rest(corpus, now)) write_index(root, name, key);
+  if (unmodified_recently(corpus, now)) write_index(root, name, key);
   return *data;
 }
 

@@ -123,11 +123,11 @@ ForwardContext LanguageModel::make_context(ModelInput const& input, Routing rout
                          noise,
                          input.replay_BT,
                          is_training() && at::GradMode::is_enabled()};
-  context.rows.first_draw = noise.first_row;
+  context.rows.first_noise_counter = noise.first_row;
   if (input.cache) {
     context.rows.cache = input.cache;
     context.rows.slots_R = input.slots_B.unsqueeze(1).expand({B, T}).reshape({-1});
-    context.rows.continues = T == 1;
+    context.rows.one_row_per_text = T == 1;
   }
   return context;
 }
@@ -141,13 +141,13 @@ void LanguageModel::use_cuda_attention(CudaAttention kernel) {
   for (auto const& block : blocks_) block->attention->cuda_kernel = kernel;
 }
 
-at::Tensor LanguageModel::cuts() const {
+at::Tensor LanguageModel::offsets() const {
   std::vector<at::Tensor> cuts;
   for (at::Tensor const& offset : depth_module_->offsets()) cuts.push_back(offset.cpu());
   return cuts.empty() ? at::empty({0}) : at::cat(cuts);
 }
 
-void LanguageModel::set_cuts(at::Tensor const& cuts_N) {
+void LanguageModel::set_offsets(at::Tensor const& cuts_N) {
   at::NoGradGuard no_grad;
   int64_t i = 0;
   for (at::Tensor const& offset : depth_module_->offsets()) offset.copy_(cuts_N.narrow(0, i++, 1));

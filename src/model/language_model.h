@@ -36,8 +36,8 @@ class LanguageModel : public torch::nn::Module {
   // from the first layer to the last, so that lower layers already run with their new offsets. All batches have sequences of one length.
   void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise);
   // All offsets of the causal decisions (DepthModule::offsets), concatenated, on the CPU.
-  at::Tensor cuts() const;
-  void set_cuts(at::Tensor const& cuts_N);
+  at::Tensor offsets() const;
+  void set_offsets(at::Tensor const& cuts_N);
 
   // The following do something only for some kinds of depth; DepthModule documents them.
   void force_branch(std::optional<int64_t> branch) { depth_module_->force_branch(branch); }

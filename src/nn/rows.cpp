@@ -20,8 +20,9 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
   return rows;
 }
 
-at::Tensor draws(Rows const& rows) {
-  return rows.cache ? rows.positions_R : at::arange(rows.first_draw, rows.first_draw + rows.count, rows.positions_R.options());
+at::Tensor noise_counters(Rows const& rows) {
+  return rows.cache ? rows.positions_R
+                    : at::arange(rows.first_noise_counter, rows.first_noise_counter + rows.count, rows.positions_R.options());
 }
 
 namespace {
@@ -34,7 +35,7 @@ Rows rows_at(Rows const& rows, at::Tensor const& index_R) {
   if (rows.segments_R.defined()) selected.segments_R = rows.segments_R.index_select(0, index_R);
   selected.cache = rows.cache;
   if (rows.slots_R.defined()) selected.slots_R = rows.slots_R.index_select(0, index_R);
-  selected.continues = rows.continues;
+  selected.one_row_per_text = rows.one_row_per_text;
   return selected;
 }
 
@@ -51,7 +52,7 @@ Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& inde
   index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
   Rows selected = rows_at(rows, index_R);
   selected.count = index_R.size(0);
-  if (rows.continues) {  // one row per text: the selected rows are a smaller batch
+  if (rows.one_row_per_text) {  // one row per text: the selected rows are a smaller batch
     selected.sequences = selected.count;
     selected.longest = 1;
     return selected;

@@ -17,14 +17,14 @@ struct Rows {
   at::Tensor segments_R;   // int64 document numbers; undefined: attention is not limited to a document
   at::Tensor cells_R;      // int64: cell b * K + j for the j-th row of sequence b; undefined when dense
 
-  int64_t first_draw = 0;  // counter of the first row's random number; the others count on from it
+  int64_t first_noise_counter = 0;  // counter of the first row's random number; the others count on from it
 
   // While text is generated: the cache of the layers' keys and values, and the slot of each row's text in it (int64).
   KvCache* cache = nullptr;
   at::Tensor slots_R = {};
   // True: one row per text, which attends to the text's keys in the cache. False: the rows are whole beginnings of texts and attend to each
   // other.
-  bool continues = false;
+  bool one_row_per_text = false;
 
   bool dense() const { return !cells_R.defined(); }
 };
@@ -33,7 +33,7 @@ struct Rows {
 Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor const& segments_BT, at::Device device);
 // int64 [R]: the counter of each row's random number. While text is generated it is the row's position in its text, so that neither the
 // batch nor the number of reads matters; otherwise the row's place in the step's whole batch.
-at::Tensor draws(Rows const& rows);
+at::Tensor noise_counters(Rows const& rows);
 // The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense), rows_per_sequence of every sequence.
 Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence);
 // The rows where mask_BT is true: any number of every sequence. Also gives their flat indices. Reads one number from the device.

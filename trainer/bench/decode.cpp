@@ -73,9 +73,9 @@ class Work {
 };
 
 // One arm at one prompt length. Every round starts new texts in the same cache.
-class DecodeSubject {
+class DecodeTimer {
  public:
-  DecodeSubject(DecodeArm const& arm, int64_t prompt, DecodeBenchSettings const& settings)
+  DecodeTimer(DecodeArm const& arm, int64_t prompt, DecodeBenchSettings const& settings)
       : settings_(settings), prompt_(prompt), arm_(arm), decoder_(*arm.model) {
     ModelConfig const& model = arm.model->model_config();
     int64_t const length = prompt + settings.steps;
@@ -138,7 +138,7 @@ class DecodeSubject {
   }
 
   // Discards the times of the first round, which is a warm-up.
-  void forget() {
+  void discard_warm_up() {
     for (auto* times : {&result.step_s, &result.speedup, &result.prompt_s}) times->clear();
     blocks_ = 0;
   }
@@ -187,9 +187,9 @@ DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size) {
 }
 
 DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings const& settings) {
-  std::vector<std::unique_ptr<DecodeSubject>> subjects;
+  std::vector<std::unique_ptr<DecodeTimer>> subjects;
   for (int64_t const prompt : settings.prompts)
-    for (DecodeArm const& arm : arms) subjects.push_back(std::make_unique<DecodeSubject>(arm, prompt, settings));
+    for (DecodeArm const& arm : arms) subjects.push_back(std::make_unique<DecodeTimer>(arm, prompt, settings));
   std::vector<std::unique_ptr<BenchPeer>> peers;
   std::vector<DecodeBenchResult> of_peers;
   for (BenchSettings::Peer const& peer : settings.peers) {
@@ -221,7 +221,7 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
     bench.resident_bytes_last = resident_memory_bytes();
     if (repeat <= 0) bench.resident_bytes_first = bench.resident_bytes_last;
     if (repeat >= 0) continue;
-    for (auto const& subject : subjects) subject->forget();
+    for (auto const& subject : subjects) subject->discard_warm_up();
     for (DecodeBenchResult& result : of_peers) {
       result.step_s.clear();
       result.speedup.clear();

@@ -20,9 +20,9 @@ namespace isobath {
 namespace {
 
 // One model with its optimizer and a batch that stays the same.
-class Subject {
+class TrainTimer {
  public:
-  Subject(BenchArm const& arm, int64_t vocab_size) : learner_(make_learner(arm.config, vocab_size)) {
+  TrainTimer(BenchArm const& arm, int64_t vocab_size) : learner_(make_learner(arm.config, vocab_size)) {
     batch_.length = arm.config.model.context;
     batch_.sequences = arm.config.train.batch_tokens / batch_.length;
     batch_.target_count = arm.config.train.batch_tokens;
@@ -53,7 +53,7 @@ class Subject {
     int64_t const steps = std::max<int64_t>(1, step_), sequences = steps * batch_.sequences;
     RoutingRates const rates = routing_rates(learner_.window.routing_NC, sequences * batch_.length, false);
     Int128 const all = learner_.ledger.train(sequences, batch_.length, rates.work);
-    return flops_at_once(all / steps, sequences * batch_.length / steps);
+    return flops_in_64_bits(all / steps, sequences * batch_.length / steps);
   }
 
   // Peak memory of a step of this model alone: its tensors, its optimizer's, and what the step adds. others: bytes that are held besides. 0
@@ -102,7 +102,7 @@ std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size)
 }
 
 Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& settings) {
-  std::vector<std::unique_ptr<Subject>> subjects;
+  std::vector<std::unique_ptr<TrainTimer>> subjects;
   std::vector<std::unique_ptr<BenchPeer>> peers;
   Bench bench;
   // The memory of an arm is what it adds to that of the arms before it.
@@ -110,7 +110,7 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
   for (BenchArm const& arm : arms) {
     leave_when_stopped();
     live_line("bench: preparing " + arm.name);
-    subjects.push_back(std::make_unique<Subject>(arm, settings.vocab_size));
+    subjects.push_back(std::make_unique<TrainTimer>(arm, settings.vocab_size));
     BenchResult& result = bench.results.emplace_back(result_of(arm, settings.vocab_size));
     subjects.back()->warm_up();
     result.peak_memory_bytes = subjects.back()->peak_bytes(resident);

@@ -104,6 +104,24 @@ DecodingTexts decoding_texts(TokenStream const& valid, int64_t count, int64_t co
   return result;
 }
 
+EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
+  EvalSettings settings;
+  settings.routing = config.eval.routing;
+  settings.tokens = config.eval.final_tokens;
+  settings.micro_sequences = default_eval_sequences(config.model, model.device().is_cuda());
+  settings.isolate_documents = config.data.isolate_documents;
+  settings.seed = static_cast<uint64_t>(config.seed);
+  return settings;
+}
+
+nlohmann::ordered_json decoding_json(DecodingCheck const& check) {
+  return {{"tokens", check.tokens},
+          {"decisions", check.decisions},
+          {"flips", check.flips},
+          {"largest_flip_margin", check.largest_flip_margin},
+          {"largest_difference", check.largest_difference}};
+}
+
 void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
@@ -118,12 +136,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   auto const model = load_model(checkpoint);
   place_model(*model, config);
 
-  EvalSettings settings;
-  settings.routing = config.eval.routing;
-  settings.tokens = config.eval.final_tokens;
-  settings.micro_sequences = evaluation_sequences(config.model, model->device().is_cuda());
-  settings.isolate_documents = config.data.isolate_documents;
-  settings.seed = static_cast<uint64_t>(config.seed);
+  EvalSettings const settings = eval_settings(config, *model);
   DecodingTexts const to_decode = decoding_texts(valid, options.decode, config.model.context, settings.seed);
   std::string decodes_otherwise;
   auto const evaluate_at = [&](Config const& now) {
@@ -135,7 +148,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     evaluation->calibration_tokens = calibration_tokens;
     log_info(validation_line(checkpoint.state, *evaluation));
     nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
-    add_oracle(record, branch_oracle(*model, valid, evaluation->reported().mean_depth, settings));
+    add_oracle(record, measure_branch_oracle(*model, valid, evaluation->reported().mean_depth, settings));
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
     if (options.leak) {
       record["leak_topk"] = leak_json(measure_future_leakage(*model, valid, Routing::topk, settings));
@@ -143,11 +156,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     }
     if (options.decode > 0) {
       DecodingCheck const check = check_decoding(*model, to_decode.texts, to_decode.prompt_tokens, settings.seed);
-      record["decoding"] = {{"tokens", check.tokens},
-                            {"decisions", check.decisions},
-                            {"flips", check.flips},
-                            {"largest_flip_margin", check.largest_flip_margin},
-                            {"largest_difference", check.largest_difference}};
+      record["decoding"] = decoding_json(check);
       if (std::max(check.largest_difference, check.largest_flip_margin) > decoding_tolerance) decodes_otherwise = record["decoding"].dump();
     }
     return record;

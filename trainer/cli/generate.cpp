@@ -41,9 +41,9 @@ std::string coloured(std::string const& text, int64_t depth, int64_t layers) {
 }
 
 // Prints one text on the terminal while it is generated.
-class Shown {
+class TerminalPrinter {
  public:
-  Shown(Tokenizer const& tokenizer, GenerateOptions const& options, int64_t layers)
+  TerminalPrinter(Tokenizer const& tokenizer, GenerateOptions const& options, int64_t layers)
       : tokenizer_(tokenizer), options_(options), layers_(layers), stream_(options.stops) {}
 
   // prompt: the token ids whose depths come with the first new token.
@@ -79,9 +79,9 @@ class Shown {
 };
 
 // Prints one JSON object per text, in the order of the prompts and their samples, each as soon as it and those before it have ended.
-class Lines {
+class JsonLinesPrinter {
  public:
-  Lines(Tokenizer const& tokenizer, GenerateOptions const& options, std::vector<Prompt> const& prompts)
+  JsonLinesPrinter(Tokenizer const& tokenizer, GenerateOptions const& options, std::vector<Prompt> const& prompts)
       : tokenizer_(tokenizer),
         prompts_(prompts),
         samples_(static_cast<size_t>(options.settings.samples)),
@@ -166,7 +166,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   std::vector<std::vector<int32_t>> ids;
   for (Prompt const& prompt : prompts) ids.push_back(prompt_ids(tokenizer, prompt.text));
   if (!options.file.empty()) {
-    Lines lines(tokenizer, options, prompts);
+    JsonLinesPrinter lines(tokenizer, options, prompts);
     auto const on_token = [&](NewToken const& token) {
       leave_when_stopped();
       return lines.add(token);
@@ -185,7 +185,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   for (size_t text = 0; text < prompts.size() * samples; ++text) {  // one after the other, because they share the terminal
     size_t const i = text / samples;
     settings.first = {i, text % samples};
-    Shown shown(tokenizer, options, config.model.layers);
+    TerminalPrinter shown(tokenizer, options, config.model.layers);
     if (!options.show_depth) std::fwrite(prompts[i].text.data(), 1, prompts[i].text.size(), stdout);
     Generated const generated = generate(*model, {ids[i]}, settings, [&](NewToken const& token) {
       leave_when_stopped();
@@ -209,8 +209,9 @@ void add_generate(CLI::App& app) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("-f,--file", options->file,
-                      "Prompts, one a line, or JSON Lines with `prompt` and `id`: answers as JSON Lines, with log-probabilities");
+  command->add_option(
+      "-f,--file", options->file,
+      "Prompts, one a line, or JSON JsonLinesPrinter with `prompt` and `id`: answers as JSON JsonLinesPrinter, with log-probabilities");
   command->add_option("-n,--max-tokens", settings.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
   command->add_option("-t,--temperature", settings.sampler.temperature, "0 takes the likeliest token")
       ->check(CLI::Range(0.0, 100.0))

@@ -93,10 +93,11 @@ void check_run_folder(ExperimentRun const& run) {
                                     "\nGive this one another name (name=...), or remove the folder");
 }
 
-fs::path pending_file(ExperimentRun const& run) { return run.folder / "pending"; }
+fs::path unfinished_marker(ExperimentRun const& run) { return run.folder / "pending"; }
 
 bool is_finished(ExperimentRun const& run) {
-  if (fs::exists(pending_file(run)) || !fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl")) return false;
+  if (fs::exists(unfinished_marker(run)) || !fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl"))
+    return false;
   std::istringstream lines(read_file(run.folder / "metrics.jsonl"));
   bool finished = false;
   for (std::string line; std::getline(lines, line);) {

@@ -38,7 +38,7 @@ bool is_finished(ExperimentRun const& run);
 
 // A marker file in the run's folder, from before its process starts until the process exits with code 0. While it exists, config.yaml is
 // what was asked for, and metrics.jsonl may still belong to an earlier, shorter run.
-fs::path pending_file(ExperimentRun const& run);
+fs::path unfinished_marker(ExperimentRun const& run);
 
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs

@@ -112,7 +112,7 @@ class Runner {
     }
     fs::create_directories(run.folder);
     fs::path const config = run.folder / "config.yaml";
-    write_file_atomic(pending_file(run), "");
+    write_file_atomic(unfinished_marker(run), "");
     std::string const yaml = to_yaml(run.config);
     if (!fs::exists(config) || read_file(config) != yaml) write_file_atomic(config, yaml);
     Tail tail(run.folder / "metrics.jsonl");
@@ -150,7 +150,7 @@ class Runner {
     ChildProcess const& child = *running.child;
     write_process_file(run.folder / "process.json", child);
     finished_work_ += std::max(0.0, work(run) - running.started_at_flops);
-    if (child.exit_code() == 0) fs::remove(pending_file(run));
+    if (child.exit_code() == 0) fs::remove(unfinished_marker(run));
     if (child.exit_code() == 0 && is_finished(run)) {
       ++done_;
       log_info(fmt::format("{}: finished, causal loss {:.4f}, {} of training", place(run), running.tail.causal_loss,

@@ -87,9 +87,9 @@ RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool de
 
 int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings) {
   int64_t const length = model.model_config().context;
-  if (model.cuts().numel() == 0) return 0;
+  if (model.offsets().numel() == 0) return 0;
   if (tokens == 0) {
-    model.set_cuts(at::zeros_like(model.cuts()));
+    model.set_offsets(at::zeros_like(model.offsets()));
     return 0;
   }
   Loader const loader(train, length, settings.seed, /*ordered=*/false, settings.isolate_documents);
@@ -105,7 +105,7 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
   return windows * length;
 }
 
-int64_t evaluation_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
+int64_t default_eval_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
 
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop) {

@@ -54,7 +54,7 @@ class EvalMode {
 };
 
 // A good value of EvalSettings::micro_sequences: sequences of at most 4Ki tokens in all, on a GPU 64Ki.
-int64_t evaluation_sequences(ModelConfig const& model, bool gpu);
+int64_t default_eval_sequences(ModelConfig const& model, bool gpu);
 
 // Calibrates the causal decisions: sets their offsets so that each routed layer realises its current capacity on about `tokens` tokens of
 // training text. This text is the last windows of the first epoch, which a run of less than an epoch has not seen. tokens 0: resets the

@@ -14,7 +14,8 @@
 
 namespace isobath {
 
-std::optional<Oracle> branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth, EvalSettings const& settings) {
+std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth,
+                                            EvalSettings const& settings) {
   std::vector<int64_t> const depths = model.plan().branch_depths();
   if (depths.empty()) return std::nullopt;
   int64_t const length = model.model_config().context, n = static_cast<int64_t>(depths.size());

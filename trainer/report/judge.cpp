@@ -85,7 +85,7 @@ Field choose_field(Report& report) {
 }
 
 std::string hint(Report const& report, PairedDifference const& difference) {
-  if (difference.shown() || difference.n == 0) return "";
+  if (difference.significant() || difference.n == 0) return "";
   constexpr double hour_budget = 1.2e13;  // training FLOPs of one run of configs/hour.yaml
   bool const small = static_cast<double>(report.arms.front().train_flops) < 0.9 * hour_budget;
   return small ? "; for an answer run configs/hour.yaml" : "; more seeds would narrow it (compare.seeds)";

@@ -35,7 +35,7 @@ double student_t_cdf(double t, double degrees) { return boost::math::cdf(boost::
 
 double student_t_quantile(double p, double degrees) { return boost::math::quantile(boost::math::students_t(degrees), p); }
 
-bool PairedDifference::shown() const { return half_width && std::abs(percent) > *half_width; }
+bool PairedDifference::significant() const { return half_width && std::abs(percent) > *half_width; }
 
 double threshold_f1_ceiling(int64_t K, int64_t T) {
   if (K >= T) return 1;
@@ -70,7 +70,7 @@ std::string verdict(PairedDifference const& difference) {
   if (difference.n == 1) return fmt::format("{:+.2f} % in the one seed run; one seed has no interval", difference.percent);
   // Two digits where one digit would round a small value to 0.
   int const digits = *difference.half_width < 0.1 || std::abs(difference.percent) < 0.1 ? 2 : 1;
-  if (!difference.shown())
+  if (!difference.significant())
     return fmt::format("no difference that {} seeds can show ({:+.{}f} % +- {:.{}f})", difference.n, difference.percent, digits,
                        *difference.half_width, digits);
   return fmt::format("{} by {:.{}f} % +- {:.{}f}, {} seeds", difference.percent < 0 ? "better" : "worse", std::abs(difference.percent),

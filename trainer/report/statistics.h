@@ -24,7 +24,7 @@ struct PairedDifference {
   double percent = 0;                // negative: the arm's loss is lower
   std::optional<double> half_width;  // half the width of the 95 % confidence interval (Student's t); none with fewer than two seeds
   int64_t n = 0;
-  bool shown() const;  // whether the confidence interval excludes zero
+  bool significant() const;  // whether the confidence interval excludes zero
 };
 PairedDifference paired_percent(std::vector<double> const& arm, std::vector<double> const& baseline);
 

@@ -55,8 +55,8 @@ WindowReading read_window(MetricWindow const& window, int64_t tokens, bool decid
   return reading;
 }
 
-Json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak, Schedule const& schedule,
-                PreparedData const& data, double epochs) {
+Json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak, PlannedRun const& plan) {
+  auto const& [schedule, data, epochs] = plan;
   int64_t const vocab_size = data.tokenizer->vocab_size(), T = config.model.context;
   Parameters const parameters = count_parameters(config.model, config.depth, vocab_size);
   return {

@@ -29,9 +29,15 @@ struct Speed {
   double mfu_6n = 0;  // the same with the common 6 N + 12 L D T FLOPs a token (N all parameters), as if nothing were routed
 };
 
+// How long a run is to be, on which text.
+struct PlannedRun {
+  Schedule const& schedule;
+  PreparedData const& data;
+  double epochs = 0;
+};
 // Written at the start of a run and at every change of its schedule. epochs: planned.
 nlohmann::ordered_json run_record(TrainState const& state, Config const& config, Machine const& machine, PeakFlops const& peak,
-                                  Schedule const& schedule, PreparedData const& data, double epochs);
+                                  PlannedRun const& plan);
 // memory_bytes: the most so far (peak_memory_bytes of machine.h).
 nlohmann::ordered_json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed,
                                     int64_t memory_bytes);

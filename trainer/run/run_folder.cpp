@@ -44,14 +44,14 @@ RunFolder::RunFolder(Config const& config) : root_(expand_user(config.run_dir) /
 
 fs::path RunFolder::checkpoint(int64_t step) const { return checkpoints() / checkpoint_name(step); }
 
-void RunFolder::describe(Config const& config, Machine const& machine) const {
+void RunFolder::write_description(Config const& config, Machine const& machine) const {
   write_file_atomic(root_ / "config.yaml", to_yaml(config));
   fs::path const commands = root_ / "command.txt";
   write_file_atomic(commands, (fs::exists(commands) ? read_file(commands) : std::string()) + command_line() + "\n");
   write_file_atomic(root_ / "environment.json", environment_json(machine).dump(2) + "\n");
 }
 
-void RunFolder::tidy(int64_t latest_step, int64_t best_step, int64_t keep) const {
+void RunFolder::update_links_and_prune(int64_t latest_step, int64_t best_step, int64_t keep) const {
   fs::path const folder = checkpoints().filename();
   point_link(root_ / "latest", folder / checkpoint_name(latest_step));
   if (best_step >= 0 && fs::exists(checkpoint(best_step))) point_link(root_ / "best", folder / checkpoint_name(best_step));

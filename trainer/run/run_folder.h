@@ -24,9 +24,9 @@ class RunFolder {
   fs::path checkpoint(int64_t step) const;
 
   // Writes config.yaml and environment.json, and appends the command line of this process to command.txt.
-  void describe(Config const& config, Machine const& machine) const;
+  void write_description(Config const& config, Machine const& machine) const;
   // Points `latest` at its checkpoint, and `best` when best_step has one; then deletes all others but the newest `keep`.
-  void tidy(int64_t latest_step, int64_t best_step, int64_t keep) const;
+  void update_links_and_prune(int64_t latest_step, int64_t best_step, int64_t keep) const;
 
  private:
   fs::path root_;

@@ -23,13 +23,13 @@ NamedTensors training_tensors(Optimizers const& optimizers, MetricWindow const& 
 }  // namespace
 
 void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
-                     TrainState const& state, Config const& config, Tokenizer const& tokenizer) {
+                     CheckpointedRun const& run) {
   write_checkpoint_folder(folder, [&](fs::path const& temporary) {
-    write_tensors(temporary / "model.safetensors", export_weights(model), {{"format", "pt"}, {"step", std::to_string(state.step)}});
-    write_tensors(temporary / "optimizer.safetensors", training_tensors(optimizers, window), {{"step", std::to_string(state.step)}});
-    write_file_atomic(temporary / "state.json", to_json(state).dump(2) + "\n");
-    write_file_atomic(temporary / "config.yaml", to_yaml(config));
-    write_file_atomic(temporary / "tokenizer.model", tokenizer.serialized());
+    write_tensors(temporary / "model.safetensors", export_weights(model), {{"format", "pt"}, {"step", std::to_string(run.state.step)}});
+    write_tensors(temporary / "optimizer.safetensors", training_tensors(optimizers, window), {{"step", std::to_string(run.state.step)}});
+    write_file_atomic(temporary / "state.json", to_json(run.state).dump(2) + "\n");
+    write_file_atomic(temporary / "config.yaml", to_yaml(run.config));
+    write_file_atomic(temporary / "tokenizer.model", run.tokenizer.serialized());
   });
 }
 

@@ -12,8 +12,15 @@
 
 namespace isobath {
 
+// The run that a checkpoint belongs to.
+struct CheckpointedRun {
+  TrainState const& state;
+  Config const& config;
+  Tokenizer const& tokenizer;
+};
+
 void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
-                     TrainState const& state, Config const& config, Tokenizer const& tokenizer);
+                     CheckpointedRun const& run);
 
 struct Checkpoint {
   fs::path folder;

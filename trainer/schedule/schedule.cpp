@@ -124,7 +124,7 @@ Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_pe
   auto const cost = [=, seed = static_cast<uint64_t>(config.seed), ledger = make_ledger(config.model, config.depth, vocab_size)](
                         int64_t step, double progress) {
     std::vector<RoutedWork> const work = ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length);
-    return flops_at_once(ledger.train(sequences, length, work), sequences * length);
+    return flops_in_64_bits(ledger.train(sequences, length, work), sequences * length);
   };
   return Schedule(config.train, cost, steps_per_epoch);
 }

@@ -56,6 +56,28 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
   return {AdamW("language_model", {matrices, vectors, routers}, settings), AdamW("predictor", {predictors}, settings)};
 }
 
+namespace {
+
+// Adds the values of one step to the window; undefined: the model has none.
+void record_step(std::vector<at::Tensor> step_values, Optimizers const& optimizers, MetricWindow& window) {
+  at::Tensor const zero = at::zeros({}, window.sums_S.options());
+  for (at::Tensor& value : step_values) {
+    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
+  }
+  at::Tensor const values_S = at::stack(step_values);
+  at::Tensor const finite_S = at::isfinite(values_S);
+  window.sums_S.add_(at::where(finite_S, values_S, zero));
+  window.counts_S.add_(finite_S);
+  window.skipped.add_(optimizers.language_model.skipped());
+  window.streak.add_(1).mul_(optimizers.language_model.skipped());
+  if (!optimizers.predictor.empty()) {
+    window.predictor_skipped.add_(optimizers.predictor.skipped());
+    window.predictor_streak.add_(1).mul_(optimizers.predictor.skipped());
+  }
+}
+
+}  // namespace
+
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
                        StepPlace const& place, MetricWindow& window) {
   if (model.plan().capacity_changes()) model.set_capacities(model.plan().step_capacities(settings.seed, place.step, place.progress));
@@ -110,19 +132,7 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
 
   // 6 record
   add(MetricWindow::grad_norm, optimizers.language_model.grad_norm(), 1);
-  for (at::Tensor& value : step_values) {
-    if (!value.defined()) value = at::full({}, std::numeric_limits<double>::quiet_NaN(), zero.options());
-  }
-  at::Tensor const values_S = at::stack(step_values);
-  at::Tensor const finite_S = at::isfinite(values_S);
-  window.sums_S.add_(at::where(finite_S, values_S, zero));
-  window.counts_S.add_(finite_S);
-  window.skipped.add_(optimizers.language_model.skipped());
-  window.streak.add_(1).mul_(optimizers.language_model.skipped());
-  if (!optimizers.predictor.empty()) {
-    window.predictor_skipped.add_(optimizers.predictor.skipped());
-    window.predictor_streak.add_(1).mul_(optimizers.predictor.skipped());
-  }
+  record_step(std::move(step_values), optimizers, window);
   return changed;
 }
 

@@ -28,8 +28,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t hopeless_streak = 10;   // skipped steps in a row that end a run
-constexpr double plain_line_seconds = 5;  // between progress lines when there is no terminal
+constexpr int64_t most_skipped_in_a_row = 10;  // skipped steps in a row that end a run
+constexpr double plain_line_seconds = 5;       // between progress lines when there is no terminal
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -44,7 +44,7 @@ class Trainer {
   void write_run_record();
   void one_step();
   void log_window(double learning_rate);
-  void complain(WindowReading const& reading);
+  void check_skipped_steps(WindowReading const& reading);
   bool validate(bool final);  // false when a signal interrupted it
   void save(std::string const& reason);
   void finish(std::string const& status);
@@ -111,7 +111,7 @@ void Trainer::start() {
   state_.tokenizer_fingerprint = data_.tokenizer->fingerprint();
   state_.machine = machine_;
   state_.segments = {{0, schedule_.total_steps(), {}}};
-  run_.describe(config_, machine_);
+  run_.write_description(config_, machine_);
   std::error_code ignored;
   fs::remove(run_.metrics(), ignored);  // from a start that wrote no checkpoint
   metrics_ = std::make_unique<Metrics>(run_.metrics());
@@ -145,7 +145,7 @@ void Trainer::resume(EarlierRun const& earlier) {
 
   cut_back_metrics(run_.metrics(), state_);
   metrics_ = std::make_unique<Metrics>(run_.metrics());
-  run_.describe(config_, machine_);
+  run_.write_description(config_, machine_);
   if (earlier.schedule_changes.empty()) return;
   Segment& segment = state_.segments.emplace_back(Segment{state_.step, schedule_.total_steps(), {}});
   for (ConfigDifference const& change : earlier.schedule_changes) {
@@ -159,7 +159,7 @@ void Trainer::resume(EarlierRun const& earlier) {
 void Trainer::write_run_record() {
   double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
   metrics_->write(
-      run_record(state_, config_, machine_, peak_flops_, schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())));
+      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())}));
 }
 
 int Trainer::loop() {
@@ -259,7 +259,7 @@ void Trainer::log_window(double learning_rate) {
     last_plain_line_ = Clock::now();
   }
 
-  complain(reading);
+  check_skipped_steps(reading);
   window_.clear();
   state_.window_steps = 0;
   state_.window_flops = 0;
@@ -268,10 +268,10 @@ void Trainer::log_window(double learning_rate) {
 }
 
 // Warns about steps that were skipped because gradients were not finite, and ends a run that does not recover from them.
-void Trainer::complain(WindowReading const& reading) {
+void Trainer::check_skipped_steps(WindowReading const& reading) {
   int64_t const steps = state_.window_steps;
   bool const first_window = steps == state_.step;
-  if (reading.streak >= hopeless_streak || (first_window && reading.skipped == steps)) {
+  if (reading.streak >= most_skipped_in_a_row || (first_window && reading.skipped == steps)) {
     std::vector<fs::path> const good = list_checkpoints(run_.checkpoints());
     finish("diverged");
     throw Error(ExitCode::non_finite, "training diverged: at step " + std::to_string(state_.step) + " the gradients of the last " +
@@ -286,7 +286,7 @@ void Trainer::complain(WindowReading const& reading) {
   if (reading.predictor_skipped > 0) {
     log_warning(std::to_string(reading.predictor_skipped) + " of the " + std::to_string(steps) + " steps up to step " +
                 std::to_string(state_.step) + " left the routers' predictors as they were, for their gradients were not finite" +
-                (reading.predictor_streak >= hopeless_streak
+                (reading.predictor_streak >= most_skipped_in_a_row
                      ? "; so were those of the last " + std::to_string(reading.predictor_streak) +
                            " steps: the causal decisions no longer learn; try a smaller train.lr or depth.router_input: normalised"
                      : ""));
@@ -299,7 +299,7 @@ bool Trainer::validate(bool final) {
   EvalSettings settings;
   settings.routing = config_.eval.routing;
   settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
-  settings.micro_sequences = evaluation_sequences(config_.model, device_.is_cuda());
+  settings.micro_sequences = default_eval_sequences(config_.model, device_.is_cuda());
   settings.isolate_documents = config_.data.isolate_documents;
   settings.seed = static_cast<uint64_t>(config_.seed);
   int64_t const calibration_tokens =
@@ -319,7 +319,7 @@ bool Trainer::validate(bool final) {
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);
-  if (final) add_oracle(record, branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
+  if (final) add_oracle(record, measure_branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
   metrics_->write(record);
   log_info(validation_line(state_, *evaluation));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
@@ -341,8 +341,8 @@ void Trainer::save(std::string const& reason) {
   fs::path const folder = run_.checkpoint(state_.step);
   metrics_->write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
   metrics_->sync();
-  save_checkpoint(folder, model_, learner_.optimizers, window_, state_, config_, *data_.tokenizer);
-  run_.tidy(state_.step, state_.best_step, config_.checkpoint.keep);
+  save_checkpoint(folder, model_, learner_.optimizers, window_, {state_, config_, *data_.tokenizer});
+  run_.update_links_and_prune(state_.step, state_.best_step, config_.checkpoint.keep);
   checkpoint_seconds_ += seconds_since(start);
   checkpoints_ += 1;
   if (reason == "stopped")

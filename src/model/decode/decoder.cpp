@@ -19,7 +19,7 @@ Decoder::Decoder(LanguageModel& model, uint64_t seed, int64_t most_cache_bytes)
       was_training_(model.is_training()),
       cache_(model.model_config().layers, resolved_kv_heads(model.model_config()), model.model_config().width / model.model_config().heads,
              most_cache_bytes) {
-  std::string const otherwise = model_.depth().decide_in_training();
+  std::string const otherwise = model_.depth().calibration_alternative();
   if (auto const layer = model_.first_uncalibrated_layer())
     throw Error(ExitCode::config, "layer " + std::to_string(*layer) +
                                       " cannot decide token by token: neither training nor a calibration has set its threshold; calibrate "

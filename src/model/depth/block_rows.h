@@ -1,15 +1,21 @@
 #pragma once
 // Runs a block, or one half of it, on the selected rows.
 
-#include "model/block.h"
+#include "model/depth/kind.h"
 
 namespace isobath {
 
-// What that part of `block` adds to the selected rows: [R, D]. `selected` describes the rows index_R. keeps_kv: the other rows give keys
-// and values, too. In a whole block the MLP reads x plus inner_R times what attention adds; undefined: 1.
-at::Tensor partial_delta(BlockImpl& block, RoutedPart part, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows,
-                         at::Tensor const& index_R, Rows const& selected, RotaryTables const& rotary, at::Tensor const& inner_R);
+// The rows that a layer runs: `rows` describes the rows index_R of all rows.
+struct SelectedRows {
+  at::Tensor index_R;
+  Rows rows;
+  at::Tensor inner_R = {};  // in a whole block the MLP reads x plus this factor times what attention adds; undefined: 1
+};
+
+// What that part of `block` adds to the selected rows: [R, D]. keeps_kv: the other rows give keys and values, too.
+at::Tensor selected_delta(BlockImpl& block, RoutedPart part, bool keeps_kv, at::Tensor const& x_ND, ForwardContext const& context,
+                          SelectedRows const& selected);
 // The case that no row is selected: returns x_ND unchanged. With keeps_kv and a cache, the keys and values of all rows are still stored.
-at::Tensor keep_keys(BlockImpl& block, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
+at::Tensor skip_all_rows(BlockImpl& block, bool keeps_kv, at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
 
 }  // namespace isobath

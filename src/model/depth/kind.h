@@ -79,7 +79,7 @@ struct DepthModule : torch::nn::Module {
   // The first layer that cannot decide from the past alone because neither training nor a calibration has set its threshold.
   virtual std::optional<int64_t> first_uncalibrated_layer() const { return {}; }
   // How to train so that no calibration is needed, as words for an error message; may be empty.
-  virtual std::string decide_in_training() const { return ""; }
+  virtual std::string calibration_alternative() const { return ""; }
 
   // Sets the share of each sequence that each routed layer takes from here on; for kinds whose plan has_capacity().
   virtual void set_capacities(std::vector<double> const& capacities);

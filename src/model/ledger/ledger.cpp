@@ -85,7 +85,7 @@ Ledger::Layer Ledger::routed_layer(int64_t sequences, int64_t length, RoutedWork
   return {linear, routes_attention ? Int128(work.pairs) * pair : dense_layer(sequences, length, pairs).attention};
 }
 
-int64_t flops_at_once(Int128 flops, int64_t tokens) { return in_64_bits(flops, "FLOPs", tokens); }
+int64_t flops_in_64_bits(Int128 flops, int64_t tokens) { return in_64_bits(flops, "FLOPs", tokens); }
 
 std::vector<RoutedWork> Ledger::planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const {
   std::vector<RoutedWork> work;
@@ -103,13 +103,13 @@ std::vector<RoutedWork> planned_work(ModelConfig const& model, DepthConfig const
 
 int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
   Ledger const ledger = make_ledger(model, depth, vocab_size);
-  return flops_at_once(ledger.forward(sequences, length, planned_work(model, depth, sequences, length)), sequences * length);
+  return flops_in_64_bits(ledger.forward(sequences, length, planned_work(model, depth, sequences, length)), sequences * length);
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
   Ledger const ledger = make_ledger(model, depth, vocab_size);
   std::vector<RoutedWork> const work = ledger.planned_work(plan_depth(model, depth)->training_capacities(), sequences, length);
-  return flops_at_once(ledger.train(sequences, length, work), sequences * length);
+  return flops_in_64_bits(ledger.train(sequences, length, work), sequences * length);
 }
 
 Parameters count_parameters(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {

@@ -65,7 +65,7 @@ int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) /
 
 // Returns the FLOPs of one training step over `tokens` tokens (or of one pass over a context) in 64 bits; only totals of a run may be
 // larger. Throws Error(config) when they do not fit.
-int64_t flops_at_once(Int128 flops, int64_t tokens);
+int64_t flops_in_64_bits(Int128 flops, int64_t tokens);
 
 Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
 // Planned work of the routed layers, as Ledger::planned_work of the planned capacities.

@@ -35,7 +35,7 @@ at::Tensor AttentionImpl::forward(at::Tensor const& x_RD, Rows const& rows, Rota
     std::tie(q_RHE, k_RGE, v_RGE) = ops::split_rotary(qkv_RX, heads, kv_heads, head_dim, rows.positions_R, rotary.cos_TE, rotary.sin_TE);
   }
   if (rows.cache) rows.cache->append(k_RGE, v_RGE, rows);
-  return ops::linear(rows.continues ? rows.cache->attend(q_RHE, rows) : ops::attend(q_RHE, k_RGE, v_RGE, rows, cuda_kernel), o_DX);
+  return ops::linear(rows.one_row_per_text ? rows.cache->attend(q_RHE, rows) : ops::attend(q_RHE, k_RGE, v_RGE, rows, cuda_kernel), o_DX);
 }
 
 at::Tensor AttentionImpl::forward_among_all(at::Tensor const& x_ND, Rows const& rows, at::Tensor const& index_R, Rows const& selected,
@@ -48,7 +48,8 @@ at::Tensor AttentionImpl::forward_among_all(at::Tensor const& x_ND, Rows const& 
   auto const [k_NGE, v_NGE] = keys_and_values(normed_ND, rows, rotary);
   if (rows.cache) rows.cache->append(k_NGE, v_NGE, rows);
   return ops::linear(
-      rows.continues ? rows.cache->attend(q_RHE, selected) : ops::attend_among_all(q_RHE, k_NGE, v_NGE, rows, index_R, selected), o_DX);
+      rows.one_row_per_text ? rows.cache->attend(q_RHE, selected) : ops::attend_among_all(q_RHE, k_NGE, v_NGE, rows, index_R, selected),
+      o_DX);
 }
 
 std::pair<at::Tensor, at::Tensor> AttentionImpl::keys_and_values(at::Tensor const& normed_ND, Rows const& rows,

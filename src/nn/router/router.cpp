@@ -76,7 +76,8 @@ at::Tensor RouterImpl::select(at::Tensor const& score_BT, at::Tensor const& segm
                               uint64_t noise_key) const {
   at::Tensor by_BT = score_BT.detach();
   if (score_noise > 0 && is_training() && at::GradMode::is_enabled()) {
-    at::Tensor const noise_N = ops::random_normal(make_key({noise_key, hash_text("score_noise")}), draws(rows), score_BT.options());
+    at::Tensor const noise_N =
+        ops::random_normal(make_key({noise_key, hash_text("score_noise")}), noise_counters(rows), score_BT.options());
     by_BT = by_BT.add(noise_N.view_as(score_BT), score_noise);
   }
   return segments_BT.defined() ? ops::top_k_of_documents(by_BT, segments_BT, K) : ops::top_k(by_BT, K);
@@ -132,10 +133,10 @@ void RouterImpl::update_threshold(at::Tensor const& score_N, int64_t rows, at::T
 
 void RouterImpl::calibrate(at::Tensor const& logit_N, int64_t rows) {
   at::NoGradGuard no_grad;
-  cut.copy_(separating_cut(logit_N, rows));
+  cut.copy_(balanced_threshold(logit_N, rows));
 }
 
-at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows) {
+at::Tensor balanced_threshold(at::Tensor const& value_N, int64_t rows) {
   at::Tensor const sorted_N = std::get<0>(value_N.sort(0, /*descending=*/true)), last = sorted_N.select(0, rows - 1);
   // Equal values stay together: those equal to the `rows`-th are let through or not, whichever brings the number nearer to `rows`.
   at::Tensor const with = value_N.ge(last).sum(), without = value_N.gt(last).sum();

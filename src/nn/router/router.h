@@ -14,7 +14,7 @@ namespace isobath {
 
 // [1]: a value that the `rows` highest of value_N exceed and the others do not. Equal values stay together, above or below, whichever
 // brings the number above nearer to `rows`.
-at::Tensor separating_cut(at::Tensor const& value_N, int64_t rows);
+at::Tensor balanced_threshold(at::Tensor const& value_N, int64_t rows);
 
 struct RouterImpl : torch::nn::Module {
   RouterImpl(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size);
@@ -37,7 +37,7 @@ struct RouterImpl : torch::nn::Module {
   // Moves the running threshold towards the value between the `rows` highest scores of a training step and the others. A step with a score
   // that is not finite, or that did not update the weights (`updated`, bool []), changes nothing.
   void update_threshold(at::Tensor const& score_N, int64_t rows, at::Tensor const& updated);
-  // Sets `cut` to the separating_cut of the logits.
+  // Sets `cut` to the balanced_threshold of the logits.
   void calibrate(at::Tensor const& logit_N, int64_t rows);
 
   // layer: "model.layers.3."; base_rate: planned share of the router's candidates that it selects.

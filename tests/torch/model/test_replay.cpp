@@ -138,12 +138,12 @@ TEST_CASE("replay: nobody and everybody are what cuts without end give", "[repla
     INFO(kind.label);
     auto const model = replay_model(kind.shape);
     if (kind.shape.depth.kind == "nested" && kind.shape.depth.choice.name() != "expert") continue;
-    at::Tensor const cuts_N = model->cuts();
+    at::Tensor const cuts_N = model->offsets();
     for (bool const everybody : {false, true}) {
-      model->set_cuts(cuts_N);
+      model->set_offsets(cuts_N);
       std::vector<at::Tensor> const masks(causal_pass(*model).routed_layers.size(), at::full_like(tokens_BT, everybody, at::kBool));
       at::Tensor const replayed_ND = causal_pass(*model, masks).x_ND;
-      model->set_cuts(at::full_like(cuts_N, everybody ? -1e9 : 1e9));
+      model->set_offsets(at::full_like(cuts_N, everybody ? -1e9 : 1e9));
       CHECK(replayed_ND.equal(causal_pass(*model).x_ND));
     }
   }
@@ -176,7 +176,7 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
     DepthConfig const& depth = kind.shape.depth;
     auto const model = replay_model(kind.shape);
     bool const by_network = depth.kind == "nested" && depth.choice.name() != "expert";
-    at::Tensor const cuts_N = model->cuts();
+    at::Tensor const cuts_N = model->offsets();
     at::Tensor bias_B;
     for (auto const& stored : model->stored())
       if (stored.name == "model.depth_gate.bias") bias_B = stored.tensor;
@@ -185,9 +185,9 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
       if (by_network) {
         bias_B.slice(0, layer + 1).sub_(by);
       } else {
-        at::Tensor const raised_N = model->cuts();
+        at::Tensor const raised_N = model->offsets();
         raised_N[std::min(layer, raised_N.numel() - 1)].add_(by);
-        model->set_cuts(raised_N);
+        model->set_offsets(raised_N);
       }
     };
     int64_t yes = 0, no = 0;

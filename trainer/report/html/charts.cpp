@@ -14,7 +14,7 @@ namespace {
 
 std::string verdict_card(std::string const& title, Pair const& pair, std::string const& arm, std::string const& note) {
   PairedDifference const& d = pair.difference;
-  char const* tone = !d.shown() ? "even" : d.percent < 0 ? "better" : "worse";
+  char const* tone = !d.significant() ? "even" : d.percent < 0 ? "better" : "worse";
   std::string const text = pair.verdict.substr(0, pair.verdict.size() - pair.hint.size());
   std::string hint = pair.hint.empty() ? "" : pair.hint.substr(2) + ". ";
   if (!hint.empty()) hint.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(hint.front())));

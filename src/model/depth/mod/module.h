@@ -16,7 +16,7 @@ struct ModModule : DepthModule {
   void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
   std::vector<at::Tensor> offsets() const override;
   std::optional<int64_t> first_uncalibrated_layer() const override;
-  std::string decide_in_training() const override { return "train with depth.causal: bce or predictor"; }
+  std::string calibration_alternative() const override { return "train with depth.causal: bce or predictor"; }
   void set_capacities(std::vector<double> const& capacities) override;
 
   int64_t layers;

@@ -34,10 +34,10 @@ RoutedLayerImpl::Result RoutedLayerImpl::forward(BlockImpl& block, at::Tensor co
 
   // the routed part, for the selected rows only, weighted by the gate and added to the residual stream
   if (chosen.selected.count == 0) {
-    keep_keys(block, keeps_kv, x_ND, rows, context.rotary);
+    skip_all_rows(block, keeps_kv, x_ND, rows, context.rotary);
   } else {
     routing_scope.reset();
-    at::Tensor const delta_RD = partial_delta(block, part, keeps_kv, x_ND, rows, chosen.index_R, chosen.selected, context.rotary, {});
+    at::Tensor const delta_RD = selected_delta(block, part, keeps_kv, x_ND, context, {chosen.index_R, chosen.selected});
     routing_scope.emplace();
     result.x_ND = ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD, router->gate(chosen.score_N.index_select(0, chosen.index_R)));
   }

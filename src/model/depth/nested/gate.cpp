@@ -53,7 +53,7 @@ DepthGateImpl::DepthGateImpl(ModelConfig const& model, DepthConfig const& depth)
   price = register_buffer("price", at::zeros({1}));
   balance_B = register_buffer("balance", at::zeros({n}));
   cut = register_buffer("cut", at::zeros({1}));
-  chosen_B = register_buffer("chosen", at::full({n}, 1 / static_cast<double>(n)));
+  previous_shares_B = register_buffer("chosen", at::full({n}, 1 / static_cast<double>(n)));
 }
 
 at::Tensor DepthGateImpl::network(at::Tensor const& x_ND) const {
@@ -66,7 +66,7 @@ at::Tensor DepthGateImpl::relative_depths_B(at::Tensor const& like) const { retu
 
 at::Tensor DepthGateImpl::depths_B(at::Tensor const& like) const { return at::tensor(depths).to(like.options()); }
 
-at::Tensor DepthGateImpl::beginnings(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const {
+at::Tensor DepthGateImpl::prefix_means(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const {
   int64_t const B = rows.sequences, T = rows.longest;
   at::Tensor const x_BTD = x_ND.view({B, T, -1});
   if (!rows.cache) {
@@ -95,9 +95,9 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
   at::TensorOptions const wide = ops::wide_options(x_ND);
   Choice choice;
   at::Tensor beginnings_BD;
-  if (by_sequence) beginnings_BD = beginnings(x_ND, rows, choice.prefix_N);
+  if (by_sequence) beginnings_BD = prefix_means(x_ND, rows, choice.prefix_N);
   if (random) {  // one uniform number per token (by sequence: that of its prefix's last token), compared with the cumulative shares
-    at::Tensor draws_BT = draws(rows).view({B, T});
+    at::Tensor draws_BT = noise_counters(rows).view({B, T});
     if (by_sequence)
       draws_BT = rows.cache ? at::full_like(draws_BT, prefix - 1) : draws_BT.narrow(1, std::min(prefix, T) - 1, 1).expand({B, T});
     at::Tensor const uniform_N1 = at::special_ndtr(ops::random_normal(noise_key, draws_BT.reshape({-1}), wide)).unsqueeze(1);
@@ -109,8 +109,9 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
     choice.probability_NB = choice.logits_NB.softmax(1);
     at::Tensor score_NB = logits_NB.detach() + balance_B;
     if (is_training() && at::GradMode::is_enabled() && training_kind == GateTraining::gumbel) {
-      // Sequence b of this micro-batch is sequence first_draw / T + b of the step's whole batch.
-      at::Tensor const decider_N = by_sequence ? at::arange(B, rows.positions_R.options()) + rows.first_draw / T : draws(rows);
+      // Sequence b of this micro-batch is sequence first_noise_counter / T + b of the step's whole batch.
+      at::Tensor const decider_N =
+          by_sequence ? at::arange(B, rows.positions_R.options()) + rows.first_noise_counter / T : noise_counters(rows);
       at::Tensor const counter_N = (decider_N.unsqueeze(1) * n + at::arange(n, decider_N.options())).view({-1});
       at::Tensor const uniform_N = at::special_ndtr(ops::random_normal(noise_key, counter_N, wide)).clamp(1e-7, 1 - 1e-7);
       score_NB = score_NB - uniform_N.log().neg().log().view_as(score_NB);
@@ -126,7 +127,7 @@ DepthGateImpl::Choice DepthGateImpl::choose(at::Tensor const& x_ND, Rows const& 
 
 at::Tensor DepthGateImpl::calibration_scores(at::Tensor const& x_ND, Rows const& rows) const {
   at::Tensor prefix_N;
-  return network(by_sequence ? beginnings(x_ND, rows, prefix_N) : x_ND).detach() + balance_B;
+  return network(by_sequence ? prefix_means(x_ND, rows, prefix_N) : x_ND).detach() + balance_B;
 }
 
 void DepthGateImpl::calibrate(at::Tensor const& score_NB, int64_t length) {
@@ -164,7 +165,7 @@ at::Tensor DepthGateImpl::loss_sum(Choice const& choice) const {
   auto const n = static_cast<int64_t>(depths.size());
   at::Tensor const& p_NB = choice.probability_NB;
   at::Tensor loss;
-  if (balance_loss) loss = balance_weight * static_cast<double>(n) * (chosen_B * p_NB.sum(0)).sum();
+  if (balance_loss) loss = balance_weight * static_cast<double>(n) * (previous_shares_B * p_NB.sum(0)).sum();
   if (mean_depth > 0 && training_kind != GateTraining::hindsight) {
     at::Tensor const depth_sum = (p_NB * depths_B(p_NB)).sum() / static_cast<double>(layers);
     loss = loss.defined() ? loss + price.squeeze(0) * depth_sum : price.squeeze(0) * depth_sum;
@@ -197,7 +198,7 @@ void DepthGateImpl::end_of_step(at::Tensor const& counts_B, at::Tensor const& up
   if (mean_depth > 0)
     price.add_(at::where(updated, (now_B * depths_B(price)).sum() - mean_depth, zero), price_rate / static_cast<double>(layers));
   if (balance_bias) balance_B.add_(at::where(updated, (at::tensor(shares).to(price.options()) - now_B).sign(), zero), balance_weight);
-  chosen_B.copy_(at::where(updated, now_B, chosen_B));
+  previous_shares_B.copy_(at::where(updated, now_B, previous_shares_B));
 }
 
 void DepthGateImpl::weights(WeightList& list) const {
@@ -209,7 +210,7 @@ void DepthGateImpl::weights(WeightList& list) const {
   list.buffer("model.depth_gate.price", price, 0);
   list.buffer("model.depth_gate.balance", balance_B, 0);
   list.buffer("model.depth_gate.cut", cut, 0);
-  if (balance_loss) list.buffer("model.depth_gate.chosen", chosen_B, 1 / static_cast<double>(depths.size()), /*optional=*/true);
+  if (balance_loss) list.buffer("model.depth_gate.chosen", previous_shares_B, 1 / static_cast<double>(depths.size()), /*optional=*/true);
 }
 
 }  // namespace isobath

@@ -54,7 +54,7 @@ struct DepthGateImpl : torch::nn::Module {
   void end_of_step(at::Tensor const& counts_B, at::Tensor const& updated);
   void weights(WeightList& list) const;
 
-  bool sees_all_branches() const { return training_kind == GateTraining::hindsight; }
+  bool computes_all_branches() const { return training_kind == GateTraining::hindsight; }
 
   GateTraining training_kind;
   std::vector<int64_t> depths;  // of the branches, in layers
@@ -64,11 +64,11 @@ struct DepthGateImpl : torch::nn::Module {
   double mean_depth, price_rate, balance_weight, temperature;
   at::Tensor hidden_HD, weight_BX, bias_B;  // hidden undefined when linear; all undefined when random
   at::Tensor price, balance_B, cut;         // buffers [1], [branches], [1]; start at 0
-  at::Tensor chosen_B;                      // buffer [branches]: shares of the previous step; starts with equal shares
+  at::Tensor previous_shares_B;             // buffer [branches]: shares of the previous step; starts with equal shares
 
  private:
   // With `choice: sequence`: the mean hidden state [B, D] of each sequence's prefix. Sets prefix_N to the tokens that belong to a prefix.
-  at::Tensor beginnings(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const;
+  at::Tensor prefix_means(at::Tensor const& x_ND, Rows const& rows, at::Tensor& prefix_N) const;
   at::Tensor network(at::Tensor const& x_ND) const;
   at::Tensor depths_B(at::Tensor const& like) const;
   at::Tensor relative_depths_B(at::Tensor const& like) const;  // depths as shares of all layers

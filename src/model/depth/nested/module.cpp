@@ -20,7 +20,7 @@ namespace {
 class NestedPass : public DepthPass {
  public:
   NestedPass(NestedModule& module, ForwardContext const& context)
-      : DepthPass(context), module_(module), sees_all_(context.learns && module.gate && module.gate->sees_all_branches()) {
+      : DepthPass(context), module_(module), computes_all_branches_(context.learns && module.gate && module.gate->computes_all_branches()) {
     routes_.reserve(module.exits.size());  // pointers to earlier routes (last_route) stay valid
   }
 
@@ -41,7 +41,7 @@ class NestedPass : public DepthPass {
   }
 
   NestedModule& module_;
-  bool sees_all_;
+  bool computes_all_branches_;
   DepthGateImpl::Choice choice_;         // without expert choice
   std::vector<Route> routes_;            // one for each exit passed
   std::vector<at::Tensor> branches_ND_;  // hidden states at the exits; hindsight training only
@@ -69,10 +69,9 @@ at::Tensor NestedPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
 
   Route const& chosen = routes_.back();
   layers_.push_back(chosen.layer);
-  if (sees_all_) return block.forward(x_ND, context.rows, context.rotary);
-  if (chosen.selected.count == 0) return keep_keys(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
-  at::Tensor const delta_RD =
-      partial_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context.rows, chosen.index_R, chosen.selected, context.rotary, {});
+  if (computes_all_branches_) return block.forward(x_ND, context.rows, context.rotary);
+  if (chosen.selected.count == 0) return skip_all_rows(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
+  at::Tensor const delta_RD = selected_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context, {chosen.index_R, chosen.selected});
   return ops::scatter_add_rows(x_ND, chosen.index_R, delta_RD,
                                weight_N_.defined() ? weight_N_.index_select(0, chosen.index_R) : at::Tensor());
 }
@@ -81,9 +80,9 @@ at::Tensor NestedPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
 void NestedPass::choose(size_t exit, at::Tensor const& x_ND) {
   DepthGateImpl const& gate = *module_.gate;
   auto const branch = static_cast<int64_t>(exit);
-  at::Tensor const deeper_BT = choice_.branch_BT.gt(branch), causal_BT = sees_all_ ? at::ones_like(deeper_BT) : deeper_BT;
+  at::Tensor const deeper_BT = choice_.branch_BT.gt(branch), causal_BT = computes_all_branches_ ? at::ones_like(deeper_BT) : deeper_BT;
   at::Tensor const replayed_BT = context.replay(layers_.size()),
-                   executed_BT = replayed_BT.defined() && !sees_all_ ? replayed_BT : causal_BT;
+                   executed_BT = replayed_BT.defined() && !computes_all_branches_ ? replayed_BT : causal_BT;
   at::Tensor const score_BT = choice_.probability_NB.defined()
                                   ? choice_.probability_NB.detach().slice(1, branch + 1).sum(1).view_as(executed_BT)
                                   : deeper_BT.to(ops::wide_options(x_ND));
@@ -92,7 +91,7 @@ void NestedPass::choose(size_t exit, at::Tensor const& x_ND) {
   if (!at::GradMode::is_enabled() && !context.rows.cache && choice_.score_NB.defined())
     chosen.layer.margin_BT = gate.margin_N(choice_, branch).view_as(executed_BT);
   weight_N_ = gate.weight_N(choice_, branch);
-  if (sees_all_)
+  if (computes_all_branches_)
     branches_ND_.push_back(x_ND);
   else
     chosen.selected = select_ragged(context.rows, executed_BT, chosen.index_R);

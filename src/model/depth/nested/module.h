@@ -29,7 +29,7 @@ struct NestedModule : DepthModule {
   void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
   std::vector<at::Tensor> offsets() const override;
   std::optional<int64_t> first_uncalibrated_layer() const override;
-  std::string decide_in_training() const override { return "train with depth.causal: bce or predictor"; }
+  std::string calibration_alternative() const override { return "train with depth.causal: bce or predictor"; }
   void force_branch(std::optional<int64_t> branch) override { forced_branch = branch; }
 
   int64_t layers, decide_after;

@@ -70,10 +70,9 @@ at::Tensor ScaledPass::layer(int64_t index, BlockImpl& block, at::Tensor const& 
   if (hard_ && module_.by_token) {
     at::Tensor index_R;
     Rows const selected = select_ragged(context.rows, decided.executed_BT, index_R);
-    if (selected.count == 0) return keep_keys(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
+    if (selected.count == 0) return skip_all_rows(block, module_.keeps_kv, x_ND, context.rows, context.rotary);
     at::Tensor const factor_R = factor.squeeze(1).index_select(0, index_R);
-    at::Tensor const delta_RD =
-        partial_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context.rows, index_R, selected, context.rotary, factor_R);
+    at::Tensor const delta_RD = selected_delta(block, RoutedPart::block, module_.keeps_kv, x_ND, context, {index_R, selected, factor_R});
     return ops::scatter_add_rows(x_ND, index_R, delta_RD, factor_R);
   }
   if (hard_ && !decided.score_BT.select(0, 0).select(0, 0).is_nonzero()) return x_ND;
@@ -175,7 +174,7 @@ std::string ScaledModule::end_of_step(StepStatistics const& step) {
 
 at::Tensor ScaledModule::separating_factor(at::Tensor const& factors_NL) const {
   double const wanted = mean_depth * static_cast<double>(factors_NL.size(0));
-  return separating_cut(factors_NL.reshape({-1}), std::clamp<int64_t>(std::llround(wanted), 1, factors_NL.numel() - 1));
+  return balanced_threshold(factors_NL.reshape({-1}), std::clamp<int64_t>(std::llround(wanted), 1, factors_NL.numel() - 1));
 }
 
 void ScaledModule::end_calibration_round(DepthPasses const& passes) {

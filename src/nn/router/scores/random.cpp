@@ -6,7 +6,7 @@
 namespace isobath {
 
 at::Tensor random_score(std::vector<at::Tensor> const&, RouterInput const& input) {
-  return ops::random_normal(input.noise_key, draws(input.rows), ops::wide_options(input.x_ND));
+  return ops::random_normal(input.noise_key, noise_counters(input.rows), ops::wide_options(input.x_ND));
 }
 
 }  // namespace isobath

@@ -45,18 +45,18 @@ TEST_CASE("statistics: a paired difference ignores what the seeds share") {
   CHECK(d.percent == Approx(-0.9421).epsilon(1e-3));
   REQUIRE(d.half_width);
   CHECK(*d.half_width == Approx(0.249).epsilon(1e-2));
-  CHECK(d.shown());
+  CHECK(d.significant());
   CHECK(verdict(d) == "better by 0.9 % +- 0.2, 3 seeds");
   CHECK(verdict(paired_percent({3.0, 3.3, 3.63}, {2.97, 3.267, 3.6})).starts_with("worse by 1.0 %"));
 }
 
 TEST_CASE("statistics: what few seeds cannot show is said so") {
   PairedDifference const two = paired_percent({3.0, 3.1}, {3.05, 3.06});
-  CHECK_FALSE(two.shown());
+  CHECK_FALSE(two.significant());
   CHECK(verdict(two).starts_with("no difference that 2 seeds can show ("));
   PairedDifference const one = paired_percent({2.9}, {3.0});
   CHECK_FALSE(one.half_width);
-  CHECK_FALSE(one.shown());
+  CHECK_FALSE(one.significant());
   CHECK(verdict(one) == "-3.33 % in the one seed run; one seed has no interval");
   CHECK(verdict(paired_percent({}, {})).starts_with("not measured"));
 }

@@ -187,19 +187,19 @@ TEST_CASE("decoder: a decision that rounding turns is a flip with its margin, an
   mod.capacity = {0.5};
   mod.causal = "bce";
   Case const c = make_case(mod, at::kFloat, 16);
-  at::Tensor const cuts_N = c.model->cuts();
+  at::Tensor const cuts_N = c.model->offsets();
   int64_t const last = cuts_N.numel() - 1;
   int64_t flips = 0;
   for (size_t t = 1; t < 40; ++t) {
     // The last layer's cut is where the decoder's logit lies, so that the token is not let through; the whole pass's lies beside it.
-    c.model->set_cuts(cuts_N);
+    c.model->set_offsets(cuts_N);
     Decoder decoder(*c.model);
     Decoder::Read read;
     int64_t const text = decoder.start({c.texts[0].begin(), c.texts[0].begin() + 1}, read);
     for (size_t next = 1; next <= t; ++next) read = decoder.next({text}, {c.texts[0][next]});
     at::Tensor const moved_N = cuts_N.clone();
     moved_N[last].copy_(read.routed_layers.back().score_BT[0][0]);
-    c.model->set_cuts(moved_N);
+    c.model->set_offsets(moved_N);
     DecodingCheck const check = check_decoding(*c.model, {c.texts[0]}, {1});
     CHECK(check.flips <= 1);
     CHECK((check.largest_flip_margin > 0) == (check.flips > 0));

@@ -125,7 +125,7 @@ TEST_CASE("a layer of capacity 1 runs everyone, whatever its cut", "[calibration
   model->set_capacities({0.25, 1});
   at::NoGradGuard const no_grad;
   for (double const cut : {-100.0, 0.0, 100.0}) {
-    model->set_cuts(at::full({2}, cut));
+    model->set_offsets(at::full({2}, cut));
     ModelOutput const output = model->forward({random_tokens(3, 32, 257), {}, {}}, Routing::causal, {});
     CHECK(output.routing_NC[1][routing_rows].item<int64_t>() == 3 * 32);
     CHECK(output.routing_NC[1][routing_causal].item<int64_t>() == 3 * 32);
@@ -177,13 +177,13 @@ TEST_CASE("calibrated decisions let the planned share through, whatever the batc
   model->eval();
   at::NoGradGuard const no_grad;
   at::Tensor const tokens = random_tokens(5, 32, shape.vocab);
-  model->set_cuts(at::tensor({100.0, -100.0}));
+  model->set_offsets(at::tensor({100.0, -100.0}));
   model->calibrate({{tokens, {}, {}}}, {});
-  at::Tensor const cuts = model->cuts();
+  at::Tensor const cuts = model->offsets();
   ModelOutput const second = model->forward({tokens, {}, {}}, Routing::causal, {});
   // One batch after the other: the quantile of all their scores, not a mean of quantiles.
   model->calibrate({{tokens.narrow(0, 0, 2), {}, {}}, {tokens.narrow(0, 2, 3), {}, {}}}, {});
-  CHECK(at::allclose(model->cuts(), cuts, 1e-9, 1e-12));
+  CHECK(at::allclose(model->offsets(), cuts, 1e-9, 1e-12));
   for (int64_t layer = 0; layer < 2; ++layer) {
     CHECK(second.routing_NC[layer][routing_rows].item<int64_t>() == 5 * (layer == 0 ? 16 : 8));
     // Of a decision by the score the best ran.
@@ -201,27 +201,27 @@ TEST_CASE("calibration takes the last windows of the training order, and of no o
   EvalSettings settings = causal_settings();
   settings.seed = 9;
   CHECK(calibrate(*model, *text.stream, 40 * 32 + 7, settings) == 40 * 32);
-  at::Tensor const cuts = model->cuts();
+  at::Tensor const cuts = model->offsets();
   CHECK(cuts.ne(0).all().item<bool>());
   Loader const loader(*text.stream, 32, 9, /*ordered=*/false, false);
   Batch const batch = loader.at(loader.samples_per_epoch() - 40, 40);
   by_hand->eval();
   DevicePrefetcher to_device(at::kCPU);
   by_hand->calibrate({to_device.load(batch).input(0, 40)}, {});
-  CHECK(at::allclose(by_hand->cuts(), cuts, 1e-5, 1e-6));
+  CHECK(at::allclose(by_hand->offsets(), cuts, 1e-5, 1e-6));
 
   calibrate(*model, *text.stream, 40 * 32, settings);
-  CHECK(at::equal(model->cuts(), cuts));
+  CHECK(at::equal(model->offsets(), cuts));
   calibrate(*model, *other.stream, 40 * 32, settings);
-  CHECK_FALSE(at::allclose(model->cuts(), cuts, 1e-5, 1e-6));
+  CHECK_FALSE(at::allclose(model->offsets(), cuts, 1e-5, 1e-6));
   settings.seed = 10;
   calibrate(*model, *text.stream, 40 * 32, settings);
-  CHECK_FALSE(at::allclose(model->cuts(), cuts, 1e-5, 1e-6));
+  CHECK_FALSE(at::allclose(model->offsets(), cuts, 1e-5, 1e-6));
 
   CHECK(calibrate(*model, *text.stream, 1, settings) == 32);  // at least a window, at most the text
   CHECK(calibrate(*model, *text.stream, 1 << 30, settings) == 128 * 32);
   CHECK(calibrate(*model, *text.stream, 0, settings) == 0);
-  CHECK(model->cuts().eq(0).all().item<bool>());
+  CHECK(model->offsets().eq(0).all().item<bool>());
   LanguageModel dense(shape.model, DepthConfig{}, shape.vocab, 1);
   CHECK(calibrate(dense, *text.stream, 1000, settings) == 0);
 }
@@ -249,7 +249,7 @@ TEST_CASE("cuts matter outside of training alone", "[calibration]") {
   Shape const shape = calibration_shape("linear", causal);
   at::Tensor const tokens = random_tokens(3, 32, shape.vocab), targets = random_tokens(3, 32, shape.vocab, 6);
   auto at_zero = make_model(shape), at_five = make_model(shape);
-  at_five->set_cuts(at::full({2}, 5));
+  at_five->set_offsets(at::full({2}, 5));
   auto const run = [&](LanguageModel& model, bool training) {
     model.train(training);
     ModelOutput const output = model.forward({tokens, {}, {}}, routing, {});
@@ -273,7 +273,7 @@ TEST_CASE("training never moves the cuts", "[calibration]") {
   char const* causal = GENERATE("bce", "predictor", "threshold");
   auto model = make_model(calibration_shape("linear", causal), at::kFloat);
   at::Tensor const cuts = at::tensor({0.7F, -0.2F});
-  model->set_cuts(cuts);
+  model->set_offsets(cuts);
   auto optimizers = make_optimizers(*model, {});
   MetricWindow window(2, at::kCPU);
   Loader const loader(*text.stream, 32, 1, false, false);
@@ -282,7 +282,7 @@ TEST_CASE("training never moves the cuts", "[calibration]") {
     Batch const batch = loader.at(step * 4, 4);
     train_step(*model, optimizers, to_device.load(batch), {2, 0.01, 1, 0, std::string(causal) == "threshold"}, {step, 0, 0, 1e-2}, window);
   }
-  CHECK(at::equal(model->cuts(), cuts));
+  CHECK(at::equal(model->offsets(), cuts));
 }
 
 TEST_CASE("cuts are stored with the weights, and are 0 where a file has none", "[calibration]") {
@@ -290,7 +290,7 @@ TEST_CASE("cuts are stored with the weights, and are 0 where a file has none", "
   Shape const shape = calibration_shape("linear", "bce");
   auto model = make_model(shape, at::kFloat), other = make_model(shape, at::kFloat, 4);
   at::Tensor const cuts = at::tensor({0.7F, -0.2F});
-  model->set_cuts(cuts);
+  model->set_offsets(cuts);
   write_tensors(scratch / "new", export_weights(*model), {});
   NamedTensors older;
   for (auto const& named : export_weights(*model))
@@ -299,9 +299,9 @@ TEST_CASE("cuts are stored with the weights, and are 0 where a file has none", "
   write_tensors(scratch / "older", older, {});
 
   import_weights(*other, SafetensorsFile(scratch / "new"));
-  CHECK(at::equal(other->cuts(), cuts));
+  CHECK(at::equal(other->offsets(), cuts));
   import_weights(*other, SafetensorsFile(scratch / "older"));
-  CHECK(other->cuts().eq(0).all().item<bool>());
+  CHECK(other->offsets().eq(0).all().item<bool>());
   auto const stored = copies_of_stored(*model);
   for (auto const& [name, tensor] : copies_of_stored(*other))
     if (!name.ends_with(".cut")) CHECK(at::equal(tensor, stored.at(name)));
@@ -317,11 +317,12 @@ TEST_CASE("a model saved with its cuts decides the same when it is loaded", "[ca
   config.tokenizer.kind = "byte";
   TrainState state;
   state.step = 4;
-  save_checkpoint(text.scratch / "trained", *model, make_optimizers(*model, {}), MetricWindow(2, at::kCPU), state, config, *text.tokenizer);
+  save_checkpoint(text.scratch / "trained", *model, make_optimizers(*model, {}), MetricWindow(2, at::kCPU),
+                  {state, config, *text.tokenizer});
 
   Checkpoint const checkpoint = open_checkpoint(text.scratch / "trained");
   auto const changed = load_model(checkpoint);
-  CHECK(changed->cuts().eq(0).all().item<bool>());
+  CHECK(changed->offsets().eq(0).all().item<bool>());
   config.depth.capacity = {0.25, 0.75};
   changed->set_capacities(config.depth.capacity);
   calibrate(*changed, *text.stream, 4096, causal_settings());
@@ -333,7 +334,7 @@ TEST_CASE("a model saved with its cuts decides the same when it is loaded", "[ca
   CHECK(again.config.depth.capacity == std::vector<double>{0.25, 0.75});
   CHECK(again.state.step == 4);
   auto const loaded = load_model(again);
-  CHECK(at::equal(loaded->cuts(), changed->cuts()));
+  CHECK(at::equal(loaded->offsets(), changed->offsets()));
   at::NoGradGuard const no_grad;
   at::Tensor const tokens = random_tokens(3, 32, shape.vocab);
   for (Routing const routing : {Routing::topk, Routing::causal}) {
@@ -351,5 +352,5 @@ TEST_CASE("a model saved with its cuts decides the same when it is loaded", "[ca
       CHECK(error.code() == ExitCode::checkpoint);
     }
   }
-  CHECK(at::equal(load_model(open_checkpoint(folder))->cuts(), changed->cuts()));
+  CHECK(at::equal(load_model(open_checkpoint(folder))->offsets(), changed->offsets()));
 }

@@ -62,8 +62,7 @@ class AlternatePass : public DepthPass {
     at::Tensor index_R;
     Rows const selected = select_ragged(context.rows, executed_BT, index_R);
     if (selected.count == 0) return x_ND;
-    return ops::scatter_add_rows(
-        x_ND, index_R, partial_delta(block, RoutedPart::block, false, x_ND, context.rows, index_R, selected, context.rotary, {}), {});
+    return ops::scatter_add_rows(x_ND, index_R, selected_delta(block, RoutedPart::block, false, x_ND, context, {index_R, selected}), {});
   }
   void report(ModelOutput& output) override { report_layers(output, context, module_.layers, false, std::move(ran_)); }
 

@@ -183,7 +183,7 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
   Batch const batch = Run::batch_of(0);
   for (Run* run : {&host, &device}) run->model->eval();
   host.model->calibrate({host.to_device.load(batch).input(0, 4)}, {});  // a threshold that nothing has set is not decoded
-  device.model->set_cuts(host.model->cuts());
+  device.model->set_offsets(host.model->offsets());
   auto const losses = [&](Run& run) {
     DeviceBatch const loaded = run.to_device.load(batch);
     auto const output = run.model->forward(loaded.input(0, 4), Routing::causal, {});

@@ -136,7 +136,7 @@ TEST_CASE("measuring a leak changes nothing in the model and takes the text it i
   bool const training = GENERATE(false, true);
   auto model = leak_model("mod");
   model->train(training);
-  auto const before = model->cuts();
+  auto const before = model->offsets();
   EvalSettings settings = leak_settings(false);
   auto const tokens = [&] { return measure_future_leakage(*model, *text.stream, Routing::topk, settings).tokens; };
   for (int64_t const at_once : {1, 2, 4, 5, 23, 24, 100}) {
@@ -144,7 +144,7 @@ TEST_CASE("measuring a leak changes nothing in the model and takes the text it i
     CHECK(tokens() == 24 * 11);
   }
   CHECK(model->is_training() == training);
-  CHECK(model->cuts().equal(before));
+  CHECK(model->offsets().equal(before));
   for (int64_t const windows : {2, 6, 7}) {
     settings.micro_sequences = 5;
     settings.tokens = windows * 24;

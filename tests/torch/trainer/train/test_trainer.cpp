@@ -271,7 +271,7 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
     fs::path const folder = text.scratch / ("run-" + depth.router + "-" + depth.causal.name()) / checkpoint_name(4);
     TrainState state;
     state.step = 4;
-    save_checkpoint(folder, first.model, first.optimizers, first.window, state, config, *text.tokenizer);
+    save_checkpoint(folder, first.model, first.optimizers, first.window, {state, config, *text.tokenizer});
 
     Checkpoint const checkpoint = open_checkpoint(find_checkpoint(folder));
     CHECK(checkpoint.state.step == 4);

@@ -266,13 +266,13 @@ TEST_CASE("expert choice: calibrated cuts let the planned share through, and cou
     auto const calibrated = rows(Routing::causal);
     for (auto const& [through, planned] : {std::pair{calibrated.first, K[0]}, std::pair{calibrated.second, K[1]}})
       CHECK(through == Catch::Approx(static_cast<double>(B * planned)).epsilon(coarse ? 0.1 : 0.025));  // sequences' equal beginnings tie
-    at::Tensor const cuts = model->cuts();
+    at::Tensor const cuts = model->offsets();
     REQUIRE(cuts.numel() == 2);
     CHECK(cuts[1].item<double>() == stored_tensor(*model, "model.layers.3.router.cut").item<double>());
     model->train();
     CHECK(rows(Routing::causal) == trained);
     model->eval();
-    model->set_cuts(at::full({2}, 1e9));
+    model->set_offsets(at::full({2}, 1e9));
     CHECK(rows(Routing::causal) == std::pair{0.0, 0.0});
     model->calibrate({input}, expert_noise);
     CHECK(rows(Routing::causal) == calibrated);

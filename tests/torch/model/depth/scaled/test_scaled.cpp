@@ -314,18 +314,18 @@ TEST_CASE("scaled: calibration reaches the mean depth, training follows it", "[s
     CHECK(std::abs(mean(Routing::causal) - 3) > 0.1);  // 0.75 is no good threshold
     model->eval();
     model->calibrate({{tokens, {}, {}}}, {});
-    CHECK(model->cuts().numel() == 1);
+    CHECK(model->offsets().numel() == 1);
     CHECK(mean(Routing::causal) == Catch::Approx(3).epsilon(0.02));
     model->train();
     CHECK(std::abs(mean(Routing::causal) - 3) > 0.1);  // the cut does not count
     for (int step = 0; step < 200; ++step) finish_step(*model, model->forward({tokens, {}, {}}, Routing::topk, {}));
     CHECK(mean(Routing::causal) == Catch::Approx(3).epsilon(0.05));
-    model->set_cuts(at::zeros({1}));
+    model->set_offsets(at::zeros({1}));
     model->eval();
     CHECK(mean(Routing::causal) == Catch::Approx(3).epsilon(0.05));  // uncalibrated: the running threshold
   }
-  CHECK(scaled_model({"layer", "drop", true, true})->cuts().numel() == 0);
-  CHECK(scaled_model({"token", "drop", false, true})->cuts().numel() == 0);
+  CHECK(scaled_model({"layer", "drop", true, true})->offsets().numel() == 0);
+  CHECK(scaled_model({"token", "drop", false, true})->offsets().numel() == 0);
 }
 
 TEST_CASE("scaled: without its dead layers a model is a dense one with the same logits", "[scaled]") {
