@@ -71,7 +71,7 @@ class Workspace:
             if any(r["kind"] == "train" and r["step"] >= step for r in self.metrics(name)):
                 process.send_signal(signal_number)
                 break
-            time.sleep(0.002)
+            time.sleep(0.01)
         _, err = process.communicate(timeout=120)
         return process.returncode, err
 

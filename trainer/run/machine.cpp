@@ -129,7 +129,7 @@ PeakFlops peak_flops(at::Device device, Precision precision) {
   at::Tensor const a = at::ones({n, n}, at::TensorOptions().dtype(narrow ? at::kBFloat16 : at::kFloat).device(device));
   gemm(a, a);  // warm-up: starts the threads
   synchronize(device);
-  constexpr double long_enough = 0.25;
+  constexpr double long_enough = 0.05;
   double best = 1e9, spent = 0;
   for (int repeat = 0; repeat < 4 || spent < long_enough; ++repeat) {
     auto const start = std::chrono::steady_clock::now();
