@@ -34,7 +34,7 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
 // int64 [R]: the counter of each row's random number. While text is generated it is the row's position in its text, so that neither the
 // batch nor the number of reads matters; otherwise the row's place in the step's whole batch.
 at::Tensor noise_counters(Rows const& rows);
-// The rows `index_R` (ascending flat indices b * T + t into `rows`, which must be dense), rows_per_sequence of every sequence.
+// Selects the rows index_R of `rows`, which must be dense: ascending flat indices b * T + t, rows_per_sequence of them in every sequence.
 Rows select_rows(Rows const& rows, at::Tensor const& index_R, int64_t rows_per_sequence);
 // The rows where mask_BT is true: any number of every sequence. Also gives their flat indices. Reads one number from the device.
 Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& index_R);

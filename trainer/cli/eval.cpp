@@ -104,16 +104,6 @@ DecodingTexts decoding_texts(TokenStream const& valid, int64_t count, int64_t co
   return result;
 }
 
-EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
-  EvalSettings settings;
-  settings.routing = config.eval.routing;
-  settings.tokens = config.eval.final_tokens;
-  settings.micro_sequences = default_eval_sequences(config.model, model.device().is_cuda());
-  settings.isolate_documents = config.data.isolate_documents;
-  settings.seed = static_cast<uint64_t>(config.seed);
-  return settings;
-}
-
 nlohmann::ordered_json decoding_json(DecodingCheck const& check) {
   return {{"tokens", check.tokens},
           {"decisions", check.decisions},

@@ -107,6 +107,16 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
 
 int64_t default_eval_sequences(ModelConfig const& model, bool gpu) { return std::max<int64_t>(1, (gpu ? 65536 : 4096) / model.context); }
 
+EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
+  EvalSettings settings;
+  settings.routing = config.eval.routing;
+  settings.tokens = config.eval.final_tokens;
+  settings.micro_sequences = default_eval_sequences(config.model, model.device().is_cuda());
+  settings.isolate_documents = config.data.isolate_documents;
+  settings.seed = static_cast<uint64_t>(config.seed);
+  return settings;
+}
+
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;

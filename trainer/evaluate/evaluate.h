@@ -32,6 +32,9 @@ struct RoutingResult {
   std::vector<LayerStatistics> layers;    // of the last routing that was evaluated
 };
 
+// Those of `config`, for the result: eval.final_tokens of text.
+EvalSettings eval_settings(Config const& config, LanguageModel const& model);
+
 struct Evaluation {
   int64_t tokens = 0;              // targets that were predicted
   int64_t bytes = 0;               // of text that these targets stand for

@@ -28,7 +28,7 @@ class Schedule {
 
   // Share of the run that is done; by realised FLOPs when the budget is in FLOPs, else by steps.
   double progress(int64_t step, Int128 realised_flops) const;
-  // Whether the run is done. A budget in FLOPs ends where another step would miss it by more.
+  // Whether the run is done. With a budget in FLOPs: whether one more step would end farther from the budget than this one did.
   bool finished(int64_t step, Int128 realised_flops) const;
 
   // Learning rate of the step that ends at `progress`: linear warm-up, then cosine to lr * min_lr, or constant with a linear decay (wsd).

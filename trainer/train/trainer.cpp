@@ -296,12 +296,8 @@ void Trainer::check_skipped_steps(WindowReading const& reading) {
 bool Trainer::validate(bool final) {
   Clock::time_point const start = Clock::now();
   if (model_.plan().capacity_changes()) model_.set_capacities(model_.plan().capacities());
-  EvalSettings settings;
-  settings.routing = config_.eval.routing;
-  settings.tokens = final ? config_.eval.final_tokens : config_.eval.tokens;
-  settings.micro_sequences = default_eval_sequences(config_.model, device_.is_cuda());
-  settings.isolate_documents = config_.data.isolate_documents;
-  settings.seed = static_cast<uint64_t>(config_.seed);
+  EvalSettings settings = eval_settings(config_, model_);
+  if (!final) settings.tokens = config_.eval.tokens;
   int64_t const calibration_tokens =
       settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
   std::optional<Evaluation> evaluation = evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });

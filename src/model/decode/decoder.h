@@ -22,7 +22,7 @@ class Decoder {
     at::Tensor depth_BT;                     // number of layers that each token of this read went through, on the model's device
     std::vector<RoutedLayer> routed_layers;  // [B, T]
   };
-  // Reads the beginning of a new text and returns the text's number. Throws Error(data) for no token or more than the context.
+  // Reads the beginning of a new text and returns the text's number. Throws Error(data) when `tokens` is empty or longer than the context.
   int64_t start(std::vector<int32_t> const& tokens, Read& read);
   // Reads one more token of each of these texts, in one batch. Throws Error(data) when a text fills the context. After Error(allocation)
   // these texts can only be finished.
