@@ -50,7 +50,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   write_file_atomic(folder / "config.yaml", to_yaml(config));
   std::ofstream metrics(folder / "metrics.jsonl");
   json start = {{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
-                {"threads", 2},  {"epochs", 0.5}};
+                {"threads", 2},  {"epochs", 0.5},  {"kv_bytes_per_token", 512}};
   if (!fake.build.empty()) start["build"] = fake.build;
   metrics << start << "\n";
   auto const validate = [&](int i, bool final) {

@@ -10,6 +10,7 @@
 #include "data/shards/shards.h"
 #include "model/decode/decoder.h"
 #include "trainer/bench/decode.h"
+#include "trainer/metrics/metric.h"
 #include "trainer/report/statistics.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/saved_model.h"
@@ -83,15 +84,15 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
     DecodeBench const bench = bench_decode(arms, settings);
     for (size_t i = 0; i < arms.size(); ++i) {
       DecodeBenchResult const& r = bench.results[i];
-      of_arms[i].push_back({{"batch", batch},
-                            {"prompt", r.prompt},
-                            {"steps", settings.steps},
-                            {"tokens_per_s", static_cast<double>(batch) / median(r.step_s)},
-                            {"step_time_s", r.step_s},
-                            {"kv_bytes_per_token", r.kv_bytes_per_token},
-                            {"kv_reserved_per_token", r.kv_reserved_per_token},
-                            {"kv_bytes_per_token_at_realised_capacity", r.kv_predicted_per_token},
-                            {"blocks_per_token", r.blocks_per_token}});
+      Decoding const measured{batch, r.prompt, static_cast<double>(batch) / median(r.step_s), r.kv_bytes_per_token, r.blocks_per_token};
+      nlohmann::ordered_json record = {{"batch", batch},
+                                       {"prompt", r.prompt},
+                                       {"steps", settings.steps},
+                                       {"step_time_s", r.step_s},
+                                       {"kv_reserved_per_token", r.kv_reserved_per_token},
+                                       {"kv_bytes_per_token_at_realised_capacity", r.kv_predicted_per_token}};
+      record.update(metrics_json(measured));
+      of_arms[i].push_back(std::move(record));
     }
   }
   for (size_t i = 0; i < arms.size(); ++i)

@@ -18,6 +18,8 @@
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/evaluate/future_leakage.h"
+#include "trainer/evaluate/oracle.h"
+#include "trainer/metrics/readings.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"
@@ -137,8 +139,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
     if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
     evaluation->calibration_tokens = calibration_tokens;
     log_info(validation_line(checkpoint.state, *evaluation));
-    nlohmann::ordered_json record = validation_record(checkpoint.state, *evaluation, true, 0, "");
-    add_oracle(record, measure_branch_oracle(*model, valid, evaluation->reported().mean_depth, settings));
+    ValidationReading const reading{*evaluation, measure_branch_oracle(*model, valid, evaluation->causal_or_topk().mean_depth, settings)};
+    nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
     if (options.leak) {
       record["leak_topk"] = leak_json(measure_future_leakage(*model, valid, Routing::topk, settings));

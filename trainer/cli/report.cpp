@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "trainer/cli/commands.h"
+#include "trainer/metrics/metric.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
@@ -14,9 +15,16 @@ void add_report(CLI::App& app) {
   command->group("Compare");
   auto const folders = std::make_shared<std::vector<std::string>>();
   auto const output = std::make_shared<std::string>();
-  command->add_option("RUN", *folders, "The folder of a comparison, or any number of run folders")->required();
+  CLI::Option* const runs = command->add_option("RUN", *folders, "The folder of a comparison, or any number of run folders");
   command->add_option("--output", *output, "Folder for report.json and report.html (default: the comparison's own, else here)");
-  command->callback([folders, output] {
+  auto const metrics = std::make_shared<bool>(false);
+  command->add_flag("--metrics", *metrics, "Print docs/metrics.md instead: every metric, its unit and meaning");
+  command->callback([folders, output, runs, metrics] {
+    if (*metrics) {
+      std::cout << metric_documentation();
+      return;
+    }
+    if (runs->count() == 0) throw CLI::RequiredError("RUN");
     std::vector<fs::path> paths;
     for (std::string const& folder : *folders) {
       fs::path const path = expand_user(folder);

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "data/loader.h"
+#include "trainer/evaluate/routing_statistics.h"
 #include "trainer/train/device_prefetcher.h"
 
 namespace isobath {

@@ -9,8 +9,7 @@
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/language_model.h"
-#include "model/ledger/ledger.h"
-#include "trainer/evaluate/routing_statistics.h"
+#include "trainer/metrics/readings.h"
 
 namespace isobath {
 
@@ -22,26 +21,8 @@ struct EvalSettings {
   uint64_t seed = 1;  // of random routers
 };
 
-struct RoutingResult {
-  double loss = 0;  // nats per token
-  double bits_per_byte = 0;
-  double forward_flops_per_token = 0;     // realised
-  double mean_depth = 0;                  // mean number of layers that a token went through
-  std::vector<double> capacity;           // per routed layer: share of the tokens that ran
-  std::vector<double> precision, recall;  // of the causal decision against top-k; NaN without a decided or picked token
-  std::vector<LayerStatistics> layers;    // of the last routing that was evaluated
-};
-
 // Those of `config`, for the result: eval.final_tokens of text.
 EvalSettings eval_settings(Config const& config, LanguageModel const& model);
-
-struct Evaluation {
-  int64_t tokens = 0;              // targets that were predicted
-  int64_t bytes = 0;               // of text that these targets stand for
-  int64_t calibration_tokens = 0;  // tokens that decisions were calibrated on; 0: as trained
-  std::optional<RoutingResult> topk, causal;
-  RoutingResult const& reported() const { return causal ? *causal : *topk; }
-};
 
 // Puts the model into evaluation mode (running thresholds do not move) and turns gradients off; the destructor restores both.
 class EvalMode {
@@ -69,11 +50,7 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop = {});
 
-// Realised rates of each routed layer, from the sum of ModelOutput::routing_NC over batches.
-struct RoutingRates {
-  std::vector<double> capacity, precision, recall;
-  std::vector<RoutedWork> work;
-};
+// From the sum of ModelOutput::routing_NC over batches of `tokens` tokens.
 // decides: the model has a causal decision besides top-k's choice; without one, precision and recall are NaN.
 RoutingRates routing_rates(at::Tensor const& routing_NC, int64_t tokens, bool decides);
 

@@ -10,6 +10,7 @@
 
 #include "data/loader.h"
 #include "nn/ops/ops.h"
+#include "trainer/evaluate/routing_statistics.h"
 #include "trainer/train/device_prefetcher.h"
 
 namespace isobath {

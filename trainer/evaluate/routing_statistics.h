@@ -5,21 +5,9 @@
 #include <vector>
 
 #include "model/language_model.h"
-#include "trainer/report/score_histogram.h"
+#include "trainer/metrics/readings.h"
 
 namespace isobath {
-
-// NaN where nothing can be said.
-struct LayerStatistics {
-  double f1 = 0;          // of the causal decision against top-k's picks
-  double f1_ceiling = 0;  // of the best fixed threshold on the same scores
-  // Entropy of the vocabulary items that ran, divided by that of the text's items; entropy of the positions that ran, divided by that of a
-  // uniform distribution.
-  double entropy_token = 0, entropy_position = 0;
-  // Share of the text made of vocabulary items that never run (dead) or always run, among items that occur at least `often` times.
-  double dead = 0, always_on = 0;
-  ScoreHistogram scores;
-};
 
 // Sums statistics over batches on the model's device; ignores batches after the first 2^20 tokens.
 class RoutingStatistics {

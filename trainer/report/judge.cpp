@@ -36,7 +36,7 @@ std::string seed_list(Seeds const& seeds) { return fmt::format("seed{} {}", seed
 
 double mean_loss(ArmResult const& arm, Seeds const& seeds) {
   std::vector<double> losses;
-  for (int64_t const seed : seeds) losses.push_back(arm.run(seed)->result.loss_causal);
+  for (int64_t const seed : seeds) losses.push_back(arm.run(seed)->loss_causal());
   return spread(losses).mean;
 }
 
@@ -108,8 +108,8 @@ Pair make_pair(Report const& report, ArmResult const& arm, ArmResult const& base
 Pair equal_flops_pair(Report const& report, ArmResult const& arm, ArmResult const& baseline, Seeds const& seeds) {
   std::vector<double> ours, theirs;
   for (int64_t const seed : seeds) {
-    ours.push_back(arm.run(seed)->result.loss_causal);
-    theirs.push_back(baseline.run(seed)->result.loss_causal);
+    ours.push_back(arm.run(seed)->loss_causal());
+    theirs.push_back(baseline.run(seed)->loss_causal());
   }
   return make_pair(report, arm, baseline, "flops", ours, theirs);
 }
@@ -195,14 +195,14 @@ std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, do
   for (size_t i = 0; i < curve.size(); ++i) {
     ValidationPoint const& here = curve[i];
     if (here.time_s < time_s * (1 - 1e-9)) continue;
-    if (here.time_s <= time_s * (1 + 1e-9)) return here.loss_causal;
+    if (here.time_s <= time_s * (1 + 1e-9)) return here.loss_causal();
     if (i == 0 || curve[i - 1].time_s <= 0) return std::nullopt;
     ValidationPoint const& before = curve[i - 1];
     double const share = std::log(time_s / before.time_s) / std::log(here.time_s / before.time_s);
-    return before.loss_causal + share * (here.loss_causal - before.loss_causal);
+    return before.loss_causal() + share * (here.loss_causal() - before.loss_causal());
   }
   // A time that is up to 1 % later than the last validation counts as the end of the run, because times are rounded.
-  if (!curve.empty() && time_s <= curve.back().time_s * 1.01) return curve.back().loss_causal;
+  if (!curve.empty() && time_s <= curve.back().time_s * 1.01) return curve.back().loss_causal();
   return std::nullopt;
 }
 

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <sstream>
 
 #include "config/io.h"
 #include "core/error.h"
 #include "format/total.h"
 #include "model/depth/plan.h"
-#include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
@@ -82,53 +82,44 @@ ValidationPoint validation_point(json const& record) {
   point.tokens = integer(record, "tokens");
   point.train_flops = total(record, "train_flops_total");
   point.time_s = number(record, "time_s", 0);
-  point.loss_topk = number(record, "loss_topk");
-  point.loss_causal = number(record, "loss_causal");
-  point.bits_per_byte_topk = number(record, "bits_per_byte_topk");
-  point.bits_per_byte_causal = number(record, "bits_per_byte_causal");
-  point.forward_flops_causal = number(record, "forward_flops_per_token_causal");
-  point.mean_depth = number(record, "mean_depth_causal");
-  point.oracle_loss = number(record, "oracle_loss_same_depth");
-  point.capacity = numbers(record, "capacity_causal");
-  point.precision = numbers(record, "router_precision");
-  point.recall = numbers(record, "router_recall");
-  point.f1 = record.contains("router_f1") ? numbers(record, "router_f1") : f1_of(point.precision, point.recall);
-  point.f1_ceiling = numbers(record, "router_f1_ceiling");
-  point.token_entropy = numbers(record, "choice_entropy_token");
-  point.position_entropy = numbers(record, "choice_entropy_position");
-  point.dead_tokens = numbers(record, "dead_tokens");
-  point.always_on_tokens = numbers(record, "always_on_tokens");
+  take_metrics<ValidationReading>(record, point.metrics);
+  if (!point.metrics.contains("router_f1"))
+    point.metrics.set("router_f1", f1_of(point.metrics.list("router_precision"), point.metrics.list("router_recall")));
   point.scores = histograms(record, "score_histogram");
-  point.calibration_tokens = integer(record, "calibration_tokens");
   return point;
 }
 
-void take(json const& record, RunResult& run) {
+// What the records of a run say; `result`: its final validation.
+void take(json const& record, RunResult& run, std::optional<ValidationPoint>& result) {
   std::string const kind = text(record, "kind");
   if (kind == "run") {
-    run.params = integer(record, "params");
-    run.params_non_embedding = integer(record, "params_non_embedding");
-    run.forward_flops_topk = number(record, "forward_flops_per_token_topk", 0);
-    run.epochs = number(record, "epochs", 0);
-    run.threads = integer(record, "threads");
+    take_metrics<RunFacts>(record, run.metrics);
     std::string const build = text(record, "build");
     if (!build.empty() && std::find(run.builds.begin(), run.builds.end(), build) == run.builds.end()) run.builds.push_back(build);
     run.status.clear();  // a resumed run has not ended yet
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);
     // The last step is validated twice: on eval.tokens for the curve, and on eval.final_tokens for the result.
-    if (record.value("final", false)) run.result = point;
+    if (record.value("final", false)) result = point;
     if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
   } else if (kind == "end") {
+    take_metrics<EndReading>(record, run.metrics);
     run.status = text(record, "status");
-    run.step = integer(record, "step");
-    run.tokens = integer(record, "tokens");
     run.train_flops = total(record, "train_flops_total");
     run.time_s = number(record, "time_s", 0);
-    run.step_time_s = number(record, "step_time_s_median");
-    run.tokens_per_s = number(record, "tokens_per_s");
-    run.memory_bytes = integer(record, "memory_bytes");
   }
+}
+
+// A model whose two routings are the same records what it has measured under one of them.
+void complete_causal(MetricMap& metrics, RunResult const& run) {
+  auto const fill = [&](char const* key, double value) {
+    if (std::isnan(metrics[key]) && std::isfinite(value)) metrics.set(key, {value});
+  };
+  fill("loss_causal", metrics["loss_topk"]);
+  fill("bits_per_byte_causal", metrics["bits_per_byte_topk"]);
+  fill("forward_flops_per_token_causal", run.metrics["forward_flops_per_token_topk"]);
+  if (plan_depth(run.config.model, run.config.depth)->routed_layers().empty())
+    fill("mean_depth", static_cast<double>(run.config.model.layers));
 }
 
 json parse_or_null(fs::path const& path) {
@@ -169,10 +160,11 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   if (!fs::exists(folder / "config.yaml")) throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no config.yaml");
   run.config = load_config(folder / "config.yaml", {}).config;
 
+  std::optional<ValidationPoint> result;
   std::istringstream lines(read_file(folder / "metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     json const record = json::parse(line, nullptr, false);
-    if (record.is_object()) take(record, run);  // a line cut short by a crash is no record
+    if (record.is_object()) take(record, run, result);  // a line cut short by a crash is no record
   }
   if (fs::exists(folder / "command.txt")) {
     run.command = read_file(folder / "command.txt");
@@ -185,19 +177,20 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   json const process = parse_or_null(folder / "process.json");
   // On a GPU process.json holds only the host's memory, so that of the `end` record is kept.
   bool const on_gpu = run.environment.contains("device") && run.environment.at("device") != "cpu";
-  if (process.is_object() && !on_gpu) run.memory_bytes = std::max(run.memory_bytes, integer(process, "peak_memory_bytes"));
+  if (process.is_object() && !on_gpu)
+    run.metrics.set("peak_memory_bytes", {std::fmax(run.metrics["peak_memory_bytes"], number(process, "peak_memory_bytes"))});
   run.depth_text = read_depth_text(folder / "depth_text.json");
   run.decoding = read_decoding(folder / "decode.json");
-  if (run.result.step == 0 && !run.curve.empty()) run.result = run.curve.back();  // ended without a final evaluation
-  auto const fill = [&](ValidationPoint& point) {
-    if (std::isnan(point.loss_causal)) point.loss_causal = point.loss_topk;
-    if (std::isnan(point.bits_per_byte_causal)) point.bits_per_byte_causal = point.bits_per_byte_topk;
-    if (std::isnan(point.forward_flops_causal)) point.forward_flops_causal = run.forward_flops_topk;
-  };
-  if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {  // top-k and causal routing are the same
-    std::for_each(run.curve.begin(), run.curve.end(), fill);
-    fill(run.result);
+  if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {
+    for (ValidationPoint& point : run.curve) complete_causal(point.metrics, run);
+    if (result) complete_causal(result->metrics, run);
   }
+  if (!result && !run.curve.empty()) result = run.curve.back();  // ended without a final validation
+  if (result) {
+    for (auto const& [key, values] : result->metrics) run.metrics.set(key, values);
+    run.scores = result->scores;
+  }
+  derive_metrics(run.config, run.metrics);
   return run;
 }
 

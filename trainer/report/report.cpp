@@ -13,28 +13,12 @@
 #include "config/io.h"
 #include "config/sections/routers.h"
 #include "core/error.h"
-#include "model/ledger/ledger.h"
 #include "trainer/report/judge.h"
 
 namespace isobath {
 namespace {
 
 constexpr double equal_flops = 0.001;
-
-template <typename Get>
-Spread spread_of(std::vector<RunResult> const& runs, Get get) {
-  std::vector<double> values;
-  for (RunResult const& run : runs) values.push_back(get(run));
-  return spread(values);
-}
-
-template <typename Get>
-double median_of(std::vector<RunResult> const& runs, Get get) {
-  std::vector<double> values;
-  for (RunResult const& run : runs)
-    if (double const value = get(run); std::isfinite(value)) values.push_back(value);  // not measured: left out
-  return median(values);
-}
 
 std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
@@ -46,24 +30,20 @@ ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   arm.name = name;
   std::sort(runs.begin(), runs.end(), [](RunResult const& a, RunResult const& b) { return a.config.seed < b.config.seed; });
   arm.runs = std::move(runs);
-  arm.loss_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_topk; });
-  arm.loss_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.loss_causal; });
-  arm.bits_per_byte_topk = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_topk; });
-  arm.bits_per_byte_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.bits_per_byte_causal; });
   for (RunResult const& run : arm.runs) arm.train_flops += run.train_flops;
   arm.train_flops = arm.train_flops / std::ssize(arm.runs);
-  arm.tokens = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.tokens); }).mean;
-  arm.steps = spread_of(arm.runs, [](RunResult const& r) { return static_cast<double>(r.step); }).mean;
-  arm.epochs = spread_of(arm.runs, [](RunResult const& r) { return r.epochs; }).mean;
-  arm.forward_flops_causal = spread_of(arm.runs, [](RunResult const& r) { return r.result.forward_flops_causal; }).mean;
-  arm.step_time_s = median_of(arm.runs, [](RunResult const& r) { return r.step_time_s; });
-  arm.tokens_per_s = median_of(arm.runs, [](RunResult const& r) { return r.tokens_per_s; });
-  arm.time_s = spread_of(arm.runs, [](RunResult const& r) { return r.time_s; }).mean;
-  for (RunResult const& run : arm.runs) arm.peak_memory_bytes = std::max(arm.peak_memory_bytes, run.memory_bytes);
   for (RunResult const& run : arm.runs)
     if (arm.decoding.empty()) arm.decoding = run.decoding;
-  arm.kv_bytes_per_token = kv_bytes_per_token(arm.config().model, arm.config().depth);
   return arm;
+}
+
+// What the runs measured of a metric, layers pooled with seeds.
+std::vector<double> measured(ArmResult const& arm, std::string_view metric) {
+  std::vector<double> all;
+  for (RunResult const& run : arm.runs)
+    for (double const value : run.metrics.list(metric))
+      if (std::isfinite(value)) all.push_back(value);
+  return all;
 }
 
 // Compares single runs, because means over seeds would hide a run that spent more behind one that spent less.
@@ -99,28 +79,62 @@ void check_builds(Report& report) {
 }
 
 void check_runs(Report& report) {
-  std::set<int64_t> threads;
+  std::set<double> threads;
   for (ArmResult const& arm : report.arms) {
-    RunResult const& run = arm.runs.front();
-    if (arm.steps < 500)
-      report.warnings.push_back(fmt::format("{} ran {:.0f} steps; fewer than 500 say little about longer training", arm.name, arm.steps));
-    if (arm.epochs > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, arm.epochs));
-    if (arm.forward_flops_causal > 1.02 * run.forward_flops_topk)
-      report.warnings.push_back(fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name,
-                                            100 * (arm.forward_flops_causal / run.forward_flops_topk - 1)));
+    if (arm["steps"] < 500)
+      report.warnings.push_back(
+          fmt::format("{} ran {:.0f} steps; fewer than 500 say little about longer training", arm.name, arm["steps"]));
+    if (arm["epochs"] > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, arm["epochs"]));
+    double const planned = arm["forward_flops_per_token_topk"], realised = arm["forward_flops_per_token_causal"];
+    if (realised > 1.02 * planned)
+      report.warnings.push_back(
+          fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name, 100 * (realised / planned - 1)));
     bool const random = router_kind(arm.config().depth.router).random;
     if (arm.plan()->uses_noncausal_routing() && (arm.config().depth.causal == Causal::none || random))
       report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " + (random ? "coin" : "threshold") +
                                 " stands in for it");
-    for (RunResult const& r : arm.runs) threads.insert(r.threads);
+    for (RunResult const& run : arm.runs)
+      if (run.metrics.contains("threads")) threads.insert(run.metrics["threads"]);
   }
   if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
-  if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1)
-    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {} thread{} each", jobs, *threads.begin(),
+  if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1 && !threads.empty())
+    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {:.0f} thread{} each", jobs, *threads.begin(),
                                           *threads.begin() == 1 ? "" : "s"));
 }
 
 }  // namespace
+
+Spread ArmResult::spread(std::string_view metric) const {
+  std::vector<double> const values = measured(*this, metric);
+  return values.empty() ? Spread{std::numeric_limits<double>::quiet_NaN(), 0, 0} : isobath::spread(values);
+}
+
+double ArmResult::operator[](std::string_view metric) const {
+  std::vector<double> const values = measured(*this, metric);
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  switch (metric_of_report(metric).over_seeds) {
+    case OverSeeds::median:
+      return median(values);
+    case OverSeeds::most:
+      return *std::max_element(values.begin(), values.end());
+    default:
+      return isobath::spread(values).mean;
+  }
+}
+
+std::vector<double> ArmResult::by_layer(std::string_view metric) const {
+  std::vector<std::vector<double>> layers;  // per layer, what the seeds measured
+  for (RunResult const& run : runs) {
+    MetricValues const& values = run.metrics.list(metric);
+    layers.resize(std::max(layers.size(), values.size()));
+    for (size_t i = 0; i < values.size(); ++i)
+      if (std::isfinite(values[i])) layers[i].push_back(values[i]);
+  }
+  std::vector<double> means;
+  for (std::vector<double> const& layer : layers)
+    means.push_back(layer.empty() ? std::numeric_limits<double>::quiet_NaN() : isobath::spread(layer).mean);
+  return means;
+}
 
 Decoding const* ArmResult::decoded(int64_t batch) const {
   for (Decoding const& one : decoding)

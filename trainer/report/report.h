@@ -6,31 +6,26 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include "config/config.h"
 #include "core/files.h"
 #include "core/int128.h"
 #include "model/depth/plan.h"
-#include "trainer/report/score_histogram.h"
+#include "trainer/metrics/metric.h"
 #include "trainer/report/statistics.h"
 
 namespace isobath {
 
-// One validation record of metrics.jsonl. What a run did not measure is NaN.
+// One validation record of metrics.jsonl.
 struct ValidationPoint {
   int64_t step = 0, tokens = 0;
   Int128 train_flops;
   double time_s = 0;
-  double loss_topk = 0, loss_causal = 0, bits_per_byte_topk = 0, bits_per_byte_causal = 0;
-  double forward_flops_causal = 0;  // per token
-  double mean_depth = 0;            // layers a token went through
-  double oracle_loss = 0;           // nested models: loss of the best branches in hindsight at that mean depth
-  int64_t calibration_tokens = 0;   // tokens that the causal decisions were calibrated on; 0: not calibrated
-  // Per routed layer, under causal routing; docs/experiments.md defines these values.
-  std::vector<double> capacity, precision, recall, f1, f1_ceiling, token_entropy, position_entropy, dead_tokens, always_on_tokens;
+  MetricMap metrics;
   std::vector<ScoreHistogram> scores;  // per routed layer
+  double loss_causal() const { return metrics["loss_causal"]; }
 };
 
 // One validation text and the number of blocks each of its tokens went through.
@@ -42,43 +37,35 @@ struct DepthText {
   bool empty() const { return pieces.empty(); }
 };
 
-// Decoding speed, token by token with the key-value cache, as `compare` measured it after training.
-struct Decoding {
-  int64_t batch = 0, prompt = 0;  // texts decoded together; length of each prompt in tokens
-  double tokens_per_s = 0, kv_bytes_per_token = 0, blocks_per_token = 0;
-};
-
 struct RunResult {
   std::string arm;
   fs::path folder;
   Config config;
-  int64_t params = 0, params_non_embedding = 0;
-  double forward_flops_topk = 0, epochs = 0;
-  int64_t threads = 0;
+  MetricMap metrics;                   // of the `run` and `end` records and of the result; derived ones; NaN: not measured
   std::vector<ValidationPoint> curve;  // on eval.tokens of validation text
-  ValidationPoint result;              // of the finished run, on eval.final_tokens
+  std::vector<ScoreHistogram> scores;  // per routed layer
   std::string status;                  // of the `end` record; empty while there is none
-  int64_t step = 0, tokens = 0, memory_bytes = 0;
   Int128 train_flops;
-  double time_s = 0, step_time_s = 0, tokens_per_s = 0;
+  double time_s = 0;
   std::string command;
   std::map<std::string, std::string> environment;
   std::vector<std::string> builds;  // builds of the program that trained it: several when another build resumed it; empty in older runs
   DepthText depth_text;
   std::vector<Decoding> decoding;
   bool finished() const { return status == "finished" && !curve.empty(); }
+  double loss_causal() const { return metrics["loss_causal"]; }  // of the finished run, on eval.final_tokens
 };
 
 struct ArmResult {
   std::string name;
-  std::vector<RunResult> runs;  // finished ones, by ascending seed
-  Spread loss_topk, loss_causal, bits_per_byte_topk, bits_per_byte_causal;
-  // Realised means over the runs, except: medians of step_time_s and tokens_per_s, the planned kv_bytes_per_token, the largest memory.
-  Int128 train_flops;
-  double tokens = 0, steps = 0, epochs = 0;
-  double forward_flops_causal = 0, kv_bytes_per_token = 0, step_time_s = 0, tokens_per_s = 0, time_s = 0;
-  int64_t peak_memory_bytes = 0;
+  std::vector<RunResult> runs;     // finished ones, by ascending seed
+  Int128 train_flops;              // realised, mean over the runs
   std::vector<Decoding> decoding;  // of the first run that has it
+  // One metric over layers and seeds, as its row says (OverSeeds). Runs that did not measure it are left out; NaN when none did.
+  double operator[](std::string_view metric) const;
+  Spread spread(std::string_view metric) const;
+  // Means over seeds, one per routed layer; NaN where no seed measured it.
+  std::vector<double> by_layer(std::string_view metric) const;
   Config const& config() const { return runs.front().config; }
   std::unique_ptr<DepthPlan const> plan() const { return plan_depth(config().model, config().depth); }
   bool dense() const { return plan()->routed_layers().empty(); }

@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
-#include "trainer/report/routing.h"
 
 namespace isobath {
 namespace {
@@ -28,61 +26,71 @@ std::string columns(std::vector<Row> const& rows) {
   return text;
 }
 
-std::string with_spread(Spread const& s, int digits) {
-  if (!std::isfinite(s.mean)) return "-";
-  return s.n < 2 ? fmt::format("{:.{}f}", s.mean, digits) : fmt::format("{:.{}f} +- {:.{}f}", s.mean, digits, s.std, digits);
+std::string cell(ArmResult const& arm, Metric const& metric) {
+  std::string text = format_metric(metric, arm[metric.report_key]);
+  if (metric.over_seeds != OverSeeds::spread) return text;
+  Spread const s = arm.spread(metric.report_key);
+  return s.n < 2 ? text : text + " +- " + format_metric(metric, s.std);
 }
 
-std::string count(double value) { return std::isfinite(value) ? format_si(value) : "-"; }
+bool is_measured(ArmResult const& arm, Metric const* metric) { return std::isfinite(arm[metric->report_key]); }
 
-std::string in_percent(double share) { return std::isfinite(share) ? fmt::format("{:.1f} %", 100 * share) : "-"; }
-std::string three_digits(double value) { return std::isfinite(value) ? fmt::format("{:.3f}", value) : "-"; }
+// The columns of a group: metrics with a heading that at least one arm has measured.
+std::vector<Metric const*> group_columns(Report const& report, Group group) {
+  std::vector<Metric const*> shown;
+  for (Metric const& metric : all_metrics())
+    if (metric.group == group && !metric.heading.empty() &&
+        std::any_of(report.arms.begin(), report.arms.end(), [&](ArmResult const& arm) { return is_measured(arm, &metric); }))
+      shown.push_back(&metric);
+  return shown;
+}
 
-// Means over layers and seeds; empty without routed arms.
-std::string routing_table(Report const& report) {
-  std::vector<Row> rows{{"arm", "capacity", "causal over top-k", "precision", "recall", "F1", "F1 ceiling"}};
+// A row for each arm that has measured anything of the group; empty when none has.
+std::string group_table(Report const& report, Group group) {
+  std::vector<Metric const*> const shown = group_columns(report, group);
+  std::vector<Row> rows{{"arm"}};
+  for (Metric const* metric : shown) rows.front().push_back(metric->heading);
   for (ArmResult const& arm : report.arms) {
-    if (!arm.plan()->uses_noncausal_routing()) continue;
-    double const gap = causal_gap_percent(arm);
-    rows.push_back({arm.name,
-                    in_percent(spread(arm.plan()->capacities()).mean) + " -> " + in_percent(routing_mean(arm, &ValidationPoint::capacity)),
-                    std::isfinite(gap) ? fmt::format("{:+.3f} %", gap) : "-", in_percent(routing_mean(arm, &ValidationPoint::precision)),
-                    in_percent(routing_mean(arm, &ValidationPoint::recall)), three_digits(routing_mean(arm, &ValidationPoint::f1)),
-                    three_digits(routing_mean(arm, &ValidationPoint::f1_ceiling))});
+    if (std::none_of(shown.begin(), shown.end(), [&](Metric const* metric) { return is_measured(arm, metric); })) continue;
+    Row& row = rows.emplace_back(Row{arm.name});
+    for (Metric const* metric : shown) row.push_back(cell(arm, *metric));
   }
   return rows.size() > 1 ? columns(rows) : "";
 }
 
-// Arms with branches of different depth or learned factors; empty without such arms.
-std::string depth_table(Report const& report) {
-  std::vector<Row> rows{{"arm", "mean depth", "causal loss", "best in hindsight", "head-room"}};
+// The losses, with the number of seeds and the difference from the best dense arm.
+std::string quality_table(Report const& report) {
+  std::vector<Metric const*> const shown = group_columns(report, Group::quality);
+  std::vector<Row> rows{{"arm", "seeds"}};
+  for (Metric const* metric : shown) rows.front().push_back(metric->heading);
+  rows.front().push_back("vs " + report.best_dense);
   for (ArmResult const& arm : report.arms) {
-    double const planned = arm.plan()->mean_depth();
-    if (planned == 0) continue;
-    double const best = oracle_loss(arm), room = 100 * (arm.loss_causal.mean / best - 1);
-    rows.push_back({arm.name, fmt::format("{:.2f} -> {:.2f}", planned, mean_depth(arm)), fmt::format("{:.4f}", arm.loss_causal.mean),
-                    std::isfinite(best) ? fmt::format("{:.4f}", best) : "-", std::isfinite(room) ? fmt::format("{:.2f} %", room) : "-"});
+    Row& row = rows.emplace_back(Row{arm.name, std::to_string(arm.runs.size())});
+    for (Metric const* metric : shown) row.push_back(cell(arm, *metric));
+    Pair const* pair = report.pair(arm.name, report.best_dense, "flops");
+    row.push_back(pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-");
   }
-  return rows.size() > 1 ? columns(rows) : "";
+  return columns(rows);
 }
 
-// Decoding speed; empty when it was not measured.
+// Decoding speed by batch size; empty when it was not measured.
 std::string decoding_table(Report const& report) {
   auto const batches = report.decoded_batches();
   if (batches.empty()) return "";
-  Row head{"from the cache"};
+  std::vector<Row> rows{{"from the cache"}};
   for (int64_t const batch : batches)
-    for (char const* what : {"tok/s", "KV/tok", "blocks/tok"}) head.push_back(fmt::format("{} by {}", what, batch));
-  std::vector<Row> rows{head};
+    for (Metric const& metric : all_metrics())
+      if (metric.of_decoding() && !metric.heading.empty()) rows.front().push_back(fmt::format("{} by {}", metric.heading, batch));
   for (ArmResult const& arm : report.arms) {
-    Row row{arm.name};
-    for (int64_t const batch : batches) {
-      Decoding const* const one = arm.decoded(batch);
-      row.push_back(one ? count(one->tokens_per_s) : "-");
-      row.push_back(one ? format_bytes(one->kv_bytes_per_token) : "-");
-      row.push_back(one ? fmt::format("{:.2f}", one->blocks_per_token) : "-");
-    }
-    rows.push_back(row);
+    Row& row = rows.emplace_back(Row{arm.name});
+    for (int64_t const batch : batches)
+      for (Metric const& metric : all_metrics()) {
+        auto const* const read = std::get_if<Read<Decoding>>(&metric.source);
+        if (!read || metric.heading.empty()) continue;
+        Decoding const* const decoded = arm.decoded(batch);
+        auto const value = decoded ? (*read)(*decoded) : std::nullopt;
+        row.push_back(value ? format_metric(metric, value->front()) : "-");
+      }
   }
   return columns(rows);
 }
@@ -92,24 +100,10 @@ std::string decoding_table(Report const& report) {
 std::string report_table(Report const& report) {
   std::string text = report.name + "\n";
   if (!report.arms.empty()) {
-    std::vector<Row> quality{{"arm", "seeds", "causal loss", "top-k loss", "bits/byte", "vs " + report.best_dense}};
-    std::vector<Row> cost{
-        {"arm", "layers", "params", "fwd FLOPs/tok", "causal", "train FLOPs", "tokens", "epochs", "step", "tok/s", "memory", "KV/tok"}};
-    for (ArmResult const& arm : report.arms) {
-      RunResult const& run = arm.runs.front();
-      Pair const* pair = report.pair(arm.name, report.best_dense, "flops");
-      quality.push_back({arm.name, std::to_string(arm.runs.size()), with_spread(arm.loss_causal, 4), with_spread(arm.loss_topk, 4),
-                         with_spread(arm.bits_per_byte_causal, 4),
-                         pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-"});
-      cost.push_back({arm.name, std::to_string(run.config.model.layers), count(static_cast<double>(run.params)),
-                      count(run.forward_flops_topk), count(arm.forward_flops_causal), count(static_cast<double>(arm.train_flops)),
-                      count(arm.tokens), fmt::format("{:.2f}", arm.epochs),
-                      std::isfinite(arm.step_time_s) ? fmt::format("{:.1f} ms", 1e3 * arm.step_time_s) : "-", count(arm.tokens_per_s),
-                      format_bytes(static_cast<double>(arm.peak_memory_bytes)), format_bytes(arm.kv_bytes_per_token)});
-    }
-    text += "\n" + columns(quality) + "\n" + columns(cost);
-    for (std::string const& table : {routing_table(report), depth_table(report), decoding_table(report)})
-      if (!table.empty()) text += "\n" + table;
+    text += "\n" + quality_table(report);
+    for (Group const group : {Group::compute, Group::speed, Group::routing, Group::depth})
+      if (std::string const table = group_table(report, group); !table.empty()) text += "\n" + table;
+    if (std::string const table = decoding_table(report); !table.empty()) text += "\n" + table;
   }
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())

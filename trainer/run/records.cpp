@@ -4,25 +4,17 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <ranges>
 
 #include "core/units.h"
 #include "format/total.h"
+#include "trainer/evaluate/evaluate.h"
+#include "trainer/metrics/metric.h"
 
 namespace isobath {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// What was not measured is null: JSON has no NaN.
-Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json finite_or_null(std::vector<double> const& values) {
-  Json array = Json::array();
-  for (double const value : values) array.push_back(finite_or_null(value));
-  return array;
-}
 
 double mean_of(std::vector<double> const& values) {
   double sum = 0;
@@ -33,6 +25,14 @@ double mean_of(std::vector<double> const& values) {
 Json record_head(char const* kind, TrainState const& state) {
   return {{"kind", kind}, {"step", state.step}, {"tokens", state.tokens}, {"train_flops_total", total_json(state.train_flops)}};
 }
+
+// Adds metrics. The keys that a record has already stay: its exact totals, among them.
+void add_metrics(Json& record, Json const& metrics) {
+  for (auto const& [key, value] : metrics.items())
+    if (!record.contains(key)) record[key] = value;
+}
+
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 }  // namespace
 
@@ -59,113 +59,60 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
   auto const& [schedule, data, epochs] = plan;
   int64_t const vocab_size = data.tokenizer->vocab_size(), T = config.model.context;
   Parameters const parameters = count_parameters(config.model, config.depth, vocab_size);
-  return {
-      {"kind", "run"},
-      {"step", state.step},
-      {"name", config.name},
-      {"version", machine.version},
-      {"build", build_id()},
-      {"seed", config.seed},
-      {"params", parameters.total},
-      {"params_non_embedding", parameters.non_embedding()},
-      {"vocab_size", vocab_size},
-      {"steps", schedule.total_steps()},
-      {"batch_tokens", config.train.batch_tokens},
-      {"micro_batch_tokens", state.micro_batch_tokens},
-      {"train_flops_planned", total_json(schedule.total_flops())},
-      {"train_flops_per_step", schedule.mean_step_flops()},
-      {"forward_flops_per_token_topk",
-       static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T)},
-      {"kv_bytes_per_token", kv_bytes_per_token(config.model, config.depth, bytes_per_value(config))},
-      {"epochs", epochs},
-      {"train_tokens", data.train_tokens},
-      {"valid_tokens", data.valid_tokens},
-      {"train_bytes", data.train_bytes},
-      {"valid_bytes", data.valid_bytes},
-      {"documents", data.documents},
-      {"tokenizer", data.tokenizer->fingerprint()},
-      {"device", machine.device},
-      {"precision", config.precision.name()},
-      {"peak_flops", peak.per_s},
-      {"peak_flops_source", peak.source},
-      {"threads", machine.threads},
-      {"cpu_capability", machine.cpu_capability},
-      {"gemm", machine.gemm},
-  };
-}
-
-Json train_record(TrainState const& state, WindowReading const& reading, double learning_rate, Speed const& speed, int64_t memory_bytes) {
-  Json record = record_head("train", state);
-  record["train_loss"] = finite_or_null(reading.loss);
-  record["lr"] = learning_rate;
-  record["grad_norm"] = finite_or_null(reading.grad_norm);
-  record["time_s"] = state.train_seconds;
-  record["data_wait_s"] = state.data_wait_seconds;
-  record["tokens_per_s"] = finite_or_null(speed.tokens_per_s);
-  record["mfu"] = finite_or_null(speed.mfu);
-  record["mfu_6n"] = finite_or_null(speed.mfu_6n);
-  record["memory_bytes"] = memory_bytes;
-  record["skipped_steps"] = reading.skipped;
-  if (!reading.routing.capacity.empty()) {
-    record["aux_loss"] = finite_or_null(reading.router_loss);
-    record["predictor_loss"] = finite_or_null(reading.predictor_loss);
-    record["z_loss"] = finite_or_null(reading.z_loss);
-    record["gate_loss"] = finite_or_null(reading.gate_loss);
-    record["capacity_realised"] = finite_or_null(reading.routing.capacity);
-    record["router_precision"] = finite_or_null(reading.routing.precision);
-    record["router_recall"] = finite_or_null(reading.routing.recall);
-  }
+  RunFacts facts;
+  facts.params = parameters.total;
+  facts.params_non_embedding = parameters.non_embedding();
+  facts.vocab_size = vocab_size;
+  facts.steps = schedule.total_steps();
+  facts.batch_tokens = config.train.batch_tokens;
+  facts.micro_batch_tokens = state.micro_batch_tokens;
+  facts.train_flops_per_step = schedule.mean_step_flops();
+  facts.forward_flops_per_token =
+      static_cast<double>(planned_forward_flops(config.model, config.depth, vocab_size, 1, T)) / static_cast<double>(T);
+  facts.kv_bytes_per_token = kv_bytes_per_token(config.model, config.depth, bytes_per_value(config));
+  facts.epochs = epochs;
+  facts.train_tokens = data.train_tokens;
+  facts.valid_tokens = data.valid_tokens;
+  facts.train_bytes = data.train_bytes;
+  facts.valid_bytes = data.valid_bytes;
+  facts.documents = data.documents;
+  facts.peak_flops = peak.per_s;
+  facts.threads = machine.threads;
+  Json record = {{"kind", "run"},
+                 {"step", state.step},
+                 {"name", config.name},
+                 {"version", machine.version},
+                 {"build", build_id()},
+                 {"seed", config.seed},
+                 {"train_flops_planned", total_json(schedule.total_flops())},
+                 {"tokenizer", data.tokenizer->fingerprint()},
+                 {"device", machine.device},
+                 {"precision", config.precision.name()},
+                 {"peak_flops_source", peak.source},
+                 {"cpu_capability", machine.cpu_capability},
+                 {"gemm", machine.gemm}};
+  add_metrics(record, metrics_json(facts));
   return record;
 }
 
-Json validation_record(TrainState const& state, Evaluation const& evaluation, bool final, double seconds, std::string const& sample) {
+Json train_record(TrainState const& state, TrainReading const& reading) {
+  Json record = record_head("train", state);
+  add_metrics(record, metrics_json(reading));
+  return record;
+}
+
+Json validation_record(TrainState const& state, ValidationReading const& reading, bool final, std::string const& sample) {
   Json record = record_head("validation", state);
-  record["time_s"] = state.train_seconds;
-  record["eval_s"] = seconds;
-  record["eval_tokens"] = evaluation.tokens;
   record["final"] = final;
-  auto const add = [&](char const* routing, std::optional<RoutingResult> const& result) {
-    if (!result) return;
-    std::string const suffix = std::string("_") + routing;
-    record["loss" + suffix] = finite_or_null(result->loss);
-    record["bits_per_byte" + suffix] = finite_or_null(result->bits_per_byte);
-    record["forward_flops_per_token" + suffix] = result->forward_flops_per_token;
-    record["capacity" + suffix] = finite_or_null(result->capacity);
-    record["mean_depth" + suffix] = result->mean_depth;
-  };
-  add("topk", evaluation.topk);
-  add("causal", evaluation.causal);
-  RoutingResult const& decided = evaluation.reported();
-  record["router_precision"] = finite_or_null(decided.precision);
-  record["router_recall"] = finite_or_null(decided.recall);
-  if (!decided.layers.empty()) {
-    auto const list = [&](char const* key, double LayerStatistics::*value) {
-      std::vector<double> values;
-      for (LayerStatistics const& layer : decided.layers) values.push_back(layer.*value);
-      record[key] = finite_or_null(values);
-    };
-    list("router_f1", &LayerStatistics::f1);
-    list("router_f1_ceiling", &LayerStatistics::f1_ceiling);
-    list("choice_entropy_token", &LayerStatistics::entropy_token);
-    list("choice_entropy_position", &LayerStatistics::entropy_position);
-    list("dead_tokens", &LayerStatistics::dead);
-    list("always_on_tokens", &LayerStatistics::always_on);
-    Json& histograms = record["score_histogram"] = Json::array();
-    for (auto const& [low, high, tokens, picked] : std::views::transform(decided.layers, &LayerStatistics::scores))
-      histograms.push_back({{"low", finite_or_null(low)}, {"high", finite_or_null(high)}, {"tokens", tokens}, {"picked", picked}});
-    record["calibration_tokens"] = evaluation.calibration_tokens;
+  add_metrics(record, metrics_json(reading));
+  Json histograms = Json::array();
+  for (LayerStatistics const& layer : reading.evaluation.causal_or_topk().layers) {
+    auto const& [low, high, tokens, picked] = layer.scores;
+    histograms.push_back({{"low", finite_or_null(low)}, {"high", finite_or_null(high)}, {"tokens", tokens}, {"picked", picked}});
   }
+  if (!histograms.empty()) record["score_histogram"] = std::move(histograms);
   if (!sample.empty()) record["sample"] = sample;
   return record;
-}
-
-void add_oracle(Json& record, std::optional<Oracle> const& oracle) {
-  if (!oracle) return;
-  record["branch_losses"] = finite_or_null(oracle->branch_losses);
-  record["oracle_loss"] = finite_or_null(oracle->loss);
-  record["oracle_loss_same_depth"] = finite_or_null(oracle->loss_same_depth);
-  record["difficulty_correlation"] = finite_or_null(oracle->difficulty_correlation);
-  record["difficulty_correlation_ci95"] = finite_or_null(std::vector{oracle->correlation_low, oracle->correlation_high});
 }
 
 Json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason) {
@@ -175,25 +122,30 @@ Json checkpoint_record(TrainState const& state, std::string const& path, std::st
   return record;
 }
 
-Json end_record(TrainState const& state, std::string const& status, ProcessTimes const& times) {
+EndReading totals_of(TrainState const& state) {
+  EndReading reading;
+  reading.step = state.step;
+  reading.tokens = state.tokens;
+  reading.train_flops = static_cast<double>(state.train_flops);
+  reading.train_seconds = state.train_seconds;
+  reading.data_wait_seconds = state.data_wait_seconds;
+  reading.step_time_median = reading.tokens_per_s = reading.wall_seconds = std::nan("");
+  return reading;
+}
+
+Json end_record(TrainState const& state, std::string const& status, EndReading const& reading) {
   Json record = record_head("end", state);
   record["status"] = status;
-  record["time_s"] = state.train_seconds;
-  record["data_wait_s"] = state.data_wait_seconds;
-  record["step_time_s_median"] = finite_or_null(times.step_time_median);
-  record["tokens_per_s"] = finite_or_null(times.tokens_per_s);
-  record["memory_bytes"] = times.memory_bytes;
-  record["checkpoint_s"] = times.checkpoint_seconds;
-  record["checkpoints"] = times.checkpoints;
-  record["wall_s"] = finite_or_null(times.wall_seconds);
+  add_metrics(record, metrics_json(reading));
   return record;
 }
 
-std::string progress_line(TrainState const& state, Schedule const& schedule, WindowReading const& reading, double learning_rate,
-                          Speed const& speed) {
+std::string progress_line(TrainState const& state, Schedule const& schedule, TrainReading const& train) {
+  WindowReading const& reading = train.window;
+  Speed const& speed = train.speed;
   double const done = schedule.progress(state.step, state.train_flops);
   std::string line = fmt::format("step {}/{} {:.1f}%", state.step, schedule.total_steps(), 100 * done);
-  line += fmt::format(" | loss {:.3f} | lr {:.1e} | gnorm {:.2f}", reading.loss, learning_rate, reading.grad_norm);
+  line += fmt::format(" | loss {:.3f} | lr {:.1e} | gnorm {:.2f}", reading.loss, train.learning_rate, reading.grad_norm);
   if (!reading.routing.capacity.empty()) {
     double const precision = mean_of(reading.routing.precision), recall = mean_of(reading.routing.recall);
     line += fmt::format(" | routed {:.1f}%", 100 * mean_of(reading.routing.capacity));
@@ -211,7 +163,7 @@ std::string progress_line(TrainState const& state, Schedule const& schedule, Win
 std::string validation_line(TrainState const& state, Evaluation const& evaluation) {
   std::string line = fmt::format("validation at step {}:", state.step);
   bool const both = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
-  RoutingResult const& shown = evaluation.reported();
+  RoutingResult const& shown = evaluation.causal_or_topk();
   line += fmt::format(" loss {:.4f}", shown.loss);
   if (both) line += fmt::format(" causal, {:.4f} top-k", evaluation.topk->loss);
   line += fmt::format(" | {:.4f} bits per byte", shown.bits_per_byte);

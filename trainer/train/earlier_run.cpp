@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
-#include "trainer/run/metrics.h"
+#include "trainer/run/record_file.h"
 #include "trainer/run/records.h"
 
 namespace isobath {
@@ -34,9 +34,9 @@ std::string bit_exactness_lost(TrainState const& before, Machine const& now, int
 void complete_records(RunFolder const& run, TrainState const& state) {
   std::string const text = fs::exists(run.metrics()) ? read_file(run.metrics()) : std::string();
   if (text.find("\"kind\":\"end\"") != std::string::npos) return;
-  double const nothing = std::nan("");
-  ProcessTimes const times{nothing, static_cast<double>(state.tokens) / state.train_seconds, nothing, 0, 0, 0};
-  Metrics(run.metrics()).write(end_record(state, "finished", times));
+  EndReading reading = totals_of(state);
+  reading.tokens_per_s = static_cast<double>(state.tokens) / state.train_seconds;
+  RecordFile(run.metrics()).write(end_record(state, "finished", reading));
 }
 
 }  // namespace isobath

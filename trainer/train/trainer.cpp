@@ -13,8 +13,9 @@
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/sample.h"
-#include "trainer/run/metrics.h"
+#include "trainer/run/record_file.h"
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
@@ -66,7 +67,7 @@ class Trainer {
 
   // The state of the run, and what this process measures.
   TrainState state_;
-  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<RecordFile> metrics_;
   std::unique_ptr<Prefetcher> prefetcher_;
   Clock::time_point const started_ = Clock::now();
   Clock::time_point last_plain_line_{};
@@ -74,8 +75,7 @@ class Trainer {
   int64_t earlier_tokens_ = 0, checkpoints_ = 0;
   double checkpoint_seconds_ = 0;
   StepTimes step_times_;
-  WindowReading last_reading_;
-  Speed last_speed_;
+  TrainReading last_reading_;
 };
 
 Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier)
@@ -114,7 +114,7 @@ void Trainer::start() {
   run_.write_description(config_, machine_);
   std::error_code ignored;
   fs::remove(run_.metrics(), ignored);  // from a start that wrote no checkpoint
-  metrics_ = std::make_unique<Metrics>(run_.metrics());
+  metrics_ = std::make_unique<RecordFile>(run_.metrics());
   write_run_record();
   log_info("training " + run_.root().string() + ": " +
            format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
@@ -143,8 +143,8 @@ void Trainer::resume(EarlierRun const& earlier) {
   state_.machine = machine_;
   state_.micro_batch_tokens = micro_batch_tokens;
 
-  cut_back_metrics(run_.metrics(), state_);
-  metrics_ = std::make_unique<Metrics>(run_.metrics());
+  cut_back_records(run_.metrics(), state_);
+  metrics_ = std::make_unique<RecordFile>(run_.metrics());
   run_.write_description(config_, machine_);
   if (earlier.schedule_changes.empty()) return;
   Segment& segment = state_.segments.emplace_back(Segment{state_.step, schedule_.total_steps(), {}});
@@ -226,17 +226,21 @@ void Trainer::one_step() {
   step_times_.add(seconds, waits || device_.is_cpu());
 
   if (due) log_window(learning_rate);
-  if (terminal_is_live() && last_speed_.tokens_per_s > 0)
-    live_line(progress_line(state_, schedule_, last_reading_, learning_rate, last_speed_));
+  if (terminal_is_live() && last_reading_.speed.tokens_per_s > 0) {
+    last_reading_.learning_rate = learning_rate;
+    live_line(progress_line(state_, schedule_, last_reading_));
+  }
 }
 
 void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
-  WindowReading const reading = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
+  TrainReading train;
+  train.window = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
+  WindowReading const& reading = train.window;
   // Replaces the planned FLOPs of these steps with the realised ones.
   Int128 const realised = learner_.ledger.train(sequences, config_.model.context, reading.routing.work, state_.window_pairs);
   state_.train_flops += realised - state_.window_flops;
-  Speed speed;
+  Speed& speed = train.speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
   double const flops_per_s = static_cast<double>(realised) / state_.window_seconds;
   if (flops_per_s > peak_flops_.per_s) {
@@ -250,12 +254,15 @@ void Trainer::log_window(double learning_rate) {
   auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
   speed.mfu_6n =
       speed.tokens_per_s * static_cast<double>(6 * parameters + 12 * model.layers * model.width * model.context) / peak_flops_.per_s;
-  metrics_->write(train_record(state_, reading, learning_rate, speed, peak_memory_bytes(device_)));
-  last_reading_ = reading;
-  last_speed_ = speed;
+  train.learning_rate = learning_rate;
+  train.train_seconds = state_.train_seconds;
+  train.data_wait_seconds = state_.data_wait_seconds;
+  train.memory_bytes = peak_memory_bytes(device_);
+  metrics_->write(train_record(state_, train));
+  last_reading_ = train;
   bool const due = finished() || last_plain_line_ == Clock::time_point{} || seconds_since(last_plain_line_) >= plain_line_seconds;
   if (!terminal_is_live() && due) {
-    log_info(progress_line(state_, schedule_, reading, learning_rate, speed));
+    log_info(progress_line(state_, schedule_, train));
     last_plain_line_ = Clock::now();
   }
 
@@ -314,16 +321,16 @@ bool Trainer::validate(bool final) {
     sampling.window = true;
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
-  nlohmann::ordered_json record = validation_record(state_, *evaluation, final, seconds, sample);
-  if (final) add_oracle(record, measure_branch_oracle(model_, valid_stream_, evaluation->reported().mean_depth, settings));
-  metrics_->write(record);
+  ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
+  if (final) reading.oracle = measure_branch_oracle(model_, valid_stream_, evaluation->causal_or_topk().mean_depth, settings);
+  metrics_->write(validation_record(state_, reading, final, sample));
   log_info(validation_line(state_, *evaluation));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
   if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 
   if (final) return true;
   state_.validated_step = state_.step;
-  double const loss = evaluation->reported().loss;
+  double const loss = evaluation->causal_or_topk().loss;
   if (loss < state_.best_loss) {
     state_.best_loss = loss;
     state_.best_step = state_.step;
@@ -347,10 +354,14 @@ void Trainer::save(std::string const& reason) {
 
 void Trainer::finish(std::string const& status) {
   double const tokens = static_cast<double>(state_.tokens - earlier_tokens_), seconds = state_.train_seconds - earlier_seconds_;
-  ProcessTimes const times{
-      step_times_.median(),      seconds > 0 ? tokens / seconds : std::nan(""), seconds_since(started_), checkpoint_seconds_, checkpoints_,
-      peak_memory_bytes(device_)};
-  metrics_->write(end_record(state_, status, times));
+  EndReading reading = totals_of(state_);
+  reading.step_time_median = step_times_.median();
+  reading.tokens_per_s = seconds > 0 ? tokens / seconds : std::nan("");
+  reading.wall_seconds = seconds_since(started_);
+  reading.checkpoint_seconds = checkpoint_seconds_;
+  reading.checkpoints = checkpoints_;
+  reading.memory_bytes = peak_memory_bytes(device_);
+  metrics_->write(end_record(state_, status, reading));
   metrics_->sync();
   if (status == "finished") {
     log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +

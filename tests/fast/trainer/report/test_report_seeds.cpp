@@ -46,7 +46,6 @@ TEST_CASE("seeds: realised columns are means over the seeds") {
   CHECK(mod["train_flops"].get<double>() == Approx(1.015e12));
   CHECK(mod["runs"][1]["train_flops"].get<double>() == Approx(1.03e12));
   CHECK(contains(report_table(report), "1.01T"));
-  CHECK(contains(report_html(report), "1.015 \u00d7 10\u00b9\u00b2"));
 }
 
 TEST_CASE("seeds: a dense arm with a lucky seed alone does not become the best one") {

@@ -150,8 +150,8 @@ TEST_CASE("own kind: trained, resumed, generated from and reported", "[own_kind]
   REQUIRE(train(alternate_config(scratch, {"name=straight", "train.schedule=wsd", "train.decay=0step"}).config, "test") == 0);
   RunResult const parts = read_run(scratch.path() / "runs" / "parts", "parts"),
                   straight = read_run(scratch.path() / "runs" / "straight", "straight");
-  CHECK(parts.result.step == 12);
-  CHECK(parts.result.loss_topk == Catch::Approx(straight.result.loss_topk).epsilon(0.02));  // its warm-up ended at another step
+  CHECK(parts.metrics["steps"] == 12);
+  CHECK(parts.metrics["loss_topk"] == Catch::Approx(straight.metrics["loss_topk"]).epsilon(0.02));  // its warm-up ended at another step
 
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(scratch.path() / "runs" / "whole"));
   auto const model = load_model(checkpoint);

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "tests/fast/scratch.h"
-#include "trainer/run/metrics.h"
+#include "trainer/run/record_file.h"
 #include "trainer/run/state.h"
 
 using namespace isobath;
@@ -222,7 +222,7 @@ TEST_CASE("metrics are cut back to what a resumed run will not write again") {
   Scratch const scratch;
   fs::path const path = scratch / "metrics.jsonl";
   {
-    Metrics metrics(path);
+    RecordFile metrics(path);
     auto const write = [&](char const* kind, int64_t step, char const* reason = "") {
       metrics.write({{"kind", kind}, {"step", step}, {"reason", reason}});
     };
@@ -245,7 +245,7 @@ TEST_CASE("metrics are cut back to what a resumed run will not write again") {
     state.step = 20;
     state.validated_step = validated;
     state.checkpointed_step = checkpointed;
-    cut_back_metrics(other / "m", state);
+    cut_back_records(other / "m", state);
     std::string kinds;
     std::istringstream lines(read_file(other / "m"));
     for (std::string line; std::getline(lines, line);) {

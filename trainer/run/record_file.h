@@ -9,11 +9,11 @@
 
 namespace isobath {
 
-class Metrics {
+class RecordFile {
  public:
-  explicit Metrics(fs::path const& path);  // appends
-  ~Metrics();
-  Metrics(Metrics const&) = delete;
+  explicit RecordFile(fs::path const& path);  // appends
+  ~RecordFile();
+  RecordFile(RecordFile const&) = delete;
   void write(nlohmann::ordered_json const& record);  // throws Error(disk)
   void sync();                                       // flushes to the disk; call it before a checkpoint that relies on the records
 
@@ -24,6 +24,6 @@ class Metrics {
 
 // Removes the records that a run resumed from `state` will write again: later records, a half-written last line, the record of the stop
 // itself. The rest is what an uninterrupted run would have written by then.
-void cut_back_metrics(fs::path const& path, TrainState const& state);
+void cut_back_records(fs::path const& path, TrainState const& state);
 
 }  // namespace isobath

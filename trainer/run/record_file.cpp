@@ -1,4 +1,4 @@
-#include "trainer/run/metrics.h"
+#include "trainer/run/record_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,14 +30,14 @@ bool stays_after_resume(nlohmann::json const& record, TrainState const& state) {
 
 }  // namespace
 
-Metrics::Metrics(fs::path const& path) : path_(path) {
+RecordFile::RecordFile(fs::path const& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) metrics_failure(path_, "open");
 }
 
-Metrics::~Metrics() { ::close(fd_); }
+RecordFile::~RecordFile() { ::close(fd_); }
 
-void Metrics::write(nlohmann::ordered_json const& record) {
+void RecordFile::write(nlohmann::ordered_json const& record) {
   std::string const line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   ssize_t written = -1;
   do {
@@ -50,11 +50,11 @@ void Metrics::write(nlohmann::ordered_json const& record) {
   }
 }
 
-void Metrics::sync() {
+void RecordFile::sync() {
   if (::fdatasync(fd_) != 0) metrics_failure(path_, "sync");
 }
 
-void cut_back_metrics(fs::path const& path, TrainState const& state) {
+void cut_back_records(fs::path const& path, TrainState const& state) {
   if (!fs::exists(path)) return;
   std::istringstream lines(read_file(path));
   std::string kept;

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""The page of a report, drawn by its own scripts in Node from run folders that are invented here."""
+
+import html.parser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from common import Workspace, check
+
+NODE = shutil.which("node") or shutil.which("nodejs")
+
+# Stands in for the browser: runs a page's scripts and prints what they put into <main>.
+DRAW = """
+const page = require("fs").readFileSync(process.argv[2], "utf8");
+const body = (start) => page.slice(page.indexOf(start) + start.length, page.indexOf("</script>", page.indexOf(start)));
+const elements = { page: {}, report: { textContent: body('<script type="application/json" id="report">') } };
+const document = { getElementById: (id) => elements[id] };
+new Function("document", body("<script>\\n"))(document);
+process.stdout.write(elements.page.innerHTML);
+"""
+
+ROUTING = {
+    "router_f1": [0.84, None], "router_f1_ceiling": [0.875, None], "choice_entropy_token": [0.625, 0.5], "choice_entropy_position": [0.9375, None],
+    "dead_tokens": [0.25, 0.125], "always_on_tokens": [0.0, 0.03125], "calibration_tokens": 16384,
+    "score_histogram": [{"low": -1.5, "high": 2.5, "tokens": [10, 40, 20, 0], "picked": [0, 0, 10, 0]}, None]}
+
+
+class Tables(html.parser.HTMLParser):
+    """The cells of every table, row by row."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tables, self.cell = [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.cell = ""
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self.cell.replace("\u00a0", " "))
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+
+def write_run(workspace, arm, seed, loss, depth, final):
+    """A run folder as the trainer leaves it: four validations on the curve's text, and the last one again on all the text."""
+    folder = workspace.path(arm, "seed-%d" % seed)
+    os.makedirs(folder)
+    with open(os.path.join(folder, "config.yaml"), "w") as file:
+        file.write("name: %s\nseed: %d\nmodel: {layers: 4}\ndepth: %s\n" % (arm, seed, depth))
+    records = [{"kind": "run", "params": 1000, "params_non_embedding": 700, "forward_flops_per_token_topk": 5e5, "threads": 2, "epochs": 0.5}]
+    for i in (1, 2, 3, 4, 5):
+        last = i == 5
+        i = min(i, 4)
+        records.append({"kind": "validation", "final": last, "step": 250 * i, "tokens": 256000 * i, "train_flops_total": 25 * 10 ** 11 * i,
+                        "time_s": 25.0 * i, "loss_topk": loss + 1 / i - 0.26, "loss_causal": loss + 1 / i - 0.25, "bits_per_byte_topk": 2.0,
+                        "bits_per_byte_causal": 2.01, **(final if last else {})})
+    records.append({"kind": "end", "status": "finished", "step": 1000, "tokens": 1024000, "train_flops_total": 10 ** 13, "time_s": 100.0,
+                    "step_time_s_median": 0.1, "tokens_per_s": 10240.0, "memory_bytes": 1 << 20})
+    with open(os.path.join(folder, "metrics.jsonl"), "w") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+    if "mod" in depth:
+        with open(os.path.join(folder, "depth_text.json"), "w") as file:
+            json.dump({"pieces": ["if (", "a<b", '&& "c"', "\u0001)\n"], "depth": [2, 3, 4, 2], "layers": 4, "loss": [None, 1.5, 2.5, 0.25]}, file)
+    return folder
+
+
+def draw(workspace, folders):
+    """Makes the report of run folders; returns the file and what its scripts draw."""
+    workspace.run("report", *folders, "--output", workspace.path("out"))
+    page, script = workspace.path("out", "report.html"), workspace.path("draw.js")
+    with open(script, "w") as file:
+        file.write(DRAW)
+    drawn = subprocess.run([NODE, script, page], capture_output=True, text=True, timeout=60)
+    check(drawn.returncode == 0, "the page's scripts failed: " + drawn.stderr)
+    for wrong in ("NaN", "undefined", "Infinity", "[object"):
+        check(wrong not in drawn.stdout, "the page shows %s: %s" % (wrong, drawn.stdout[max(0, drawn.stdout.find(wrong) - 200):][:400]))
+    with open(page, encoding="utf-8") as file:
+        return file.read(), drawn.stdout
+
+
+def check_results(tables):
+    rows = {row[0]: row[1:] for row in tables[0] if row}
+    check(rows["Loss, causal routing (nats per token)"] == ["3.0150 ± 0.0071", "2.5150 ± 0.0071", "2.5150 ± 0.0071"], rows)
+    check(rows["Causal over top-k loss"] == ["–", "+0.399 %", "+0.399 %"], rows)
+    check(rows["Training FLOPs, realised"] == ["1.000 × 10¹³"] * 3, rows)
+    check(rows["Step time, median"] == ["100.0 ms"] * 3, rows)
+    check(rows["Peak memory (of the process; on a GPU of its tensors)"] == ["1.0 MiB"] * 3, rows)
+    check(rows["Routed layers"] == ["–", "2 routed at 12.5 %", "2 routed at 12.5 %"], rows)
+    check("Best branch in hindsight, same mean depth" not in rows, "a row that no arm has measured")
+
+
+def check_layers(table, older):
+    heads = ["Layer (from 0)", "Planned capacity", "Realised capacity", "Precision", "Recall", "F1", "F1 ceiling", "Token entropy",
+             "Position entropy", "Dead", "Always on", "F1 / ceiling"]
+    check(table[0] == heads, table[0])
+    check(table[1] == ["1", "12.5 %", "12.0 %", "90.0 %", "80.0 %", "0.820", "0.875", "0.625", "0.938", "25.0 %", "0.0 %", "93.7 %"], table[1])
+    check(table[2] == ["3", "12.5 %", "13.0 %", "–", "70.0 %", "0.500", "–", "0.500", "–", "12.5 %", "3.1 %", "–"], table[2])
+    check(older[1][5:8] == ["0.847", "–", "–"], older[1])
+
+
+def check_comparison(workspace):
+    routed = {"capacity_causal": [0.12, 0.13], "router_precision": [0.9, None], "router_recall": [0.8, 0.7]}
+    folders = []
+    for seed in (1, 2):
+        luck = 0.01 * seed
+        folders.append(write_run(workspace, "dense", seed, 3 + luck, "{}", {}))
+        second = {**ROUTING, "router_f1": [0.8, 0.5]} if seed == 2 else ROUTING
+        folders.append(write_run(workspace, "a<script>&b", seed, 2.5 + luck, "{kind: mod}", {**routed, **second}))
+        folders.append(write_run(workspace, "old", seed, 2.5 + luck, "{kind: mod}", routed))
+    file, page = draw(workspace, folders)
+    check("a<script>&b" not in file and "a&lt;script&gt;&amp;b" in page, "an arm's name is not escaped")
+    check("http" not in file and "prefers-color-scheme: dark" in file, "the page fetches something, or knows no dark mode")
+    tables = Tables(page).tables
+    check_results(tables)
+    check_layers(tables[2], tables[3])
+    check("decisions calibrated on 16384 tokens of training text" in page, "no word of the calibration")
+    check(len(re.findall("independent scores would reach an F1 of 0.9[0-9]+", page)) == 1, "the ceiling of independent scores is not there once")
+    check(page.count('class="all"') == 1 and "layer 3</text>" not in page, "not one histogram a seed that measured it")
+    # Tops of the four bins; 84 is the floor, 20 the fullest bin's top. Picked tokens lie over all.
+    check('class="all" d="M0 84V68.00H40.00V20.00H80.00V52.00H120.00V84.00H160.00V84Z"' in page, "all tokens of the histogram")
+    check('class="picked" d="M0 84V84.00H40.00V84.00H80.00V68.00H120.00V84.00H160.00V84Z"' in page, "picked tokens of the histogram")
+    for shown in (">a&lt;b</span>", ">␁)\n</span>", 'title="3 of 4 blocks, loss 1.50"', 'title="2 of 4 blocks"', "better by 16.6\u00a0% ± 0.3",
+                  "3 arms, 2 seeds", "<svg"):
+        check(shown in page, "%r is not on the page" % shown)
+    check(page.count('<polyline class="seed"') == 12, "three arms of two seeds in two charts have twelve thin lines")
+    check(page.count('<td class="best">') == 1, "not one best arm")
+
+
+def check_edges(workspace):
+    shutil.rmtree(workspace.path("dense"))
+    alone = write_run(workspace, "dense", 1, 3, "{}", {})
+    check("nothing to compare" in draw(workspace, [alone])[1], "one run is no comparison")
+    nested = write_run(workspace, "deep", 1, 2.5, "{kind: nested, exits: [2], mean_depth: 3}",
+                       {"capacity_causal": [0.55, 0.5], "mean_depth_causal": 3.05, "oracle_loss_same_depth": 2.0})
+    rows = {row[0]: row[1:] for row in Tables(draw(workspace, [alone, nested])[1]).tables[0] if row}
+    check(rows["Layers a token goes through, mean"] == ["4.00", "3.05"], rows)
+    check(rows["Best branch in hindsight, same mean depth"] == ["–", "2.0000"] and rows["Head-room"] == ["–", "+25.00 %"], rows)
+    for name, value in (("agree", {"picked": [1, 2]}), ("range", {"high": -1.5}), ("number", {"low": None})):
+        broken = {**ROUTING, "score_histogram": [{**ROUTING["score_histogram"][0], **value}]}
+        page = draw(workspace, [write_run(workspace, name, 1, 3, "{kind: mod}", broken)])[1]
+        check('class="all"' not in page, "a histogram that is not whole is shown: " + name)
+
+
+def main():
+    if not NODE:
+        print("SKIPPED: Node is not installed (Debian's nodejs); it runs the page's scripts")
+        sys.exit(77)
+    with Workspace() as workspace:
+        check_comparison(workspace)
+        check_edges(workspace)
+    print("the page of a report: fine")
+
+
+main()
