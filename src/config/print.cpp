@@ -10,7 +10,7 @@ struct Line {
   std::string path;  // of the key it gives a value to; empty for headings
 };
 
-std::string match_text(MatchConfig match) {
+std::string match_text(MatchConfig match) {  // NOLINT(performance-unnecessary-value-param): fields are read through a plain reference
   std::string text;
   for (MatchField const& field : match_fields()) {
     text += (text.empty() ? "" : ", ") + field.path + ": " + format_value(field, field.at(match));
@@ -37,7 +37,7 @@ void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
   }
 }
 
-std::vector<Line> yaml_lines(Config config) {
+std::vector<Line> yaml_lines(Config config) {  // NOLINT(performance-unnecessary-value-param): as above
   std::vector<Line> lines;
   std::string section;
   for (ConfigField const& field : config_fields()) {

@@ -47,12 +47,12 @@ struct Row : FieldOf<Owner> {
     this->below_max = true;
     return *this;
   }
-  Row& one_of(std::vector<std::string> choices) {
-    this->choices = std::move(choices);
+  Row& one_of(std::vector<std::string> const& choices) {
+    this->choices = choices;
     return *this;
   }
-  Row& in(std::vector<Unit> units) {
-    this->units = std::move(units);
+  Row& in(std::vector<Unit> const& units) {
+    this->units = units;
     return *this;
   }
   Row& zero_is(char const* word) {

@@ -140,7 +140,7 @@ class Builder : public YAML::EventHandler {
     } else if (!value.refused) {
       // Without a value there is no mark worth showing.
       if (value.kind == Tree::Kind::null) value.place = level.key.place;
-      level.tree.entries.emplace_back(std::move(level.key), std::move(value));
+      level.tree.entries.push_back({std::move(level.key), std::move(value)});
     }
   }
 
@@ -187,7 +187,7 @@ bool find_tabs(std::shared_ptr<Source const> const& source, std::vector<std::str
 
 }  // namespace
 
-Tree parse_tree(std::string const& text, std::shared_ptr<Source const> source, Problems& problems, int first_column) {
+Tree parse_tree(std::string const& text, std::shared_ptr<Source const> const& source, Problems& problems, int first_column) {
   Builder builder(text, source, problems, first_column);
   // Problems in bytes that are not text, or in a file that is too long, show no source line.
   auto const blind = source ? std::make_shared<Source const>(Source{source->label, {}, source->numbered}) : source;

@@ -27,7 +27,8 @@ constexpr std::array<std::pair<char const*, char const*>, 6> sections{{
     {"`train` records",
      "Every `train.log_every` steps: means over the steps since the last one, unless a row says otherwise. Reports do not read them."},
     {"`validation` records",
-     "Every `eval.every` on `eval.tokens` of validation text, and at the end (`final: true`) on `eval.final_tokens`, the result that reports "
+     "Every `eval.every` on `eval.tokens` of validation text, and at the end (`final: true`) on `eval.final_tokens`, the result that "
+     "reports "
      "take. Values of layers are those under causal routing."},
     {"`end` records", "Written when a process leaves a run; a resumed run has several."},
     {"decode.json", "What `compare` measures of each arm after training, at one or more batch sizes; `arms[].decoding[]` in report.json."},
@@ -52,10 +53,12 @@ std::string aggregation(Metric const& metric) {
 std::string documentation_row(Metric const& metric) {
   std::string const brackets = metric.each == Each::run ? "" : "[]";
   std::string const in_report = metric.report_key == metric.key ? "" : fmt::format("; `{}` in reports", metric.report_key);
-  char const* const each = metric.each == Each::run ? "" : metric.each == Each::routed_layer ? "; one a routed layer"
-                           : metric.each == Each::branch                                     ? "; one a branch"
-                                                                                             : "; lower and upper";
-  return fmt::format("| `{}{}` | {} | {} | {}{}{} |\n", metric.key, brackets, metric.unit, aggregation(metric), metric.meaning, each, in_report);
+  char const* const each = metric.each == Each::run            ? ""
+                           : metric.each == Each::routed_layer ? "; one a routed layer"
+                           : metric.each == Each::branch       ? "; one a branch"
+                                                               : "; lower and upper";
+  return fmt::format("| `{}{}` | {} | {} | {}{}{} |\n", metric.key, brackets, metric.unit, aggregation(metric), metric.meaning, each,
+                     in_report);
 }
 
 }  // namespace
@@ -67,7 +70,8 @@ std::string metric_documentation() {
       "`metrics.jsonl` holds one object a line. Besides the keys below every record has `kind` and `step`; `train`, `validation`, "
       "`checkpoint` and `end` have `tokens` and `train_flops_total`, the exact total of realised training FLOPs: a number up to 2^53 and "
       "above it its digits as text. What was not measured is null. Values that are no metrics stand in [checkpoints](checkpoints.md).\n\n"
-      "*Over seeds* says how reports make one value of an arm's seeds; values of layers are pooled with them. A key that ends with `[]` has "
+      "*Over seeds* says how reports make one value of an arm's seeds; values of layers are pooled with them. A key that ends with `[]` "
+      "has "
       "a list.\n";
   for (size_t kind = 0; kind < sections.size(); ++kind) {
     text += fmt::format("\n## {}\n\n{}\n\n| key | unit | over seeds | meaning |\n|---|---|---|---|\n", sections[kind].first,

@@ -38,9 +38,8 @@ std::vector<Metric> end_metrics() {
              [](auto const& e) { return e.train_seconds; })
           .shown(Group::speed, "Training time", "time", Format::duration),
       at_end("data_wait_s", "s", "part of `time_s` that training waited for data", [](auto const& e) { return e.data_wait_seconds; }),
-      at_end("memory_bytes", "bytes", "most memory of the process; on a GPU, of its tensors there", [](auto const& e) {
-        return e.memory_bytes;
-      })
+      at_end("memory_bytes", "bytes", "most memory of the process; on a GPU, of its tensors there",
+             [](auto const& e) { return e.memory_bytes; })
           .whole()
           .reported_as("peak_memory_bytes")
           .over(OverSeeds::most)
@@ -54,7 +53,8 @@ std::vector<Metric> end_metrics() {
 
 std::vector<Metric> decoding_metrics() {
   return {
-      decoded("tokens_per_s", "tokens/s", "speed of decoding, all texts of the batch together", [](auto const& d) { return d.tokens_per_s; })
+      decoded("tokens_per_s", "tokens/s", "speed of decoding, all texts of the batch together",
+              [](auto const& d) { return d.tokens_per_s; })
           .shown(Group::decoding, "Tokens per second", "tok/s", Format::si),
       decoded("kv_bytes_per_token", "bytes", "keys and values in the cache, of a token, measured",
               [](auto const& d) { return d.kv_bytes_per_token; })

@@ -20,7 +20,8 @@ constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 std::vector<Metric>& table() {
   static std::vector<Metric> rows = [] {
     std::vector<Metric> all;
-    for (std::vector<Metric> const& part : {run_metrics(), train_metrics(), validation_metrics(), end_metrics(), decoding_metrics(), derived_metrics()})
+    for (std::vector<Metric> const& part :
+         {run_metrics(), train_metrics(), validation_metrics(), end_metrics(), decoding_metrics(), derived_metrics()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
@@ -106,8 +107,7 @@ void add_metric(Metric metric) {
     return other.source.index() == metric.source.index() && other.key == metric.key;
   });
   bool const in_reports = !metric.of_training() && !metric.of_decoding();
-  if (taken || (in_reports && find_in_reports(metric.report_key)))
-    throw std::logic_error("there is a metric '" + metric.key + "' already");
+  if (taken || (in_reports && find_in_reports(metric.report_key))) throw std::logic_error("there is a metric '" + metric.key + "' already");
   table().push_back(std::move(metric));
 }
 

@@ -43,8 +43,8 @@ std::vector<Metric> of_model() {
       planned("kv_bytes_per_token", "bytes", "keys and values that generation keeps of a token, planned",
               [](auto const& r) { return r.kv_bytes_per_token; })
           .shown(Group::compute, "Keys and values per token, planned", "KV/tok", Format::bytes),
-      Metric{"mean_depth_planned", "", "mean number of layers of a token that training aims at", planned_mean_depth}
-          .shown(Group::depth, "Mean depth that training aims at", "planned depth", Format::decimals, 2),
+      Metric{"mean_depth_planned", "", "mean number of layers of a token that training aims at", planned_mean_depth}.shown(
+          Group::depth, "Mean depth that training aims at", "planned depth", Format::decimals, 2),
       Metric{"capacity_planned", "", "share of the tokens that each routed layer is to run", planned_capacities}
           .per(Each::routed_layer)
           .shown(Group::routing, "Planned capacity", "planned", Format::percent, 1),
@@ -55,12 +55,11 @@ std::vector<Metric> of_training_text() {
   return {
       planned("steps", "", "optimizer steps that are planned", [](auto const& r) { return r.steps; }).whole().reported_as("steps_planned"),
       planned("batch_tokens", "tokens", "tokens of one step", [](auto const& r) { return r.batch_tokens; }).whole(),
-      planned("micro_batch_tokens", "tokens", "tokens of one forward and backward pass", [](auto const& r) {
-        return r.micro_batch_tokens;
-      }).whole(),
-      planned("train_flops_per_step", "FLOPs", "planned training FLOPs of a step, mean", [](auto const& r) {
-        return r.train_flops_per_step;
-      }).whole(),
+      planned("micro_batch_tokens", "tokens", "tokens of one forward and backward pass", [](auto const& r) { return r.micro_batch_tokens; })
+          .whole(),
+      planned("train_flops_per_step", "FLOPs", "planned training FLOPs of a step, mean",
+              [](auto const& r) { return r.train_flops_per_step; })
+          .whole(),
       planned("epochs", "", "how often the run goes through its training text", [](auto const& r) { return r.epochs; })
           .shown(Group::compute, "Epochs", "epochs", Format::decimals, 2),
       planned("train_tokens", "tokens", "length of the training text", [](auto const& r) { return r.train_tokens; }).whole(),

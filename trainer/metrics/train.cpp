@@ -19,8 +19,7 @@ Metric routed(std::string key, std::string unit, std::string meaning, double Win
 }
 
 Metric by_layer(std::string key, std::string meaning, std::vector<double> RoutingRates::*values) {
-  return Metric{std::move(key), "", std::move(meaning),
-                Read<TrainReading>([values](TrainReading const& r) -> std::optional<MetricValues> {
+  return Metric{std::move(key), "", std::move(meaning), Read<TrainReading>([values](TrainReading const& r) -> std::optional<MetricValues> {
                   if (r.window.routing.capacity.empty()) return std::nullopt;
                   return r.window.routing.*values;
                 })}
@@ -42,13 +41,14 @@ std::vector<Metric> train_metrics() {
               [](auto const& r) { return r.speed.mfu; }),
       trained("mfu_6n", "", "the same with 6 N + 12 L D T FLOPs a token (N all parameters), as others count, as if nothing were routed",
               [](auto const& r) { return r.speed.mfu_6n; }),
-      trained("memory_bytes", "bytes", "most memory so far; on a GPU, of tensors there", [](auto const& r) { return r.memory_bytes; }).whole(),
-      trained("skipped_steps", "", "steps that changed nothing because their gradients were not finite", [](auto const& r) {
-        return r.window.skipped;
-      }).whole(),
+      trained("memory_bytes", "bytes", "most memory so far; on a GPU, of tensors there", [](auto const& r) { return r.memory_bytes; })
+          .whole(),
+      trained("skipped_steps", "", "steps that changed nothing because their gradients were not finite",
+              [](auto const& r) { return r.window.skipped; })
+          .whole(),
       routed("aux_loss", "nats", "binary cross-entropy of the routers (`causal: bce`), not weighted", &WindowReading::router_loss),
       routed("predictor_loss", "nats", "binary cross-entropy of the predictors (`causal: predictor`)", &WindowReading::predictor_loss),
-      routed("z_loss", "", "mean square of the router scores (z-loss), not weighted", &WindowReading::z_loss),
+      routed("z_loss", "", "z-loss of the routers, softplus(score)^2, not weighted", &WindowReading::z_loss),
       routed("gate_loss", "", "auxiliary losses of nested and scaled models, weighted", &WindowReading::gate_loss),
       by_layer("capacity_realised", "share of the tokens that ran", &RoutingRates::capacity),
       by_layer("router_precision", "share of the causally selected tokens that top-k selects too", &RoutingRates::precision),

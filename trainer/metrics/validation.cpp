@@ -61,7 +61,8 @@ std::vector<Metric> of_text() {
       topk("bits_per_byte_topk", "bits per byte", "`loss_topk` per byte of text", &RoutingResult::bits_per_byte)
           .over(OverSeeds::spread)
           .shown(Group::quality, "Bits per byte, top-k routing", "", Format::decimals, 4),
-      causal("forward_flops_per_token_causal", "FLOPs", "realised forward FLOPs of a token: causal routing may run more or fewer than planned",
+      causal("forward_flops_per_token_causal", "FLOPs",
+             "realised forward FLOPs of a token: causal routing may run more or fewer than planned",
              &RoutingResult::forward_flops_per_token)
           .shown(Group::compute, "Forward FLOPs per token, causal", "causal FLOPs/tok", Format::si),
       topk("forward_flops_per_token_topk", "FLOPs", "the same under top-k routing", &RoutingResult::forward_flops_per_token)
@@ -120,9 +121,8 @@ std::vector<Metric> of_layers() {
 
 std::vector<Metric> of_branches() {
   return {
-      oracle("branch_losses", "nats per token", "loss when every token takes this branch", [](Oracle const& o) {
-        return o.branch_losses;
-      }).per(Each::branch),
+      oracle("branch_losses", "nats per token", "loss when every token takes this branch", [](Oracle const& o) { return o.branch_losses; })
+          .per(Each::branch),
       oracle("oracle_loss", "nats per token", "loss when every token takes the branch that is best in hindsight",
              [](Oracle const& o) { return MetricValues{o.loss}; }),
       oracle("oracle_loss_same_depth", "nats per token", "the same at the model's own mean depth",
@@ -131,9 +131,11 @@ std::vector<Metric> of_branches() {
       oracle("difficulty_correlation", "", "whether harder text goes deeper: Pearson's correlation over windows of text",
              [](Oracle const& o) { return MetricValues{o.difficulty_correlation}; })
           .shown(Group::depth, "Correlation of depth with difficulty", "harder is deeper", Format::decimals, 2),
-      oracle("difficulty_correlation_ci95", "", "its 95 % confidence interval", [](Oracle const& o) {
-        return MetricValues{o.correlation_low, o.correlation_high};
-      }).per(Each::bound),
+      oracle("difficulty_correlation_ci95", "", "its 95 % confidence interval",
+             [](Oracle const& o) {
+               return MetricValues{o.correlation_low, o.correlation_high};
+             })
+          .per(Each::bound),
   };
 }
 

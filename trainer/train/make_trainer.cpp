@@ -18,8 +18,8 @@ TrainerParts make_trainer(Config const& config, std::string const& version) {
   Learner learner = make_learner(config, data.tokenizer->vocab_size());
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision);
-  double const batches_per_epoch =
-      static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(config.train.batch_tokens / config.model.context);
+  int64_t const batch_sequences = config.train.batch_tokens / config.model.context;
+  double const batches_per_epoch = static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(batch_sequences);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
   return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
           std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};

@@ -12,7 +12,7 @@
 
 namespace isobath {
 
-AdamW::AdamW(std::string name, std::vector<ParameterGroup> groups, AdamWSettings const& settings)
+AdamW::AdamW(std::string name, std::vector<ParameterGroup> const& groups, AdamWSettings const& settings)
     : name_(std::move(name)), settings_(settings) {
   at::TensorOptions options = at::kFloat;
   for (ParameterGroup const& group : groups) {

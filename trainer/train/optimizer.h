@@ -29,7 +29,7 @@ struct AdamWSettings {
 class AdamW {
  public:
   // `name` marks this optimizer's tensors in state().
-  AdamW(std::string name, std::vector<ParameterGroup> groups, AdamWSettings const& settings);
+  AdamW(std::string name, std::vector<ParameterGroup> const& groups, AdamWSettings const& settings);
 
   void zero_grad();
   void step(double learning_rate);

@@ -97,7 +97,7 @@ void add_threshold_statistics(RouterImpl const& router, Route const& route, Rout
 
 void update_threshold(RouterImpl& router, std::vector<at::Tensor> const& statistics, size_t& next, at::Tensor const& updated) {
   if (!router.threshold.defined()) return;
-  at::Tensor const score_N = statistics.at(next), rows = statistics.at(next + 1);
+  at::Tensor const &score_N = statistics.at(next), &rows = statistics.at(next + 1);
   next += 2;
   if (score_N.numel() > 0) router.update_threshold(score_N, std::min(rows.sum().item<int64_t>(), score_N.numel()), updated);
 }

@@ -46,7 +46,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   ledger.attention_row = 2 * attention_weights(model);
   ledger.kv_row = 2 * D * 2 * resolved_kv_heads(model) * E;
   ledger.mlp_row = 2 * mlp_weights(model);
-  ledger.pair = 2 * 2 * model.heads * E;
+  ledger.pair = int64_t{4} * model.heads * E;
   ledger.head_row = 2 * D * vocab_size;
   ledger.layers = model.layers;
   ledger.routed_layers = static_cast<int64_t>(plan->routed_layers().size());

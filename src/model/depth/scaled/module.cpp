@@ -157,7 +157,8 @@ std::string ScaledModule::end_of_step(StepStatistics const& step) {
   at::NoGradGuard const no_grad;
   std::vector<at::Tensor> const statistics = step.joined();
   if (by_token && !statistics.empty()) {
-    at::Tensor const factors_NL = statistics.front(), sum = factors_NL.mean(0).sum().view({1});
+    at::Tensor const& factors_NL = statistics.front();
+    at::Tensor const sum = factors_NL.mean(0).sum().view({1});
     at::Tensor const good = sum.isfinite().all().logical_and(step.updated);
     depth_sum.copy_(at::where(good, sum, depth_sum));
     if (has_offset()) {

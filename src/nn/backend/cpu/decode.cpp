@@ -15,7 +15,7 @@ namespace {
 ISOBATH_INLINE void fetch_beginning(float const* of_head) {
   constexpr int lines = 8, line_floats = 16;
 #pragma GCC unroll 8
-  for (int i = 0; i < lines; ++i) __builtin_prefetch(of_head + i * line_floats);
+  for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(of_head + i * line_floats);
 }
 
 // scores[rows of a block] = q . key, from keys [head_dim, block_rows]. Each row has four sums, which do not wait for each other.

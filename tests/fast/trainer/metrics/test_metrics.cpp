@@ -116,7 +116,7 @@ TEST_CASE("metrics: pooled over layers and seeds as their rows say") {
   CHECK(arm["router_f1"] == Approx((0.5 + 0.75 + 1.0 + 0.75 + 0.5) / 5));
   CHECK(arm.by_layer("router_f1")[0] == Approx(2.0 / 3));
   CHECK(arm.by_layer("router_f1")[1] == Approx(0.75));
-  CHECK(arm["step_time_s"] == Approx(0.11));         // median
+  CHECK(arm["step_time_s"] == Approx(0.11));  // median
   CHECK(arm["time_s"] == Approx((100 + 300 + 110) / 3.0));
   CHECK(arm["peak_memory_bytes"] == 5000000);        // the largest
   CHECK(std::isnan(arm["oracle_loss_same_depth"]));  // no run has it
