@@ -20,13 +20,14 @@ constexpr int64_t batch_sequences = 2, context = 64;
 // Many documents of 5 to 27 tokens in sequences of 64, and a budget in FLOPs.
 Config documents_config(Scratch const& scratch, std::vector<std::string> const& overrides) {
   std::string text;
-  for (int i = 0; i < 600; ++i) text += json{{"text", std::string(static_cast<size_t>(5 + i * i % 23), static_cast<char>('a' + i % 26))}}.dump() + "\n";
+  for (int i = 0; i < 600; ++i)
+    text += json{{"text", std::string(static_cast<size_t>(5 + i * i % 23), static_cast<char>('a' + i % 26))}}.dump() + "\n";
   scratch.write("text.jsonl", text);
   std::string const folder = scratch.path().string();
   scratch.write("run.yaml", "name: run\nrun_dir: " + folder + "/runs\ndata: {sources: [" + folder + "/text.jsonl], cache_dir: " + folder +
                                 "/cache, isolate_documents: true}\ntokenizer: {kind: byte}\n"
                                 "model: {layers: 4, width: 16, heads: 2, context: 64}\n"
-                                "train: {budget: 2e8flop, batch_tokens: 128, log_every: 1000step, threads: 1}\n"
+                                "train: {budget: 4e8flop, batch_tokens: 128, log_every: 1000step, threads: 1}\n"
                                 "eval: {every: 100%, tokens: 128, final_tokens: 128, sample_tokens: off}\n");
   return load_config(scratch / "run.yaml", overrides).config;
 }
@@ -68,7 +69,7 @@ TEST_CASE("training counts the attention of isolated documents, and no more", "[
   }
   CHECK(end["train_flops_total"].is_number_integer());  // exact, not rounded
   CHECK(*read_total(end["train_flops_total"]) == expected);
-  CHECK(expected >= 200000000);
-  CHECK(before < 200000000);                     // the budget is spent, by the last step
+  CHECK(before < 400000000);  // the last step brings the total nearest to the budget
+  CHECK(400000000 - expected < expected - before);
   CHECK(records(scratch, "train").size() == 1);  // planned as it was realised: a false plan would make a record at a false end
 }
