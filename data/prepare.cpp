@@ -142,6 +142,7 @@ void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const&
   encode(corpus, config, temporary.path, data);
   data.documents = corpus.summary().train_documents + corpus.summary().valid_documents;
   data.duplicates_removed = corpus.summary().duplicates;
+  data.valid_text = corpus.valid_text_key();
   write_summary(temporary.path, data, config);
   fs::remove_all(folder);
   fs::rename(temporary.path, folder);

@@ -18,6 +18,7 @@ struct PreparedData {
   std::vector<fs::path> train, valid;
   int64_t train_tokens = 0, valid_tokens = 0, train_bytes = 0, valid_bytes = 0;
   int64_t documents = 0, duplicates_removed = 0;
+  std::string valid_text;  // hash of the validation text, whatever the tokenizer; empty where an older version prepared it
   bool from_cache = false;
 };
 

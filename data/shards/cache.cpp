@@ -131,6 +131,7 @@ std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always
     verified.save();
     data.documents = summary.at("documents").get<int64_t>();
     data.duplicates_removed = summary.at("duplicates_removed").get<int64_t>();
+    data.valid_text = summary.value("valid_text", "");
     data.from_cache = true;
     return data;
   } catch (nlohmann::json::exception const&) {
@@ -145,6 +146,7 @@ void write_summary(fs::path const& folder, PreparedData const& data, DataConfig 
       {"valid_sources", config.valid_sources},
       {"documents", data.documents},
       {"duplicates_removed", data.duplicates_removed},
+      {"valid_text", data.valid_text},
       {"tokenizer",
        {{"kind", data.tokenizer->kind()}, {"vocab_size", data.tokenizer->vocab_size()}, {"fingerprint", data.tokenizer->fingerprint()}}},
       {"train", describe(data.train, data.train_tokens, data.train_bytes)},

@@ -58,6 +58,13 @@ std::string Corpus::content_key() const {
   return key.add(config_.valid_sources.empty() ? Choice<Split>(summary_.split).name() : "given").key();
 }
 
+std::string Corpus::valid_text_key() const {
+  KeyText key;
+  for (DocumentUse const& document : documents_)
+    if (document.end > document.train_end) key.add(hex(document.hash)).add(document.train_end).add(document.end);
+  return key.key();
+}
+
 void Corpus::visit(std::function<void(size_t, std::string_view)> const& sink) const {
   size_t index = 0;
   auto const changed = [](std::string const& where) {

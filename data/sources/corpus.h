@@ -24,7 +24,8 @@ class Corpus {
   std::vector<SourceFile> const& valid_files() const { return valid_files_; }
   std::vector<DocumentUse> const& documents() const { return documents_; }  // after scan()
   SplitSummary const& summary() const { return summary_; }
-  std::string content_key() const;  // 16 hex digits: a hash of the training and the validation documents
+  std::string content_key() const;     // 16 hex digits: a hash of the training and the validation documents
+  std::string valid_text_key() const;  // the same of the validation text alone, whatever the tokenizer
 
   // Reads every document again, in the order of scan(). Throws Error(data) when one has changed since.
   void visit(std::function<void(size_t index, std::string_view text)> const& sink) const;

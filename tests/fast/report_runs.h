@@ -31,6 +31,7 @@ struct FakeRun {
   std::string build = "";         // of the program; empty: not recorded, as in older runs
   double curve_offset = 0;        // how much harder the curve's text is than the result's
   json routing = json::object();  // more keys of the final validation
+  json start = json::object();    // more keys of the `run` record
 };
 
 // A run folder as the trainer writes it: four validations on the curve's text, and the last one again on all the text.
@@ -52,6 +53,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   json start = {{"kind", "run"}, {"params", 1000}, {"params_non_embedding", 700}, {"forward_flops_per_token_topk", 5e5},
                 {"threads", 2},  {"epochs", 0.5},  {"kv_bytes_per_token", 512}};
   if (!fake.build.empty()) start["build"] = fake.build;
+  start.update(fake.start);
   metrics << start << "\n";
   auto const validate = [&](int i, bool final) {
     double const loss = fake.loss + 1.0 / i - 0.25 + (final ? 0 : fake.curve_offset);

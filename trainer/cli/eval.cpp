@@ -138,7 +138,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     auto evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
     if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
     evaluation->calibration_tokens = calibration_tokens;
-    log_info(validation_line(checkpoint.state, *evaluation));
+    log_info(validation_line(checkpoint.state.step, *evaluation, true));
     ValidationReading const reading{*evaluation, measure_branch_oracle(*model, valid, evaluation->causal_or_topk().mean_depth, settings)};
     nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);

@@ -43,14 +43,19 @@ class Tail {
       if (kind == "train" && record.contains("train_loss") && record["train_loss"].is_number()) loss = record["train_loss"];
       if (kind == "validation" && record.contains("loss_causal") && record["loss_causal"].is_number()) {
         causal_loss = record["loss_causal"];
+        validated_tokens = record.value("eval_tokens", 0.0);
+        final = record.value("final", false);
         on_validation();
       }
       if (kind == "end") time_s = record.value("time_s", 0.0);
     }
   }
 
-  double flops = 0, loss = 0, causal_loss = 0, time_s = 0;
+  double flops = 0, loss = 0, time_s = 0;
   int64_t step = 0;
+  // The last validation: a point of the curve on eval.tokens of text, or the result on eval.final_tokens.
+  double causal_loss = 0, validated_tokens = 0;
+  bool final = false;
 
  private:
   fs::path path_;
@@ -119,7 +124,7 @@ class Runner {
     tail.update([] {});
     double const before = std::min(tail.flops, work(run));
     total_work_ -= before;
-    log_info(place(run) + (tail.step > 0 ? fmt::format(": goes on from step {}", tail.step) : ": starts"));
+    log_info(place(run) + (tail.step > 0 ? fmt::format(": resumes at step {}", tail.step) : ": starts"));
     AppendFile const log(run.folder / "child.log");
     auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
                                                 ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
@@ -132,8 +137,9 @@ class Runner {
       bool const ended = running.child->poll();
       running.tail.update([&] {
         if (!terminal_is_live() && !ended)
-          log_info(
-              fmt::format("{}: step {} | causal loss {:.4f}{}", place(*running.run), running.tail.step, running.tail.causal_loss, rest()));
+          log_info(fmt::format("{}: step {} | {}: causal loss {:.4f} on {} tokens{}", place(*running.run), running.tail.step,
+                               running.tail.final ? "result" : "validation", running.tail.causal_loss,
+                               format_si(running.tail.validated_tokens), rest()));
       });
       if (!ended) {
         ++i;

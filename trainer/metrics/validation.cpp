@@ -75,6 +75,7 @@ std::vector<Metric> of_text() {
           .reported_as("validated_after_s"),
       validated("eval_s", "s", "what the validation took", [](auto const& v) { return v.eval_seconds; }),
       validated("eval_tokens", "tokens", "tokens that were predicted", [](auto const& v) { return v.evaluation.tokens; }).whole(),
+      validated("eval_bytes", "bytes", "length of the text that was predicted", [](auto const& v) { return v.evaluation.bytes; }).whole(),
   };
 }
 

@@ -116,6 +116,7 @@ ordered_json pair_json(Pair const& pair) {
   return {{"arm", pair.arm},
           {"baseline", pair.baseline},
           {"basis", pair.basis},
+          {"metric", pair.metric},
           {"delta_percent", d.n > 0 ? finite(d.percent) : ordered_json(nullptr)},
           {"ci95", interval},
           {"n_seeds", d.n},
@@ -128,13 +129,16 @@ ordered_json pair_json(Pair const& pair) {
 }
 
 // The text and the batches that all arms share, in words.
-ordered_json setup_json(Config const& config) {
+ordered_json setup_json(RunResult const& run) {
+  Config const& config = run.config;
   TokenizerConfig const& tokenizer = config.tokenizer;
   return {{"sources", config.data.sources},
           {"tokenizer", tokenizer.is_trained() ? fmt::format("BPE, {} pieces", tokenizer.vocab_size) : tokenizer.kind},
           {"batch_tokens", config.train.batch_tokens},
           {"width", config.model.width},
-          {"context", config.model.context}};
+          {"context", config.model.context},
+          {"curve_tokens", finite(run.curve.back().metrics["eval_tokens"])},
+          {"result_tokens", finite(run.metrics["eval_tokens"])}};
 }
 
 }  // namespace
@@ -145,7 +149,7 @@ ordered_json report_json(Report const& report) {
   for (Pair const& pair : report.pairs) pairs.push_back(pair_json(pair));
   if (!report.arms.empty()) {
     environment = report.arms.front().runs.front().environment;
-    setup = setup_json(report.arms.front().config());
+    setup = setup_json(report.arms.front().runs.front());
   }
   return {{"format", 1},
           {"name", report.name},
@@ -156,6 +160,7 @@ ordered_json report_json(Report const& report) {
           {"best_dense", report.best_dense},
           {"challenger", report.challenger},
           {"baseline", report.experiment.compare.baseline},
+          {"ranked_by", report.ranked_by.empty() ? ordered_json(nullptr) : ordered_json(report.ranked_by)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"warnings", report.warnings},

@@ -94,6 +94,9 @@ void take(json const& record, RunResult& run, std::optional<ValidationPoint>& re
   std::string const kind = text(record, "kind");
   if (kind == "run") {
     take_metrics<RunFacts>(record, run.metrics);
+    run.tokenizer = text(record, "tokenizer");
+    run.valid_text = text(record, "valid_text");
+    run.device = text(record, "device");
     std::string const build = text(record, "build");
     if (!build.empty() && std::find(run.builds.begin(), run.builds.end(), build) == run.builds.end()) run.builds.push_back(build);
     run.status.clear();  // a resumed run has not ended yet

@@ -18,8 +18,6 @@
 namespace isobath {
 namespace {
 
-constexpr double equal_flops = 0.001;
-
 std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return text.substr(text.rfind('\n') + 1);
@@ -44,24 +42,6 @@ std::vector<double> measured(ArmResult const& arm, std::string_view metric) {
     for (double const value : run.metrics.list(metric))
       if (std::isfinite(value)) all.push_back(value);
   return all;
-}
-
-// Compares single runs, because means over seeds would hide a run that spent more behind one that spent less.
-void check_equal_flops(Report& report) {
-  std::vector<RunResult const*> runs;
-  for (ArmResult const& arm : report.arms)
-    for (RunResult const& run : arm.runs) runs.push_back(&run);
-  auto const [low, high] = std::minmax_element(runs.begin(), runs.end(), [](auto* a, auto* b) { return a->train_flops < b->train_flops; });
-  RunResult const &least = **low, &most = **high;
-  auto const fewest = static_cast<double>(least.train_flops), highest = static_cast<double>(most.train_flops);
-  if (highest <= fewest * (1 + equal_flops)) return;
-  bool const in_flops = std::all_of(runs.begin(), runs.end(), [](auto* run) { return run->config.train.budget.unit == Unit::flop; });
-  auto const spent = [](RunResult const& run) {
-    return fmt::format("{} seed {} spent {:.4g}", run.arm, run.config.seed, static_cast<double>(run.train_flops));
-  };
-  report.warnings.push_back(
-      fmt::format("training FLOPs differ by {:.2f} % ({}, {}): {}", 100 * (highest / fewest - 1), spent(least), spent(most),
-                  in_flops ? "so few steps cannot hit the budget nearer" : "not a comparison at equal compute; give train.budget in flop"));
 }
 
 void check_builds(Report& report) {
@@ -96,7 +76,6 @@ void check_runs(Report& report) {
     for (RunResult const& run : arm.runs)
       if (run.metrics.contains("threads")) threads.insert(run.metrics["threads"]);
   }
-  if (threads.size() > 1) report.warnings.push_back("runs used different numbers of threads: their times do not compare");
   if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1 && !threads.empty())
     report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {:.0f} thread{} each", jobs, *threads.begin(),
                                           *threads.begin() == 1 ? "" : "s"));
@@ -200,7 +179,6 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
     return report;
   }
   judge(report);
-  check_equal_flops(report);
   check_builds(report);
   check_runs(report);
   return report;

@@ -25,7 +25,6 @@ struct ValidationPoint {
   double time_s = 0;
   MetricMap metrics;
   std::vector<ScoreHistogram> scores;  // per routed layer
-  double loss_causal() const { return metrics["loss_causal"]; }
 };
 
 // One validation text and the number of blocks each of its tokens went through.
@@ -41,10 +40,11 @@ struct RunResult {
   std::string arm;
   fs::path folder;
   Config config;
-  MetricMap metrics;                   // of the `run` and `end` records and of the result; derived ones; NaN: not measured
-  std::vector<ValidationPoint> curve;  // on eval.tokens of validation text
-  std::vector<ScoreHistogram> scores;  // per routed layer
-  std::string status;                  // of the `end` record; empty while there is none
+  std::string tokenizer, valid_text, device;  // of the `run` record: hashes of their contents; empty in older runs
+  MetricMap metrics;                          // of the `run` and `end` records and of the result; derived ones; NaN: not measured
+  std::vector<ValidationPoint> curve;         // on eval.tokens of validation text
+  std::vector<ScoreHistogram> scores;         // per routed layer
+  std::string status;                         // of the `end` record; empty while there is none
   Int128 train_flops;
   double time_s = 0;
   std::string command;
@@ -53,7 +53,6 @@ struct RunResult {
   DepthText depth_text;
   std::vector<Decoding> decoding;
   bool finished() const { return status == "finished" && !curve.empty(); }
-  double loss_causal() const { return metrics["loss_causal"]; }  // of the finished run, on eval.final_tokens
 };
 
 struct ArmResult {
@@ -78,10 +77,12 @@ struct Pair {
   std::string arm, baseline;
   std::string basis;  // "flops": final losses; "time": losses of both after the training time of the faster run
   PairedDifference difference;
-  double arm_loss = 0, baseline_loss = 0;  // means over the seeds both have
-  std::string verdict;                     // ends with `hint`, where there is one
-  std::string hint;                        // "; for an answer run configs/hour.yaml"
+  std::string metric = "loss_causal";      // what is compared: the loss, or bits per byte between different tokenizers
+  double arm_loss = 0, baseline_loss = 0;  // of that metric, means over the seeds both have
+  std::string verdict;                     // ends with `hint`, where there is one; without a comparison the reason
+  std::string hint;                        // "; 5 seeds would show 0.4 %"
   std::string note;
+  bool compared() const { return difference.n > 0; }
 };
 
 struct Report {
@@ -90,6 +91,7 @@ struct Report {
   std::vector<ArmResult> arms;         // arms with a finished run, in the experiment's order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
+  std::string ranked_by;               // metric that all arms may be compared by; empty: none
   std::string headline;
   std::string command;  // command line that ran the experiment
   std::vector<std::string> warnings;
@@ -107,9 +109,8 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs);
 // Folders of an experiment (experiment.yaml inside) or of single runs.
 Report read_report(std::vector<fs::path> const& folders);
 
-// Causal loss of `curve` after `time_s` seconds of training, interpolated linearly in log time between validations; nullopt outside of
-// them.
-std::optional<double> loss_at_time(std::vector<ValidationPoint> const& curve, double time_s);
+// `metric` of `curve` after `time_s` seconds of training, interpolated linearly in log time between validations; nullopt outside of them.
+std::optional<double> metric_at_time(std::vector<ValidationPoint> const& curve, std::string const& metric, double time_s);
 
 nlohmann::ordered_json report_json(Report const& report);
 std::string report_table(Report const& report);  // for a terminal, headline and warnings included

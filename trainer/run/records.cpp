@@ -86,6 +86,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
                  {"seed", config.seed},
                  {"train_flops_planned", total_json(schedule.total_flops())},
                  {"tokenizer", data.tokenizer->fingerprint()},
+                 {"valid_text", data.valid_text},
                  {"device", machine.device},
                  {"precision", config.precision.name()},
                  {"peak_flops_source", peak.source},
@@ -160,8 +161,9 @@ std::string progress_line(TrainState const& state, Schedule const& schedule, Tra
   return line + " | eta " + format_seconds(left);
 }
 
-std::string validation_line(TrainState const& state, Evaluation const& evaluation) {
-  std::string line = fmt::format("validation at step {}:", state.step);
+std::string validation_line(int64_t step, Evaluation const& evaluation, bool final) {
+  std::string line =
+      fmt::format("{} at step {}, on {} tokens:", final ? "result" : "validation", step, format_si(static_cast<double>(evaluation.tokens)));
   bool const both = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
   RoutingResult const& shown = evaluation.causal_or_topk();
   line += fmt::format(" loss {:.4f}", shown.loss);

@@ -35,6 +35,7 @@ nlohmann::ordered_json end_record(TrainState const& state, std::string const& st
 
 // "step 1200/20000 6.0% | loss 3.412 | lr 3.0e-04 | gnorm 0.84 | routed 12.5% | 41.2k tok/s | mfu 38% | eta 3m12s"
 std::string progress_line(TrainState const& state, Schedule const& schedule, TrainReading const& reading);
-std::string validation_line(TrainState const& state, Evaluation const& evaluation);
+// final: on eval.final_tokens; otherwise a point of the curve, on eval.tokens.
+std::string validation_line(int64_t step, Evaluation const& evaluation, bool final);
 
 }  // namespace isobath

@@ -324,7 +324,7 @@ bool Trainer::validate(bool final) {
   ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
   if (final) reading.oracle = measure_branch_oracle(model_, valid_stream_, evaluation->causal_or_topk().mean_depth, settings);
   metrics_->write(validation_record(state_, reading, final, sample));
-  log_info(validation_line(state_, *evaluation));
+  log_info(validation_line(state_.step, *evaluation, final));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
   if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 

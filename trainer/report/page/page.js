@@ -41,11 +41,14 @@ function verdicts(report) {
   const time = pairOf(report, report.challenger, report.best_dense, "time");
   const arm = armNamed(report, report.challenger), other = armNamed(report, report.best_dense);
   const role = !isRouted(other) && isRouted(arm) ? "the best dense arm" : "the baseline";
-  const note = `Causal loss ${flops.arm_loss.toFixed(4)} against ${flops.baseline_loss.toFixed(4)} of ${other.name}, ${role}, after ` +
-    `${scientific(total(other.train_flops))} training FLOPs each.` +
-    (flops.ci95 ? " The interval is the 95 % t-interval of the paired differences over seeds." : "");
+  const against = (pair) => `${pair.metric === "loss_causal" ? "Causal loss" : "Bits per byte"} ${pair.arm_loss.toFixed(4)} against ` +
+    `${pair.baseline_loss.toFixed(4)} of ${other.name}, ${role}`;
+  const sentence = (text) => text && ` ${text[0].toUpperCase()}${text.slice(1)}.`;
+  const compared = (pair) => measured(pair.delta_percent);
+  const note = compared(flops) ? `${against(flops)}, after ${scientific(total(other.train_flops))} training FLOPs each.` + sentence(flops.note) +
+    (flops.ci95 ? " The interval is the 95 % t-interval of the paired differences over seeds." : "") : "";
   return `<div class="cards">${verdictCard("At equal training FLOPs", flops, note)}` +
-    (time ? verdictCard("At equal measured time", time, `This is ${time.note}.`) : "") + "</div>";
+    (time ? verdictCard("At equal measured time", time, (compared(time) ? `${against(time)}.` : "") + sentence(time.note)) : "") + "</div>";
 }
 
 function notes(report) {
@@ -63,6 +66,12 @@ function chartLine(report, arm, x) {
   return { name: arm.name, color: color(report, arm), routed: isRouted(arm), mean, seeds };
 }
 
+// Curves and results are validated on different amounts of the same text, so the last points differ from the results.
+function curveText({ curve_tokens: curve, result_tokens: result }) {
+  if (!measured(curve) || !measured(result) || curve === result) return "";
+  return `Curves are validated on the first ${si(curve)} tokens of the validation text (eval.tokens), the results below on ${si(result)} (eval.final_tokens).`;
+}
+
 function charts(report) {
   const runs = report.arms.flatMap((arm) => arm.runs), most = (get) => Math.max(...runs.map(get));
   const flops = most((run) => total(run.train_flops)), time = most((run) => run.time_s ?? 0);
@@ -76,27 +85,28 @@ function charts(report) {
   return `<h2>${loss}</h2><div class="charts">` +
     chart("training FLOPs", `training FLOPs (10${superscript(exponent)})`, (p) => total(p.train_flops_total) / 10 ** exponent) +
     chart("training time", `training time (${unitName})`, (p) => p.time_s / unit) + `</div><ul class="legend">${legend}</ul>` +
-    (report.arms.some((arm) => arm.runs.length > 1) ? '<p class="note">Thick lines are means over seeds, thin lines single seeds.</p>' : "");
+    `<p class="note">${report.arms.some((arm) => arm.runs.length > 1) ? "Thick lines are means over seeds, thin lines single seeds. " : ""}` +
+    `${curveText(report.setup)}</p>`;
 }
 
 // ---- Tables
 
-// Among arms with every seed: means over different seeds cannot be compared.
+// Among arms with every seed, for means over different seeds cannot be compared; none where the arms cannot.
 function bestArm(report) {
   const seeds = new Set(report.arms.flatMap((arm) => arm.seeds)).size;
-  const whole = report.arms.filter((arm) => arm.seeds.length === seeds && measured(arm.loss_causal.mean));
-  return whole.reduce((best, arm) => (best && best.loss_causal.mean <= arm.loss_causal.mean ? best : arm), null);
+  const value = (arm) => arm[report.ranked_by]?.mean, whole = report.arms.filter((arm) => arm.seeds.length === seeds && measured(value(arm)));
+  return whole.reduce((best, arm) => (best && value(best) <= value(arm) ? best : arm), null);
 }
 
 function results(report) {
   const best = bestArm(report), rows = [];
   const group = (title) => rows.push(`<tr class="group"><th colspan="${report.arms.length + 1}">${title}</th></tr>`);
-  const row = (label, cell, meaning = "") => rows.push(`<tr${meaning && ` title="${escapeHtml(meaning)}"`}><th>${label}</th>` +
-    report.arms.map((arm) => `<td${arm === best && label.startsWith("Loss, causal") ? ' class="best"' : ""}>${cell(arm)}</td>`).join("") + "</tr>");
-  const metricRows = (name) => shownMetrics(report, name).forEach((metric) => row(metric.label, (arm) => metricCell(arm, metric), metric.meaning));
+  const row = (label, cell, metric = {}) => rows.push(`<tr${metric.meaning ? ` title="${escapeHtml(metric.meaning)}"` : ""}><th>${label}</th>` +
+    report.arms.map((arm) => `<td${arm === best && metric.key === report.ranked_by ? ' class="best"' : ""}>${cell(arm)}</td>`).join("") + "</tr>");
+  const metricRows = (name) => shownMetrics(report, name).forEach((metric) => row(metric.label, (arm) => metricCell(arm, metric), metric));
   group("Quality, at the end");
   metricRows("quality");
-  row(`Against ${escapeHtml(report.best_dense)}`, (arm) => {
+  row(`Against ${escapeHtml(report.best_dense)}, % of its ${report.ranked_by === "bits_per_byte_causal" ? "bits per byte" : "loss"}`, (arm) => {
     const pair = pairOf(report, arm.name, report.best_dense, "flops");
     return measured(pair?.delta_percent) ? `${signed(pair.delta_percent, 2)}\u00a0%` : "–";
   });
@@ -111,7 +121,7 @@ function results(report) {
   for (const batch of [...new Set(report.arms.flatMap((arm) => arm.decoding.map((d) => d.batch)))].sort((a, b) => a - b)) {
     group(`Text from the cache, ${batch === 1 ? "one" : batch} at a time, as measured`);
     for (const metric of report.metrics.filter((m) => m.group === "decoding"))
-      row(metric.label, (arm) => formatMetric(metric, arm.decoding.find((d) => d.batch === batch)?.[metric.key]), metric.meaning);
+      row(metric.label, (arm) => formatMetric(metric, arm.decoding.find((d) => d.batch === batch)?.[metric.key]), metric);
   }
   const heads = report.arms.map((arm) => `<th class="c${color(report, arm)}">${escapeHtml(arm.name)}</th>`).join("");
   return '<h2>Results</h2><p class="note">Mean ± standard deviation over seeds. Hold the pointer over a row for its meaning.</p>' +

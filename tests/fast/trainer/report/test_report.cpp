@@ -53,7 +53,7 @@ TEST_CASE("report: equal time reads the longer run off its curve and says so") {
   CHECK(time->baseline_loss == Approx(3.0));
   CHECK(time->difference.percent > 0);
   CHECK(report.pair("mod", "dense", "flops")->difference.percent < 0);
-  CHECK(contains(time->note, "dense took 1m15s of training, mod took 1m40s and is read off its curve at 1m15s"));
+  CHECK(contains(time->note, "dense took 1m15s of training, mod took 1m40s and is interpolated at 1m15s"));
   CHECK(contains(time->note, "a run of mod planned for that time would do better"));
 }
 
@@ -76,12 +76,12 @@ TEST_CASE("report: loss at a time lies on the curve and between its points") {
     curve[i].time_s = 10.0 * static_cast<double>(1 << i);  // 10, 20, 40
     curve[i].metrics.set("loss_causal", {5.0 - static_cast<double>(i)});
   }
-  CHECK(*loss_at_time(curve, 10) == 5);
-  CHECK(*loss_at_time(curve, 40) == 3);
-  CHECK(*loss_at_time(curve, 10 * std::sqrt(2.0)) == Approx(4.5));
-  CHECK_FALSE(loss_at_time(curve, 5));
-  CHECK_FALSE(loss_at_time(curve, 50));
-  CHECK(*loss_at_time(curve, 40.0001) == 3);
+  CHECK(*metric_at_time(curve, "loss_causal", 10) == 5);
+  CHECK(*metric_at_time(curve, "loss_causal", 40) == 3);
+  CHECK(*metric_at_time(curve, "loss_causal", 10 * std::sqrt(2.0)) == Approx(4.5));
+  CHECK_FALSE(metric_at_time(curve, "loss_causal", 5));
+  CHECK_FALSE(metric_at_time(curve, "loss_causal", 50));
+  CHECK(*metric_at_time(curve, "loss_causal", 40.0001) == 3);
 }
 
 TEST_CASE("report: what did not finish is named and does not count") {
@@ -100,19 +100,28 @@ TEST_CASE("report: what did not finish is named and does not count") {
   CHECK(contains(report_table(report), "incomplete: seed-2 of mod: diverged"));
 }
 
-TEST_CASE("report: unequal training FLOPs are no comparison at equal compute") {
+TEST_CASE("report: runs of unequal training FLOPs have no verdict at equal FLOPs, and the reason in its place") {
   Folder const root;
-  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
-  write_run(root.path, "dense", 1, {});
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) write_run(root.path, "dense", seed, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true});
   SECTION("0.05 % is rounding") {
-    write_run(root.path, "mod", 1, {.train_flops = 1000500000000, .routed = true});
-    for (std::string const& warning : read_report({root.path}).warnings) CHECK_FALSE(contains(warning, "FLOPs differ"));
-  }
-  SECTION("0.2 % is not") {
-    write_run(root.path, "mod", 1, {.train_flops = 1002000000000, .routed = true});
+    write_run(root.path, "mod", 2, {.loss = 2.9, .train_flops = 1000500000000, .routed = true});
     Report const report = read_report({root.path});
-    CHECK(std::any_of(report.warnings.begin(), report.warnings.end(),
-                      [](std::string const& w) { return contains(w, "training FLOPs differ by 0.20 %"); }));
+    CHECK(report.pair("mod", "dense", "flops")->difference.n == 2);
+    CHECK(contains(report.headline, "equal training FLOPs)"));
+  }
+  SECTION("0.2 % in one seed is not") {
+    write_run(root.path, "mod", 2, {.loss = 2.9, .train_flops = 1002000000000, .routed = true});
+    Report const report = read_report({root.path});
+    Pair const& pair = *report.pair("mod", "dense", "flops");
+    CHECK_FALSE(pair.compared());
+    CHECK(pair.verdict.starts_with("no verdict: training FLOPs differ by 0.20 % (dense seed 1 spent 1e+12, mod seed 2 spent 1.002e+12"));
+    CHECK(report.headline == "mod against dense, the best dense arm: " + pair.verdict);
+    json const written = json::parse(report_json(report).dump());
+    CHECK(written["pairs"][0]["delta_percent"].is_null());
+    for (std::string const& text : {report_table(report), written.dump()}) CHECK_FALSE(contains(text, "equal training FLOPs)"));
+    CHECK(report.pair("mod", "dense", "time")->difference.n == 2);  // its condition is the machine
   }
 }
 
@@ -124,7 +133,7 @@ TEST_CASE("report: training FLOPs beyond 64 bits are read and written to the las
   write_run(root.path, "mod", 1, {.train_flops = large, .routed = true});
   Report const report = read_report({root.path});
   CHECK(report.arm("dense")->runs.front().train_flops == large);
-  for (std::string const& warning : report.warnings) CHECK_FALSE(contains(warning, "FLOPs differ"));
+  CHECK(report.pair("mod", "dense", "flops")->compared());
   json const arm = json::parse(report_json(report).dump())["arms"][0];
   CHECK(arm["train_flops"] == "1000000000000000000000004");
   CHECK(arm["runs"][0]["train_flops"] == "1000000000000000000000004");

@@ -1,0 +1,115 @@
+// Verdicts stand only between runs that may be compared.
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <nlohmann/json.hpp>
+
+#include "tests/fast/report_runs.h"
+#include "trainer/report/report.h"
+
+using namespace isobath;
+using Catch::Approx;
+
+namespace {
+
+// Two arms of two seeds; `dense` and `mod` are further keys of their `run` and final validation records.
+Report two_arms(Folder const& root, json const& dense, json const& mod) {
+  for (int64_t seed : {1, 2}) {
+    double const luck = 0.01 * static_cast<double>(seed);
+    write_run(root.path, "dense", seed, {.loss = 3.0 + luck, .routing = dense, .start = dense});
+    write_run(root.path, "mod", seed, {.loss = 2.4 + luck, .routed = true, .routing = mod, .start = mod});
+  }
+  return read_report({root.path / "dense/seed-1", root.path / "dense/seed-2", root.path / "mod/seed-1", root.path / "mod/seed-2"});
+}
+
+}  // namespace
+
+TEST_CASE("comparable: one tokenizer and one text are compared by loss") {
+  Folder const root;
+  json const same = {{"tokenizer", "t1"}, {"valid_text", "v1"}, {"eval_bytes", 1000}};
+  Report const report = two_arms(root, same, same);
+  CHECK(report.ranked_by == "loss_causal");
+  CHECK(contains(report.headline, "better by 19.9"));
+  CHECK(contains(report.headline, "(causal loss 2.4150 against 3.0150, equal training FLOPs)"));
+}
+
+TEST_CASE("comparable: other tokenizers on one text are compared by bits per byte, which may turn the verdict round") {
+  Folder const root;
+  json const dense = {{"tokenizer", "t1"}, {"valid_text", "v1"}, {"eval_bytes", 1000}, {"bits_per_byte_causal", 2.0}};
+  json mod = dense;
+  mod["tokenizer"] = "t2";
+  mod["bits_per_byte_causal"] = 2.2;  // fewer nats per token, of shorter tokens
+  Report const report = two_arms(root, dense, mod);
+  CHECK(report.ranked_by == "bits_per_byte_causal");
+  Pair const& pair = *report.pair("mod", "dense", "flops");
+  CHECK(pair.metric == "bits_per_byte_causal");
+  CHECK(pair.difference.percent == Approx(10));
+  CHECK(contains(report.headline, "worse by 10.00 %"));
+  CHECK(contains(report.headline, "(bits per byte 2.2000 against 2.0000, equal training FLOPs)"));
+  CHECK(contains(pair.note, "have different tokenizers, so bits per byte are compared"));
+  // On the curve, too: its last point says 2.01 for both.
+  CHECK(report.pair("mod", "dense", "time")->difference.percent == Approx(0).margin(1e-9));
+}
+
+TEST_CASE("comparable: other validation text leaves no verdict, and the reason in its place") {
+  Folder const root;
+  json const dense = {{"tokenizer", "t1"}, {"valid_text", "v1"}, {"eval_bytes", 1000}};
+  json mod = dense;
+  std::string reason;
+  SECTION("another text") {
+    mod["valid_text"] = "v2";
+    reason = "dense seed 1 and mod seed 1 were validated on different text";
+  }
+  SECTION("another part of it") {
+    mod["eval_bytes"] = 500;
+    reason = "dense seed 1 was validated on 1000 bytes of text, mod seed 1 on 500 bytes (eval.final_tokens)";
+  }
+  Report const report = two_arms(root, dense, mod);
+  CHECK(report.ranked_by.empty());
+  CHECK(report.headline == "no verdict: " + reason);
+  CHECK(report.challenger.empty());
+  for (Pair const& pair : report.pairs) {
+    CHECK_FALSE(pair.compared());
+    CHECK(pair.verdict == "no verdict: " + reason);
+  }
+  CHECK_FALSE(contains(report_table(report), "better by"));
+  CHECK(contains(report_table(report), reason));
+}
+
+TEST_CASE("comparable: older runs, which recorded no hash, are told apart by their configuration and its length") {
+  Folder const root;
+  SECTION("alike") { CHECK(two_arms(root, {{"valid_bytes", 1000}}, {{"valid_bytes", 1000}}).ranked_by == "loss_causal"); }
+  SECTION("of other length") { CHECK(two_arms(root, {{"valid_bytes", 1000}}, {{"valid_bytes", 900}}).ranked_by.empty()); }
+}
+
+TEST_CASE("comparable: times of other machines are not compared") {
+  Folder const root;
+  json other = json::object();
+  std::string reason;
+  SECTION("threads") {
+    other["threads"] = 8;
+    reason = "dense seed 1 used 2 threads, mod seed 1 8";
+  }
+  SECTION("device") {
+    other["device"] = "cuda:0 X";
+    reason = "dense seed 1 ran on , mod seed 1 on cuda:0 X";
+  }
+  Report const report = two_arms(root, json::object(), other);
+  CHECK(report.pair("mod", "dense", "flops")->compared());
+  CHECK(report.pair("mod", "dense", "time")->verdict == "no verdict: " + reason);
+}
+
+TEST_CASE("comparable: hints say what more seeds would show") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
+  write_run(root.path, "dense", 1, {.loss = 3.0});
+  write_run(root.path, "dense", 2, {.loss = 3.0});
+  write_run(root.path, "mod", 1, {.loss = 3.03, .routed = true});
+  write_run(root.path, "mod", 2, {.loss = 2.97, .routed = true});
+  Report const report = read_report({root.path});
+  Pair const& pair = *report.pair("mod", "dense", "flops");
+  // Differences of +1 % and -1 %: a standard deviation of 1.414 %; Student's t of four degrees is 2.776, by the root of five.
+  CHECK(pair.hint == "; 5 seeds would show 1.8 %");
+  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
+  Report const single = read_report({root.path});
+  CHECK(single.pair("mod", "dense", "flops")->hint == "; two seeds or more give an interval (compare.seeds)");
+}

@@ -1,0 +1,71 @@
+#include "trainer/report/comparable.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace isobath {
+namespace {
+
+constexpr double equal_flops = 0.001;
+
+std::string label(RunResult const& run) { return fmt::format("{} seed {}", run.arm, run.config.seed); }
+
+// Two runs whose `property` differs; empty when all agree.
+template <typename Property>
+std::vector<RunResult const*> that_differ(std::vector<RunResult const*> const& runs, Property property) {
+  for (RunResult const* run : runs)
+    if (property(*run) != property(*runs.front())) return {runs.front(), run};
+  return {};
+}
+
+// What identifies the validation text. Older runs lack its hash: the same keys and length then stand for it.
+std::string valid_text(RunResult const& run) {
+  DataConfig const& data = run.config.data;
+  return run.valid_text.empty() ? fmt::format("{}|{}|{}|{}|{}|{}", fmt::join(data.sources, ","), fmt::join(data.valid_sources, ","),
+                                              data.valid_fraction, data.max_bytes, data.split.name(), run.metrics["valid_bytes"])
+                                : run.valid_text;
+}
+
+}  // namespace
+
+Comparable comparable_by(std::vector<RunResult const*> const& runs) {
+  auto const either_hash = [&](RunResult const& run) { return run.valid_text.empty(); };
+  auto const text = [&](RunResult const& run) { return valid_text(run); };
+  if (auto const two = that_differ(runs, either_hash).empty() ? that_differ(runs, text) : std::vector<RunResult const*>(); !two.empty())
+    return {"", fmt::format("{} and {} were validated on different text", label(*two[0]), label(*two[1]))};
+  auto const amount = [](RunResult const& run) {
+    double const bytes = run.metrics["eval_bytes"], tokens = run.metrics["eval_tokens"];
+    return fmt::format("{:.0f} bytes", std::isnan(bytes) ? tokens : bytes);
+  };
+  if (auto const two = that_differ(runs, amount); !two.empty())
+    return {"", fmt::format("{} was validated on {} of text, {} on {} (eval.final_tokens)", label(*two[0]), amount(*two[0]), label(*two[1]),
+                            amount(*two[1]))};
+  if (auto const two = that_differ(runs, [](RunResult const& run) { return run.tokenizer; }); !two.empty())
+    return {"bits_per_byte_causal",
+            fmt::format("{} and {} have different tokenizers, so bits per byte are compared", label(*two[0]), label(*two[1]))};
+  return {"loss_causal", ""};
+}
+
+std::string unequal_flops(std::vector<RunResult const*> const& runs) {
+  if (runs.empty()) return "";
+  auto const [low, high] = std::minmax_element(runs.begin(), runs.end(), [](auto* a, auto* b) { return a->train_flops < b->train_flops; });
+  auto const least = static_cast<double>((*low)->train_flops), most = static_cast<double>((*high)->train_flops);
+  if (most <= least * (1 + equal_flops)) return "";
+  bool const in_flops = std::all_of(runs.begin(), runs.end(), [](auto* run) { return run->config.train.budget.unit == Unit::flop; });
+  return fmt::format("training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}; {})", 100 * (most / least - 1), label(**low), least,
+                     label(**high), most, in_flops ? "so few steps cannot hit the budget nearer" : "give train.budget in flop");
+}
+
+std::string unequal_machines(std::vector<RunResult const*> const& runs) {
+  if (auto const two = that_differ(runs, [](RunResult const& run) { return run.device; }); !two.empty())
+    return fmt::format("{} ran on {}, {} on {}", label(*two[0]), two[0]->device, label(*two[1]), two[1]->device);
+  auto const threads = [](RunResult const& run) { return fmt::format("{:.0f}", run.metrics["threads"]); };
+  if (auto const two = that_differ(runs, threads); !two.empty())
+    return fmt::format("{} used {} threads, {} {}", label(*two[0]), threads(*two[0]), label(*two[1]), threads(*two[1]));
+  return "";
+}
+
+}  // namespace isobath
