@@ -57,7 +57,7 @@ with Workspace() as space:
     visit = ["run", "--tiny", "--device", "cpu", "--precision", "fp32", "--data", data, "--runs", runs, "--output", results, "--jobs", "1",
              "--budgets", "1e11", "--reserve-s", "1"]
     finished, visits = [], 0
-    while not finished and visits < 20:  # one is enough where nothing else runs
+    while not finished and visits < 10:  # one is enough where nothing else runs
         script("gpu_study.sh", *visit, "--minutes", "0.1")
         finished, visits = [name for name in os.listdir(results) if "-seed-" in name], visits + 1
     check(finished, "no run of the study finished: %s" % os.listdir(results))
