@@ -44,7 +44,7 @@ with Workspace() as space:
     # Without a GPU: exit 1, and each part's reason in the file.
     if not has_driver():
         refused = space.path("refused.json")
-        script("gpu_check.sh", "--work", space.folder, "--output", refused, "--parts", "environment,kernels", expect=1)
+        script("gpu_check.sh", "--work", space.folder, "--output", refused, "--parts", "kernels", expect=1)
         with open(refused) as file:
             part = json.load(file)["parts"]["kernels"]
         check(part["status"] == "failed" and "an NVIDIA driver" in part["reason"], part)
@@ -54,12 +54,14 @@ with Workspace() as space:
     sources = [os.path.join(ROOT, part) for part in ("src", "trainer", "data", "tests", "docs")]  # enough for 8Ki pieces
     script("gpu_study.sh", "prepare", "--sources", *sources, "--data", data)
     check(sum(entry.stat().st_size for entry in os.scandir(data)) < 1 << 20, os.listdir(data))
-    visit = ["run", "--tiny", "--device", "cpu", "--precision", "fp32", "--data", data, "--runs", runs, "--output", results, "--jobs", "2",
-             "--budgets", "1e11", "--reserve-s", "2"]
-    script("gpu_study.sh", *visit, "--minutes", "0.18")
-    first = [name for name in os.listdir(results) if "-seed-" in name]
-    check(first, "no run of the study finished: %s" % os.listdir(results))
-    with open(os.path.join(results, first[0])) as file:
+    visit = ["run", "--tiny", "--device", "cpu", "--precision", "fp32", "--data", data, "--runs", runs, "--output", results, "--jobs", "1",
+             "--budgets", "1e11", "--reserve-s", "1"]
+    finished, visits = [], 0
+    while not finished and visits < 10:  # one is enough where nothing else runs
+        script("gpu_study.sh", *visit, "--minutes", "0.1")
+        finished, visits = [name for name in os.listdir(results) if "-seed-" in name], visits + 1
+    check(finished, "no run of the study finished: %s" % os.listdir(results))
+    with open(os.path.join(results, finished[0])) as file:
         run = json.load(file)
     check(run["budget_flop"] == 1e11 and abs(int(run["train_flops"]) / 1e11 - 1) < 0.2 and run["loss_causal"] > 0, run)
-    print("%d of the study's runs on the first visit" % len(first))
+    print("%d of the study's runs in %d visits" % (len(finished), visits))

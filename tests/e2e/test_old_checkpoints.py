@@ -1,4 +1,4 @@
-"""Checkpoints of every kind that an earlier program wrote (tests/e2e/checkpoints) load, resume and generate.
+"""Checkpoints of every kind that an earlier program wrote (tests/e2e/checkpoints) load and resume, and generate.
 
 expected.json holds what that program gave: the losses of the stored model, and the training losses of the twelve steps after it.
 """
@@ -15,8 +15,12 @@ STORED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "checkpoints")
 # the shares of the step before, so that the cut into micro-batches does not matter.
 OTHER_DRAWS = {"mod-random": "loss", "nested-sequence": "resumed"}
 
+# One of each kind: what is read of a file is the same for eval and generate.
+GENERATE = {"dense", "mod-threshold", "nested-token", "scaled-token"}
+
 with open(os.path.join(STORED, "expected.json")) as file:
     expected = json.load(file)
+check(GENERATE <= set(expected), "no such checkpoints: %s" % (GENERATE - set(expected)))
 with Workspace() as space:
     shutil.copy(os.path.join(STORED, "text.txt"), space.folder)
     for name in sorted(expected):
@@ -29,8 +33,9 @@ with Workspace() as space:
             far = abs(json.loads(out)[key] - expected[name][key])
             check(far < (0.02 if OTHER_DRAWS.get(name) == "loss" else 1e-5), "%s: %s is off by %g" % (name, key, far))
 
-        out, _ = space.run("generate", run, "-p", "the ", "-n", "8", cwd=space.folder)
-        check(out.startswith("the "), "%s generates %r" % (name, out))
+        if name in GENERATE:
+            out, _ = space.run("generate", run, "-p", "the ", "-n", "8", cwd=space.folder)
+            check(out.startswith("the "), "%s generates %r" % (name, out))
 
         _, err = space.run("train", os.path.join(STORED, name, "config.yaml"), "train.budget=24step", cwd=space.folder)
         check("resuming" in err, "%s started anew:\n%s" % (name, err))

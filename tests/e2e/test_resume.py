@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import time
 
 from common import INTERRUPT, KILL, STOP, Workspace, check, check_same_run
 
@@ -20,14 +22,21 @@ with Workspace() as space:
     check(len(text["pieces"]) == len(text["depth"]) == len(text["loss"]) == 64 and text["layers"] == 4, "depth_text.json")
     check(all(2 <= depth <= 4 for depth in text["depth"]), "depths %s" % text["depth"])
 
-    # A run is a function of its configuration.
-    space.train("name=again")
-    check_same_run(space, "again")
-
-    # Stopped by a signal between two records, before the first checkpoint, and again later.
+    # Stopped by a signal between two records, before the first checkpoint, and again later: a run is a function of its configuration.
     code, err = space.train_until("stopped", 7, STOP)
     check(code == 143 and "saved" in err, "SIGTERM ended with %s:\n%s" % (code, err))
     check(space.metrics("stopped")[-1]["status"] == "stopped", "no end record of the stop")
+    shutil.copytree(space.path("runs/stopped"), space.path("runs/other"), symlinks=True)
+
+    # Text that changed under the same path, as long as before, is other text; the refusal harms nothing.
+    path = space.path("text/0.txt")
+    before = open(path).read()
+    with open(path, "w") as file:
+        file.write("X" + before[1:])
+    _, err = space.train("name=stopped", expect=3)
+    check("the text is not what" in err, err)
+    with open(path, "w") as file:
+        file.write(before)
     code, err = space.train_until("stopped", 28, INTERRUPT)
     check(code == 130 and "resuming" in err, "SIGINT ended with %s:\n%s" % (code, err))
     _, err = space.train("name=stopped")
@@ -37,7 +46,7 @@ with Workspace() as space:
     # No thread that computes may be interrupted by a signal handler (src/core/stop.h).
     process = space.start("train", space.config, "name=masks", "train.budget=5000step", "train.threads=2")
     while len(space.metrics("masks")) < 3 and process.poll() is None:
-        pass
+        time.sleep(0.01)
     tasks, interruptible = os.listdir("/proc/%d/task" % process.pid), []
     for task in tasks:
         with open("/proc/%d/task/%s/status" % (process.pid, task)) as file:
@@ -59,19 +68,23 @@ with Workspace() as space:
     space.train("name=killed")
     check_same_run(space, "killed")
 
-    # What other kinds of routing keep from step to step: a capacity that changes, running thresholds, documents.
+    # What other kinds of routing keep from step to step: a capacity that changes, running thresholds, documents. Stopped and killed in
+    # turn: "scaled" before its tokens harden, "layers" with a checkpoint from after that.
     kinds = {"changing": ("depth.capacity_random=[10%,60%]", "depth.capacity_warmup=40%"),
              "threshold": ("depth.causal=threshold", "depth.threshold_training=true", "depth.capacity=[50%,20%]"),
              "nested": ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5", "depth.balance=bias", "depth.gate_training=gumbel",
                         "depth.causal=none"),
+             "documents": ("data.isolate_documents=true", "depth.router=mlp", "depth.causal=none", "depth.score_noise=0.1"),
              "scaled": ("depth.kind=scaled", "depth.mean_depth=2.5", "depth.scale=token", "depth.harden_after=50%", "depth.causal=none"),
-             "layers": ("depth.kind=scaled", "depth.mean_depth=2", "depth.harden_after=30%", "depth.causal=none"),
-             "documents": ("data.isolate_documents=true", "depth.router=mlp", "depth.causal=none", "depth.score_noise=0.1")}
-    for kind, keys in kinds.items():
+             "layers": ("depth.kind=scaled", "depth.mean_depth=2", "depth.harden_after=30%", "depth.causal=none")}
+    short = ("train.budget=30step", "checkpoint.every=12step", "eval.final_tokens=1Ki", "eval.calibration_tokens=1Ki")
+    for number, (kind, keys) in enumerate(kinds.items()):
+        keys += short
         space.train("name=whole-" + kind, *keys)
-        for step, stop in ((7, STOP), (35, KILL)):
-            space.train_until(kind, step, stop, *keys)
-        space.train("name=" + kind, *keys)
+        code, _ = space.train_until(kind, *((7, STOP), (14, KILL))[number % 2], *keys)
+        check(code == (143, -9)[number % 2], "%s was not stopped, but ended with %s" % (kind, code))
+        _, err = space.train("name=" + kind, *keys)
+        check("resuming" in err, err)
         check_same_run(space, kind, "whole-" + kind)
     records = space.metrics("changing")
     check(records[-1]["train_flops_total"] == records[0]["train_flops_planned"], "realised FLOPs are not the planned ones")
@@ -84,22 +97,8 @@ with Workspace() as space:
     check("is finished" in err and space.content("runs/stopped/metrics.jsonl") == before, err)
 
     # Other threads or micro-batches are allowed and said.
-    space.train_until("other", 14, STOP)
     _, err = space.train("name=other", "train.micro_batch_tokens=512")
     check("not be bit-exact" in err and "256 before, 512 now" in err, err)
-
-    # Text that changed under the same path, as long as before, is other text.
-    space.train_until("edited", 14, STOP)
-    path = space.path("text/0.txt")
-    before = open(path).read()
-    with open(path, "w") as file:
-        file.write("X" + before[1:])
-    _, err = space.train("name=edited", expect=3)
-    check("the text is not what" in err, err)
-    with open(path, "w") as file:
-        file.write(before)
-    space.train("name=edited")
-    check_same_run(space, "edited")
 
     # Another model or seed is another run; another schedule is a new segment.
     for key in ("seed=2", "model.layers=5", "depth.capacity=0.5"):

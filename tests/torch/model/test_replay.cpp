@@ -194,7 +194,7 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
     for (int64_t layer : {0, 1}) {
       if (depth.kind == "scaled" && layer == 1) break;  // one cut for all layers
       RoutedLayer const own = causal_pass(*model).routed_layers[static_cast<size_t>(layer)];
-      for (int64_t t = 5; t < 16; ++t) {
+      for (int64_t t = 5; t < 16; t += depth.kind == "scaled" ? 1 : 2) {
         bool const decided = own.causal_BT[1][t].item<bool>();
         double const margin = own.margin_BT[1][t].item<double>();
         if (std::isinf(margin)) continue;
@@ -208,7 +208,7 @@ TEST_CASE("replay: a margin is how far a decision is from falling the other way"
         }
       }
     }
-    CHECK(yes + no >= 11);
+    CHECK(yes + no >= 6);
     if (depth.choice.name() != "sequence") CHECK((yes > 0 && no > 0));
     if (depth.choice.name() == "sequence")
       for (RoutedLayer const& layer : causal_pass(*model).routed_layers)

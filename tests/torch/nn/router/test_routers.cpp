@@ -1,6 +1,7 @@
-// What every router must pass, in every combination of gate and causal decision that a configuration allows, with whole blocks and, in
-// turn, every other target and skip path, per-layer capacities and isolated documents: agreement with the slow masked reference, finite
-// differences, causality, independent sequences and documents, extremes, ties. One added row runs all of it for a new router.
+// What every router must pass, with every gate, causal decision, target, skip path, per-layer capacities and isolated documents: agreement
+// with the slow masked reference, finite differences, causality, independent sequences and documents, extremes, ties. Each router meets
+// each value of each setting, and each value of a setting each value of another (a test below says so), not every combination of all of
+// them. One added row runs all of it for a new router.
 
 #include <ATen/ATen.h>
 
@@ -15,6 +16,7 @@
 #include "core/error.h"
 #include "model/ledger/ledger.h"
 #include "model/ledger/router_cost.h"
+#include "tests/torch/pairs.h"
 #include "tests/torch/reference.h"
 
 using namespace isobath;
@@ -67,29 +69,46 @@ bool allowed(Combination const& c) {
   return c.gate != "none" || !c.row.learns;
 }
 
-// Target, skip path, skipped_kv.
-constexpr std::tuple<char const*, char const*, char const*> other_paths[] = {
-    {"attention", "identity", "drop"}, {"mlp", "identity", "drop"}, {"block", "linear", "drop"},      {"block", "identity", "keep"},
-    {"attention", "linear", "drop"},   {"mlp", "linear", "drop"},   {"block", "low_rank", "drop"},    {"attention", "identity", "keep"},
-    {"attention", "low_rank", "drop"}, {"mlp", "low_rank", "drop"}, {"attention", "low_rank", "keep"}};
-
+// Of router, gate and causal decision: what a configuration allows, or what it does not.
 std::vector<Combination> combinations(bool as_allowed = true) {
   std::vector<Combination> found;
-  size_t turn = 0;
   for (RouterRow const& row : router_rows)
     for (std::string const gate : every_gate)
       for (std::string const causal : every_causal)
         for (bool const detach : {false, true}) {
           Combination c{row, gate, causal, detach};
           if (row.learns && (gate == "sigmoid" || gate == "none")) c.z_loss_weight = 0.2;
-          if (allowed(c) != as_allowed) continue;
-          found.push_back(c);
-          std::tie(c.target, c.skip_path, c.skipped_kv) = other_paths[turn % std::size(other_paths)];
-          c.documents = turn % 2 == 0;
-          if (turn % 3 == 0) c.capacity = {0.5, 0.1875};
-          ++turn;
-          found.push_back(c);
+          if (allowed(c) == as_allowed) found.push_back(c);
         }
+  return found;
+}
+
+// Target, skip path, skipped_kv.
+constexpr std::tuple<char const*, char const*, char const*> every_path[] = {
+    {"block", "identity", "drop"},     {"attention", "identity", "drop"}, {"mlp", "identity", "drop"}, {"block", "linear", "drop"},
+    {"block", "identity", "keep"},     {"attention", "linear", "drop"},   {"mlp", "linear", "drop"},   {"block", "low_rank", "drop"},
+    {"attention", "identity", "keep"}, {"attention", "low_rank", "drop"}, {"mlp", "low_rank", "drop"}, {"attention", "low_rank", "keep"}};
+
+// Every router on every path; gates, causal decisions, documents and capacities take turns, at different paces.
+std::vector<Combination> paired_combinations() {
+  std::vector<Combination> found, ungated;
+  size_t row = 0;
+  auto const add = [&](Combination c, size_t path) {
+    std::tie(c.target, c.skip_path, c.skipped_kv) = every_path[path];
+    c.documents = (row + path / 2) % 2 == 0;
+    if ((row + path) % 3 == 0) c.capacity = {0.5, 0.1875};
+    found.push_back(c);
+  };
+  for (RouterRow const& router : router_rows) {
+    std::vector<Combination> of_router;  // a gate after another, each with every causal decision
+    for (Combination const& c : combinations())
+      if (c.row.name == router.name) (router.learns && c.gate == "none" ? ungated : of_router).push_back(c);
+    size_t const gates = router.learns ? 4 : 5, decisions = of_router.size() / gates;
+    for (size_t path = 0; path < std::size(every_path); ++path)
+      add(of_router.at((row + path) % gates * decisions + (row + 2 * path + path / 5) % decisions), path);
+    ++row;
+  }
+  for (size_t path = 0; path < std::size(every_path); ++path) add(ungated.at(3 * path % ungated.size()), path);
   return found;
 }
 
@@ -159,7 +178,27 @@ TEST_CASE("a configuration may ask for exactly these combinations", "[routers]")
       CHECK_THROWS_AS(check_config(config), ConfigError);
   };
   for (Combination const& c : combinations()) check(c, true);
+  for (Combination const& c : paired_combinations()) check(c, true);
   for (Combination const& c : combinations(false)) check(c, false);
+}
+
+TEST_CASE("the routers are tested in every pair of settings", "[routers]") {
+  auto const settings = [](std::vector<Combination> const& combinations) {
+    std::vector<std::vector<std::string>> rows;
+    for (Combination const& c : combinations)
+      rows.push_back({c.row.name, c.gate, c.causal + (c.bce_detach ? " detached" : ""), c.target + c.skip_path + c.skipped_kv,
+                      c.documents ? "documents" : "", c.capacity.size() > 1 ? "capacities" : ""});
+    return rows;
+  };
+  auto const tested = settings(paired_combinations()), all = settings(combinations());
+  for (size_t a = 0; a < 6; ++a)
+    for (size_t b = a + 1; b < 6; ++b) {
+      INFO(a << " with " << b);
+      if (b < 3)
+        CHECK(pairs(tested, a, b) == pairs(all, a, b));
+      else
+        CHECK(has_every_pair(tested, a, b));
+    }
 }
 
 TEST_CASE("every router agrees with the slow masked reference, forward and backward", "[routers]") {
@@ -172,7 +211,7 @@ TEST_CASE("every router agrees with the slow masked reference, forward and backw
     if (output.z_loss.defined()) loss = loss + 0.2 * output.z_loss;
     return loss;
   };
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
     balance(*model, input_of(c, tokens));
@@ -198,7 +237,7 @@ TEST_CASE("every router agrees with the slow masked reference, forward and backw
 
 TEST_CASE("gradients of every router agree with finite differences", "[routers]") {
   at::Tensor const tokens = random_tokens(2, 16, 11), targets = random_tokens(2, 16, 11, 6);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     INFO(c.label());
     auto model = make_model(shape_of(c));
     auto const loss = [&](bool with_bce) {
@@ -232,7 +271,7 @@ TEST_CASE("gradients of every router agree with finite differences", "[routers]"
 TEST_CASE("with every router, future tokens never change a causal output", "[routers]") {
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     INFO(c.label());
     auto model = make_model(shape_of(c));
     balance(*model, input_of(c, tokens));
@@ -252,7 +291,7 @@ TEST_CASE("with every router, one sequence never changes another", "[routers]") 
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(3, 16, 11);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
     balance(*model, input_of(c, tokens));
@@ -271,7 +310,7 @@ TEST_CASE("with every router, one isolated document never changes another", "[ro
   auto const routing = GENERATE(Routing::topk, Routing::causal);
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     if (!c.documents) continue;
     INFO(c.label() << (routing == Routing::topk ? " topk" : " causal"));
     auto model = make_model(shape_of(c));
@@ -292,7 +331,7 @@ TEST_CASE("with every router, one isolated document never changes another", "[ro
 TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "[routers]") {
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     for (double const capacity : {0.001, 1.0}) {
       INFO(c.label() << " capacity=" << capacity);
       Shape shape = shape_of(c);
@@ -317,7 +356,7 @@ TEST_CASE("every router at its extremes: one token of a sequence, all tokens", "
 TEST_CASE("with every learned router, equal scores go to the lower position", "[routers]") {
   at::NoGradGuard no_grad;
   at::Tensor const tokens = random_tokens(2, 16, 11);
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     if (!c.row.learns) continue;
     INFO(c.label());
     auto model = make_model(shape_of(c));
@@ -331,7 +370,7 @@ TEST_CASE("with every learned router, equal scores go to the lower position", "[
 }
 
 TEST_CASE("the ledger and the stored tensors know every router", "[routers]") {
-  for (Combination const& c : combinations()) {
+  for (Combination const& c : paired_combinations()) {
     INFO(c.label());
     Shape const shape = shape_of(c);
     auto model = make_model(shape);

@@ -16,6 +16,8 @@ using namespace isobath::test;
 
 namespace {
 
+constexpr int64_t steps = 10;  // factors become skips after half of them
+
 struct DepthCase {
   char const* label;
   std::function<void(DepthConfig&)> set;
@@ -111,7 +113,7 @@ struct Run {
   void step(int64_t number) {
     at::Tensor const tokens_BT = random_tokens(4, 16, model->vocab_size(), 100 + static_cast<uint64_t>(number));
     DeviceBatch const batch{4, 4 * 16, tokens_BT, tokens_BT.roll(-1, 1), {}, {}};
-    double const total = 20;
+    double const total = steps;
     train_step(*model, optimizers, batch, settings,
                {number, static_cast<double>(number) / total, static_cast<double>(number + 1) / total, 1e-2}, window);
   }
@@ -128,7 +130,7 @@ std::map<std::string, at::Tensor> stored_copies(LanguageModel const& model) {
 TEST_CASE("micro-batches of 1, 2 and all sequences train the same model", "[micro_batches]") {
   for (DepthCase const& depth_case : depth_cases()) {
     Run whole(depth_case, 4), halves(depth_case, 2), singles(depth_case, 1);
-    for (int64_t step = 0; step < 20; ++step)
+    for (int64_t step = 0; step < steps; ++step)
       for (Run* run : {&whole, &halves, &singles}) run->step(step);
     auto const expected = stored_copies(*whole.model), start = stored_copies(*Run(depth_case, 4).model);
     for (Run* run : {&halves, &singles})
@@ -152,10 +154,10 @@ TEST_CASE("a step whose gradients are not finite leaves every weight and buffer 
     for (auto const& parameter : run.model->trained())
       if (parameter.name == "model.norm.weight") norm = parameter.tensor;
     norm.register_hook([&](at::Tensor const& gradient) { return bad ? gradient * std::numeric_limits<double>::quiet_NaN() : gradient; });
-    for (int64_t step = 0; step < 9; ++step) run.step(step);
+    for (int64_t step = 0; step < steps / 2 - 1; ++step) run.step(step);
     auto const before = stored_copies(*run.model);
     bad = true;
-    run.step(9);  // the one after which factors would become skips
+    run.step(steps / 2 - 1);  // the one after which factors would become skips
     for (auto const& [name, tensor] : stored_copies(*run.model)) {
       if (name.find("predictor.") != std::string::npos) continue;  // their own optimizer, whose gradients were finite
       INFO(depth_case.label << ": " << name);
@@ -163,7 +165,7 @@ TEST_CASE("a step whose gradients are not finite leaves every weight and buffer 
     }
     CHECK(run.window.skipped.item<double>() == 1);
     bad = false;
-    run.step(10);
+    run.step(steps / 2);
     CHECK_FALSE(stored_copies(*run.model).at("model.norm.weight").equal(before.at("model.norm.weight")));
   }
 }

@@ -318,7 +318,7 @@ TEST_CASE("scaled: calibration reaches the mean depth, training follows it", "[s
     CHECK(mean(Routing::causal) == Catch::Approx(3).epsilon(0.02));
     model->train();
     CHECK(std::abs(mean(Routing::causal) - 3) > 0.1);  // the cut does not count
-    for (int step = 0; step < 200; ++step) finish_step(*model, model->forward({tokens, {}, {}}, Routing::topk, {}));
+    for (int step = 0; step < 120; ++step) finish_step(*model, model->forward({tokens, {}, {}}, Routing::topk, {}));
     CHECK(mean(Routing::causal) == Catch::Approx(3).epsilon(0.05));
     model->set_offsets(at::zeros({1}));
     model->eval();
