@@ -55,8 +55,8 @@ std::string unequal_flops(std::vector<RunResult const*> const& runs) {
   auto const least = static_cast<double>((*low)->train_flops), most = static_cast<double>((*high)->train_flops);
   if (most <= least * (1 + equal_flops)) return "";
   bool const in_flops = std::all_of(runs.begin(), runs.end(), [](auto* run) { return run->config.train.budget.unit == Unit::flop; });
-  return fmt::format("training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}; {})", 100 * (most / least - 1), label(**low), least,
-                     label(**high), most, in_flops ? "so few steps cannot hit the budget nearer" : "give train.budget in flop");
+  return fmt::format("training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}; {})", 100 * (most / least - 1), label(**low),
+                     least, label(**high), most, in_flops ? "so few steps cannot hit the budget nearer" : "give train.budget in flop");
 }
 
 std::string unequal_machines(std::vector<RunResult const*> const& runs) {
