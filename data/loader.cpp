@@ -38,32 +38,35 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
   batch.first_sample = first_sample;
   batch.length = length_;
   batch.isolated = isolate_;
-  batch.sequences = ordered_ ? std::clamp<int64_t>(samples - first_sample, 0, sequences) : sequences;
-  auto const size = static_cast<size_t>(batch.sequences * length_);
+  batch.sequences = sequences;
+  if (ordered_) {
+    int64_t const whole = (stream_.size() - 1) / length_;  // windows in which every token has a target
+    bool const partial = first_sample == whole && samples > whole && sequences > 0;
+    batch.sequences = partial ? 1 : std::clamp<int64_t>(whole - first_sample, 0, sequences);
+    if (partial) batch.length = (stream_.size() - 1) % length_;
+  }
+  int64_t const T = batch.length;
+  auto const size = static_cast<size_t>(batch.sequences * T);
   batch.tokens.resize(size);
   batch.targets.resize(size);
   batch.positions.resize(size);
   batch.segments.resize(size);
-  std::vector<int64_t> window(static_cast<size_t>(length_) + 1);
+  std::vector<int64_t> window(static_cast<size_t>(T) + 1);
   for (int64_t row = 0; row < batch.sequences; ++row) {
     int64_t const sample = first_sample + row;
     auto const epoch = static_cast<uint64_t>(sample / samples), index = static_cast<uint64_t>(sample % samples);
     uint64_t const key = make_key({hash_text("data order"), seed_, epoch});
     int64_t const first = length_ * (ordered_ ? sample : static_cast<int64_t>(permute(index, static_cast<uint64_t>(samples), key)));
-    int64_t const present = std::min(length_ + 1, stream_.size() - first);
-    stream_.copy(first, std::span(window).first(static_cast<size_t>(present)));
-    // The missing end of the last window is filled with its last token, the document end that closes the stream.
-    std::fill(window.begin() + present, window.end(), window[static_cast<size_t>(present) - 1]);
+    stream_.copy(first, window);
 
-    auto const at = static_cast<size_t>(row * length_);
-    std::copy_n(window.begin(), length_, batch.tokens.begin() + static_cast<int64_t>(at));
-    std::copy_n(window.begin() + 1, length_, batch.targets.begin() + static_cast<int64_t>(at));
-    std::fill_n(batch.targets.begin() + static_cast<int64_t>(at) + present - 1, length_ + 1 - present, ignore_target);
-    std::vector<int64_t> const starts = stream_.document_starts_in(first + 1, first + present);
+    auto const at = static_cast<size_t>(row * T);
+    std::copy_n(window.begin(), T, batch.tokens.begin() + static_cast<int64_t>(at));
+    std::copy_n(window.begin() + 1, T, batch.targets.begin() + static_cast<int64_t>(at));
+    std::vector<int64_t> const starts = stream_.document_starts_in(first + 1, first + T + 1);
     auto next = starts.begin();
     int32_t segment = 0;
     int64_t origin = 0;
-    for (int64_t t = 0; t < length_; ++t) {
+    for (int64_t t = 0; t < T; ++t) {
       if (next != starts.end() && *next == first + t) {
         ++next;
         ++segment;

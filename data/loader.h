@@ -23,13 +23,15 @@ struct Batch {
 };
 
 // Cuts the token stream into windows of `length` + 1 tokens (inputs, and the same tokens shifted by one as targets) that start `length`
-// tokens apart. A shorter last window is dropped for training; for validation (ordered) its missing targets are ignore_target.
+// tokens apart. A shorter last window is dropped for training; for validation (ordered) it makes a shorter batch of its own.
 class Loader {
  public:
   // ordered: samples in stream order (validation); otherwise permuted by (seed, epoch).
   Loader(TokenStream const& stream, int64_t length, uint64_t seed, bool ordered, bool isolate_documents);
   int64_t samples_per_epoch() const;
-  Batch at(int64_t first_sample, int64_t sequences) const;  // the same arguments give the same batch; a shuffled batch may span two epochs
+  // The same arguments give the same batch. A shuffled batch may span two epochs; an ordered one ends with the text and holds windows of
+  // one length, so it may have fewer sequences.
+  Batch at(int64_t first_sample, int64_t sequences) const;
 
  private:
   TokenStream const& stream_;

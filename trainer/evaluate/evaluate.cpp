@@ -34,17 +34,23 @@ void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, 
   if (with_statistics) sums.statistics.add(output, batch.tokens_BT);
 }
 
-RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, int64_t sequences, int64_t length, Evaluation const& total,
-                             Int128 pairs) {
+// What the model read: the last sequence may be shorter than the others.
+struct EvaluatedText {
+  int64_t sequences = 0, positions = 0;
+  Int128 pairs;
+};
+
+RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, EvaluatedText const& text, Evaluation const& total) {
   RoutingResult result;
   double const nats = sums.loss.item<double>();
   result.loss = nats / static_cast<double>(total.tokens);
   result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
-  int64_t const positions = sequences * length;
-  RoutingRates rates = routing_rates(sums.routing_NC, positions, model.plan().uses_noncausal_routing());
+  RoutingRates rates = routing_rates(sums.routing_NC, text.positions, model.plan().uses_noncausal_routing());
   Ledger const ledger = make_ledger(model.model_config(), model.depth_config(), model.vocab_size());
-  result.forward_flops_per_token =
-      static_cast<double>(ledger.forward(sequences, length, rates.work, pairs)) / static_cast<double>(positions);
+  // As one sequence of so many tokens and pairs; only gates by sequence count sequences.
+  Int128 flops = ledger.forward(1, text.positions, rates.work, text.pairs);
+  if (ledger.gate_by_sequence) flops += Int128(text.sequences - 1) * ledger.gate_row;
+  result.forward_flops_per_token = static_cast<double>(flops) / static_cast<double>(text.positions);
   result.mean_depth = static_cast<double>(ledger.dense_layers);
   for (double const share : rates.capacity) result.mean_depth += share;
   result.capacity = std::move(rates.capacity);
@@ -136,9 +142,10 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   EvalMode const mode(model);
   Evaluation total;
   EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
-  Int128 pairs;
+  Int128 pairs;  // of a query and a key
   DevicePrefetcher to_device(model.device());
-  for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
+  int64_t positions = 0;
+  for (int64_t first = 0; first < windows;) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const on_device = to_device.load(batch);
@@ -146,13 +153,16 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
     if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
     if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
     total.tokens += batch.target_count;
+    positions += batch.sequences * batch.length;
     pairs += batch.pairs;
+    first += batch.sequences;
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }
   }
-  if (topk) total.topk = routing_result(model, topk_sums, windows, length, total, pairs);
-  if (causal) total.causal = routing_result(model, causal_sums, windows, length, total, pairs);
+  EvaluatedText const text{windows, positions, pairs};
+  if (topk) total.topk = routing_result(model, topk_sums, text, total);
+  if (causal) total.causal = routing_result(model, causal_sums, text, total);
   if (one && settings.routing != EvalRouting::topk) total.causal = total.topk;
   if (one && settings.routing == EvalRouting::causal) total.topk.reset();
   return total;

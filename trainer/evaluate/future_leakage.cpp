@@ -17,7 +17,7 @@ FutureLeakage measure_future_leakage(LanguageModel& model, TokenStream const& va
   EvalMode const mode(model);
   int64_t const length = model.model_config().context, half = length / 2;
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t windows = loader.samples_per_epoch() - 1;  // the last one may be padded
+  int64_t windows = loader.samples_per_epoch() - 1;  // the last one may be shorter
   if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(2, settings.tokens / length));
   int64_t const at_once = std::max<int64_t>(2, settings.micro_sequences);
   if (windows < 2 || half < 2)

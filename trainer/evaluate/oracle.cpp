@@ -28,7 +28,7 @@ std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream co
   DevicePrefetcher to_device(model.device());
   std::vector<at::Tensor> losses_MB;  // of tokens with a target
   std::vector<at::Tensor> depth_W, difficulty_W;
-  for (int64_t first = 0; first < windows; first += settings.micro_sequences) {
+  for (int64_t first = 0; first < windows;) {
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const loaded = to_device.load(batch);
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
@@ -37,13 +37,14 @@ std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream co
     at::Tensor const depth_BT =
         model.forward(loaded.input(0, batch.sequences), Routing::causal, {settings.seed, 0, first * length, NoiseStream::evaluation})
             .depth_BT;
+    first += batch.sequences;
     for (int64_t branch = 0; branch < n; ++branch) {
       model.force_branch(branch);
       ModelOutput const output = model.forward(loaded.input(0, batch.sequences), Routing::causal, {});
       losses_BN.push_back(ops::token_losses(output.x_ND, model.head_weight(), targets_N.reshape({-1})));
     }
     depth_W.push_back(depth_BT.to(at::kDouble).mean(1).cpu());
-    difficulty_W.push_back(losses_BN.front().view({batch.sequences, length}).to(at::kDouble).mean(1).cpu());
+    difficulty_W.push_back(losses_BN.front().view({batch.sequences, batch.length}).to(at::kDouble).mean(1).cpu());
     at::Tensor const counts = targets_N.reshape({-1}).ne(ignore_target).nonzero().squeeze(1);
     losses_MB.push_back(at::stack(losses_BN, 1).index_select(0, counts).to(at::kDouble).cpu());
   }

@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -80,7 +81,7 @@ void RoutingStatistics::add(ModelOutput const& output, at::Tensor const& tokens_
     add_to(layer.decided, from.causal_BT.sum());
     add_to(layer.both, from.causal_BT.logical_and(from.topk_BT).sum());
     add_to(layer.ran_of_item_V, count_items(from.executed_BT.reshape({-1}).to(at::kDouble)));
-    add_to(layer.ran_place_T, from.executed_BT.sum(0));
+    add_to(layer.ran_place_T, at::constant_pad_nd(from.executed_BT.sum(0), {0, length_ - from.executed_BT.size(1)}));
   }
 }
 

@@ -39,7 +39,7 @@ void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream co
 
   nlohmann::ordered_json pieces = nlohmann::ordered_json::array(), depths = pieces, losses = pieces;
   auto const is_predicted = [&](int64_t t) { return t > 0 && batch.targets[static_cast<size_t>(t - 1)] != ignore_target; };
-  for (int64_t t = 0; t < std::min(batch.length, valid.size()); ++t) {  // after the end of the text there is only padding
+  for (int64_t t = 0; t < batch.length; ++t) {
     pieces.push_back(tokenizer.piece(static_cast<int32_t>(batch.tokens[static_cast<size_t>(t)])));
     depths.push_back(depth_T.const_data_ptr<int64_t>()[t]);
     losses.push_back(is_predicted(t) ? nlohmann::ordered_json(losses_T.const_data_ptr<double>()[t - 1]) : nlohmann::ordered_json(nullptr));

@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
 
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -307,10 +308,14 @@ TEST_CASE("validation covers every token once, moves nothing, and counts what ra
 
   CHECK(all->topk->bits_per_byte ==
         Catch::Approx(all->topk->loss * static_cast<double>(all->tokens) / std::log(2.0) / static_cast<double>(all->bytes)));
-  double const planned = static_cast<double>(planned_forward_flops(small_model(), routed_depth("none"), 257, 1, 16)) / 16;
-  CHECK(all->topk->forward_flops_per_token == Catch::Approx(planned));
-  CHECK(all->topk->capacity == std::vector<double>{0.25});
-  bool const fewer = all->causal->capacity[0] < 0.25;
+  // Whole windows of 16 tokens, and one of the tokens that are left.
+  int64_t const tokens = text.stream->size() - 1, windows = tokens / 16, left = tokens % 16;
+  REQUIRE(left > 4);
+  auto const flops = [&](int64_t length) { return planned_forward_flops(small_model(), routed_depth("none"), 257, 1, length); };
+  double const planned = static_cast<double>(windows * flops(16) + flops(left)) / static_cast<double>(tokens);
+  CHECK(all->topk->forward_flops_per_token == Catch::Approx(planned).epsilon(1e-12));
+  CHECK(all->topk->capacity[0] == static_cast<double>(windows * 4 + left / 4) / static_cast<double>(tokens));
+  bool const fewer = all->causal->capacity[0] < all->topk->capacity[0];
   CHECK((all->causal->forward_flops_per_token < planned) == fewer);
 
   settings.micro_sequences = 2;
@@ -320,6 +325,26 @@ TEST_CASE("validation covers every token once, moves nothing, and counts what ra
   settings.tokens = 40;
   CHECK(evaluate(run.model, *text.stream, *text.tokenizer, settings)->tokens == 32);  // whole windows
   CHECK_FALSE(evaluate(run.model, *text.stream, *text.tokenizer, settings, [] { return true; }));
+}
+
+TEST_CASE("a text shorter than the context is evaluated as it is: padding neither counts nor competes") {
+  SmallRun run(routed_depth("predictor"));
+  auto const tokenizer = byte_tokenizer();
+  Scratch const scratch;
+  write_shard(scratch / "s.shard", {tokenizer->encode("nine here")}, tokenizer->document_end(), 9, tokenizer->fingerprint());
+  TokenStream const stream(std::vector<fs::path>{scratch / "s.shard"});
+  auto const result = evaluate(run.model, stream, *tokenizer, {});
+  CHECK(result->tokens == 9);
+  CHECK(result->topk->capacity[0] == 2.0 / 9);  // K = floor(9 / 4)
+  EvalMode const mode(run.model);
+  std::vector<int64_t> ids(10);
+  stream.copy(0, ids);
+  at::Tensor const all = at::tensor(ids);
+  for (Routing const routing : {Routing::topk, Routing::causal}) {
+    ModelOutput const output = run.model.forward({all.narrow(0, 0, 9).view({1, 9}), {}, {}}, routing, {});
+    double const loss = run.model.loss_sum(output, all.narrow(0, 1, 9)).item<double>() / 9;
+    CHECK((routing == Routing::topk ? result->topk : result->causal)->loss == Catch::Approx(loss).epsilon(1e-6));
+  }
 }
 
 TEST_CASE("a dense model has one loss under both names") {
