@@ -231,6 +231,9 @@ SourceSummary summarize_sources(DataConfig const& config) {
   };
   add(corpus.files(), summary.bytes);
   add(corpus.valid_files(), summary.valid_bytes);
+  bool const rows = std::any_of(corpus.files().begin(), corpus.files().end(),
+                                [](SourceFile const& file) { return without_compression(file.path).extension() == ".jsonl"; });
+  if (config.split == Split::document && config.valid_sources.empty() && !rows) check_document_count(corpus.files().size());
   return summary;
 }
 

@@ -30,6 +30,7 @@ PreparedData prepare_data(DataConfig const&, TokenizerConfig const&);
 std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const&, TokenizerConfig const&);
 
 // What prepare_data would read, for `isobath plan`: number of files after globbing, and their sizes on disk.
+// Throws Error(data) when data.split: document cannot divide a single document.
 struct SourceSummary {
   int64_t files = 0, compressed_files = 0;
   int64_t bytes = 0, valid_bytes = 0;  // of data.sources, of data.valid_sources

@@ -67,10 +67,7 @@ bool take_documents(std::vector<DocumentUse>& documents, Indices indices, double
 }
 
 void split_by_document(std::vector<DocumentUse>& documents, Indices const& indices, double fraction) {
-  if (indices.size() < 2) {
-    throw Error(ExitCode::data, "data.split: document needs at least two different documents, the sources hold " +
-                                    std::to_string(indices.size()) + "; use data.split: tail or give data.valid_sources");
-  }
+  check_document_count(indices.size());
   if (take_documents(documents, indices, fraction)) return;
   size_t const smallest =
       *std::min_element(indices.begin(), indices.end(), [&](size_t a, size_t b) { return documents[a].end < documents[b].end; });
@@ -89,6 +86,12 @@ void split_tail(std::vector<DocumentUse>& documents, Indices const& indices, dou
 }
 
 }  // namespace
+
+void check_document_count(size_t documents) {
+  if (documents >= 2) return;
+  throw Error(ExitCode::data, "data.split: document needs at least two different documents, the sources hold " + std::to_string(documents) +
+                                  "; use data.split: tail or give data.valid_sources");
+}
 
 SplitSummary split_documents(std::vector<DocumentUse>& documents, DataConfig const& config) {
   std::unordered_set<uint64_t> seen;

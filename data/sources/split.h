@@ -25,6 +25,9 @@ struct SplitSummary {
 // Fills train_end and end of every document. Throws Error(data) when there would be no training or no validation text.
 SplitSummary split_documents(std::vector<DocumentUse>& documents, DataConfig const& config);
 
+// Throws Error(data) when data.split: document has fewer than two documents to divide.
+void check_document_count(size_t documents);
+
 // Indices of the documents with training text (validate: with validation text), sorted by content hash, so that their order does not depend
 // on file names.
 std::vector<size_t> by_hash(std::vector<DocumentUse> const& documents, bool validate);

@@ -41,15 +41,8 @@ class BpeTokenizer : public Tokenizer {
     byte_ids_.fill(-1);
     pieces_.resize(static_cast<size_t>(processor_.GetPieceSize()));
     for (int id = 0; id < processor_.GetPieceSize(); ++id) read_piece(id);
-    for (size_t byte = 0; byte < 256; ++byte) {
-      if (byte_ids_[byte] < 0) refuse("it has no piece for byte " + std::to_string(byte) + " (train it with --byte_fallback)");
-    }
     document_end_ = processor_.eos_id();
-    if (document_end_ < 0) refuse("it has no end-of-sentence piece, which closes documents here");
-    std::vector<int> probe;
-    if (!processor_.Encode("a", &probe).ok() || join(probe) != "a") {
-      refuse("it changes the text 'a' (train it with --add_dummy_prefix=false --normalization_rule_name=identity)");
-    }
+    check_requirements();
   }
 
   std::vector<int32_t> encode(std::string_view bytes) const override {
@@ -75,6 +68,28 @@ class BpeTokenizer : public Tokenizer {
   std::string serialized() const override { return model_; }
 
  private:
+  // Every text must come back as it was, byte for byte. Names all the settings of sentencepiece's trainer that stand in the way.
+  void check_requirements() const {
+    std::string faults, flags;
+    auto const add = [&](std::string const& fault, std::string const& flag) {
+      faults += (faults.empty() ? "" : "; ") + fault;
+      flags += (flag.empty() ? "" : " ") + flag;
+    };
+    auto const changes = [&](std::string_view text) {
+      std::vector<int> ids;
+      return !processor_.Encode({text.data(), text.size()}, &ids).ok() || join(ids) != text;
+    };
+    auto const missing = std::find_if(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id < 0; });
+    if (missing != byte_ids_.end()) add("it has no piece for byte " + std::to_string(missing - byte_ids_.begin()), "--byte_fallback=true");
+    if (document_end_ < 0) add("it has no end-of-sentence piece, which closes documents here", "--eos_id=2");
+    if (changes("a")) add("it puts a space before every text", "--add_dummy_prefix=false");
+    if (missing == byte_ids_.end() && !changes("a")) {
+      if (changes(" a  a ")) add("it removes spaces", "--remove_extra_whitespaces=false");
+      if (changes("a\t\xef\xbc\xa1")) add("it rewrites characters (a full-width A, a tab)", "--normalization_rule_name=identity");
+    }
+    if (!faults.empty()) refuse(faults + "; train it with" + flags + " (docs/data.md lists what a tokenizer needs)");
+  }
+
   void read_piece(int id) {
     std::string const& piece = processor_.IdToPiece(id);
     if (processor_.IsControl(id) || processor_.IsUnknown(id)) return;  // they stand for no bytes

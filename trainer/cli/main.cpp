@@ -108,6 +108,33 @@ int usage_error(CLI::App const& app, CLI::ParseError const& error) {
   return static_cast<int>(ExitCode::config);
 }
 
+// CLI11 takes the value of an option that does not exist for an argument, and complains about that. Names the option instead.
+void check_options(CLI::App const& app, std::vector<std::string> const& words) {
+  CLI::App const* command = &app;
+  std::string name = "isobath";
+  for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    std::string const& word = words[i];
+    auto const deeper = command->get_subcommands([&](CLI::App const* candidate) { return candidate->get_name() == word; });
+    if (!deeper.empty()) {
+      command = deeper.front();
+      name += " " + word;
+      continue;
+    }
+    if (!word.starts_with("--") || command == &app) continue;
+    std::string const option = word.substr(0, word.find('='));
+    CLI::Option const* const known = command->get_option_no_throw(option);
+    if (!known) {
+      std::vector<std::string> names;
+      for (CLI::Option const* each : command->get_options())
+        for (std::string const& long_name : each->get_lnames()) names.push_back("--" + long_name);
+      std::string const near = nearest(option, names);
+      throw Error(ExitCode::config, "there is no option '" + option + "'" + (near.empty() ? "" : " (did you mean '" + near + "'?)") +
+                                        " (see '" + name + " --help')");
+    }
+    if (known->get_expected_min() > 0 && word.size() == option.size()) ++i;  // its value may begin with dashes
+  }
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Isobath trains, compares and runs language models that spend compute where it is needed.", "isobath");
   app.set_version_flag("--version", std::string("isobath ") + ISOBATH_VERSION, "Print the version and leave");
@@ -116,6 +143,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   add_commands(app);
   app.footer(examples);  // after the commands, which would inherit it
+  check_options(app, {argv + 1, argv + argc});
   try {
     app.parse(argc, argv);
   } catch (CLI::Success const& request) {  // --help, --version
