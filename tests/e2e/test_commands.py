@@ -25,17 +25,17 @@ with Workspace() as space:
     check(final["kind"] == "validation" and final["final"], "records: %s" % final)
 
     # eval repeats the final validation exactly, on another path through the code.
-    out, _ = space.run("eval", run)
+    out, _ = space.run("eval", "--json", run)
     result = json.loads(out)
     for key in ("loss_topk", "loss_causal", "bits_per_byte_causal", "capacity_causal", "router_precision", "eval_tokens"):
         check(result[key] == final[key], "eval %s = %s, training said %s" % (key, result[key], final[key]))
-    out, _ = space.run("eval", run, "eval.routing=topk", "data.valid_sources=[%s]" % space.path("text", "1.txt"))
+    out, _ = space.run("eval", "--json", run, "eval.routing=topk", "data.valid_sources=[%s]" % space.path("text", "1.txt"))
     check("loss_causal" not in out and json.loads(out)["loss_topk"] != final["loss_topk"], out)
     _, err = space.run("eval", run, "model.layers=2", expect=2)
     check("model.layers" in err, err)
 
     # Token by token, what was trained gives what it gives in one pass.
-    out, _ = space.run("eval", run, "--decode", "4", "eval.final_tokens=1Ki")
+    out, _ = space.run("eval", "--json", run, "--decode", "4", "eval.final_tokens=1Ki")
     decoding = json.loads(out)["decoding"]
     check(decoding["tokens"] > 64 and decoding["decisions"] > 2 * 64 and decoding["flips"] <= 1, "%s" % decoding)
     check(0 < decoding["largest_difference"] < 1e-4, "%s" % decoding)
@@ -43,7 +43,7 @@ with Workspace() as space:
         space.run("eval", run, *wrong, expect=code)
 
     # Capacity against loss, after training: causal decisions are calibrated to each share, and can be kept.
-    out, _ = space.run("eval", run, "--leak", "--capacity", "10%", "--capacity", "0.5", "eval.final_tokens=4Ki")
+    out, _ = space.run("eval", "--json", run, "--leak", "--capacity", "10%", "--capacity", "0.5", "eval.final_tokens=4Ki")
     low, high = json.loads(out)["capacities"]
     check((low["capacity"], high["capacity"]) == ([0.1], [0.5]), out)
     for result, share in ((low, 6 / 64), (high, 0.5)):
@@ -53,7 +53,7 @@ with Workspace() as space:
         check(result["leak_topk"]["changed_choices"] > 0 and result["leak_causal"]["changed_choices"] == 0, "%s" % result)
     saved = space.path("half")
     space.run("eval", run, "--capacity", "50%", "--save", saved, "eval.final_tokens=4Ki")
-    out, _ = space.run("eval", saved, "eval.final_tokens=4Ki")
+    out, _ = space.run("eval", "--json", saved, "eval.final_tokens=4Ki")
     check(json.loads(out)["loss_causal"] == high["loss_causal"], "saved as %s, was %s" % (json.loads(out)["loss_causal"], high["loss_causal"]))
     space.run("generate", saved, "-p", "the", "-n", "4")
     _, err = space.run("eval", run, "--save", saved, expect=4)
@@ -95,7 +95,7 @@ with Workspace() as space:
     check(1 < final["mean_depth_causal"] < 4, "%s" % final)
     low, high = final["difficulty_correlation_ci95"]
     check(final["difficulty_correlation"] is None or -1 <= low <= final["difficulty_correlation"] <= high <= 1, "%s" % final)
-    out, _ = space.run("eval", space.path("runs/nested"))
+    out, _ = space.run("eval", "--json", space.path("runs/nested"))
     check(json.loads(out)["loss_causal"] == final["loss_causal"], out)
     _, err = space.run("eval", space.path("runs/nested"), "--capacity", "10%", expect=2)
     check("no capacity" in err, err)

@@ -28,7 +28,7 @@ with Workspace() as space:
         shutil.copytree(os.path.join(STORED, name), os.path.join(run, "checkpoints", "step-00000012"))
         os.symlink("checkpoints/step-00000012", os.path.join(run, "latest"))
 
-        out, _ = space.run("eval", run, "eval.calibration_tokens=off", cwd=space.folder)
+        out, _ = space.run("eval", "--json", run, "eval.calibration_tokens=off", cwd=space.folder)
         for key in ("loss_topk", "loss_causal"):
             far = abs(json.loads(out)[key] - expected[name][key])
             check(far < (0.02 if OTHER_DRAWS.get(name) == "loss" else 1e-5), "%s: %s is off by %g" % (name, key, far))

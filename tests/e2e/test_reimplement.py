@@ -93,7 +93,7 @@ def check_model(space, name, keys, code, shapes):
     space.train("name=" + name, *keys, "train.budget=16step", "train.lr=0.01", "eval.every=100%", "checkpoint.every=100%", "eval.tokens=64",
                 "eval.final_tokens=64", "eval.calibration_tokens=2Ki", "eval.sample_tokens=off")
     run, export = space.path("runs", name), space.path(name + ".safetensors")
-    out, _ = space.run("eval", run, "data.valid_sources=[%s]" % ",".join(texts), "eval.final_tokens=all", "eval.calibration_tokens=off")
+    out, _ = space.run("eval", "--json", run, "data.valid_sources=[%s]" % ",".join(texts), "eval.final_tokens=all", "eval.calibration_tokens=off")
     result = json.loads(out)
     check(result["eval_tokens"] == WINDOWS * CONTEXT, "%s: %s targets" % (name, result["eval_tokens"]))
     check(all(0.1 < share < 0.9 for share in result["capacity_causal"]), "%s decides nothing: %s" % (name, result["capacity_causal"]))

@@ -2,16 +2,22 @@
 
 #include "trainer/evaluate/evaluate.h"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "config/io.h"
+#include "core/columns.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
+#include "data/encoded_text.h"
 #include "data/prepare.h"
 #include "model/decode/decoding_check.h"
 #include "model/depth/plan.h"
@@ -19,6 +25,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/evaluate/future_leakage.h"
 #include "trainer/evaluate/oracle.h"
+#include "trainer/evaluate/per_token.h"
 #include "trainer/metrics/readings.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/records.h"
@@ -32,6 +39,9 @@ namespace {
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
   Config const config = load_config(checkpoint.folder / "config.yaml", overrides).config;
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
+    if (difference.path == "data.sources")
+      throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
+                                        " scores all of it, data.valid_sources=[...] calibrates on the training text first");
     for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
       if (difference.path.starts_with(fixed)) {
         throw Error(ExitCode::config, difference.path + " = " + difference.after + ": a checkpoint's model cannot be changed (it has " +
@@ -56,11 +66,54 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
 }
 
 struct EvalOptions {
-  std::vector<std::string> capacities;
-  std::string save;
+  std::vector<std::string> capacities, texts;
+  std::string save, per_token;
+  bool json = false;
   bool leak = false;
   int64_t decode = 0;  // number of texts
 };
+
+// What is evaluated: text that the call names, with the checkpoint's own decisions, or the run's validation text, after a calibration on
+// its training text.
+struct EvalText {
+  std::unique_ptr<EncodedText> named;
+  PreparedData prepared;
+  std::unique_ptr<TokenStream> train_stream, valid_stream;
+  TokenStream const& valid() const { return named ? named->stream() : *valid_stream; }
+};
+
+EvalText open_text(Checkpoint const& checkpoint, Config const& config, EvalOptions const& options) {
+  EvalText text;
+  if (!options.texts.empty()) {
+    text.named = std::make_unique<EncodedText>(options.texts, config.data.text_key, *checkpoint.tokenizer);
+    return text;
+  }
+  try {
+    text.prepared = eval_data(checkpoint, config);
+  } catch (Error const& error) {
+    throw Error(error.code(), std::string(error.what()) + "\n  (eval needs the run's text; --text FILE scores any other without it)");
+  }
+  text.train_stream = std::make_unique<TokenStream>(text.prepared.train);
+  text.valid_stream = std::make_unique<TokenStream>(text.prepared.valid);
+  return text;
+}
+
+// The results for a terminal: one line a routing.
+std::string evaluation_table(Evaluation const& evaluation) {
+  std::vector<std::vector<std::string>> rows{{"routing", "loss", "perplexity", "bits/byte", "selected", "depth", "FLOPs/token"}};
+  auto const add = [&](char const* name, std::optional<RoutingResult> const& result) {
+    if (!result) return;
+    double const selected = std::accumulate(result->capacity.begin(), result->capacity.end(), 0.0);
+    rows.push_back({name, fmt::format("{:.4f}", result->loss), fmt::format("{:.2f}", std::exp(result->loss)),
+                    fmt::format("{:.4f}", result->bits_per_byte),
+                    result->capacity.empty() ? "-" : fmt::format("{:.1f} %", 100 * selected / static_cast<double>(result->capacity.size())),
+                    fmt::format("{:.2f}", result->mean_depth), format_si(result->forward_flops_per_token)});
+  };
+  bool const two = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
+  if (two) add("top-k", evaluation.topk);
+  add(evaluation.causal ? "causal" : "top-k", evaluation.causal ? evaluation.causal : evaluation.topk);
+  return aligned_columns(rows);
+}
 
 // The configuration with another depth.capacity, as if the model had been trained for it.
 Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::string const& capacity) {
@@ -123,22 +176,30 @@ void run_eval(Target const& target, EvalOptions const& options) {
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   open_device(config.device);
   set_threads(config.train.threads);
-  PreparedData const data = eval_data(checkpoint, config);
-  TokenStream const train(data.train), valid(data.valid);
+  EvalText const text = open_text(checkpoint, config, options);
+  TokenStream const& valid = text.valid();
   auto const model = load_model(checkpoint);
   place_model(*model, config);
 
-  EvalSettings const settings = eval_settings(config, *model);
+  EvalSettings settings = eval_settings(config, *model);
+  if (text.named) settings.tokens = 0;  // all of it
+  if (text.named && !options.capacities.empty() && settings.routing != EvalRouting::topk)
+    throw Error(ExitCode::config,
+                "--capacity calibrates causal decisions on the training text, which --text does without: add "
+                "eval.routing=topk, or give the text as data.valid_sources=[...]");
   DecodingTexts const to_decode = decoding_texts(valid, options.decode, config.model.context, settings.seed);
-  std::string decodes_otherwise;
+  std::string decodes_otherwise, table;
   auto const evaluate_at = [&](Config const& now) {
     if (model->plan().has_capacity()) model->set_capacities(plan_depth(now.model, now.depth)->capacities());
-    bool const calibrates = settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
-    int64_t const calibration_tokens = calibrates ? calibrate(*model, train, config.eval.calibration_tokens, settings) : 0;
-    auto evaluation = evaluate(*model, valid, *data.tokenizer, settings, [] { return stop_requested() != 0; });
+    bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
+    int64_t const calibration_tokens = calibrates ? calibrate(*model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
+    auto evaluation = evaluate(*model, valid, *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
     if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
     evaluation->calibration_tokens = calibration_tokens;
-    log_info(validation_line(checkpoint.state.step, *evaluation, true));
+    table +=
+        fmt::format("{}, {} tokens ({}), step {}{}\n{}", text.named ? "text" : "validation text", evaluation->tokens,
+                    format_bytes(static_cast<double>(evaluation->bytes)), checkpoint.state.step,
+                    options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity), evaluation_table(*evaluation));
     ValidationReading const reading{*evaluation, measure_branch_oracle(*model, valid, evaluation->causal_or_topk().mean_depth, settings)};
     nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
@@ -163,7 +224,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
     result["capacities"].push_back(entry);
   }
   if (options.capacities.empty()) result = evaluate_at(config);
-  std::cout << result.dump(2) << "\n";
+  if (!options.per_token.empty()) write_token_records(expand_user(options.per_token), *model, valid, *checkpoint.tokenizer, settings);
+  std::cout << (options.json ? result.dump(2) + "\n" : table);
   if (!decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;
@@ -177,7 +239,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
 void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings");
   command->footer(
-      "Examples:\n  isobath eval runs/quickstart eval.routing=causal\n  isobath eval runs/quickstart/best data.valid_sources=[book.txt] "
+      "Examples:\n  isobath eval runs/quickstart --text book.txt\n  isobath eval runs/quickstart --json eval.routing=causal\n  isobath "
+      "eval runs/quickstart/best data.valid_sources=[book.txt] "
       "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval "
       "runs/quickstart "
       "--capacity 25% --save runs/quickstart-25");
@@ -191,6 +254,20 @@ void add_eval(CLI::App& app) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
+  command
+      ->add_option("--text", options->texts,
+                   "Score all of this text (file, folder or glob; may be given several times) with the checkpoint's own decisions; neither "
+                   "the training text nor the split is needed")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  command
+      ->add_option(
+          "--per-token", options->per_token,
+          "Write one JSON object a token: id, piece, document, byte offset, losses, depth, and per routed layer selected and score")
+      ->type_name("FILE");
+  command->add_flag("--json", options->json, "Print everything that was measured as JSON");
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");
   command

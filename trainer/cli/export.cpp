@@ -16,9 +16,16 @@ namespace {
 
 // What a reader needs to build the model: every key of `model` and `depth`, with `auto` resolved.
 Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
+  config.model.kv_heads = resolved_kv_heads(config.model);
   config.model.mlp_width = resolved_mlp_width(config.model);
   config.model.init_std = resolved_init_std(config.model);
   config.depth.predictor_width = resolved_predictor_width(config.model, config.depth);
+  config.depth.router_width = resolved_router_width(config.model, config.depth);
+  if (config.depth.kind == "mod") config.depth.skip_rank = resolved_skip_rank(config.model, config.depth);
+  if (config.depth.kind == "nested") {
+    config.depth.decide_after = resolved_decide_after(config.depth);
+    config.depth.prefix = resolved_prefix(config.model, config.depth);
+  }
   Metadata metadata{{"format", "pt"},
                     {"vocab_size", std::to_string(checkpoint.tokenizer->vocab_size())},
                     {"tokenizer", checkpoint.tokenizer->fingerprint()},

@@ -4,27 +4,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/columns.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
 namespace {
 
 using Row = std::vector<std::string>;
-
-// Aligns the first column left, the others right.
-std::string columns(std::vector<Row> const& rows) {
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (Row const& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (Row const& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i)
-      line += i == 0 ? fmt::format("  {:<{}}", row[i], widths[i]) : fmt::format("  {:>{}}", row[i], widths[i]);
-    text += line + "\n";
-  }
-  return text;
-}
 
 std::string cell(ArmResult const& arm, Metric const& metric) {
   std::string text = format_metric(metric, arm[metric.report_key]);
@@ -55,7 +41,7 @@ std::string group_table(Report const& report, Group group) {
     Row& row = rows.emplace_back(Row{arm.name});
     for (Metric const* metric : shown) row.push_back(cell(arm, *metric));
   }
-  return rows.size() > 1 ? columns(rows) : "";
+  return rows.size() > 1 ? aligned_columns(rows) : "";
 }
 
 // The losses, with the number of seeds and the difference from the best dense arm.
@@ -70,7 +56,7 @@ std::string quality_table(Report const& report) {
     Pair const* pair = report.pair(arm.name, report.best_dense, "flops");
     row.push_back(pair && pair->difference.n > 0 ? fmt::format("{:+.2f} %", pair->difference.percent) : "-");
   }
-  return columns(rows);
+  return aligned_columns(rows);
 }
 
 // Decoding speed by batch size; empty when it was not measured.
@@ -92,7 +78,7 @@ std::string decoding_table(Report const& report) {
         row.push_back(value ? format_metric(metric, value->front()) : "-");
       }
   }
-  return columns(rows);
+  return aligned_columns(rows);
 }
 
 }  // namespace
