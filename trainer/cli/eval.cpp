@@ -99,7 +99,7 @@ EvalText open_text(Checkpoint const& checkpoint, Config const& config, EvalOptio
 }
 
 // The results for a terminal: one line a routing.
-std::string evaluation_table(Evaluation const& evaluation) {
+std::string evaluation_table(Evaluation const& evaluation, bool two_routings) {
   std::vector<std::vector<std::string>> rows{{"routing", "loss", "perplexity", "bits/byte", "selected", "depth", "FLOPs/token"}};
   auto const add = [&](char const* name, std::optional<RoutingResult> const& result) {
     if (!result) return;
@@ -109,8 +109,7 @@ std::string evaluation_table(Evaluation const& evaluation) {
                     result->capacity.empty() ? "-" : fmt::format("{:.1f} %", 100 * selected / static_cast<double>(result->capacity.size())),
                     fmt::format("{:.2f}", result->mean_depth), format_si(result->forward_flops_per_token)});
   };
-  bool const two = evaluation.topk && evaluation.causal && !evaluation.causal->capacity.empty();
-  if (two) add("top-k", evaluation.topk);
+  if (two_routings && evaluation.topk && evaluation.causal) add("top-k", evaluation.topk);
   add(evaluation.causal ? "causal" : "top-k", evaluation.causal ? evaluation.causal : evaluation.topk);
   return aligned_columns(rows);
 }
@@ -199,7 +198,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     table +=
         fmt::format("{}, {} tokens ({}), step {}{}\n{}", text.named ? "text" : "validation text", evaluation->tokens,
                     format_bytes(static_cast<double>(evaluation->bytes)), checkpoint.state.step,
-                    options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity), evaluation_table(*evaluation));
+                    options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity), evaluation_table(*evaluation, model->plan().uses_noncausal_routing()));
     ValidationReading const reading{*evaluation, measure_branch_oracle(*model, valid, evaluation->causal_or_topk().mean_depth, settings)};
     nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
     for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);

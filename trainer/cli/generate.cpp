@@ -211,7 +211,7 @@ void add_generate(CLI::App& app) {
       ->take_all();
   command->add_option(
       "-f,--file", options->file,
-      "Prompts, one a line, or JSON JsonLinesPrinter with `prompt` and `id`: answers as JSON JsonLinesPrinter, with log-probabilities");
+      "Prompts, one a line, or JSON Lines with `prompt` and `id`: answers as JSON Lines, with log-probabilities");
   command->add_option("-n,--max-tokens", settings.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
   command->add_option("-t,--temperature", settings.sampler.temperature, "0 takes the likeliest token")
       ->check(CLI::Range(0.0, 100.0))
