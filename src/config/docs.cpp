@@ -1,7 +1,10 @@
 // What people and editors read about the keys: the schema, the key table, --help.
 
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "config/other_names.h"
 #include "config/values.h"
 
 namespace isobath {
@@ -210,17 +213,45 @@ std::string config_key_table() {
   return text;
 }
 
-std::string config_help(std::string const& prefix) {
-  Config defaults;
-  std::string text;
-  for (ConfigField const& field : config_fields()) {
-    bool const chosen = prefix.empty() || field.path == prefix || field.path.starts_with(prefix + ".");
-    if (!chosen) continue;
-    std::string entry = "  " + field.path + "=" + default_of(defaults, field);
-    entry.resize(std::max<size_t>(entry.size() + 1, 36), ' ');
-    text += entry + " " + field.doc + " (" + describe_values(field) + ")\n";
-  }
+namespace {
+
+std::string help_line(std::string const& key, std::string const& value, std::string const& doc, std::string const& values) {
+  std::string entry = "  " + key + (value.empty() ? "" : "=" + value);
+  entry.resize(std::max<size_t>(entry.size() + 1, 36), ' ');
+  return entry + " " + doc + (values.empty() ? "" : " (" + values + ")") + "\n";
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
+}
+
+}  // namespace
+
+std::string config_help(std::string const& topic) {
+  struct Line {
+    std::string key, text;
+  };
+  std::vector<Line> lines;
+  Config defaults;
+  for (ConfigField const& field : config_fields())
+    lines.push_back({field.path, help_line(field.path, default_of(defaults, field), field.doc, describe_values(field))});
+  lines.push_back({"compare.arms", help_line("compare.arms", "", arms_doc, "map of arms")});
+  lines.push_back({"compare.arms.NAME.set",
+                   help_line("compare.arms.NAME.set", "", "Keys of model, depth and train that this arm changes.", "{model.layers: 3}")});
+  MatchConfig default_match;
+  for (MatchField const& field : match_fields()) {
+    std::string const key = "compare.arms.NAME.match." + field.path, value = format_value(field, field.at(default_match));
+    lines.push_back({key, help_line(key, value == "\"\"" ? "" : value, field.doc, describe_values(field))});
+  }
+  std::string section, found, wanted = lower(topic);
+  for (Line const& line : lines) {
+    if (topic.empty() || line.key == topic || line.key.starts_with(topic + ".")) section += line.text;
+    if (lower(line.text).find(wanted) != std::string::npos) found += line.text;
+  }
+  if (!section.empty()) return section;
+  std::string const elsewhere = known_elsewhere(topic);
+  return (elsewhere.empty() ? "" : topic + ": " + elsewhere + "\n") + found;
 }
 
 }  // namespace isobath

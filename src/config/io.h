@@ -35,7 +35,8 @@ std::string to_yaml(Config const& config);            // every key, loads back t
 std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
 std::string config_json_schema();                     // JSON Schema draft-07
 std::string config_key_table();                       // Markdown for configs/README.md
-std::string config_help(std::string const& prefix);   // one line a key, for --help
+// One line a key: all of them, those of a section, or those that a word occurs in; empty when there are none.
+std::string config_help(std::string const& topic);
 
 enum class ResumeClass { identity, schedule, free };
 struct ConfigDifference {

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "config/fields.h"
+#include "config/other_names.h"
 #include "config/values.h"
 #include "core/files.h"
 
@@ -30,6 +31,7 @@ std::string suggestion(std::string const& path, std::string const& section) {
   if (section == "compare") parts.push_back("arms");
   if (section.empty()) paths.push_back("include");
   std::string const last = last_part(path);
+  if (std::string const here = known_elsewhere(last); !here.empty()) return " (" + here + ")";
   std::string near = section.empty() ? nearest(path, paths) : nearest(last, parts);
   if (near.empty()) near = nearest(path, paths);
   if (near.empty()) {

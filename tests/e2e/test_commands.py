@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 
 from common import Workspace, check
@@ -33,6 +34,42 @@ with Workspace() as space:
     check("loss_causal" not in out and json.loads(out)["loss_topk"] != final["loss_topk"], out)
     _, err = space.run("eval", run, "model.layers=2", expect=2)
     check("model.layers" in err, err)
+    _, err = space.run("eval", run, "data.sources=[%s]" % space.path("text", "1.txt"), expect=2)
+    check("--text" in err, err)
+
+    # Any text whole, from a copy that knows nothing of the training text; what happened to each token adds up to that.
+    copied, texts = space.path("elsewhere", "copy"), [shutil.copy(space.path("text", "%d.txt" % i), space.path("%d.txt" % i)) for i in (1, 2)]
+    shutil.copytree(os.path.join(run, "latest"), copied)
+    os.rename(space.path("text"), space.path("gone"))
+    tokens_file = space.path("tokens.jsonl")
+    out, _ = space.run("eval", copied, "--json", "--text", texts[0], "--text", texts[1], "--per-token", tokens_file)
+    named = json.loads(out)
+    out, _ = space.run("eval", copied, "--text", texts[0])
+    check("perplexity" in out and "causal" in out and "{" not in out, out)
+    _, err = space.run("eval", copied, expect=3)
+    check("--text" in err, err)
+    os.rename(space.path("gone"), space.path("text"))
+    size = sum(os.path.getsize(text) for text in texts)
+    check((named["eval_bytes"], named["eval_tokens"]) == (size - 1, size + 1), "%s" % named)  # two document ends; nothing predicts the first byte
+    out, _ = space.run("eval", run, "--json", "data.valid_sources=[%s]" % ",".join(texts), "eval.final_tokens=all", "eval.calibration_tokens=off")
+    check(all(json.loads(out)[key] == named[key] for key in ("loss_topk", "loss_causal", "capacity_causal")), "%s\n%s" % (named, out))
+    with open(tokens_file) as file:
+        tokens = [json.loads(line) for line in file]
+    read, predicted = tokens[:-1], tokens[1:]
+    check(len(tokens) == size + 2 and tokens[0]["loss_causal"] is None and "depth" not in tokens[-1], "%s" % tokens[-1])
+    mean = {key: sum(token[key] for token in predicted) / len(predicted) for key in ("loss_topk", "loss_causal")}
+    check(all(abs(mean[key] - named[key]) < 1e-6 for key in mean), "%s is not %s" % (mean, named))
+    for layer, share in enumerate(named["capacity_causal"]):
+        check(sum(token["selected"][layer] for token in read) == round(share * len(read)), "layer %d runs others" % layer)
+    check(abs(sum(token["depth"] for token in read) / len(read) - named["mean_depth_causal"]) < 1e-9, "mean depth")
+    with open(texts[1], "rb") as file:
+        content = file.read()
+    second = [token for token in tokens if token["document"] == 1][:-1]
+    check(all(content[token["offset"]] == token["id"] for token in second) and len(second) == len(content), "offsets of the second document")
+    _, err = space.run("eval", run, "--txt", texts[0], expect=2)
+    check("no option '--txt' (did you mean '--text'?)" in err, err)
+    _, err = space.train("train.budget=30step", expect=2)
+    check("train.budget (30step) is less than" in err and "60 steps" in err, err)
 
     # Token by token, what was trained gives what it gives in one pass.
     out, _ = space.run("eval", "--json", run, "--decode", "4", "eval.final_tokens=1Ki")

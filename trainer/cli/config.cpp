@@ -64,12 +64,13 @@ void add_diff(CLI::App& config) {
 }
 
 void add_help(CLI::App& config) {
-  CLI::App* command = config.add_subcommand("help", "List keys: all of them, or those of a section");
+  CLI::App* command = config.add_subcommand("help", "List keys: all of them, those of a section, or those that have to do with a word");
   auto const prefix = std::make_shared<std::string>();
-  command->add_option("SECTION", *prefix, "model, train.lr, ...");
+  command->add_option("TOPIC", *prefix, "A section (model), a key (train.lr), or any word (warmup, gelu, batch)");
   command->callback([prefix] {
     std::string const text = config_help(*prefix);
-    if (text.empty()) throw Error(ExitCode::config, "there is no key or section '" + *prefix + "' (see 'isobath config help')");
+    if (text.empty())
+      throw Error(ExitCode::config, "no key, and no meaning of one, has '" + *prefix + "' in it (see 'isobath config help')");
     std::cout << text;
   });
 }

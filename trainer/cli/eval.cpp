@@ -166,67 +166,111 @@ nlohmann::ordered_json decoding_json(DecodingCheck const& check) {
           {"largest_difference", check.largest_difference}};
 }
 
-void run_eval(Target const& target, EvalOptions const& options) {
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
-  Config const config = eval_config(checkpoint, target.overrides);
+// One checkpoint on one text, at one or several capacities.
+struct Evaluator {
+  Checkpoint const& checkpoint;
+  Config const& config;
+  EvalOptions const& options;
+  EvalText const& text;
+  LanguageModel& model;
+  EvalSettings settings;
+  DecodingTexts to_decode;
+  std::string table;              // what was measured, for a terminal
+  std::string decodes_otherwise;  // not empty: token by token is not what it is in one pass
+
+  Evaluation calibrated_evaluation() {
+    bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
+    int64_t const calibration_tokens = calibrates ? calibrate(model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
+    auto evaluation = evaluate(model, text.valid(), *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
+    if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+    evaluation->calibration_tokens = calibration_tokens;
+    return *evaluation;
+  }
+
+  // Measures at the capacity of `now`; adds to the table and returns the record.
+  nlohmann::ordered_json measure(Config const& now) {
+    if (model.plan().has_capacity()) model.set_capacities(plan_depth(now.model, now.depth)->capacities());
+    Evaluation const evaluation = calibrated_evaluation();
+    table += fmt::format("{}, {} tokens ({}), step {}{}\n{}", text.named ? "text" : "validation text", evaluation.tokens,
+                         format_bytes(static_cast<double>(evaluation.bytes)), checkpoint.state.step,
+                         options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity),
+                         evaluation_table(evaluation, model.plan().uses_noncausal_routing()));
+    ValidationReading const reading{evaluation,
+                                    measure_branch_oracle(model, text.valid(), evaluation.causal_or_topk().mean_depth, settings)};
+    if (reading.oracle)
+      table += fmt::format("  best branches in hindsight, same mean depth: loss {:.4f}\n", reading.oracle->loss_same_depth);
+    nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
+    for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
+    if (options.leak) add_leakage(record);
+    if (options.decode > 0) add_decoding(record);
+    return record;
+  }
+
+  void add_leakage(nlohmann::ordered_json& record) {
+    for (auto const& [name, routing] : {std::pair("topk", Routing::topk), std::pair("causal", Routing::causal)}) {
+      FutureLeakage const leak = measure_future_leakage(model, text.valid(), routing, settings);
+      record[std::string("leak_") + name] = leak_json(leak);
+      table += fmt::format("  other later text changes {:.2f} % of the {} choices, and the loss of a token by {:.4f}\n",
+                           100 * leak.changed_choices, name, leak.loss_change);
+    }
+  }
+
+  void add_decoding(nlohmann::ordered_json& record) {
+    DecodingCheck const check = check_decoding(model, to_decode.texts, to_decode.prompt_tokens, settings.seed);
+    record["decoding"] = decoding_json(check);
+    table += fmt::format("  token by token, {} tokens: {} of {} decisions differ, logits by {:.1e} of the largest\n", check.tokens,
+                         check.flips, check.decisions, check.largest_difference);
+    if (std::max(check.largest_difference, check.largest_flip_margin) > decoding_tolerance) decodes_otherwise = record["decoding"].dump();
+  }
+};
+
+void check_eval_options(EvalOptions const& options, Config const& config) {
   if (!options.save.empty() && (options.capacities.size() > 1 || config.eval.calibration_tokens == 0))
     throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
   if (options.decode > 0 && config.precision == Precision::bf16)
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
+  bool const calibrates = config.eval.routing != EvalRouting::topk && (!options.capacities.empty() || !options.save.empty());
+  if (!options.texts.empty() && calibrates)
+    throw Error(ExitCode::config,
+                "--capacity and --save calibrate causal decisions on the training text, which --text does without: give the text as "
+                "data.valid_sources=[...], or add eval.routing=topk");
+}
+
+void run_eval(Target const& target, EvalOptions const& options) {
+  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
+  Config const config = eval_config(checkpoint, target.overrides);
+  check_eval_options(options, config);
   open_device(config.device);
   set_threads(config.train.threads);
   EvalText const text = open_text(checkpoint, config, options);
-  TokenStream const& valid = text.valid();
   auto const model = load_model(checkpoint);
   place_model(*model, config);
-
   EvalSettings settings = eval_settings(config, *model);
   if (text.named) settings.tokens = 0;  // all of it
-  if (text.named && !options.capacities.empty() && settings.routing != EvalRouting::topk)
-    throw Error(ExitCode::config,
-                "--capacity calibrates causal decisions on the training text, which --text does without: add "
-                "eval.routing=topk, or give the text as data.valid_sources=[...]");
-  DecodingTexts const to_decode = decoding_texts(valid, options.decode, config.model.context, settings.seed);
-  std::string decodes_otherwise, table;
-  auto const evaluate_at = [&](Config const& now) {
-    if (model->plan().has_capacity()) model->set_capacities(plan_depth(now.model, now.depth)->capacities());
-    bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
-    int64_t const calibration_tokens = calibrates ? calibrate(*model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
-    auto evaluation = evaluate(*model, valid, *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
-    if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
-    evaluation->calibration_tokens = calibration_tokens;
-    table +=
-        fmt::format("{}, {} tokens ({}), step {}{}\n{}", text.named ? "text" : "validation text", evaluation->tokens,
-                    format_bytes(static_cast<double>(evaluation->bytes)), checkpoint.state.step,
-                    options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity), evaluation_table(*evaluation, model->plan().uses_noncausal_routing()));
-    ValidationReading const reading{*evaluation, measure_branch_oracle(*model, valid, evaluation->causal_or_topk().mean_depth, settings)};
-    nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
-    for (char const* of_training : {"kind", "time_s", "eval_s", "final"}) record.erase(of_training);
-    if (options.leak) {
-      record["leak_topk"] = leak_json(measure_future_leakage(*model, valid, Routing::topk, settings));
-      record["leak_causal"] = leak_json(measure_future_leakage(*model, valid, Routing::causal, settings));
-    }
-    if (options.decode > 0) {
-      DecodingCheck const check = check_decoding(*model, to_decode.texts, to_decode.prompt_tokens, settings.seed);
-      record["decoding"] = decoding_json(check);
-      if (std::max(check.largest_difference, check.largest_flip_margin) > decoding_tolerance) decodes_otherwise = record["decoding"].dump();
-    }
-    return record;
-  };
+  Evaluator evaluator{checkpoint,
+                      config,
+                      options,
+                      text,
+                      *model,
+                      settings,
+                      decoding_texts(text.valid(), options.decode, config.model.context, settings.seed),
+                      {},
+                      {}};
 
   Config saved = config;
   nlohmann::ordered_json result;
   for (std::string const& capacity : options.capacities) {
     saved = at_capacity(checkpoint, config, capacity);
     nlohmann::ordered_json entry = {{"capacity", saved.depth.capacity}};
-    entry.update(evaluate_at(saved));
+    entry.update(evaluator.measure(saved));
     result["capacities"].push_back(entry);
   }
-  if (options.capacities.empty()) result = evaluate_at(config);
-  if (!options.per_token.empty()) write_token_records(expand_user(options.per_token), *model, valid, *checkpoint.tokenizer, settings);
-  std::cout << (options.json ? result.dump(2) + "\n" : table);
-  if (!decodes_otherwise.empty())
-    throw Error(ExitCode::other, "decoding is not evaluation: " + decodes_otherwise + ", where 1e-4 is allowed");
+  if (options.capacities.empty()) result = evaluator.measure(config);
+  if (!options.per_token.empty())
+    write_token_records(output_file(options.per_token, "--per-token"), *model, text.valid(), *checkpoint.tokenizer, settings);
+  std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
+  if (!evaluator.decodes_otherwise.empty())
+    throw Error(ExitCode::other, "decoding is not evaluation: " + evaluator.decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;
   saved.eval.calibration_tokens = 0;  // keeps the calibrated decisions
   save_model_as(expand_user(options.save), checkpoint, *model, saved);

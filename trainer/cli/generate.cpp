@@ -2,8 +2,12 @@
 
 #include "model/decode/generate.h"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -40,6 +44,21 @@ std::string coloured(std::string const& text, int64_t depth, int64_t layers) {
   return "\033[38;5;" + std::to_string(colours[step]) + "m" + text + "\033[0m";
 }
 
+// "blocks: 2 (41 %) 3 (0 %) 4 (59 %), mean 3.18", each number in its colour.
+std::string depth_legend(std::vector<int64_t> const& depths, int64_t layers) {
+  std::map<int64_t, int64_t> counts;
+  double sum = 0;
+  for (int64_t const depth : depths) {
+    ++counts[depth];
+    sum += static_cast<double>(depth);
+  }
+  auto const n = static_cast<double>(std::max<int64_t>(1, std::ssize(depths)));
+  std::string text = "blocks:";
+  for (auto const& [depth, count] : counts)
+    text += " " + coloured(std::to_string(depth), depth, layers) + fmt::format(" ({:.0f} %)", 100 * static_cast<double>(count) / n);
+  return text + fmt::format(", mean {:.2f} of {}", sum / n, layers);
+}
+
 // Prints one text on the terminal while it is generated.
 class TerminalPrinter {
  public:
@@ -48,6 +67,7 @@ class TerminalPrinter {
 
   // prompt: the token ids whose depths come with the first new token.
   bool add(NewToken const& token, std::vector<int32_t> const& prompt) {
+    depths_.insert(depths_.end(), token.depths.begin(), token.depths.end());
     if (options_.show_depth) {
       if (!std::exchange(began_, true))
         for (size_t i = 0; i < prompt.size(); ++i) print(coloured(tokenizer_.piece(prompt[i]), depth_at(token, i, prompt.size()), layers_));
@@ -61,6 +81,7 @@ class TerminalPrinter {
     return !stream_.stopped();
   }
   void finish() { print(waiting_ + stream_.finish() + "\n"); }
+  std::vector<int64_t> const& depths() const { return depths_; }  // of all tokens that the model has read
 
  private:
   // Depth of the prompt token at `place`; 0 for tokens before the model's window, whose depths are unknown.
@@ -75,6 +96,7 @@ class TerminalPrinter {
   int64_t layers_;
   TextStream stream_;
   bool began_ = false;
+  std::vector<int64_t> depths_;
   std::string waiting_;  // the last token; its depth is known once the model has read it
 };
 
@@ -146,8 +168,8 @@ void report(Generated const& generated) {
 void run_generate(std::string const& path, GenerateOptions const& options) {
   std::vector<Prompt> prompts;
   if (!options.file.empty()) prompts = read_prompts(options.file);
-  for (std::string const& text : options.prompts) prompts.push_back({std::to_string(prompts.size() + 1), text});
-  if (prompts.empty()) prompts.push_back({"1", ""});
+  for (std::string const& text : options.prompts) prompts.push_back({std::to_string(prompts.size() + 1), text, {}});
+  if (prompts.empty()) prompts.push_back({"1", "", {}});
   TextStream const valid(options.stops);  // throws for a bad stop string before anything is loaded
 
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
@@ -166,6 +188,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   std::vector<std::vector<int32_t>> ids;
   for (Prompt const& prompt : prompts) ids.push_back(prompt_ids(tokenizer, prompt.text));
   if (!options.file.empty()) {
+    for (Prompt const& prompt : prompts) settings.seeds.push_back(prompt.seed);
     JsonLinesPrinter lines(tokenizer, options, prompts);
     auto const on_token = [&](NewToken const& token) {
       leave_when_stopped();
@@ -192,6 +215,10 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
       return shown.add(token, ids[i]);
     });
     shown.finish();
+    if (options.show_depth) std::printf("%s\n", depth_legend(shown.depths(), config.model.layers).c_str());
+    bool const full = !settings.window && std::ssize(ids[i]) + std::ssize(generated.texts[0]) >= config.model.context &&
+                      std::ssize(generated.texts[0]) < settings.max_tokens;
+    if (full) log_info("the context of " + std::to_string(config.model.context) + " tokens is full: --window goes on");
     report(generated);
   }
 }
@@ -209,9 +236,9 @@ void add_generate(CLI::App& app) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option(
-      "-f,--file", options->file,
-      "Prompts, one a line, or JSON Lines with `prompt` and `id`: answers as JSON Lines, with log-probabilities");
+  command->add_option("-f,--file", options->file,
+                      "Prompts, one a line (- reads standard input), or .jsonl with `prompt`, `id` and `seed`: answers as JSON Lines, with "
+                      "log-probabilities");
   command->add_option("-n,--max-tokens", settings.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
   command->add_option("-t,--temperature", settings.sampler.temperature, "0 takes the likeliest token")
       ->check(CLI::Range(0.0, 100.0))
@@ -230,7 +257,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--batch", settings.batch, "Texts of --file at a time")->check(CLI::Range(1, 65536))->capture_default_str();
   command->add_option("--max-cache", options->cache, "Most bytes of keys and values (512Mi); 0: no limit");
   command->add_flag("--window", settings.window, "A text that fills the context goes on with the later half of it in view");
-  command->add_flag("--show-depth", options->show_depth, "Colour each token by the number of blocks it went through");
+  command->add_flag("--show-depth", options->show_depth, "Colour each token by the number of blocks it went through, with a legend");
   command->add_option("--threads", options->threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096));
   command->add_option("--device", options->device, "cpu, cuda, cuda:1, or auto: the first GPU, else the CPU")->capture_default_str();
   command->callback([target, options] {

@@ -14,7 +14,9 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
       ->required(required)
       ->expected(required ? 1 : 0, -1);
   if (name == "CONFIG") {
-    command.footer([] { return "Keys of CONFIG, with their defaults:\n" + config_help(""); });
+    command.footer(
+        "'isobath config help' lists the keys of CONFIG with their defaults, 'isobath config help WORD' those that have to do with a "
+        "word.");
   }
   // Runs before the command's own callback. A word with a '=' is an override, so the order of the words is free.
   command.parse_complete_callback([words, target, name, required] {

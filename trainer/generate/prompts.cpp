@@ -24,10 +24,14 @@ Prompt prompt_of_json(std::string const& line, std::string const& number, Compla
     complain("no key 'prompt' in this row, which has: " + (keys.empty() ? "nothing" : keys));
   }
   if (!text->is_string()) complain(std::string("'prompt' is a ") + text->type_name() + ", not text");
-  Prompt prompt{number, text->get<std::string>()};
+  Prompt prompt{number, text->get<std::string>(), {}};
   if (auto const id = row.find("id"); id != row.end()) {
     if (!id->is_string() && !id->is_number_integer()) complain("'id' is " + id->dump() + ", not text or a whole number");
-    prompt.id = id->is_string() ? id->get<std::string>() : id->dump();
+    prompt.id = *id;
+  }
+  if (auto const seed = row.find("seed"); seed != row.end()) {
+    if (!seed->is_number_unsigned()) complain("'seed' is " + seed->dump() + ", not a whole number");
+    prompt.seed = seed->get<uint64_t>();
   }
   return prompt;
 }
@@ -36,7 +40,7 @@ Prompt prompt_of_json(std::string const& line, std::string const& number, Compla
 
 std::vector<Prompt> read_prompts(fs::path const& path) {
   bool const is_json = without_compression(path).extension() == ".jsonl";
-  auto const reader = open_bytes(path);
+  auto const reader = open_bytes(path == "-" ? fs::path("/dev/stdin") : path);
   LineReader lines(*reader);
   std::vector<Prompt> prompts;
   int64_t blank = 0;  // the first blank line of a .jsonl file; 0: none yet
@@ -51,7 +55,7 @@ std::vector<Prompt> read_prompts(fs::path const& path) {
     std::string const number = std::to_string(lines.number());
     if (!is_json) {
       if (line.ends_with('\r')) line.pop_back();
-      prompts.push_back({number, line});
+      prompts.push_back({number, line, {}});
     } else if (line.find_first_not_of(" \t\r") == std::string::npos) {
       if (blank == 0) blank = lines.number();
     } else {

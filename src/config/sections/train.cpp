@@ -41,10 +41,13 @@ std::vector<ConfigField> train_fields() {
 
 void check_train(Config const& config, std::vector<Contradiction>& found) {
   TrainConfig const& train = config.train;
-  if (train.batch_tokens % config.model.context != 0) {
+  if (int64_t const T = config.model.context; train.batch_tokens % T != 0) {
+    // A number below the context was probably meant as one of sequences.
+    int64_t const sequences = train.batch_tokens < T ? train.batch_tokens : (train.batch_tokens + T - 1) / T;
     found.push_back({{"train.batch_tokens", "model.context"},
                      "train.batch_tokens (" + std::to_string(train.batch_tokens) + ") is no multiple of model.context (" +
-                         std::to_string(config.model.context) + ")"});
+                         std::to_string(T) + "); " + std::to_string(sequences) + " sequences are " + std::to_string(sequences * T) +
+                         " tokens"});
   }
   if (train.micro_batch_tokens > 0) {
     if (train.micro_batch_tokens % config.model.context != 0) {

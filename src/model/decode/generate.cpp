@@ -74,8 +74,14 @@ class Generation {
 
   Drawn draw(std::span<float const> logits_V, size_t text) const {
     auto const samples = static_cast<size_t>(settings_.samples);
-    TextNumber const number{settings_.first.prompt + text / samples, settings_.first.sample + text % samples};
-    return draw_token(logits_V, settings_.sampler, result.texts[text].size(), number);
+    size_t const prompt = text / samples;
+    TextNumber number{settings_.first.prompt + prompt, settings_.first.sample + text % samples};
+    SamplerSettings sampler = settings_.sampler;
+    if (prompt < settings_.seeds.size() && settings_.seeds[prompt]) {
+      sampler.seed = *settings_.seeds[prompt];
+      number.prompt = 0;
+    }
+    return draw_token(logits_V, sampler, result.texts[text].size(), number);
   }
 
   // Draws the next token of each running text from `first` on, from the logits of `read`.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "model/decode/decoder.h"
@@ -23,6 +24,8 @@ struct GenerateSettings {
   // Number of the first text; the others count on from it. What is drawn depends on these numbers, so that prompts may be continued in
   // several calls with the same result.
   TextNumber first;
+  // Seeds of prompts' own, by prompt; empty: sampler.seed for all. With its own seed a text does not depend on its number.
+  std::vector<std::optional<uint64_t>> seeds;
 };
 
 struct NewToken {

@@ -3,6 +3,8 @@
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include "config/fields.h"
+#include "config/other_names.h"
 #include "tests/fast/config_folder.h"
 
 using namespace isobath;
@@ -274,4 +276,20 @@ TEST_CASE("random bytes never do worse than a list of problems") {
     INFO(text);
     CHECK_NOTHROW(folder.problems(text, {"name=" + text, "model.layers=" + text}));
   }
+}
+
+TEST_CASE("names of other trainers are answered with keys that there are") {
+  ConfigFolder const folder;
+  for (char const* name : {"learning_rate", "batch_size", "n_layer", "d_model", "max_steps", "num_epochs", "block_size", "grad_clip",
+                           "warmup_steps", "beta2", "hidden_act", "eval_steps", "save_total_limit", "output_dir", "dtype"}) {
+    CAPTURE(name);
+    std::string const here = known_elsewhere(name);
+    REQUIRE(here.starts_with("here it is "));
+    std::string const key = here.substr(11, here.find_first_of(",: ", 11) - 11);
+    CHECK(find_field(key));
+  }
+  CHECK(folder.problems("train: {learning_rate: 0.1}\n")[0].starts_with(
+      "x.yaml:1:9: error: unknown key 'train.learning_rate' (here it is train.lr)"));
+  CHECK(folder.problems("model: {dropout: 0.1}\n")[0].find("there is no dropout") != std::string::npos);
+  CHECK(known_elsewhere("lr").empty());
 }

@@ -93,7 +93,16 @@ TEST_CASE("help lists the keys of a section, one a line") {
   CHECK(text.find("depth.capacity=0.125") != std::string::npos);
   CHECK(text.find("model.") == std::string::npos);
   CHECK(config_help("train.lr").find("train.lr=0.003") != std::string::npos);
-  CHECK(config_help("nothing").empty());
+  CHECK(config_help("xyzzy").empty());
+  // Any word is looked for in keys and meanings, and names from elsewhere are answered.
+  for (auto const& [word, key] :
+       {std::pair("heads", "model.kv_heads"), std::pair("GELU", "model.mlp="), std::pair("warmup", "train.warmup"),
+        std::pair("batch", "train.batch_tokens"), std::pair("compare", "compare.arms.NAME.match.forward_flops_of"),
+        std::pair("compare", "compare.arms.NAME.set"), std::pair("n_layer", "here it is model.layers"),
+        std::pair("dropout", "there is no dropout")}) {
+    CAPTURE(word);
+    CHECK(config_help(word).find(key) != std::string::npos);
+  }
 }
 
 TEST_CASE("nearest name") {

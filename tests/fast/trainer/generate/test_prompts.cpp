@@ -18,7 +18,8 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 Pairs prompts_in(std::string const& name, std::string const& content) {
   Scratch const scratch;
   Pairs pairs;
-  for (Prompt const& prompt : read_prompts(scratch.write(name, content))) pairs.emplace_back(prompt.id, prompt.text);
+  for (Prompt const& prompt : read_prompts(scratch.write(name, content)))
+    pairs.emplace_back(prompt.id.is_string() ? prompt.id.get<std::string>() : prompt.id.dump(), prompt.text);
   return pairs;
 }
 
@@ -61,4 +62,15 @@ TEST_CASE("prompts: what is no prompt is refused with its line") {
   for (std::string const name : {"p.txt", "p.jsonl"}) expect_refused(name, "", ": ", "no prompts");
   expect_refused("p.jsonl", "\n\n", ": ", "no prompts");
   CHECK_THROWS_WITH(read_prompts("absent.jsonl"), ContainsSubstring("absent.jsonl"));
+}
+
+TEST_CASE("prompts: ids keep their type, and a row may have a seed of its own") {
+  Scratch const scratch;
+  auto const prompts = read_prompts(scratch.write("p.jsonl", R"({"prompt": "a", "id": 7, "seed": 3}
+{"prompt": "b", "id": "7"})"));
+  CHECK(prompts[0].id.dump() == "7");
+  CHECK(prompts[0].seed == 3);
+  CHECK(prompts[1].id.dump() == "\"7\"");
+  CHECK_FALSE(prompts[1].seed);
+  expect_refused("p.jsonl", "{\"prompt\": \"a\", \"seed\": -1}", ":1", "'seed' is -1, not a whole number");
 }
