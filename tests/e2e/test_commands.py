@@ -66,6 +66,16 @@ with Workspace() as space:
         content = file.read()
     second = [token for token in tokens if token["document"] == 1][:-1]
     check(all(content[token["offset"]] == token["id"] for token in second) and len(second) == len(content), "offsets of the second document")
+    # Which words get the compute: the same tokens, summed up otherwise.
+    out, _ = space.run("analyze", run, "--json", "--text", texts[0], "--text", texts[1], "--at-least", "3")
+    analysis = json.loads(out)
+    check(analysis["tokens_read"] == len(read) and abs(analysis["mean_depth"] - named["mean_depth_causal"]) < 1e-9, out)
+    check({one["class"] for one in analysis["classes"]} >= {"word start", "inside a word", "white space", "document end"}, out)
+    words = analysis["words"]["deepest"] + analysis["words"]["shallowest"]
+    check(words and all(2 <= one["depth"] <= 4 and one["word"].strip(".").isalpha() for one in words), "%s" % words)
+    out, _ = space.run("analyze", run)
+    check("depth against surprisal" in out and "shallowest words" in out, out)
+
     _, err = space.run("eval", run, "--txt", texts[0], expect=2)
     check("no option '--txt' (did you mean '--text'?)" in err, err)
     _, err = space.train("train.budget=30step", expect=2)

@@ -17,12 +17,11 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
-#include "data/encoded_text.h"
-#include "data/prepare.h"
 #include "model/decode/decoding_check.h"
 #include "model/depth/plan.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/eval_text.h"
 #include "trainer/evaluate/future_leakage.h"
 #include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/per_token.h"
@@ -35,36 +34,6 @@ namespace isobath {
 
 namespace {
 
-// The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
-Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
-  Config const config = load_config(checkpoint.folder / "config.yaml", overrides).config;
-  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
-    if (difference.path == "data.sources")
-      throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
-                                        " scores all of it, data.valid_sources=[...] calibrates on the training text first");
-    for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
-      if (difference.path.starts_with(fixed)) {
-        throw Error(ExitCode::config, difference.path + " = " + difference.after + ": a checkpoint's model cannot be changed (it has " +
-                                          difference.before + "); eval takes data.*, eval.*, device, precision and train.threads");
-      }
-    }
-  }
-  return config;
-}
-
-// Prepares the text with the checkpoint's own tokenizer.
-PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
-  bool other_text = false;
-  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) other_text |= difference.path.starts_with("data.");
-  if (!other_text) {
-    PreparedData data = prepare_data(config.data, config.tokenizer);
-    if (data.tokenizer->fingerprint() == checkpoint.tokenizer->fingerprint()) return data;
-  }
-  TokenizerConfig tokenizer = config.tokenizer;
-  if (!tokenizer.is_byte()) tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
-  return prepare_data(config.data, tokenizer);
-}
-
 struct EvalOptions {
   std::vector<std::string> capacities, texts;
   std::string save, per_token;
@@ -72,31 +41,6 @@ struct EvalOptions {
   bool leak = false;
   int64_t decode = 0;  // number of texts
 };
-
-// What is evaluated: text that the call names, with the checkpoint's own decisions, or the run's validation text, after a calibration on
-// its training text.
-struct EvalText {
-  std::unique_ptr<EncodedText> named;
-  PreparedData prepared;
-  std::unique_ptr<TokenStream> train_stream, valid_stream;
-  TokenStream const& valid() const { return named ? named->stream() : *valid_stream; }
-};
-
-EvalText open_text(Checkpoint const& checkpoint, Config const& config, EvalOptions const& options) {
-  EvalText text;
-  if (!options.texts.empty()) {
-    text.named = std::make_unique<EncodedText>(options.texts, config.data.text_key, *checkpoint.tokenizer);
-    return text;
-  }
-  try {
-    text.prepared = eval_data(checkpoint, config);
-  } catch (Error const& error) {
-    throw Error(error.code(), std::string(error.what()) + "\n  (eval needs the run's text; --text FILE scores any other without it)");
-  }
-  text.train_stream = std::make_unique<TokenStream>(text.prepared.train);
-  text.valid_stream = std::make_unique<TokenStream>(text.prepared.valid);
-  return text;
-}
 
 // The results for a terminal: one line a routing.
 std::string evaluation_table(Evaluation const& evaluation, bool two_routings) {
@@ -242,7 +186,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   check_eval_options(options, config);
   open_device(config.device);
   set_threads(config.train.threads);
-  EvalText const text = open_text(checkpoint, config, options);
+  EvalText const text = open_eval_text(checkpoint, config, options.texts);
   auto const model = load_model(checkpoint);
   place_model(*model, config);
   EvalSettings settings = eval_settings(config, *model);
@@ -266,8 +210,11 @@ void run_eval(Target const& target, EvalOptions const& options) {
     result["capacities"].push_back(entry);
   }
   if (options.capacities.empty()) result = evaluator.measure(config);
-  if (!options.per_token.empty())
-    write_token_records(output_file(options.per_token, "--per-token"), *model, text.valid(), *checkpoint.tokenizer, settings);
+  if (!options.per_token.empty()) {
+    TokenRecords records(output_file(options.per_token, "--per-token"));
+    visit_tokens(*model, text.valid(), *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { records.add(token); });
+    records.finish();
+  }
   std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
   if (!evaluator.decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + evaluator.decodes_otherwise + ", where 1e-4 is allowed");

@@ -43,9 +43,19 @@ struct Command {
 
 // In the order of --help.
 constexpr Command commands[] = {
-    {"Experiments", add_plan}, {"Experiments", add_train}, {"Experiments", add_compare},     {"Experiments", add_report},
-    {"Models", add_eval},      {"Models", add_generate},   {"Models", add_export},           {"Models", add_inspect},
-    {"Data", add_data},        {"Data", add_tokenizer},    {"Help and measures", add_bench}, {"Help and measures", add_config},
+    {"Experiments", add_plan},
+    {"Experiments", add_train},
+    {"Experiments", add_compare},
+    {"Experiments", add_report},
+    {"Models", add_eval},
+    {"Models", add_analyze},
+    {"Models", add_generate},
+    {"Models", add_export},
+    {"Models", add_inspect},
+    {"Data", add_data},
+    {"Data", add_tokenizer},
+    {"Help and measures", add_bench},
+    {"Help and measures", add_config},
 };
 
 void add_commands(CLI::App& app) {
@@ -160,7 +170,8 @@ int run(int argc, char** argv) {
 void limit_spinning(int argc, char** argv) {
   if (argc < 2 || std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   std::string const command = argv[1];
-  bool const computes = command == "train" || command == "compare" || command == "eval" || command == "generate" || command == "bench";
+  bool const computes = command == "train" || command == "compare" || command == "eval" || command == "analyze" || command == "generate" ||
+                        command == "bench";
   if (!computes) return;
   setenv("GOMP_SPINCOUNT", "2000", 1);
   char path[4096];  // by its own path, so that the process keeps its name

@@ -1,0 +1,69 @@
+// isobath analyze: which inputs get the compute.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "config/io.h"
+#include "core/error.h"
+#include "core/stop.h"
+#include "nn/device.h"
+#include "trainer/cli/commands.h"
+#include "trainer/cli/eval_text.h"
+#include "trainer/evaluate/depth_analysis.h"
+#include "trainer/run/machine.h"
+
+namespace isobath {
+
+namespace {
+
+struct AnalyzeOptions {
+  std::vector<std::string> texts;
+  int64_t at_least = 16, most = 12;
+  bool json = false;
+};
+
+void run_analyze(Target const& target, AnalyzeOptions const& options) {
+  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
+  Config const config = eval_config(checkpoint, target.overrides);
+  open_device(config.device);
+  set_threads(config.train.threads);
+  EvalText const text = open_eval_text(checkpoint, config, options.texts);
+  auto const model = load_model(checkpoint);
+  place_model(*model, config);
+  EvalSettings settings = eval_settings(config, *model);
+  if (text.named) settings.tokens = 0;  // all of it
+
+  DepthAnalysis analysis(config.model.layers);
+  bool const done = visit_tokens(
+      *model, text.valid(), *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); },
+      [] { return stop_requested() != 0; });
+  if (!done) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+  auto const most = static_cast<size_t>(options.most);
+  std::cout << (options.json ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                             : analysis.table(options.at_least, most));
+}
+
+}  // namespace
+
+void add_analyze(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("analyze", "Which tokens and words get the compute");
+  command->footer(
+      "Reads the run's validation text under causal routing, with the checkpoint's own decisions.\n\n"
+      "Examples:\n  isobath analyze runs/quickstart/mod/seed-1\n  isobath analyze runs/tiny --text book.txt --json");
+  auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
+  auto const options = std::make_shared<AnalyzeOptions>();
+  command->add_option("--text", options->texts, "Read all of this text instead (file, folder or glob; may be given several times)")
+      ->type_name("FILE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  command->add_option("--at-least", options->at_least, "Leave out tokens and words that occur less often")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  command->add_option("--most", options->most, "Length of each list")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([target, options] { run_analyze(*target, *options); });
+}
+
+}  // namespace isobath

@@ -1,0 +1,57 @@
+#include "trainer/cli/eval_text.h"
+
+#include "config/io.h"
+#include "core/error.h"
+
+namespace isobath {
+
+namespace {
+
+// Prepares the text with the checkpoint's own tokenizer.
+PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
+  bool other_text = false;
+  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) other_text |= difference.path.starts_with("data.");
+  if (!other_text) {
+    PreparedData data = prepare_data(config.data, config.tokenizer);
+    if (data.tokenizer->fingerprint() == checkpoint.tokenizer->fingerprint()) return data;
+  }
+  TokenizerConfig tokenizer = config.tokenizer;
+  if (!tokenizer.is_byte()) tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
+  return prepare_data(config.data, tokenizer);
+}
+
+}  // namespace
+
+Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
+  Config const config = load_config(checkpoint.folder / "config.yaml", overrides).config;
+  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
+    if (difference.path == "data.sources")
+      throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
+                                        " scores all of it, data.valid_sources=[...] calibrates on the training text first");
+    for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
+      if (difference.path.starts_with(fixed)) {
+        throw Error(ExitCode::config, difference.path + " = " + difference.after + ": a checkpoint's model cannot be changed (it has " +
+                                          difference.before + "); eval takes data.*, eval.*, device, precision and train.threads");
+      }
+    }
+  }
+  return config;
+}
+
+EvalText open_eval_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
+  EvalText text;
+  if (!files.empty()) {
+    text.named = std::make_unique<EncodedText>(files, config.data.text_key, *checkpoint.tokenizer);
+    return text;
+  }
+  try {
+    text.prepared = eval_data(checkpoint, config);
+  } catch (Error const& error) {
+    throw Error(error.code(), std::string(error.what()) + "\n  (this needs the run's text; --text FILE reads any other without it)");
+  }
+  text.train_stream = std::make_unique<TokenStream>(text.prepared.train);
+  text.valid_stream = std::make_unique<TokenStream>(text.prepared.valid);
+  return text;
+}
+
+}  // namespace isobath

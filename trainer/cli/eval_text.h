@@ -1,0 +1,27 @@
+#pragma once
+// The text that `eval` and `analyze` read.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/encoded_text.h"
+#include "data/prepare.h"
+#include "trainer/run/saved_model.h"
+
+namespace isobath {
+
+// Text that the call names, whole; or the run's validation text, and the training text that decisions are calibrated on.
+struct EvalText {
+  std::unique_ptr<EncodedText> named;
+  PreparedData prepared;
+  std::unique_ptr<TokenStream> train_stream, valid_stream;
+  TokenStream const& valid() const { return named ? named->stream() : *valid_stream; }
+};
+
+// The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
+Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides);
+// files: as data.sources; empty: the run's validation text.
+EvalText open_eval_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files);
+
+}  // namespace isobath

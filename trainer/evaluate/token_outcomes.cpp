@@ -1,0 +1,118 @@
+#include "trainer/evaluate/token_outcomes.h"
+
+#include <cmath>
+
+#include "data/loader.h"
+#include "nn/ops/ops.h"
+#include "trainer/train/device_prefetcher.h"
+
+namespace isobath {
+
+namespace {
+
+// One batch of windows under one routing, on the host; N = B * T.
+struct Pass {
+  at::Tensor losses_N, depth_N;  // double, int64
+  struct Layer {
+    at::Tensor executed_N, topk_N, score_N;  // bool, bool, double
+  };
+  std::vector<Layer> layers;
+};
+
+Pass run_pass(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise) {
+  ModelOutput const output = model.forward(batch.input(0, batch.sequences), routing, noise);
+  auto const flat = [](at::Tensor const& x_BT) { return x_BT.reshape({-1}).cpu().contiguous(); };
+  Pass pass{flat(ops::token_losses(output.x_ND, model.head_weight(), batch.targets_N(0, batch.sequences)).to(at::kDouble)),
+            flat(output.depth_BT),
+            {}};
+  for (RoutedLayer const& layer : output.routed_layers)
+    pass.layers.push_back({flat(layer.executed_BT), flat(layer.topk_BT), flat(layer.score_BT.to(at::kDouble))});
+  return pass;
+}
+
+// Hands on the tokens in the order of the text; the loss of a token is that of the position before it.
+class Walk {
+ public:
+  Walk(Tokenizer const& tokenizer, std::function<void(TokenOutcome const&)> const& sink) : tokenizer_(tokenizer), sink_(sink) {}
+
+  // topk: null where both routings are one.
+  void add(Batch const& batch, Pass const* topk, Pass const& causal) {
+    for (int64_t n = 0; n < std::ssize(batch.tokens); ++n) {
+      auto const at = static_cast<size_t>(n);
+      TokenOutcome token = token_of(batch.tokens[at]);
+      token.window = batch.first_sample + n / batch.length;
+      token.depth = causal.depth_N.const_data_ptr<int64_t>()[n];
+      for (Pass::Layer const& layer : causal.layers) {
+        double const score = layer.score_N.const_data_ptr<double>()[n];
+        token.selected.push_back(layer.executed_N.const_data_ptr<bool>()[n]);
+        token.selected_topk.push_back(layer.topk_N.const_data_ptr<bool>()[n]);
+        token.score.push_back(std::isfinite(score) ? score : std::nan(""));
+      }
+      sink_(token);
+      last_target_ = batch.targets[at];
+      auto const loss = [&](Pass const& pass) {
+        return last_target_ == ignore_target ? std::nan("") : pass.losses_N.const_data_ptr<double>()[n];
+      };
+      next_causal_ = loss(causal);
+      next_topk_ = loss(topk ? *topk : causal);
+    }
+  }
+
+  void finish() {
+    if (last_target_ == ignore_target) return;
+    TokenOutcome token = token_of(last_target_);
+    token.read = false;
+    sink_(token);
+  }
+
+ private:
+  TokenOutcome token_of(int64_t id) {
+    TokenOutcome token;
+    token.id = id;
+    token.piece = tokenizer_.piece(static_cast<int32_t>(id));
+    token.document = document_;
+    token.offset = offset_;
+    token.loss_topk = next_topk_;
+    token.loss_causal = next_causal_;
+    offset_ += static_cast<int64_t>(token.piece.size());
+    if (id == tokenizer_.document_end()) {
+      ++document_;
+      offset_ = 0;
+    }
+    return token;
+  }
+
+  Tokenizer const& tokenizer_;
+  std::function<void(TokenOutcome const&)> const& sink_;
+  int64_t document_ = 0, offset_ = 0;
+  int64_t last_target_ = ignore_target;
+  double next_topk_ = std::nan(""), next_causal_ = std::nan("");  // losses of predicting the next token
+};
+
+}  // namespace
+
+bool visit_tokens(LanguageModel& model, TokenStream const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
+                  std::function<void(TokenOutcome const&)> const& sink, std::function<bool()> const& stop) {
+  int64_t const length = model.model_config().context;
+  Loader const loader(text, length, 0, /*ordered=*/true, settings.isolate_documents);
+  int64_t windows = loader.samples_per_epoch();
+  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
+  bool const two = model.plan().uses_noncausal_routing();
+  Walk walk(tokenizer, sink);
+  EvalMode const mode(model);
+  DevicePrefetcher to_device(model.device());
+  for (int64_t first = 0; first < windows;) {
+    if (stop && stop()) return false;
+    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    DeviceBatch const on_device = to_device.load(batch);
+    NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
+    first += batch.sequences;
+    Pass const causal = run_pass(model, on_device, Routing::causal, noise);
+    std::optional<Pass> const topk = two ? std::optional(run_pass(model, on_device, Routing::topk, noise)) : std::nullopt;
+    walk.add(batch, topk ? &*topk : nullptr, causal);
+  }
+  walk.finish();
+  return true;
+}
+
+}  // namespace isobath
