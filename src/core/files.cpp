@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+#include <fstream>
 
 #include <algorithm>
 #include <atomic>
@@ -159,6 +160,16 @@ FileLock::FileLock(fs::path const& path, bool wait) : fd_(::open(path.c_str(), O
 }
 
 FileLock::~FileLock() { ::close(fd_); }
+
+bool is_locked(fs::path const& path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return false;
+  std::string const inode = ":" + std::to_string(status.st_ino) + " ";
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);)
+    if (line.find(inode) != std::string::npos) return true;
+  return false;
+}
 
 fs::path expand_user(std::string const& path) {
   char const* const home = std::getenv("HOME");

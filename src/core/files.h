@@ -63,6 +63,9 @@ class FileLock {
   int fd_ = -1;
 };
 
+// Whether some process holds a FileLock on `path`, without taking it. False where the system does not say (/proc/locks).
+bool is_locked(fs::path const& path);
+
 fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"
 // std::filesystem gives "x" an empty parent folder and "x/" an empty file name, which is not what a person means.
 fs::path without_last_slash(fs::path const& path);  // "x/" -> "x"

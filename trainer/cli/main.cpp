@@ -47,6 +47,7 @@ constexpr Command commands[] = {
     {"Experiments", add_train},
     {"Experiments", add_compare},
     {"Experiments", add_report},
+    {"Experiments", add_runs},
     {"Models", add_eval},
     {"Models", add_analyze},
     {"Models", add_generate},

@@ -1,0 +1,23 @@
+// isobath runs: what runs there are.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "core/error.h"
+#include "trainer/cli/commands.h"
+#include "trainer/report/run_list.h"
+
+namespace isobath {
+
+void add_runs(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("runs", "List runs: state, step, loss, speed, age");
+  auto const folder = std::make_shared<std::string>("runs");
+  command->add_option("FOLDER", *folder, "Where to look; the folder of an experiment, or any other")->capture_default_str();
+  command->callback([folder] {
+    auto const runs = list_runs(expand_user(*folder));
+    if (runs.empty()) throw Error(ExitCode::data, "there are no runs in " + *folder);
+    std::cout << run_table(runs);
+  });
+}
+
+}  // namespace isobath
