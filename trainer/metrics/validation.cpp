@@ -111,7 +111,8 @@ std::vector<Metric> of_layers() {
       by_layer("always_on_tokens", "share of the text made of vocabulary items that the layer always chose (items seen at least 16 times)",
                &LayerStatistics::always_on)
           .shown(Group::routing, "Always on", "", Format::percent, 1),
-      Metric{"calibration_tokens", "tokens", "training text that the causal decisions were calibrated on; 0: decisions as trained",
+      Metric{"calibration_tokens", "tokens",
+             "training text that the causal decisions were calibrated on before; 0: on none, they are the run's or checkpoint's own",
              Read<ValidationReading>([](ValidationReading const& v) -> Values {
                if (v.evaluation.causal_or_topk().layers.empty()) return std::nullopt;
                return MetricValues{static_cast<double>(v.evaluation.calibration_tokens)};

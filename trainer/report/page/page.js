@@ -196,7 +196,7 @@ function renderReport(report) {
   const title = `<h1>${escapeHtml(report.name)}</h1>`;
   if (!report.arms.length) return `${title}<p class="lead">No run has finished.</p>${notes(report)}`;
   const seeds = new Set(report.arms.flatMap((arm) => arm.seeds)).size;
-  return `${title}<p class="lead">${report.arms.length} arms, ${seeds} seed${seeds === 1 ? "" : "s"}, width ${report.setup.width}, context ` +
+  return `${title}<p class="lead">${report.arms.length} arm${report.arms.length === 1 ? "" : "s"}, ${seeds} seed${seeds === 1 ? "" : "s"}, width ${report.setup.width}, context ` +
     `${report.setup.context}; validation loss under the causal routing that generation uses.</p>` +
     verdicts(report) + notes(report) + charts(report) + results(report) + pairs(report) + depthText(report) + routing(report) + provenance(report);
 }
