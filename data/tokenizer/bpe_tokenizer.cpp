@@ -68,7 +68,7 @@ class BpeTokenizer : public Tokenizer {
   std::string serialized() const override { return model_; }
 
  private:
-  // Every text must come back as it was, byte for byte. Names all the settings of sentencepiece's trainer that stand in the way.
+  // Refuses a model that does not decode every text to the same bytes, naming all the sentencepiece training flags it needs.
   void check_requirements() const {
     std::string faults, flags;
     auto const add = [&](std::string const& fault, std::string const& flag) {

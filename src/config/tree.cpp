@@ -16,8 +16,7 @@ namespace {
 constexpr size_t largest_file = 1 << 20;
 constexpr int deepest_nesting = 32;
 
-// Offset of the first byte that belongs to no well-formed character, or to a control character other than a tab or the end of a line; npos
-// when there is none.
+// Offset of the first byte that is not UTF-8 or is a control character other than a tab or a line break; npos when there is none.
 size_t first_bad_byte(std::string_view text) {
   size_t const valid = utf8_prefix(text);
   auto const control = [](char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t'; };

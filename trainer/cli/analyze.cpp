@@ -7,11 +7,9 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "core/stop.h"
-#include "nn/device.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/evaluate/depth_analysis.h"
-#include "trainer/run/machine.h"
 
 namespace isobath {
 
@@ -26,13 +24,8 @@ struct AnalyzeOptions {
 void run_analyze(Target const& target, AnalyzeOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
-  open_device(config.device);
-  set_threads(config.train.threads);
-  EvalText const text = open_eval_text(checkpoint, config, options.texts);
-  auto const model = load_model(checkpoint);
-  place_model(*model, config);
-  EvalSettings settings = eval_settings(config, *model);
-  if (text.named) settings.tokens = 0;  // all of it
+  EvalSubject const subject(checkpoint, config, options.texts);
+  auto const& [text, model, settings] = subject;
 
   DepthAnalysis analysis(config.model.layers);
   bool const done = visit_tokens(

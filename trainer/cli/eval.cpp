@@ -184,13 +184,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
   Config const config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
-  open_device(config.device);
-  set_threads(config.train.threads);
-  EvalText const text = open_eval_text(checkpoint, config, options.texts);
-  auto const model = load_model(checkpoint);
-  place_model(*model, config);
-  EvalSettings settings = eval_settings(config, *model);
-  if (text.named) settings.tokens = 0;  // all of it
+  EvalSubject const subject(checkpoint, config, options.texts);
+  auto const& [text, model, settings] = subject;
   Evaluator evaluator{checkpoint,
                       config,
                       options,

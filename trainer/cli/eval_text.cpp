@@ -2,6 +2,8 @@
 
 #include "config/io.h"
 #include "core/error.h"
+#include "nn/device.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
 
@@ -18,6 +20,22 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
   TokenizerConfig tokenizer = config.tokenizer;
   if (!tokenizer.is_byte()) tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
   return prepare_data(config.data, tokenizer);
+}
+
+EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
+  EvalText text;
+  if (!files.empty()) {
+    text.named = std::make_unique<EncodedText>(files, config.data.text_key, *checkpoint.tokenizer);
+    return text;
+  }
+  try {
+    text.prepared = eval_data(checkpoint, config);
+  } catch (Error const& error) {
+    throw Error(error.code(), std::string(error.what()) + "\n  (this needs the run's text; --text FILE reads any other without it)");
+  }
+  text.train_stream = std::make_unique<TokenStream>(text.prepared.train);
+  text.valid_stream = std::make_unique<TokenStream>(text.prepared.valid);
+  return text;
 }
 
 }  // namespace
@@ -38,20 +56,14 @@ Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const&
   return config;
 }
 
-EvalText open_eval_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
-  EvalText text;
-  if (!files.empty()) {
-    text.named = std::make_unique<EncodedText>(files, config.data.text_key, *checkpoint.tokenizer);
-    return text;
-  }
-  try {
-    text.prepared = eval_data(checkpoint, config);
-  } catch (Error const& error) {
-    throw Error(error.code(), std::string(error.what()) + "\n  (this needs the run's text; --text FILE reads any other without it)");
-  }
-  text.train_stream = std::make_unique<TokenStream>(text.prepared.train);
-  text.valid_stream = std::make_unique<TokenStream>(text.prepared.valid);
-  return text;
+EvalSubject::EvalSubject(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
+  open_device(config.device);  // throws for a missing device before the text is prepared
+  set_threads(config.train.threads);
+  text = open_text(checkpoint, config, files);
+  model = load_model(checkpoint);
+  place_model(*model, config);
+  settings = eval_settings(config, *model);
+  if (text.named) settings.tokens = 0;  // all of it
 }
 
 }  // namespace isobath

@@ -7,6 +7,7 @@
 
 #include "data/encoded_text.h"
 #include "data/prepare.h"
+#include "trainer/evaluate/evaluate.h"
 #include "trainer/run/saved_model.h"
 
 namespace isobath {
@@ -21,7 +22,13 @@ struct EvalText {
 
 // The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides);
-// files: as data.sources; empty: the run's validation text.
-EvalText open_eval_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files);
+
+// A model on its device and the text it is evaluated on. files: as data.sources, read whole; empty: the run's validation text.
+struct EvalSubject {
+  EvalSubject(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files);
+  EvalText text;
+  std::shared_ptr<LanguageModel> model;
+  EvalSettings settings;
+};
 
 }  // namespace isobath

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/columns.h"
+#include "trainer/metrics/metric.h"
+#include "trainer/report/statistics.h"
 
 namespace isobath {
 
@@ -31,8 +33,6 @@ std::string without_leading_space(std::string const& text) {
 // As JSON writes it, for pieces of any bytes.
 std::string quoted(std::string const& text) { return Json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
 
-Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 Json json_of(Correlation const& c) { return {{"r", finite_or_null(c.r)}, {"ci95", {finite_or_null(c.low), finite_or_null(c.high)}}}; }
 
 std::string text_of(Correlation const& c) {
@@ -40,23 +40,6 @@ std::string text_of(Correlation const& c) {
 }
 
 }  // namespace
-
-Correlation correlation(std::vector<std::pair<double, double>> const& pairs) {
-  auto const n = static_cast<double>(pairs.size());
-  double mean_a = 0, mean_b = 0, aa = 0, bb = 0, ab = 0;
-  for (auto const& [a, b] : pairs) {
-    mean_a += a / n;
-    mean_b += b / n;
-  }
-  for (auto const& [a, b] : pairs) {
-    aa += (a - mean_a) * (a - mean_a);
-    bb += (b - mean_b) * (b - mean_b);
-    ab += (a - mean_a) * (b - mean_b);
-  }
-  double const spread = std::sqrt(aa * bb), r = n > 3 && spread > 1e-12 ? ab / spread : std::nan("");
-  double const z = std::atanh(r), half_width = 1.96 / std::sqrt(n - 3);
-  return {r, std::tanh(z - half_width), std::tanh(z + half_width)};
-}
 
 double DepthAnalysis::Tally::mean_loss() const { return predicted > 0 ? loss / static_cast<double>(predicted) : std::nan(""); }
 

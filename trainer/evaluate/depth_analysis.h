@@ -11,12 +11,6 @@
 
 namespace isobath {
 
-// Pearson's correlation with its 95 % interval (Fisher's z). NaN when all values are alike or there are fewer than four pairs.
-struct Correlation {
-  double r = 0, low = 0, high = 0;
-};
-Correlation correlation(std::vector<std::pair<double, double>> const& pairs);
-
 class DepthAnalysis {
  public:
   // layers: of the model.

@@ -9,7 +9,6 @@
 #include <numbers>
 
 #include "core/error.h"
-#include "data/loader.h"
 #include "trainer/evaluate/routing_statistics.h"
 #include "trainer/train/device_prefetcher.h"
 
@@ -124,13 +123,17 @@ EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
   return settings;
 }
 
+int64_t evaluated_windows(Loader const& loader, int64_t length, int64_t tokens) {
+  int64_t const all = loader.samples_per_epoch();
+  return tokens > 0 ? std::min(all, std::max<int64_t>(1, tokens / length)) : all;
+}
+
 std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t windows = loader.samples_per_epoch();
+  int64_t const windows = evaluated_windows(loader, length, settings.tokens);
   if (windows == 0) throw Error(ExitCode::data, "there is no validation text: raise data.valid_fraction or give data.valid_sources");
-  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
 
   std::vector<int64_t> piece_bytes(static_cast<size_t>(tokenizer.vocab_size()));
   for (size_t id = 0; id < piece_bytes.size(); ++id)

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/loader.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/language_model.h"
@@ -44,6 +45,9 @@ int64_t default_eval_sequences(ModelConfig const& model, bool gpu);
 // training text. This text is the last windows of the first epoch, which a run of less than an epoch has not seen. tokens 0: resets the
 // offsets to 0, the decisions as trained. Returns the number of tokens used.
 int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings);
+
+// How many windows of `length` tokens an evaluation on `tokens` of text takes: whole ones, at least one; tokens 0: all.
+int64_t evaluated_windows(Loader const& loader, int64_t length, int64_t tokens);
 
 // Evaluates on the validation text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when
 // there is no validation text.

@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "nn/ops/ops.h"
 #include "trainer/evaluate/routing_statistics.h"
+#include "trainer/report/statistics.h"
 #include "trainer/train/device_prefetcher.h"
 
 namespace isobath {
@@ -21,8 +22,8 @@ std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream co
   if (depths.empty()) return std::nullopt;
   int64_t const length = model.model_config().context, n = static_cast<int64_t>(depths.size());
   Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t const most = RoutingStatistics::most_tokens, asked = settings.tokens > 0 ? std::min(settings.tokens, most) : most;
-  int64_t const windows = std::min(loader.samples_per_epoch(), std::max<int64_t>(1, asked / length));
+  int64_t const most = RoutingStatistics::most_tokens, wanted = settings.tokens > 0 ? std::min(settings.tokens, most) : most;
+  int64_t const windows = evaluated_windows(loader, length, wanted);
 
   EvalMode const mode(model);
   DevicePrefetcher to_device(model.device());
@@ -65,13 +66,13 @@ std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream co
   oracle.loss_same_depth = of_choice((losses + (low + high) / 2 * depths_B).argmin(1));
 
   at::Tensor const depth = at::cat(depth_W), difficulty = at::cat(difficulty_W);
-  at::Tensor const a = depth - depth.mean(), b = difficulty - difficulty.mean();
-  double const spread = std::sqrt(a.square().sum().item<double>() * b.square().sum().item<double>());
-  double const r = spread > 1e-12 && windows > 3 ? (a * b).sum().item<double>() / spread : std::nan("");
-  double const z = std::atanh(r), half_width = 1.96 / std::sqrt(static_cast<double>(windows) - 3);
-  oracle.difficulty_correlation = r;
-  oracle.correlation_low = std::tanh(z - half_width);
-  oracle.correlation_high = std::tanh(z + half_width);
+  std::vector<std::pair<double, double>> pairs;
+  for (int64_t window = 0; window < windows; ++window)
+    pairs.emplace_back(depth.const_data_ptr<double>()[window], difficulty.const_data_ptr<double>()[window]);
+  Correlation const harder_is_deeper = correlation(pairs);
+  oracle.difficulty_correlation = harder_is_deeper.r;
+  oracle.correlation_low = harder_is_deeper.low;
+  oracle.correlation_high = harder_is_deeper.high;
   return oracle;
 }
 

@@ -1,29 +1,24 @@
 #include "trainer/evaluate/per_token.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "trainer/metrics/metric.h"
+
 namespace isobath {
-
-namespace {
-
-nlohmann::ordered_json value_or_null(double value) { return std::isfinite(value) ? nlohmann::ordered_json(value) : nullptr; }
-
-}  // namespace
 
 void TokenRecords::add(TokenOutcome const& token) {
   nlohmann::ordered_json record = {{"id", token.id},
                                    {"piece", token.piece},
                                    {"document", token.document},
                                    {"offset", token.offset},
-                                   {"loss_topk", value_or_null(token.loss_topk)},
-                                   {"loss_causal", value_or_null(token.loss_causal)}};
+                                   {"loss_topk", finite_or_null(token.loss_topk)},
+                                   {"loss_causal", finite_or_null(token.loss_causal)}};
   if (token.read) {
     record["depth"] = token.depth;
     record["selected"] = token.selected;
     record["selected_topk"] = token.selected_topk;
     record["score"] = nlohmann::ordered_json::array();
-    for (double const score : token.score) record["score"].push_back(value_or_null(score));
+    for (double const score : token.score) record["score"].push_back(finite_or_null(score));
   }
   lines_ += record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (lines_.size() < 1 << 16) return;

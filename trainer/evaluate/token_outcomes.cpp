@@ -95,8 +95,7 @@ bool visit_tokens(LanguageModel& model, TokenStream const& text, Tokenizer const
                   std::function<void(TokenOutcome const&)> const& sink, std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;
   Loader const loader(text, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t windows = loader.samples_per_epoch();
-  if (settings.tokens > 0) windows = std::min(windows, std::max<int64_t>(1, settings.tokens / length));
+  int64_t const windows = evaluated_windows(loader, length, settings.tokens);
   bool const two = model.plan().uses_noncausal_routing();
   Walk walk(tokenizer, sink);
   EvalMode const mode(model);

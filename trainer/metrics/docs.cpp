@@ -36,7 +36,7 @@ constexpr std::array<std::pair<char const*, char const*>, 6> sections{{
 }};
 
 std::string aggregation(Metric const& metric) {
-  if (metric.of_training() || metric.of_decoding()) return "";
+  if (!metric.in_reports()) return "";
   switch (metric.over_seeds) {
     case OverSeeds::spread:
       return "mean, deviation";

@@ -30,7 +30,7 @@ std::vector<Metric>& table() {
 
 Metric const* find_in_reports(std::string_view report_key) {
   for (Metric const& metric : table())
-    if (!metric.of_training() && !metric.of_decoding() && metric.report_key == report_key) return &metric;
+    if (metric.in_reports() && metric.report_key == report_key) return &metric;
   return nullptr;
 }
 
@@ -106,8 +106,8 @@ void add_metric(Metric metric) {
   bool const taken = std::any_of(table().begin(), table().end(), [&](Metric const& other) {
     return other.source.index() == metric.source.index() && other.key == metric.key;
   });
-  bool const in_reports = !metric.of_training() && !metric.of_decoding();
-  if (taken || (in_reports && find_in_reports(metric.report_key))) throw std::logic_error("there is a metric '" + metric.key + "' already");
+  if (taken || (metric.in_reports() && find_in_reports(metric.report_key)))
+    throw std::logic_error("there is a metric '" + metric.key + "' already");
   table().push_back(std::move(metric));
 }
 
@@ -117,9 +117,10 @@ Metric const& metric_of_report(std::string_view report_key) {
   return *found;
 }
 
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
 Json metric_json(Metric const& metric, double value) {
-  if (!std::isfinite(value)) return nullptr;
-  return metric.integer ? Json(static_cast<int64_t>(value)) : Json(value);
+  return metric.integer && std::isfinite(value) ? Json(static_cast<int64_t>(value)) : finite_or_null(value);
 }
 
 Json metric_json(Metric const& metric, MetricValues const& values) {

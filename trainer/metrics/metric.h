@@ -61,8 +61,9 @@ struct Metric {
   Format format = Format::decimals;
   int digits = 3;  // after the point, of decimals and percents
 
-  bool of_training() const { return std::holds_alternative<Read<TrainReading>>(source); }  // not part of reports
-  bool of_decoding() const { return std::holds_alternative<Read<Decoding>>(source); }      // one value per batch size
+  bool of_decoding() const { return std::holds_alternative<Read<Decoding>>(source); }  // one value per batch size
+  // Whether runs and arms of a report have it under report_key: not metrics of `train` records and of decoding.
+  bool in_reports() const { return !std::holds_alternative<Read<TrainReading>>(source) && !of_decoding(); }
 
   // For the rows: changes of these values, as a chain.
   Metric whole() &&;
@@ -89,6 +90,8 @@ void derive_metrics(Config const& config, MetricMap& values);
 
 // One value as the terminal shows it: "12.5 %", "4.32k"; "-" where it was not measured.
 std::string format_metric(Metric const& metric, double value);
+// JSON has no NaN: null for what was not measured.
+nlohmann::ordered_json finite_or_null(double value);
 // JSON of one value: null where it was not measured.
 nlohmann::ordered_json metric_json(Metric const& metric, double value);
 nlohmann::ordered_json metric_json(Metric const& metric, MetricValues const& values);

@@ -17,8 +17,6 @@ using nlohmann::ordered_json;
 
 constexpr size_t most_pieces = 1500;  // of a text whose depth is shown
 
-ordered_json finite(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
-
 ordered_json histograms_json(std::vector<ScoreHistogram> const& layers) {
   ordered_json array = ordered_json::array();
   for (ScoreHistogram const& scores : layers)
@@ -30,7 +28,7 @@ ordered_json histograms_json(std::vector<ScoreHistogram> const& layers) {
 
 void add_metrics(ordered_json& object, MetricMap const& metrics) {
   for (Metric const& metric : all_metrics())
-    if (!metric.of_training() && !metric.of_decoding()) object[metric.report_key] = metric_json(metric, metrics.list(metric.report_key));
+    if (metric.in_reports()) object[metric.report_key] = metric_json(metric, metrics.list(metric.report_key));
 }
 
 ordered_json point_json(ValidationPoint const& point) {
@@ -46,7 +44,7 @@ ordered_json depth_text_json(DepthText const& text) {
   if (text.empty()) return nullptr;
   ordered_json pieces = ordered_json::array();
   for (size_t i = 0; i < std::min(most_pieces, text.pieces.size()); ++i)
-    pieces.push_back({text.pieces[i], text.depth[i], finite(text.loss[i])});
+    pieces.push_back({text.pieces[i], text.depth[i], finite_or_null(text.loss[i])});
   return {{"layers", text.layers}, {"pieces", std::move(pieces)}};
 }
 
@@ -79,7 +77,7 @@ ordered_json over_seeds_json(ArmResult const& arm, Metric const& metric) {
   if (metric.over_seeds == OverSeeds::median) return {{"median", metric_json(metric, arm[metric.report_key])}};
   if (metric.over_seeds != OverSeeds::spread) return metric_json(metric, arm[metric.report_key]);
   Spread const s = arm.spread(metric.report_key);
-  return {{"mean", finite(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite(s.std)}};
+  return {{"mean", finite_or_null(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite_or_null(s.std)}};
 }
 
 ordered_json arm_json(ArmResult const& arm) {
@@ -97,7 +95,7 @@ ordered_json arm_json(ArmResult const& arm) {
                        {"seeds", std::move(seeds)},
                        {"routed_layers", plan->routed_layers()}};
   for (Metric const& metric : all_metrics()) {
-    if (metric.of_training() || metric.of_decoding() || metric.each == Each::branch || metric.each == Each::bound) continue;
+    if (!metric.in_reports() || metric.each == Each::branch || metric.each == Each::bound) continue;
     json[metric.report_key] = over_seeds_json(arm, metric);
     if (metric.each != Each::routed_layer) continue;
     if (auto const means = arm.by_layer(metric.report_key); !means.empty()) by_layer[metric.report_key] = metric_json(metric, means);
@@ -117,11 +115,11 @@ ordered_json pair_json(Pair const& pair) {
           {"baseline", pair.baseline},
           {"basis", pair.basis},
           {"metric", pair.metric},
-          {"delta_percent", d.n > 0 ? finite(d.percent) : ordered_json(nullptr)},
+          {"delta_percent", d.n > 0 ? finite_or_null(d.percent) : ordered_json(nullptr)},
           {"ci95", interval},
           {"n_seeds", d.n},
-          {"arm_loss", finite(pair.arm_loss)},
-          {"baseline_loss", finite(pair.baseline_loss)},
+          {"arm_loss", finite_or_null(pair.arm_loss)},
+          {"baseline_loss", finite_or_null(pair.baseline_loss)},
           {"significant", d.significant()},
           {"verdict", pair.verdict},
           {"hint", pair.hint},
@@ -137,8 +135,8 @@ ordered_json setup_json(RunResult const& run) {
           {"batch_tokens", config.train.batch_tokens},
           {"width", config.model.width},
           {"context", config.model.context},
-          {"curve_tokens", finite(run.curve.back().metrics["eval_tokens"])},
-          {"result_tokens", finite(run.metrics["eval_tokens"])}};
+          {"curve_tokens", finite_or_null(run.curve.back().metrics["eval_tokens"])},
+          {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
 }  // namespace

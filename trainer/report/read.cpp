@@ -11,17 +11,13 @@
 #include "core/error.h"
 #include "format/total.h"
 #include "model/depth/plan.h"
+#include "trainer/report/record_number.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
 namespace {
 
 using nlohmann::json;
-
-double number(json const& record, char const* key, double otherwise = std::numeric_limits<double>::quiet_NaN()) {
-  auto const found = record.find(key);
-  return found != record.end() && found->is_number() ? found->get<double>() : otherwise;
-}
 
 int64_t integer(json const& record, char const* key, int64_t otherwise = 0) {
   auto const found = record.find(key);

@@ -12,16 +12,12 @@
 #include "core/columns.h"
 #include "core/error.h"
 #include "core/units.h"
+#include "trainer/report/record_number.h"
 
 namespace isobath {
 namespace {
 
 using nlohmann::json;
-
-double number_or(json const& record, char const* key, double otherwise) {
-  auto const found = record.find(key);
-  return found != record.end() && found->is_number() ? found->get<double>() : otherwise;
-}
 
 ListedRun listed_run(fs::path const& folder) {
   ListedRun run;
@@ -32,9 +28,9 @@ ListedRun listed_run(fs::path const& folder) {
     if (!record.is_object()) continue;  // a line cut short
     std::string const kind = record.value("kind", "");
     run.step = std::max(run.step, record.value("step", int64_t{0}));
-    run.train_loss = number_or(record, "train_loss", run.train_loss);
-    run.causal_loss = number_or(record, "loss_causal", number_or(record, "loss_topk", run.causal_loss));
-    run.tokens_per_s = number_or(record, "tokens_per_s", run.tokens_per_s);
+    run.train_loss = number(record, "train_loss", run.train_loss);
+    run.causal_loss = number(record, "loss_causal", number(record, "loss_topk", run.causal_loss));
+    run.tokens_per_s = number(record, "tokens_per_s", run.tokens_per_s);
     if (kind == "run") {
       run.planned_steps = record.value("steps", int64_t{0});
       run.state.clear();

@@ -37,6 +37,23 @@ double student_t_quantile(double p, double degrees) { return boost::math::quanti
 
 bool PairedDifference::significant() const { return half_width && std::abs(percent) > *half_width; }
 
+Correlation correlation(std::vector<std::pair<double, double>> const& pairs) {
+  auto const n = static_cast<double>(pairs.size());
+  double mean_a = 0, mean_b = 0, aa = 0, bb = 0, ab = 0;
+  for (auto const& [a, b] : pairs) {
+    mean_a += a / n;
+    mean_b += b / n;
+  }
+  for (auto const& [a, b] : pairs) {
+    aa += (a - mean_a) * (a - mean_a);
+    bb += (b - mean_b) * (b - mean_b);
+    ab += (a - mean_a) * (b - mean_b);
+  }
+  double const spread = std::sqrt(aa * bb), r = n > 3 && spread > 1e-12 ? ab / spread : std::nan("");
+  double const z = std::atanh(r), half_width = 1.96 / std::sqrt(n - 3);
+  return {r, std::tanh(z - half_width), std::tanh(z + half_width)};
+}
+
 double threshold_f1_ceiling(int64_t K, int64_t T) {
   if (K >= T) return 1;
   auto const n = static_cast<double>(T), k = static_cast<double>(K);

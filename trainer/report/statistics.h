@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace isobath {
@@ -30,6 +31,12 @@ PairedDifference paired_percent(std::vector<double> const& arm, std::vector<doub
 
 // "better by 1.2 % +- 0.3, 3 seeds" | "worse by ..." | "no difference that 2 seeds can show (-0.3 % +- 1.1)".
 std::string verdict(PairedDifference const& difference);
+
+// Pearson's correlation with its 95 % interval (Fisher's z). NaN when all values are alike or there are fewer than four pairs.
+struct Correlation {
+  double r = 0, low = 0, high = 0;
+};
+Correlation correlation(std::vector<std::pair<double, double>> const& pairs);
 
 // The F1 against top-k that the best fixed threshold reaches on average when scores are independent: top-k takes exactly K of every T
 // tokens, a threshold a varying number. A causal decision is measured against this F1.

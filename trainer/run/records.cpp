@@ -32,8 +32,6 @@ void add_metrics(Json& record, Json const& metrics) {
     if (!record.contains(key)) record[key] = value;
 }
 
-Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 }  // namespace
 
 WindowReading read_window(MetricWindow const& window, int64_t tokens, bool decides) {

@@ -7,7 +7,8 @@
 
 namespace isobath {
 
-// Returns 0 when the run is finished, else the signal that stopped it after its state was saved. version: of the program, for the record.
+// Returns 0 when the run is finished, else the number of the signal that stopped it; its state is saved then. version: the program's,
+// written to records.
 int train(Config const& config, std::string const& version);
 
 }  // namespace isobath

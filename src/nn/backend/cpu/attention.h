@@ -1,7 +1,7 @@
 #pragma once
 // Attention in floats, each query over a range of its sequence's keys: no LibTorch, no threads (nn/attention/attend.cpp hands each thread a
 // range of work items), one build with run-time dispatch to AVX-512, AVX2 or baseline. Tensors are contiguous: q, out and their gradients
-// [queries, heads, head_dim], k, v and theirs [keys, kv_heads, head_dim], all sequences one behind the other, so that no transposed copies
+// [queries, heads, head_dim], k, v and theirs [keys, kv_heads, head_dim], sequences concatenated, so that no transposed copies
 // of whole tensors, repeated key-value heads or padding are needed.
 
 #include <cstdint>

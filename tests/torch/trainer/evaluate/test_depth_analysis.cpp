@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/evaluate/depth_analysis.h"
+#include "trainer/report/statistics.h"
 
 using namespace isobath;
 using Catch::Approx;

@@ -1,4 +1,5 @@
-// Expert choice: routers at the exits of a nested model pick the tokens that go on. Compared with a slow masked reference.
+// Expert choice: routers at the exits of a nested model select the tokens that continue to deeper layers. Compared with a slow masked
+// reference.
 
 #include <ATen/ATen.h>
 
