@@ -77,18 +77,21 @@ void import_weights(LanguageModel& model, SafetensorsFile const& file) {
   }
 }
 
-void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata const& metadata) {
-  std::vector<at::Tensor> alive;  // contiguous copies must outlive the views
-  std::vector<TensorView> views;
+TensorViews view_tensors(NamedTensors const& tensors) {
+  TensorViews result;
   for (auto const& [name, tensor] : tensors) {
-    alive.push_back(tensor.detach().cpu().contiguous());
-    at::Tensor const& last = alive.back();
-    views.push_back({name,
-                     dtype_name(last.scalar_type()),
-                     last.sizes().vec(),
-                     {static_cast<std::byte const*>(last.const_data_ptr()), static_cast<size_t>(last.nbytes())}});
+    result.alive.push_back(tensor.detach().cpu().contiguous());
+    at::Tensor const& last = result.alive.back();
+    result.views.push_back({name,
+                            dtype_name(last.scalar_type()),
+                            last.sizes().vec(),
+                            {static_cast<std::byte const*>(last.const_data_ptr()), static_cast<size_t>(last.nbytes())}});
   }
-  write_safetensors(path, views, metadata);
+  return result;
+}
+
+void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata const& metadata) {
+  write_safetensors(path, view_tensors(tensors).views, metadata);
 }
 
 at::Tensor read_tensor(SafetensorsFile const& file, std::string const& name) {

@@ -20,6 +20,12 @@ NamedTensors export_weights(LanguageModel const& model);  // parameters and buff
 // Loads every tensor by name. Throws Error(checkpoint) listing missing, unknown and wrongly shaped ones.
 void import_weights(LanguageModel& model, SafetensorsFile const& file);
 
+// Views for the files of src/format, and what keeps the viewed bytes alive.
+struct TensorViews {
+  std::vector<at::Tensor> alive;
+  std::vector<TensorView> views;
+};
+TensorViews view_tensors(NamedTensors const& tensors);
 void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata const& metadata);
 at::Tensor read_tensor(SafetensorsFile const& file, std::string const& name);  // a copy. Throws Error(checkpoint) when absent.
 

@@ -1,24 +1,58 @@
-// isobath export: a checkpoint's weights as one safetensors file.
+// isobath export: a checkpoint's weights for other programs.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "config/fields.h"
 #include "config/values.h"
 #include "core/error.h"
+#include "core/units.h"
 #include "model/depth/scaled/fold.h"
 #include "trainer/cli/commands.h"
+#include "trainer/export/hugging_face.h"
+#include "trainer/export/llama_cpp.h"
+#include "trainer/export/model_card.h"
+#include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
 
 namespace isobath {
 
 namespace {
 
+struct ExportOptions {
+  std::string output, format = "safetensors", dtype = "f32", shard_size = "5G";
+  bool fold = false;
+};
+
+// Number formats of each format.
+std::map<std::string, std::vector<std::string>> const formats{
+    {"safetensors", {"f32", "f64"}}, {"hf", {"f32", "bf16", "f16"}}, {"gguf", {"f32", "f16", "bf16", "q8_0"}}};
+
+// "f32" and "fp32" -> "F32"
+std::string checked_dtype(ExportOptions const& options) {
+  std::string name = options.dtype;
+  if (name.starts_with("fp")) name.erase(1, 1);
+  std::vector<std::string> const& allowed = formats.at(options.format);
+  if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) {
+    std::string list;
+    for (std::string const& each : allowed) list += (list.empty() ? "" : ", ") + each;
+    throw Error(ExitCode::config, "--dtype " + options.dtype + ": --format " + options.format + " takes " + list);
+  }
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return name;
+}
+
+void resolve(ModelConfig& model) {
+  model.kv_heads = resolved_kv_heads(model);
+  model.mlp_width = resolved_mlp_width(model);
+  model.init_std = resolved_init_std(model);
+}
+
 // What a reader needs to build the model: every key of `model` and `depth`, with `auto` resolved.
 Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
-  config.model.kv_heads = resolved_kv_heads(config.model);
-  config.model.mlp_width = resolved_mlp_width(config.model);
-  config.model.init_std = resolved_init_std(config.model);
+  resolve(config.model);
   config.depth.predictor_width = resolved_predictor_width(config.model, config.depth);
   config.depth.router_width = resolved_router_width(config.model, config.depth);
   if (config.depth.kind == "mod") config.depth.skip_rank = resolved_skip_rank(config.model, config.depth);
@@ -37,47 +71,144 @@ Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
   return metadata;
 }
 
-void run_export(std::string const& path, std::string const& output_path, std::string const& dtype, bool fold) {
-  fs::path const output = output_file(output_path, "-o");
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
-  std::shared_ptr<LanguageModel> const model = load_model(checkpoint);
+// Writes to a neighbour and renames it: nothing half-written ever has the name `output`. `write` may throw.
+template <typename Write>
+void write_then_rename(fs::path const& output, Write const& write) {
+  fs::path temporary = output;
+  temporary += ".tmp";
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  try {
+    write(temporary);
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+  fs::rename(temporary, output, error);
+  if (error) throw Error(ExitCode::disk, "cannot write " + output.string() + ": " + error.message());
+}
+
+fs::path new_folder(std::string const& path) {
+  fs::path const folder = without_last_slash(expand_user(path));
+  if (folder.empty() || fs::exists(folder))
+    throw Error(ExitCode::config,
+                "-o '" + path + "': " + (folder.empty() ? "an empty name" : "this exists") + "; name a folder that does not exist yet");
+  return folder;
+}
+
+// The model as a dense one, folded where it has learned factors; throws Error(config) when it is none.
+DenseModel dense_model(Checkpoint const& checkpoint, LanguageModel const& model, ExportOptions const& options) {
+  std::string const& kind = checkpoint.config.depth.kind;
+  if (kind == "scaled" || options.fold) return fold_factors(model);
+  if (kind == "dense") return {model.model_config(), export_weights(model)};
+  throw Error(ExitCode::config,
+              "depth.kind is " + kind + ": --format " + options.format +
+                  " takes dense models, for other programs run every token through every layer. A Hugging Face folder with code of "
+                  "its own is not written yet; --format safetensors takes any model (docs/reimplement.md runs it)");
+}
+
+CardFacts card_facts(Checkpoint const& checkpoint, ModelConfig const& model, std::string const& dtype) {
+  CardFacts facts;
+  facts.config = checkpoint.config;
+  facts.step = checkpoint.state.step;
+  facts.tokens = checkpoint.state.tokens;
+  facts.train_flops = checkpoint.state.train_flops;
+  facts.text_key = checkpoint.state.data_key;
+  facts.class_name = hugging_face_class(model);
+  facts.dtype = dtype;
+  facts.export_command = command_line();
+  facts.run_folder = fs::weakly_canonical(checkpoint.folder).parent_path().parent_path();
+  return facts;
+}
+
+void export_for_others(Checkpoint const& checkpoint, LanguageModel const& model, ExportOptions const& options, std::string const& dtype) {
+  bool const is_folder = options.format == "hf";
+  fs::path const output = is_folder ? new_folder(options.output) : output_file(options.output, "-o");
+  auto const part_bytes = parse_count(options.shard_size);
+  if (!part_bytes || *part_bytes < 1)
+    throw Error(ExitCode::config, "--shard-size '" + options.shard_size + "' is no number of bytes, such as 5G or 200M");
+  DenseModel dense = dense_model(checkpoint, model, options);
+  if (dense.model.layers == 0) throw Error(ExitCode::config, "all factors became 0, so that no layer is left");
+  resolve(dense.model);
+  TensorViews const weights = view_tensors(dense.weights);
+  DenseExport const exported{checkpoint.config.name, dense.model, weights.views, checkpoint.tokenizer.get()};
+  std::string note;
+  write_then_rename(output, [&](fs::path const& temporary) {
+    if (!is_folder) {
+      note = write_llama_cpp(temporary, exported, dtype);
+      return;
+    }
+    fs::create_directories(temporary);
+    std::string const card = model_card(exported, card_facts(checkpoint, dense.model, dtype));
+    write_hugging_face(temporary, exported, {dtype, static_cast<uint64_t>(*part_bytes), card});
+  });
+  std::printf("%s: %s, %lld layers, %zu tensors, %s, of step %lld; read back and compared\n", output.c_str(),
+              is_folder ? hugging_face_class(dense.model).c_str() : ("GGUF, architecture " + llama_cpp_architecture(dense.model)).c_str(),
+              static_cast<long long>(dense.model.layers), weights.views.size(), dtype.c_str(),
+              static_cast<long long>(checkpoint.state.step));
+  if (!note.empty()) std::printf("  %s\n", note.c_str());
+}
+
+void export_safetensors(Checkpoint const& checkpoint, LanguageModel const& model, ExportOptions const& options, std::string const& dtype) {
+  fs::path const output = output_file(options.output, "-o");
   Config config = checkpoint.config;
   NamedTensors weights;
-  if (fold) {
-    DenseModel dense = fold_factors(*model);
+  if (options.fold) {
+    DenseModel dense = fold_factors(model);
     weights = std::move(dense.weights);
     config.model = dense.model;
     config.depth = {};
   } else {
-    weights = export_weights(*model);
+    weights = export_weights(model);
   }
-  if (dtype == "f64") {
+  if (dtype == "F64") {
     for (auto& [name, tensor] : weights) tensor = tensor.to(at::kDouble);
   }
-  fs::path temporary = output;
-  temporary += ".tmp";
-  write_tensors(temporary, weights, model_metadata(checkpoint, config));
-  std::error_code error;
-  fs::rename(temporary, output, error);
-  if (error) throw Error(ExitCode::disk, "cannot write " + output.string() + ": " + error.message());
-  std::printf("%s: %zu tensors of step %lld%s\n", output.c_str(), weights.size(), static_cast<long long>(checkpoint.state.step),
-              fold ? (", " + std::to_string(config.model.layers) + " layers").c_str() : "");
+  TensorViews const tensors = view_tensors(weights);
+  write_then_rename(output, [&](fs::path const& temporary) {
+    write_safetensors(temporary, tensors.views, model_metadata(checkpoint, config));
+    check_read_back(temporary, tensors.views, SafetensorsFile(temporary).tensors());
+  });
+  std::printf("%s: %zu tensors of step %lld%s; read back and compared\n", output.c_str(), weights.size(),
+              static_cast<long long>(checkpoint.state.step),
+              options.fold ? (", " + std::to_string(config.model.layers) + " layers").c_str() : "");
+}
+
+void run_export(std::string const& path, ExportOptions const& options) {
+  std::string const dtype = checked_dtype(options);
+  if (options.format == "hf")
+    new_folder(options.output);  // throws before the checkpoint is read
+  else
+    output_file(options.output, "-o");
+  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
+  std::shared_ptr<LanguageModel> const model = load_model(checkpoint);
+  if (options.format == "safetensors")
+    export_safetensors(checkpoint, *model, options, dtype);
+  else
+    export_for_others(checkpoint, *model, options, dtype);
 }
 
 }  // namespace
 
 void add_export(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("export", "Weights as one safetensors file under Hugging Face Llama's names");
+  CLI::App* command = app.add_subcommand("export", "Weights as a safetensors file, a Hugging Face folder or a GGUF file for llama.cpp");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
-  auto const output = std::make_shared<std::string>();
-  auto const dtype = std::make_shared<std::string>("f32");
-  command->add_option("-o,--output", *output, "File to write")->required();
-  command->add_option("--dtype", *dtype, "Number format")->check(CLI::IsMember({"f32", "f64"}))->capture_default_str();
-  auto const fold = std::make_shared<bool>(false);
-  command->add_flag("--fold", *fold, "Of `depth.kind: scaled`: the layers that are left as a plain dense model, factors multiplied in");
-  command->callback([target, output, dtype, fold] {
+  auto const options = std::make_shared<ExportOptions>();
+  command->add_option("-o,--output", options->output, "File to write; with --format hf a new folder")->required();
+  command
+      ->add_option("--format", options->format,
+                   "safetensors: any model, under Hugging Face Llama's names; hf, gguf: dense models (docs/interop.md)")
+      ->check(CLI::IsMember({"safetensors", "hf", "gguf"}))
+      ->capture_default_str();
+  command->add_option("--dtype", options->dtype, "Number format: f32, f64 (safetensors); f32, bf16, f16 (hf); f32, f16, bf16, q8_0 (gguf)")
+      ->capture_default_str();
+  command->add_option("--shard-size", options->shard_size, "With --format hf: bytes of weights in a file at most")->capture_default_str();
+  command->add_flag(
+      "--fold", options->fold,
+      "Of `depth.kind: scaled`: the layers that are left as a plain dense model, factors multiplied in (hf and gguf always do)");
+  command->callback([target, options] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': export takes options, no keys");
-    run_export(target->path, *output, *dtype, *fold);
+    run_export(target->path, *options);
   });
 }
 

@@ -9,7 +9,8 @@
 #include "core/units.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
-#include "format/safetensors.h"
+#include "format/gguf.h"
+#include "format/safetensors_folder.h"
 #include "trainer/cli/commands.h"
 #include "trainer/run/saved_model.h"
 
@@ -19,12 +20,10 @@ namespace {
 
 std::string exact_and_short(Int128 value) { return to_text(value) + " (" + format_si(static_cast<double>(value)) + ")"; }
 
-void inspect_safetensors(fs::path const& path) {
-  SafetensorsFile const file(path);
-  std::cout << path.string() << ": safetensors, " << file.tensors().size() << " tensors, whole\n";
-  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << value << "\n";
+// Names, types and shapes, and how many values there are.
+void print_tensors(std::vector<TensorView> const& tensors) {
   int64_t values = 0;
-  for (TensorView const& tensor : file.tensors()) {
+  for (TensorView const& tensor : tensors) {
     int64_t count = 1;
     std::string shape;
     for (int64_t const size : tensor.shape) {
@@ -35,6 +34,47 @@ void inspect_safetensors(fs::path const& path) {
     std::cout << "  " << tensor.name << "  " << tensor.dtype << " [" << shape << "]\n";
   }
   std::cout << "  " << exact_and_short(values) << " values\n";
+}
+
+void inspect_safetensors(fs::path const& path) {
+  SafetensorsFile const file(path);
+  std::cout << path.string() << ": safetensors, " << file.tensors().size() << " tensors, whole\n";
+  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << value << "\n";
+  print_tensors(file.tensors());
+}
+
+std::string text_of(GgufValue const& value) {
+  return std::visit(
+      []<typename T>(T const& v) -> std::string {
+        if constexpr (std::is_same_v<T, GgufArray>)
+          return "[" + std::to_string(v.values.size()) + " values]";
+        else if constexpr (std::is_same_v<T, std::string>)
+          return v;
+        else if constexpr (std::is_same_v<T, bool>)
+          return v ? "true" : "false";
+        else if constexpr (std::is_floating_point_v<T>)
+          return nlohmann::json(v).dump();
+        else
+          return std::to_string(v);
+      },
+      static_cast<GgufScalar const&>(value));
+}
+
+void inspect_gguf(fs::path const& path) {
+  GgufFile const file(path);
+  std::cout << path.string() << ": GGUF, " << file.tensors().size() << " tensors, whole\n";
+  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << text_of(value) << "\n";
+  print_tensors(file.tensors());
+}
+
+void inspect_hugging_face(fs::path const& folder) {
+  auto const config = nlohmann::ordered_json::parse(read_file(folder / "config.json"), nullptr, false);
+  if (!config.is_object()) throw Error(ExitCode::checkpoint, (folder / "config.json").string() + " is not a JSON object");
+  SafetensorsFolder const weights(folder);
+  std::cout << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()
+            << (weights.files() == 1 ? " file" : " files") << ", whole\n";
+  for (auto const& [key, value] : config.items()) std::cout << "  " << key << " = " << value.dump() << "\n";
+  print_tensors(weights.tensors());
 }
 
 void inspect_shard(fs::path const& path) {
@@ -121,22 +161,25 @@ void run_inspect(fs::path const& path) {
   if (fs::is_directory(path)) {
     if (fs::exists(path / "metrics.jsonl")) return inspect_run(path);
     if (fs::exists(path / "manifest.json") || checkpoint_step(fs::canonical(path))) return inspect_checkpoint(path);
-    throw Error(ExitCode::config, path.string() + ": neither a checkpoint nor a run folder");
+    if (fs::exists(path / "config.json")) return inspect_hugging_face(path);
+    throw Error(ExitCode::config, path.string() + ": neither a checkpoint, a run folder nor a Hugging Face folder (no config.json)");
   }
   std::string const extension = path.extension().string();
   if (extension == ".safetensors") return inspect_safetensors(path);
+  if (extension == ".gguf") return inspect_gguf(path);
   if (extension == ".shard") return inspect_shard(path);
   if (extension == ".model") return inspect_tokenizer(path);
-  throw Error(ExitCode::config, path.string() + ": not a .safetensors, .shard or .model file");
+  throw Error(ExitCode::config, path.string() + ": not a .safetensors, .gguf, .shard or .model file");
 }
 
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "What a checkpoint, run folder, shard, tokenizer or safetensors file holds, and whether it is whole");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "What a checkpoint, run, Hugging Face folder, shard, tokenizer, safetensors or GGUF file holds, and whether it is whole");
   auto const path = std::make_shared<std::string>();
-  command->add_option("PATH", *path, "Checkpoint or run folder; .safetensors, .shard or tokenizer.model file")->required();
+  command->add_option("PATH", *path, "Checkpoint, run or Hugging Face folder; .safetensors, .gguf, .shard or tokenizer.model file")
+      ->required();
   command->callback([path] { run_inspect(*path); });
 }
 

@@ -8,9 +8,6 @@
 
 namespace isobath {
 
-namespace {
-
-// The command line of this process, quoted for a shell.
 std::string command_line() {
   std::string const arguments = read_file("/proc/self/cmdline");
   std::string line;
@@ -25,8 +22,6 @@ std::string command_line() {
   }
   return line;
 }
-
-}  // namespace
 
 RunFolder::RunFolder(Config const& config) : root_(expand_user(config.run_dir) / config.name) {
   std::error_code error;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "config/config.h"
@@ -32,6 +33,8 @@ class RunFolder {
   fs::path root_;
   std::unique_ptr<FileLock> lock_;
 };
+
+std::string command_line();  // of this process, quoted for a shell
 
 // Compares the configuration of a checkpoint with the one given now. Throws Error(config) that lists differences which make it a different
 // run; returns those that change only its schedule.

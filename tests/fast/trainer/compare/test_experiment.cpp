@@ -58,7 +58,7 @@ int starts(ExperimentRun const& run) {
   return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
 }
 
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+bool mentions(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
 
 std::string replaced(std::string text, std::string const& from, std::string const& to) {
   return text.replace(text.find(from), from.size(), to);
@@ -129,7 +129,7 @@ TEST_CASE("experiment: a program that cannot be opened is named") {
     run_experiment(runs_of(scratch), settings);
     FAIL("started");
   } catch (Error const& error) {
-    CHECK(contains(error.what(), "/nowhere/program"));
+    CHECK(mentions(error.what(), "/nowhere/program"));
   }
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("experiment: one failure stops nobody, is shown, and is tried again") 
   REQUIRE(failed.size() == 1);
   CHECK(failed[0].label == "mod/seed-1");
   CHECK(failed[0].exit_code == 5);
-  CHECK(contains(failed[0].last_lines, "training diverged"));
+  CHECK(mentions(failed[0].last_lines, "training diverged"));
   CHECK_FALSE(is_finished(runs[1]));
   CHECK(is_finished(runs[3]));
   settings.executable = stand_in(scratch, finishes);
@@ -181,7 +181,7 @@ TEST_CASE("experiment: a larger budget trains on, another model is refused") {
     FAIL("accepted");
   } catch (Error const& error) {
     CHECK(error.code() == ExitCode::config);
-    CHECK(contains(error.what(), "model.width"));
+    CHECK(mentions(error.what(), "model.width"));
   }
 }
 
@@ -202,7 +202,7 @@ TEST_CASE("experiment: a stop reaches the children, which save, and nothing new 
     FAIL("went on");
   } catch (Error const& error) {
     CHECK(error.code() == ExitCode::terminated);
-    CHECK(contains(error.what(), "0 of 4 runs finished"));
+    CHECK(mentions(error.what(), "0 of 4 runs finished"));
   }
   CHECK(fs::exists(runs[0].folder / "saved"));
   CHECK(starts(runs[1]) == 0);
@@ -235,7 +235,7 @@ TEST_CASE("experiment: a plan's parts add up, and equal budgets buy equal comput
     CHECK(plan.state_bytes == 16.0 * static_cast<double>(plan.parameters.total));
   }
   std::string const table = plan_table(plans, data);
-  CHECK(contains(table, "fewer than 500"));
+  CHECK(mentions(table, "fewer than 500"));
   CHECK(plan_json(plans, data)["arms"].size() == plans.size());
 }
 
@@ -249,6 +249,6 @@ TEST_CASE("experiment: a plan warns of epochs and of evaluation that eats the bu
     return all;
   };
   CHECK(warnings(2e6, 1024).empty());
-  CHECK(contains(warnings(5e5, 1024), "2.0 epochs"));
-  CHECK(contains(warnings(2e6, 0), "evaluation takes"));  // all of a million validation tokens
+  CHECK(mentions(warnings(5e5, 1024), "2.0 epochs"));
+  CHECK(mentions(warnings(2e6, 0), "evaluation takes"));  // all of a million validation tokens
 }

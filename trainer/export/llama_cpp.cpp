@@ -1,0 +1,130 @@
+#include "trainer/export/llama_cpp.h"
+
+#include <cstring>
+#include <map>
+
+#include "core/error.h"
+#include "data/tokenizer/export.h"
+#include "format/floats.h"
+#include "format/gguf.h"
+
+namespace isobath {
+namespace {
+
+constexpr int64_t most_layers = 512;  // llama.cpp's
+
+// llama.cpp's name of a tensor.
+std::string name_there(std::string const& name) {
+  static std::map<std::string, std::string> const names{{"model.embed_tokens.weight", "token_embd.weight"},
+                                                        {"model.norm.weight", "output_norm.weight"},
+                                                        {"lm_head.weight", "output.weight"},
+                                                        {"input_layernorm.weight", "attn_norm.weight"},
+                                                        {"self_attn.q_proj.weight", "attn_q.weight"},
+                                                        {"self_attn.k_proj.weight", "attn_k.weight"},
+                                                        {"self_attn.v_proj.weight", "attn_v.weight"},
+                                                        {"self_attn.o_proj.weight", "attn_output.weight"},
+                                                        {"self_attn.q_norm.weight", "attn_q_norm.weight"},
+                                                        {"self_attn.k_norm.weight", "attn_k_norm.weight"},
+                                                        {"post_attention_layernorm.weight", "ffn_norm.weight"},
+                                                        {"mlp.gate_proj.weight", "ffn_gate.weight"},
+                                                        {"mlp.up_proj.weight", "ffn_up.weight"},
+                                                        {"mlp.down_proj.weight", "ffn_down.weight"}};
+  std::string const layers = "model.layers.";
+  std::string prefix, rest = name;
+  if (name.starts_with(layers)) {
+    size_t const dot = name.find('.', layers.size());
+    prefix = "blk." + name.substr(layers.size(), dot - layers.size()) + ".";
+    rest = name.substr(dot + 1);
+  }
+  if (!names.contains(rest)) throw Error(ExitCode::other, "llama.cpp has no name for tensor '" + name + "'");
+  return prefix + names.at(rest);
+}
+
+// Rotary embeddings turn the pairs (i, i + E/2) of a head here, (2i, 2i + 1) in llama.cpp's llama. So rows change places: 0, E/2, 1, ...
+std::vector<float> interleaved(TensorView const& weight, int64_t head_size) {
+  auto const rows = weight.shape[0], columns = weight.shape[1];
+  std::vector<float> result(static_cast<size_t>(rows * columns));
+  auto const* from = reinterpret_cast<float const*>(weight.bytes.data());
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t const head = row / head_size, within = row % head_size;
+    int64_t const source = head * head_size + within % 2 * (head_size / 2) + within / 2;
+    std::memcpy(result.data() + row * columns, from + source * columns, static_cast<size_t>(columns) * sizeof(float));
+  }
+  return result;
+}
+
+uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
+
+uint32_t file_type(std::string const& dtype) { return dtype == "F32" ? 0 : dtype == "F16" ? 1 : dtype == "Q8_0" ? 7 : 32; }
+
+GgufMetadata metadata_of(DenseExport const& exported, std::string const& dtype) {
+  ModelConfig const& model = exported.model;
+  LlamaVocabulary const vocabulary = llama_vocabulary(*exported.tokenizer);
+  std::string const architecture = llama_cpp_architecture(model), prefix = architecture + ".";
+  int64_t const head_size = model.width / model.heads;
+  GgufMetadata metadata{{"general.architecture", architecture},
+                        {"general.name", exported.name},
+                        {"general.file_type", file_type(dtype)},
+                        {"general.quantization_version", uint32_t{2}},
+                        {prefix + "context_length", u32(model.context)},
+                        {prefix + "embedding_length", u32(model.width)},
+                        {prefix + "block_count", u32(model.layers)},
+                        {prefix + "feed_forward_length", u32(model.mlp_width)},
+                        {prefix + "attention.head_count", u32(model.heads)},
+                        {prefix + "attention.head_count_kv", u32(model.kv_heads)},
+                        {prefix + "attention.key_length", u32(head_size)},
+                        {prefix + "attention.value_length", u32(head_size)},
+                        {prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(model.norm_eps)},
+                        {prefix + "rope.freq_base", static_cast<float>(model.rope_theta)},
+                        {prefix + "rope.dimension_count", u32(head_size)},
+                        {prefix + "vocab_size", u32(exported.tokenizer->vocab_size())},
+                        {"tokenizer.ggml.model", std::string("llama")},
+                        {"tokenizer.ggml.pre", std::string("default")},
+                        {"tokenizer.ggml.tokens", gguf_array(vocabulary.tokens)},
+                        {"tokenizer.ggml.scores", gguf_array(vocabulary.scores)},
+                        {"tokenizer.ggml.token_type", gguf_array(vocabulary.types)},
+                        {"tokenizer.ggml.eos_token_id", u32(exported.tokenizer->document_end())}};
+  if (vocabulary.unknown >= 0) metadata.emplace_back("tokenizer.ggml.unknown_token_id", u32(vocabulary.unknown));
+  metadata.emplace_back("tokenizer.ggml.add_bos_token", false);
+  metadata.emplace_back("tokenizer.ggml.add_eos_token", false);
+  metadata.emplace_back("tokenizer.ggml.add_space_prefix", false);
+  return metadata;
+}
+
+}  // namespace
+
+std::string llama_cpp_architecture(ModelConfig const& model) { return model.qk_norm ? "qwen3" : "llama"; }
+
+std::string write_llama_cpp(fs::path const& path, DenseExport const& exported, std::string const& dtype) {
+  ModelConfig const& model = exported.model;
+  check_other_programs_know(model);
+  if (model.layers > most_layers)
+    throw Error(ExitCode::config,
+                "model.layers is " + std::to_string(model.layers) + ": llama.cpp takes at most " + std::to_string(most_layers));
+  GgufMetadata const metadata = metadata_of(exported, dtype);
+  EncodedTensors encoded;
+  int64_t not_in_blocks = 0;
+  for (TensorView weight : exported.weights) {
+    std::vector<float> permuted;
+    bool const rotated = weight.name.ends_with("q_proj.weight") || weight.name.ends_with("k_proj.weight");
+    if (rotated && !model.qk_norm) {  // qwen3 has the same pairs as we have
+      permuted = interleaved(weight, model.width / model.heads);
+      weight.bytes = std::as_bytes(std::span(permuted));
+    }
+    weight.name = name_there(weight.name);
+    bool const vector = weight.shape.size() == 1;
+    bool const no_blocks = !vector && dtype == "Q8_0" && static_cast<size_t>(weight.shape.back()) % q8_block != 0;
+    not_in_blocks += no_blocks;
+    encoded.add(weight, vector ? "F32" : no_blocks ? "F16" : dtype);
+  }
+  write_gguf(path, encoded.views, metadata);
+
+  GgufFile const file(path);
+  check_read_back(path, encoded.views, file.tensors());
+  if (!(file.metadata() == metadata))
+    throw Error(ExitCode::disk, path.string() + ": the metadata were read back and are not what was written");
+  if (not_in_blocks == 0) return {};
+  return std::to_string(not_in_blocks) + " tensors are F16: their rows are no whole blocks of 32 values";
+}
+
+}  // namespace isobath
