@@ -126,7 +126,7 @@ def check_comparison(workspace):
     check("http" not in file and "prefers-color-scheme: dark" in file, "the page fetches something, or knows no dark mode")
     tables = Tables(page).tables
     check_results(tables)
-    check_layers(tables[2], tables[3])
+    check_layers(*[rows for rows in tables if rows[0] and rows[0][0] == "Layer (from 0)"])
     check("decisions calibrated on 16384 tokens of training text" in page, "no word of the calibration")
     check(len(re.findall("independent scores would reach an F1 of 0.9[0-9]+", page)) == 1, "the ceiling of independent scores is not there once")
     check(page.count('class="all"') == 1 and "layer 3</text>" not in page, "not one histogram a seed that measured it")
@@ -138,6 +138,52 @@ def check_comparison(workspace):
         check(shown in page, "%r is not on the page" % shown)
     check(page.count('<polyline class="seed"') == 12, "three arms of two seeds in two charts have twelve thin lines")
     check(page.count('<td class="best">') == 1, "not one best arm")
+
+
+ANALYSIS = {
+    "tokens_read": 16384, "layers": 4, "mean_depth": 2.5, "correlation_tokens": {"r": -0.25, "ci95": [-0.3, -0.2]},
+    "correlation_windows": {"r": None, "ci95": [None, None]}, "depth_by_surprisal_tenth": [2 + 0.1 * i for i in range(10)],
+    "classes": [{"class": "digits", "count": 4096, "depth": 3.0, "loss": None}, {"class": "word start", "count": 12288, "depth": 2.25, "loss": 4.5}],
+    "at_least": 16, "words": {"deepest": [{"word": "a<b", "count": 20, "depth": 4.0, "loss": 1.5, "example": 'if ("[a<b]'}], "shallowest": []}}
+
+
+def check_runs(workspace):
+    """Training curves, samples, what the arms set, words, and a run that has not finished."""
+    training = [{"kind": "train", "step": 100 * i, "train_flops_total": 10 ** 12 * i, "train_loss": 5 - 0.1 * i, "lr": 0.003, "grad_norm": None if i == 2 else 1.0}
+                for i in range(1, 11)]
+    folders = [write_run(workspace, arm, 1, loss, depth, {"sample": "<b>once</b>"}) for arm, loss, depth in (("plain", 3, "{}"), ("routed", 2.9, "{kind: mod}"))]
+    folders.append(write_run(workspace, "late", 1, 2.8, "{kind: mod, capacity: 0.5}", {}))
+    for folder in folders:
+        metrics = os.path.join(folder, "metrics.jsonl")
+        with open(metrics) as file:
+            lines = file.readlines()
+        if "late" in folder:
+            lines = lines[:3]  # the head and two validations
+        with open(metrics, "w") as file:
+            file.writelines(lines[:1] + [json.dumps(record) + "\n" for record in training] + lines[1:])
+    with open(os.path.join(folders[1], "depth_analysis.json"), "w") as file:
+        json.dump(ANALYSIS, file)
+    page = draw(workspace, folders)[1]
+    check(page.count('class="partial') == 0 and page.count('partial"><polyline') == 5, "the unfinished run is dotted in two charts of losses and three of training")
+    tables = {rows[0][0]: rows for rows in Tables(page).tables if rows and rows[0]}
+    check(tables["Run"][1] == ["late, seed 1", "broken off", "1000", "–", "4.0000", "3.0500"], tables["Run"])
+    check('href="../late/seed-1/"' in page, "no link to a run's folder")
+    check(tables["Token class"][1:] == [["word start", "75.0 %", "2.25", "4.50"], ["digits", "25.0 %", "3.00", "–"]], tables["Token class"])
+    check(tables["Deepest words"][1] == ["a<b", "20", "4.00", "1.50", "", "", "", ""], tables["Deepest words"])
+    check("−0.25 (95\u00a0%: −0.30 to −0.20) by token, – (all tokens are alike) by window" in page, "the correlations")
+    check(page.count("&lt;b&gt;once") == 2 and "<b>once" not in page, "two samples, escaped")
+    keys = {row[0]: row[1:] for rows in Tables(page).tables for row in rows if row and row[0].startswith(("train.", "depth."))}
+    check(keys["depth.kind"] == ["dense", "mod"] and keys["train.batch_tokens"][0] == keys["train.batch_tokens"][1], keys)
+    check(page.count("<h3>Training loss") == 1 and page.count("<h3>Gradient norm") == 1, "curves of training")
+    page = draw(workspace, folders[2:])[1]
+    check("No run has finished yet" in page and "Not finished" in page and "<svg" in page, "a report of nothing but a run that has begun")
+
+
+def check_many(workspace):
+    """More arms than colours."""
+    folders = [write_run(workspace, "arm-%d" % i, 1, 3 - 0.01 * i, "{kind: mod}" if i % 2 else "{}", {}) for i in range(14)]
+    page = draw(workspace, folders)[1]
+    check(page.count('<li class="c') == 14 and page.count('<li class="c5 again">') == 1, "fourteen arms in the legend, six of them dashed")
 
 
 def check_edges(workspace):
@@ -162,6 +208,8 @@ def main():
     with Workspace() as workspace:
         check_comparison(workspace)
         check_edges(workspace)
+        check_runs(workspace)
+        check_many(workspace)
     print("the page of a report: fine")
 
 

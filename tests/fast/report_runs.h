@@ -32,6 +32,8 @@ struct FakeRun {
   double curve_offset = 0;        // how much harder the curve's text is than the result's
   json routing = json::object();  // more keys of the final validation
   json start = json::object();    // more keys of the `run` record
+  double lr = 3e-3;
+  int trained = 0;  // number of `train` records
 };
 
 // A run folder as the trainer writes it: four validations on the curve's text, and the last one again on all the text.
@@ -42,6 +44,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   config.name = root.filename().string() + "/" + arm + "/seed-" + std::to_string(seed);
   config.seed = seed;
   config.model.layers = fake.layers;
+  config.train.lr = fake.lr;
   if (fake.routed) config.depth.kind = "mod";
   if (fake.nested) {
     config.depth.kind = "nested";
@@ -55,6 +58,10 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   if (!fake.build.empty()) start["build"] = fake.build;
   start.update(fake.start);
   metrics << start << "\n";
+  for (int i = 1; i <= fake.trained; ++i)
+    metrics << json{{"kind", "train"}, {"step", i},           {"train_flops_total", 1000 * i}, {"train_loss", 5.0 - 0.001 * i},
+                    {"lr", 1e-3},      {"grad_norm", nullptr}}
+            << "\n";
   auto const validate = [&](int i, bool final) {
     double const loss = fake.loss + 1.0 / i - 0.25 + (final ? 0 : fake.curve_offset);
     json record = {{"kind", "validation"},

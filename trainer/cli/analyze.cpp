@@ -17,7 +17,7 @@ namespace {
 
 struct AnalyzeOptions {
   std::vector<std::string> texts;
-  int64_t at_least = 16, most = 12;
+  int64_t at_least = default_at_least, most = default_most;
   bool json = false;
 };
 

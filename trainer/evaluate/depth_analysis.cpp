@@ -128,14 +128,15 @@ DepthAnalysis::Extremes DepthAnalysis::extremes(Tallies const& tallies, int64_t 
   std::vector<Tallies::const_iterator> common;
   for (auto it = tallies.begin(); it != tallies.end(); ++it)
     if (it->second.count >= at_least && !it->first.empty()) common.push_back(it);
-  // Equally deep ones by how often they occur.
+  // Equally deep ones by how often they occur. Nothing is in both lists.
   auto const sorted = [&](bool deepest) {
+    size_t const half = (common.size() + (deepest ? 1 : 0)) / 2;
     auto order = common;
     std::stable_sort(order.begin(), order.end(), [&](auto const& a, auto const& b) {
       double const x = a->second.mean_depth(), y = b->second.mean_depth();
       return x != y ? (deepest ? x > y : x < y) : a->second.count > b->second.count;
     });
-    order.resize(std::min(order.size(), most));
+    order.resize(std::min(half, most));
     return order;
   };
   return {sorted(true), sorted(false)};

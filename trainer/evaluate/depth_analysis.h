@@ -11,6 +11,10 @@
 
 namespace isobath {
 
+// Words and tokens that occur less often than this say little; the length of each list.
+constexpr int64_t default_at_least = 16;
+constexpr size_t default_most = 12;
+
 class DepthAnalysis {
  public:
   // layers: of the model.

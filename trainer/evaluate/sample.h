@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include "core/files.h"
-#include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/decode/generate.h"
 
@@ -15,10 +13,5 @@ std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& p
 
 // Returns the prompt and its continuation. Sampling uses its own seed, so it does not change the random numbers of training.
 std::string sample_text(LanguageModel& model, Tokenizer const& tokenizer, std::string const& prompt, GenerateSettings const& settings);
-
-// Writes depth_text.json: the tokens of the first validation window, how many blocks each went through under causal routing, and the loss
-// of predicting it (nats; null where it was not predicted).
-void write_depth_text(fs::path const& path, LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer,
-                      bool isolate_documents);
 
 }  // namespace isobath

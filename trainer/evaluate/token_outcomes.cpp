@@ -96,7 +96,7 @@ bool visit_tokens(LanguageModel& model, TokenStream const& text, Tokenizer const
   int64_t const length = model.model_config().context;
   Loader const loader(text, length, 0, /*ordered=*/true, settings.isolate_documents);
   int64_t const windows = evaluated_windows(loader, length, settings.tokens);
-  bool const two = model.plan().uses_noncausal_routing();
+  bool const two = model.plan().uses_noncausal_routing() && settings.routing != EvalRouting::causal;
   Walk walk(tokenizer, sink);
   EvalMode const mode(model);
   DevicePrefetcher to_device(model.device());

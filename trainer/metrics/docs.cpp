@@ -14,7 +14,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::array each_names{"run", "routed_layer", "branch", "bound"};
 constexpr std::array seeds_names{"spread", "mean", "median", "most"};
 constexpr std::array format_names{"decimals", "percent", "signed_percent", "si", "bytes", "milliseconds", "duration", "scientific"};
-constexpr std::array group_names{"none", "quality", "compute", "speed", "depth", "routing", "decoding"};
+constexpr std::array group_names{"none", "quality", "compute", "speed", "depth", "routing", "decoding", "training"};
 
 template <typename Names, typename E>
 char const* name_of(Names const& names, E value) {
@@ -25,7 +25,8 @@ char const* name_of(Names const& names, E value) {
 constexpr std::array<std::pair<char const*, char const*>, 6> sections{{
     {"`run` records", "Written when a run starts and when its schedule changes: what is planned."},
     {"`train` records",
-     "Every `train.log_every` steps: means over the steps since the last one, unless a row says otherwise. Reports do not read them."},
+     "Every `train.log_every` steps: means over the steps since the last one, unless a row says otherwise. Reports draw the loss, the "
+     "learning rate and the norm of the gradients as curves."},
     {"`validation` records",
      "Every `eval.every` on `eval.tokens` of validation text, and at the end (`final: true`) on `eval.final_tokens`, the result that "
      "reports "

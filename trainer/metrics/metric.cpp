@@ -111,6 +111,13 @@ void add_metric(Metric metric) {
   table().push_back(std::move(metric));
 }
 
+std::vector<Metric const*> training_curves() {
+  std::vector<Metric const*> rows;
+  for (Metric const& metric : table())
+    if (metric.group == Group::training) rows.push_back(&metric);
+  return rows;
+}
+
 Metric const& metric_of_report(std::string_view report_key) {
   Metric const* const found = find_in_reports(report_key);
   if (!found) throw std::logic_error("no metric has the key '" + std::string(report_key) + "' in reports");

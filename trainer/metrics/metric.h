@@ -44,7 +44,8 @@ enum class Each { run, routed_layer, branch, bound };  // what there is one valu
 enum class OverSeeds { spread, mean, median, most };   // spread: mean and standard deviation
 // signed_percent: of a value that is in per cent already. scientific: on the page; the terminal shows it as si.
 enum class Format { decimals, percent, signed_percent, si, bytes, milliseconds, duration, scientific };
-enum class Group { none, quality, compute, speed, depth, routing, decoding };  // table of a report that shows it
+// Table of a report that shows it; training: drawn as a curve.
+enum class Group { none, quality, compute, speed, depth, routing, decoding, training };
 
 struct Metric {
   std::string key;   // in the record
@@ -62,7 +63,8 @@ struct Metric {
   int digits = 3;  // after the point, of decimals and percents
 
   bool of_decoding() const { return std::holds_alternative<Read<Decoding>>(source); }  // one value per batch size
-  // Whether runs and arms of a report have it under report_key: not metrics of `train` records and of decoding.
+  // Whether runs and arms of a report have it under report_key: not metrics of `train` records, of which reports draw curves, and of
+  // decoding.
   bool in_reports() const { return !std::holds_alternative<Read<TrainReading>>(source) && !of_decoding(); }
 
   // For the rows: changes of these values, as a chain.
@@ -77,6 +79,8 @@ struct Metric {
 std::vector<Metric> const& all_metrics();
 // Adds a row at the end. Throws std::logic_error when the key is taken.
 void add_metric(Metric metric);
+// The rows of `train` records that reports draw as curves.
+std::vector<Metric const*> training_curves();
 // The row with this key in reports. Throws std::logic_error when there is none.
 Metric const& metric_of_report(std::string_view report_key);
 

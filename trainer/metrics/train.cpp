@@ -31,9 +31,12 @@ Metric by_layer(std::string key, std::string meaning, std::vector<double> Routin
 std::vector<Metric> train_metrics() {
   return {
       trained("train_loss", "nats per token", "loss of the training text, under the routing of training",
-              [](auto const& r) { return r.window.loss; }),
-      trained("lr", "", "learning rate of the last step", [](auto const& r) { return r.learning_rate; }),
-      trained("grad_norm", "", "norm of the gradients before clipping", [](auto const& r) { return r.window.grad_norm; }),
+              [](auto const& r) { return r.window.loss; })
+          .shown(Group::training, "Training loss", "", Format::decimals, 4),
+      trained("lr", "", "learning rate of the last step", [](auto const& r) { return r.learning_rate; })
+          .shown(Group::training, "Learning rate", "", Format::decimals, 6),
+      trained("grad_norm", "", "norm of the gradients before clipping", [](auto const& r) { return r.window.grad_norm; })
+          .shown(Group::training, "Gradient norm", "", Format::decimals, 3),
       trained("time_s", "s", "training alone since the start of the run", [](auto const& r) { return r.train_seconds; }),
       trained("data_wait_s", "s", "part of `time_s` that training waited for data", [](auto const& r) { return r.data_wait_seconds; }),
       trained("tokens_per_s", "tokens/s", "speed of training", [](auto const& r) { return r.speed.tokens_per_s; }),

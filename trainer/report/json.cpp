@@ -9,6 +9,7 @@
 #include "format/total.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
+#include "trainer/report/settings.h"
 
 namespace isobath {
 namespace {
@@ -48,19 +49,66 @@ ordered_json depth_text_json(DepthText const& text) {
   return {{"layers", text.layers}, {"pieces", std::move(pieces)}};
 }
 
-ordered_json run_json(RunResult const& run) {
-  ordered_json json = {{"seed", run.config.seed},
-                       {"folder", run.folder.string()},
-                       {"command", run.command},
-                       {"builds", run.builds},
-                       {"train_flops", total_json(run.train_flops)}};
+// Four digits draw a curve.
+ordered_json rounded(double value) { return std::isfinite(value) ? ordered_json(std::stod(fmt::format("{:.4g}", value))) : nullptr; }
+
+// Column by column.
+ordered_json training_json(std::vector<TrainingPoint> const& training) {
+  ordered_json json = {{"step", ordered_json::array()}, {"train_flops_total", ordered_json::array()}};
+  auto const curves = training_curves();
+  for (TrainingPoint const& point : training) {
+    json["step"].push_back(point.step);
+    json["train_flops_total"].push_back(rounded(point.train_flops));
+    for (size_t i = 0; i < curves.size(); ++i) json[curves[i]->report_key].push_back(rounded(point.values[i]));
+  }
+  return json;
+}
+
+ordered_json curve_json(RunResult const& run) {
+  ordered_json curve = ordered_json::array();
+  for (ValidationPoint const& point : run.curve) curve.push_back(point_json(point));
+  return curve;
+}
+
+// The run's folder as seen from the report's; as it was given where there is no way between them.
+std::string link_to(fs::path const& run, fs::path const& folder) {
+  std::error_code error;
+  fs::path const relative = fs::relative(run, folder, error);
+  return (error || relative.empty() ? run : relative).generic_string();
+}
+
+// shows_text: with the texts that the page shows, of one run of an arm.
+ordered_json run_json(RunResult const& run, fs::path const& folder, bool shows_text) {
+  ordered_json json = {{"seed", run.config.seed}, {"folder", run.folder.string()}, {"link", link_to(run.folder, folder)},
+                       {"command", run.command},  {"builds", run.builds},          {"train_flops", total_json(run.train_flops)}};
   add_metrics(json, run.metrics);
   json["train_flops"] = total_json(run.train_flops);  // exact
   json["score_histogram"] = histograms_json(run.scores);
-  if (!run.depth_text.empty()) json["depth_text"] = depth_text_json(run.depth_text);
-  json["curve"] = ordered_json::array();
-  for (ValidationPoint const& point : run.curve) json["curve"].push_back(point_json(point));
+  if (shows_text) {
+    if (!run.depth_text.empty()) json["depth_text"] = depth_text_json(run.depth_text);
+    if (!run.depth_analysis.empty()) json["depth_analysis"] = ordered_json::parse(run.depth_analysis);
+    if (!run.sample.empty()) json["sample"] = run.sample;
+  }
+  json["curve"] = curve_json(run);
+  json["training"] = training_json(run.training);
   return json;
+}
+
+ordered_json unfinished_json(RunResult const& run, fs::path const& folder) {
+  auto const last = [&](char const* metric) { return finite_or_null(run.curve.empty() ? NAN : run.curve.back().metrics[metric]); };
+  return {{"arm", run.arm},
+          {"seed", run.config.seed},
+          {"folder", run.folder.string()},
+          {"link", link_to(run.folder, folder)},
+          {"description", describe_model(run.config)},
+          {"routed_layers", plan_depth(run.config.model, run.config.depth)->routed_layers()},
+          {"state", run.state()},
+          {"step", run.step},
+          {"steps_planned", finite_or_null(run.metrics["steps_planned"])},
+          {"train_loss", finite_or_null(run.training.empty() ? NAN : run.training.back().values.front())},
+          {"loss_causal", last("loss_causal")},
+          {"curve", curve_json(run)},
+          {"training", training_json(run.training)}};
 }
 
 ordered_json decoding_json(std::vector<Decoding> const& decoding) {
@@ -80,11 +128,11 @@ ordered_json over_seeds_json(ArmResult const& arm, Metric const& metric) {
   return {{"mean", finite_or_null(s.mean)}, {"std", s.n < 2 ? ordered_json(nullptr) : finite_or_null(s.std)}};
 }
 
-ordered_json arm_json(ArmResult const& arm) {
+ordered_json arm_json(ArmResult const& arm, fs::path const& folder) {
   ordered_json seeds = ordered_json::array(), runs = ordered_json::array(), by_layer = ordered_json::object();
   for (RunResult const& run : arm.runs) {
     seeds.push_back(run.config.seed);
-    runs.push_back(run_json(run));
+    runs.push_back(run_json(run, folder, &run == &arm.runs.front()));
   }
   auto const plan = arm.plan();
   ordered_json json = {{"name", arm.name},
@@ -135,19 +183,25 @@ ordered_json setup_json(RunResult const& run) {
           {"batch_tokens", config.train.batch_tokens},
           {"width", config.model.width},
           {"context", config.model.context},
-          {"curve_tokens", finite_or_null(run.curve.back().metrics["eval_tokens"])},
+          {"curve_tokens", finite_or_null(run.curve.empty() ? NAN : run.curve.back().metrics["eval_tokens"])},
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
 }  // namespace
 
-ordered_json report_json(Report const& report) {
-  ordered_json arms = ordered_json::array(), pairs = ordered_json::array(), environment = ordered_json::object(), setup = nullptr;
-  for (ArmResult const& arm : report.arms) arms.push_back(arm_json(arm));
+ordered_json report_json(Report const& report, fs::path const& folder) {
+  ordered_json arms = ordered_json::array(), pairs = ordered_json::array(), environment = ordered_json::object(), setup = nullptr,
+               unfinished = ordered_json::array(), settings = ordered_json::array();
+  for (ArmResult const& arm : report.arms) arms.push_back(arm_json(arm, folder));
+  for (RunResult const& run : report.unfinished) unfinished.push_back(unfinished_json(run, folder));
+  for (ArmSetting const& setting : arm_settings(report)) settings.push_back({{"key", setting.key}, {"values", setting.values}});
   for (Pair const& pair : report.pairs) pairs.push_back(pair_json(pair));
-  if (!report.arms.empty()) {
-    environment = report.arms.front().runs.front().environment;
-    setup = setup_json(report.arms.front().runs.front());
+  RunResult const* const first = !report.arms.empty()         ? &report.arms.front().runs.front()
+                                 : !report.unfinished.empty() ? &report.unfinished.front()
+                                                              : nullptr;
+  if (first) {
+    environment = first->environment;
+    setup = setup_json(*first);
   }
   return {{"format", 1},
           {"name", report.name},
@@ -159,18 +213,24 @@ ordered_json report_json(Report const& report) {
           {"challenger", report.challenger},
           {"baseline", report.experiment.compare.baseline},
           {"ranked_by", report.ranked_by.empty() ? ordered_json(nullptr) : ordered_json(report.ranked_by)},
+          {"running", report.running},
+          {"reload_s", report.reload_s},
+          {"order", report.order},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"warnings", report.warnings},
           {"incomplete", report.incomplete},
+          {"unfinished", std::move(unfinished)},
+          {"settings", std::move(settings)},
           {"metrics", metrics_description()}};
 }
 
 fs::path write_report(Report const& report, fs::path const& folder) {
   fs::create_directories(folder);
   // Folder names may hold any bytes; JSON may not.
-  write_file_atomic(folder / "report.json", report_json(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  write_file_atomic(folder / "report.html", report_html(report));
+  write_file_atomic(folder / "report.json",
+                    report_json(report, folder).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomic(folder / "report.html", report_html(report, folder));
   return folder / "report.html";
 }
 

@@ -19,6 +19,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t most_training_points = 150;
+
 int64_t integer(json const& record, char const* key, int64_t otherwise = 0) {
   auto const found = record.find(key);
   return found != record.end() && found->is_number() ? found->get<int64_t>() : otherwise;
@@ -85,9 +87,36 @@ ValidationPoint validation_point(json const& record) {
   return point;
 }
 
+TrainingPoint training_point(json const& record) {
+  TrainingPoint point;
+  point.step = integer(record, "step");
+  point.train_flops = static_cast<double>(total(record, "train_flops_total"));
+  for (Metric const* metric : training_curves()) point.values.push_back(number(record, metric->key.c_str()));
+  return point;
+}
+
+// Means of neighbours, so that no more than `most` points are left.
+std::vector<TrainingPoint> thinned(std::vector<TrainingPoint> const& all, size_t most) {
+  std::vector<TrainingPoint> means;
+  size_t const together = (all.size() + most - 1) / most;
+  for (size_t from = 0; from < all.size(); from += together) {
+    size_t const to = std::min(from + together, all.size());
+    TrainingPoint mean = all[to - 1];
+    for (size_t i = 0; i < mean.values.size(); ++i) {
+      std::vector<double> finite;
+      for (size_t at = from; at < to; ++at)
+        if (std::isfinite(all[at].values[i])) finite.push_back(all[at].values[i]);
+      mean.values[i] = finite.empty() ? std::numeric_limits<double>::quiet_NaN() : spread(finite).mean;
+    }
+    means.push_back(std::move(mean));
+  }
+  return means;
+}
+
 // What the records of a run say; `result`: its final validation.
 void take(json const& record, RunResult& run, std::optional<ValidationPoint>& result) {
   std::string const kind = text(record, "kind");
+  run.step = std::max(run.step, integer(record, "step"));
   if (kind == "run") {
     take_metrics<RunFacts>(record, run.metrics);
     run.tokenizer = text(record, "tokenizer");
@@ -101,6 +130,9 @@ void take(json const& record, RunResult& run, std::optional<ValidationPoint>& re
     // The last step is validated twice: on eval.tokens for the curve, and on eval.final_tokens for the result.
     if (record.value("final", false)) result = point;
     if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
+    if (std::string const sample = text(record, "sample"); !sample.empty()) run.sample = sample;
+  } else if (kind == "train") {
+    run.training.push_back(training_point(record));
   } else if (kind == "end") {
     take_metrics<EndReading>(record, run.metrics);
     run.status = text(record, "status");
@@ -139,6 +171,13 @@ DepthText read_depth_text(fs::path const& path) {
   return result;
 }
 
+// The file's JSON again, in one line; empty when it is none.
+std::string read_depth_analysis(fs::path const& path) {
+  if (!fs::is_regular_file(path)) return "";
+  auto const file = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  return file.is_object() && file.contains("words") ? file.dump() : "";
+}
+
 std::vector<Decoding> read_decoding(fs::path const& path) {
   std::vector<Decoding> all;
   json const file = parse_or_null(path);
@@ -155,6 +194,8 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   RunResult run;
   run.arm = arm;
   run.folder = folder;
+  run.begun = true;
+  run.running = is_locked(folder / ".lock");
   if (!fs::exists(folder / "metrics.jsonl")) throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no metrics.jsonl");
   if (!fs::exists(folder / "config.yaml")) throw Error(ExitCode::data, folder.string() + " is no run folder: it holds no config.yaml");
   run.config = load_config(folder / "config.yaml", {}).config;
@@ -178,7 +219,9 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   bool const on_gpu = run.environment.contains("device") && run.environment.at("device") != "cpu";
   if (process.is_object() && !on_gpu)
     run.metrics.set("peak_memory_bytes", {std::fmax(run.metrics["peak_memory_bytes"], number(process, "peak_memory_bytes"))});
+  run.training = thinned(run.training, most_training_points);
   run.depth_text = read_depth_text(folder / "depth_text.json");
+  run.depth_analysis = read_depth_analysis(folder / "depth_analysis.json");
   run.decoding = read_decoding(folder / "decode.json");
   if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {
     for (ValidationPoint& point : run.curve) complete_causal(point.metrics, run);

@@ -1,8 +1,7 @@
-// Makes a Report of RunResults: arms from their runs, and warnings about them.
+// Makes a Report of RunResults: arms from their runs.
 #include "trainer/report/report.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,9 +10,9 @@
 #include <set>
 
 #include "config/io.h"
-#include "config/sections/routers.h"
 #include "core/error.h"
 #include "trainer/report/judge.h"
+#include "trainer/report/notes.h"
 
 namespace isobath {
 namespace {
@@ -44,44 +43,23 @@ std::vector<double> measured(ArmResult const& arm, std::string_view metric) {
   return all;
 }
 
-void check_builds(Report& report) {
-  std::map<std::string, std::vector<std::string>> runs;  // by the build that trained them
-  for (ArmResult const& arm : report.arms)
-    for (RunResult const& run : arm.runs) {
-      std::string const label = fmt::format("{} seed {}", arm.name, run.config.seed);
-      for (std::string const& build : run.builds) runs[build].push_back(label);
-      if (run.builds.empty()) runs["not recorded"].push_back(label);
-    }
-  if (runs.size() < 2) return;
-  std::vector<std::string> parts;
-  for (auto const& [build, labels] : runs) parts.push_back(fmt::format("{} ({})", build, fmt::join(labels, ", ")));
-  report.warnings.push_back(fmt::format("runs come from different builds of the program: {}", fmt::join(parts, "; ")));
-}
-
-void check_runs(Report& report) {
-  std::set<double> threads;
-  for (ArmResult const& arm : report.arms) {
-    if (arm["steps"] < 500)
-      report.warnings.push_back(
-          fmt::format("{} ran {:.0f} steps; fewer than 500 say little about longer training", arm.name, arm["steps"]));
-    if (arm["epochs"] > 1.01) report.warnings.push_back(fmt::format("{} saw its text {:.1f} times", arm.name, arm["epochs"]));
-    double const planned = arm["forward_flops_per_token_topk"], realised = arm["forward_flops_per_token_causal"];
-    if (realised > 1.02 * planned)
-      report.warnings.push_back(
-          fmt::format("{} spends {:.1f} % more FLOPs under causal routing than planned", arm.name, 100 * (realised / planned - 1)));
-    bool const random = router_kind(arm.config().depth.router).random;
-    if (arm.plan()->uses_noncausal_routing() && (arm.config().depth.causal == Causal::none || random))
-      report.warnings.push_back(arm.name + " has no causal decision of its own: a calibrated " + (random ? "coin" : "threshold") +
-                                " stands in for it");
-    for (RunResult const& run : arm.runs)
-      if (run.metrics.contains("threads")) threads.insert(run.metrics["threads"]);
-  }
-  if (int64_t const jobs = report.experiment.compare.jobs; jobs > 1 && !threads.empty())
-    report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {:.0f} thread{} each", jobs, *threads.begin(),
-                                          *threads.begin() == 1 ? "" : "s"));
+// "mod/seed-2: running at step 120 of 300"
+std::string incomplete_text(RunResult const& run) {
+  std::string const folder = run.folder.filename().string();
+  std::string text = (folder.starts_with("seed-") ? run.arm + "/" + folder : run.arm) + ": " + run.state();
+  if (!run.begun) return text;
+  text += fmt::format(" at step {}", run.step);
+  double const planned = run.metrics["steps_planned"];
+  return std::isfinite(planned) ? text + fmt::format(" of {:.0f}", planned) : text;
 }
 
 }  // namespace
+
+std::string RunResult::state() const {
+  if (running) return "running";
+  if (!begun) return "not started";
+  return status.empty() ? "broken off" : status;
+}
 
 Spread ArmResult::spread(std::string_view metric) const {
   std::vector<double> const values = measured(*this, metric);
@@ -157,30 +135,30 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
   Report report;
   report.name = experiment.name;
   report.experiment = experiment;
-  std::vector<std::string> order;
-  for (ArmConfig const& arm : experiment.compare.arms) order.push_back(arm.name);
+  for (ArmConfig const& arm : experiment.compare.arms) report.order.push_back(arm.name);
   for (RunResult const& run : runs)
-    if (std::find(order.begin(), order.end(), run.arm) == order.end()) order.push_back(run.arm);
+    if (std::find(report.order.begin(), report.order.end(), run.arm) == report.order.end()) report.order.push_back(run.arm);
 
-  for (std::string const& name : order) {
+  for (std::string const& name : report.order) {
     std::vector<RunResult> finished;
     for (RunResult& run : runs) {
       if (run.arm != name) continue;
-      if (run.finished())
+      if (run.finished()) {
         finished.push_back(std::move(run));
-      else
-        report.incomplete.push_back(run.folder.filename().string() + " of " + name + ": " +
-                                    (run.status.empty() ? "not finished" : run.status));
+        continue;
+      }
+      report.incomplete.push_back(incomplete_text(run));
+      report.running = report.running || run.running;
+      if (run.begun) report.unfinished.push_back(std::move(run));
     }
     if (!finished.empty()) report.arms.push_back(make_arm(name, std::move(finished)));
   }
   if (report.arms.empty()) {
-    report.headline = "no run has finished";
+    report.headline = "no run has finished yet";
     return report;
   }
   judge(report);
-  check_builds(report);
-  check_runs(report);
+  add_notes(report);
   return report;
 }
 
@@ -198,11 +176,11 @@ Report read_report(std::vector<fs::path> const& folders) {
           RunResult missing;
           missing.arm = arm.name;
           missing.folder = folder;
-          missing.status = "not started";
           runs.push_back(std::move(missing));
         }
       }
     Report report = make_report(experiment, std::move(runs));
+    report.running = report.running || is_locked(root / ".lock");
     if (fs::exists(root / "command.txt")) report.command = last_line(read_file(root / "command.txt"));
     return report;
   }

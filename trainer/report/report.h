@@ -27,6 +27,13 @@ struct ValidationPoint {
   std::vector<ScoreHistogram> scores;  // per routed layer
 };
 
+// The means of a few consecutive `train` records.
+struct TrainingPoint {
+  int64_t step = 0;  // of the last one
+  double train_flops = 0;
+  MetricValues values;  // of training_curves(); NaN: no finite value
+};
+
 // One validation text and the number of blocks each of its tokens went through.
 struct DepthText {
   std::vector<std::string> pieces;
@@ -43,15 +50,22 @@ struct RunResult {
   std::string tokenizer, valid_text, device;  // of the `run` record: hashes of their contents; empty in older runs
   MetricMap metrics;                          // of the `run` and `end` records and of the result; derived ones; NaN: not measured
   std::vector<ValidationPoint> curve;         // on eval.tokens of validation text
+  std::vector<TrainingPoint> training;        // at most 150
   std::vector<ScoreHistogram> scores;         // per routed layer
   std::string status;                         // of the `end` record; empty while there is none
+  bool begun = false;                         // its folder exists
+  bool running = false;                       // a process trains it
+  int64_t step = 0;                           // of the last record
+  std::string sample;                         // text that the model wrote at its last validation; empty when none did
   Int128 train_flops;
   double time_s = 0;
   std::string command;
   std::map<std::string, std::string> environment;
   std::vector<std::string> builds;  // builds of the program that trained it: several when another build resumed it; empty in older runs
   DepthText depth_text;
+  std::string depth_analysis;  // JSON, as `isobath analyze --json` prints it; empty: not measured
   std::vector<Decoding> decoding;
+  std::string state() const;  // running, finished, stopped, diverged, not started, or broken off: a process ended without saying so
   bool finished() const { return status == "finished" && !curve.empty(); }
 };
 
@@ -88,14 +102,18 @@ struct Pair {
 struct Report {
   std::string name;
   Config experiment;                   // with its `compare` section where there was one
-  std::vector<ArmResult> arms;         // arms with a finished run, in the experiment's order
+  std::vector<std::string> order;      // names of all arms, those without a finished run among them
+  std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
   std::string ranked_by;               // metric that all arms may be compared by; empty: none
   std::string headline;
   std::string command;  // command line that ran the experiment
   std::vector<std::string> warnings;
-  std::vector<std::string> incomplete;  // runs that did not finish: "mod/seed-2: diverged"
+  std::vector<RunResult> unfinished;    // runs that have begun: they are drawn, not judged
+  std::vector<std::string> incomplete;  // all runs that did not finish: "mod/seed-2: diverged at step 120 of 1000"
+  bool running = false;                 // a run or the comparison goes on
+  int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
   std::vector<int64_t> seeds() const;            // seeds that at least one arm has finished, ascending
@@ -112,9 +130,10 @@ Report read_report(std::vector<fs::path> const& folders);
 // `metric` of `curve` after `time_s` seconds of training, interpolated linearly in log time between validations; nullopt outside of them.
 std::optional<double> metric_at_time(std::vector<ValidationPoint> const& curve, std::string const& metric, double time_s);
 
-nlohmann::ordered_json report_json(Report const& report);
+// folder: where the report will lie; links to run folders start there.
+nlohmann::ordered_json report_json(Report const& report, fs::path const& folder = ".");
 std::string report_table(Report const& report);  // for a terminal, headline and warnings included
-std::string report_html(Report const& report);
+std::string report_html(Report const& report, fs::path const& folder = ".");
 // Writes report.json and report.html; returns the latter's path.
 fs::path write_report(Report const& report, fs::path const& folder);
 

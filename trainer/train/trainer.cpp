@@ -12,6 +12,7 @@
 #include "core/stop.h"
 #include "core/units.h"
 #include "nn/device.h"
+#include "trainer/evaluate/depth_records.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/sample.h"
@@ -186,7 +187,9 @@ int Trainer::loop() {
     }
     if (last) {
       state_.finished = true;
-      write_depth_text(run_.root() / "depth_text.json", model_, valid_stream_, *data_.tokenizer, config_.data.isolate_documents);
+      EvalSettings settings = eval_settings(config_, model_);
+      settings.tokens = config_.eval.tokens;
+      write_depth_records(run_.root(), model_, valid_stream_, *data_.tokenizer, settings);
       save("final");
       finish("finished");
       return 0;

@@ -14,7 +14,7 @@ std::vector<ConfigField> compare_fields() {
   using enum ResumeClass;
   using R = Row<Config>;
   return {
-      R(KEY(compare.baseline), text, free, "Arm that the others are held against.").may_be_empty_too(),
+      R(KEY(compare.baseline), text, free, "Arm that the others are compared with; empty: the first.").may_be_empty_too(),
       R(KEY(compare.seeds), integer_list, free, "Every arm is trained once with each.").between(0, largest_count),
       R(KEY(compare.jobs), integer, free, "Runs at a time, each with its share of the cores.").between(1, 1024),
   };
@@ -45,9 +45,7 @@ void check_compare(Config const& config, std::vector<Contradiction>& found) {
     std::string const near = nearest(name, names);
     return near.empty() ? std::string() : " (did you mean '" + near + "'?)";
   };
-  if (compare.baseline.empty() && !names.empty()) {
-    found.push_back({{"compare.baseline", "compare.arms"}, "compare.baseline must name one of the arms"});
-  } else if (!compare.baseline.empty() && arm_named(compare.baseline) == nullptr) {
+  if (!compare.baseline.empty() && arm_named(compare.baseline) == nullptr) {
     found.push_back({{"compare.baseline"}, "compare.baseline '" + compare.baseline + "' is none of the arms" + hint(compare.baseline)});
   }
   for (ArmConfig const& arm : compare.arms) {

@@ -1,7 +1,7 @@
 "use strict";
 // Curves and histograms as inline SVG.
 
-const CHART = { width: 520, height: 340, left: 44, right: 116, top: 14, bottom: 46, labelDistance: 15 };
+const CHART = { width: 520, height: 340, left: 52, right: 116, top: 14, bottom: 46, labelDistance: 15 };
 
 // Round numbers inside a range, about `about` of them.
 function niceTicks(low, high, about) {
@@ -19,12 +19,13 @@ function tickText(value, ticks) {
 }
 
 // From the lowest point to the highest after the first 30 % of the x axis, which leaves out the steep start of the curves.
-function yRange(lines, xHigh) {
+// whole: all of it.
+function yRange(lines, xHigh, whole) {
   let low = Infinity, high = -Infinity;
   for (const points of lines.flatMap((line) => [line.mean, ...line.seeds]))
     for (const [x, y] of points) {
       low = Math.min(low, y);
-      if (x >= 0.3 * xHigh || points.length === 1) high = Math.max(high, y);
+      if (whole || x >= 0.3 * xHigh || points.length === 1) high = Math.max(high, y);
     }
   if (!Number.isFinite(low)) return [0, 1];
   if (!(high > low)) return [low - 0.5, low + 0.5];
@@ -65,15 +66,15 @@ function endLabels(lines, x, y) {
   return labels.map(({ line, px, py, at }) => {
     const textX = width - right + 16, name = line.name.length > 13 ? line.name.slice(0, 12) + "…" : line.name;
     return `<path class="leader" d="M${px + 6} ${py}L${textX - 4} ${at}"/>` +
-      `<text class="label c${line.color}" x="${textX}" y="${at + 4}">${escapeHtml(name)}</text>`;
+      `<text class="label ${line.style}" x="${textX}" y="${at + 4}">${escapeHtml(name)}</text>`;
   }).join("");
 }
 
-// lines: [{name, color, routed, mean: [[x, y], ...], seeds: [[[x, y], ...], ...]}]
-function curves(title, xLabel, lines) {
+// lines: [{name, style, routed, mean: [[x, y], ...], seeds: [[[x, y], ...], ...]}]; markers: on the points of means; whole: see yRange.
+function curves(title, xLabel, lines, { markers = true, whole = false } = {}) {
   const { width, height, left, right, top, bottom } = CHART, round = (v) => Math.round(10 * v) / 10;
   const xHigh = Math.max(0, ...lines.flatMap((line) => [line.mean, ...line.seeds]).flat().map(([px]) => px)) || 1;
-  const [yLow, yHigh] = yRange(lines, xHigh);
+  const [yLow, yHigh] = yRange(lines, xHigh, whole);
   const x = (v) => round(left + (v / xHigh) * (width - right - left));
   const y = (v) => round(height - bottom + ((v - yLow) / (yHigh - yLow)) * (top - height + bottom));
   const polyline = (points, style) => `<polyline class="${style}" points="${points.map(([px, py]) => `${x(px)},${y(py)}`).join(" ")}"/>`;
@@ -81,9 +82,9 @@ function curves(title, xLabel, lines) {
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}">` +
     `<clipPath id="${id}"><rect x="${left - 6}" y="0" width="${width - left - right + 12}" height="${height - bottom}"/></clipPath>` +
     axes(xLabel, [xHigh, yLow, yHigh], x, y) + `<g clip-path="url(#${id})">` +
-    lines.map((line) => `<g class="c${line.color}">` +
-      (line.seeds.length > 1 ? line.seeds.map((seed) => polyline(seed, "seed")).join("") : "") + polyline(line.mean, "mean") +
-      line.mean.map(([px, py]) => marker(line, x(px), y(py), py)).join("") + "</g>").join("") +
+    lines.map((line) => `<g class="${line.style}">` +
+      (line.seeds.length > 1 || !line.mean.length ? line.seeds.map((seed) => polyline(seed, "seed")).join("") : "") + polyline(line.mean, "mean") +
+      (markers ? line.mean.map(([px, py]) => marker(line, x(px), y(py), py)).join("") : "") + "</g>").join("") +
     `</g>${endLabels(lines, x, y)}</svg>`;
 }
 

@@ -37,11 +37,11 @@ std::string fill(std::string_view page, std::map<std::string, std::string, std::
 
 }  // namespace
 
-std::string report_html(Report const& report) {
+std::string report_html(Report const& report, fs::path const& folder) {
   return fill(page_template, {{"title", escape_markup(valid_utf8(report.name))},
                               {"style", page_style},
                               {"table", escape_markup(valid_utf8(report_table(report)))},
-                              {"report", dump(report_json(report))},
+                              {"report", dump(report_json(report, folder))},
                               {"script", page_script}});
 }
 

@@ -92,12 +92,12 @@ TEST_CASE("report: what did not finish is named and does not count") {
   write_run(root.path, "mod", 2, {.loss = 9.9, .status = "diverged", .routed = true});
   Report const report = read_report({root.path});
   REQUIRE(report.incomplete.size() == 2);
-  CHECK(report.incomplete[0] == "seed-2 of mod: diverged");
-  CHECK(report.incomplete[1] == "seed-3 of mod: not started");
+  CHECK(report.incomplete[0] == "mod/seed-2: diverged at step 1000");
+  CHECK(report.incomplete[1] == "mod/seed-3: not started");
   CHECK(report.arm("mod")->runs.size() == 1);
   CHECK(report.pair("mod", "dense", "flops")->difference.n == 1);
   CHECK(contains(report.headline, "one seed has no interval"));
-  CHECK(contains(report_table(report), "incomplete: seed-2 of mod: diverged"));
+  CHECK(contains(report_table(report), "incomplete: mod/seed-2: diverged at step 1000"));
 }
 
 TEST_CASE("report: runs of unequal training FLOPs have no verdict at equal FLOPs, and the reason in its place") {
