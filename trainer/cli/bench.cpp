@@ -71,8 +71,8 @@ void print_table(Bench const& bench, BenchSubject const& subject) {
       {"GFLOP", "10^9 floating-point operations of a step; only those of tokens that ran"},
       {"MFU", "GFLOP/s as a share of " + format_si(bench.peak.per_s) + " FLOP/s: " + bench.peak.source},
       {"MFU 6N",
-       "as MFU, by the usual formula, 6 x parameters + 12 x layers x width x context a token: it counts work that is not done (tokens "
-       "skipped, later keys), so it can exceed 100 %"}};
+       "as MFU, counted as is usual elsewhere (6 x parameters + 12 x layers x width x context a token): skipped work included, so it can "
+       "exceed 100 %"}};
   if (!alone)
     meanings.insert(meanings.end(), {{"speedup", "step time of " + baseline + " over this one's, median of the rounds' ratios"},
                                      {"ideal", "GFLOP of " + baseline + " over this one's: the speedup if all work saved were time saved"},
