@@ -1,5 +1,6 @@
 """What `isobath bench` prints: a head that says what was measured, what the columns mean, and the dense twin of a routed model."""
 
+import collections
 import json
 import sys
 
@@ -11,12 +12,12 @@ SIZE = "4 layers, width 32, context 64, vocabulary 257"
 
 
 def lines_of(out):
-    """The lines of the head by their first word (several models: a list), and the meanings of the columns."""
-    head, table, meanings = out.split("\n\n")[:3]
-    found = {}
+    """The lines of the head by their first word, the table, and the meanings of its columns."""
+    head, table, meanings = (out.split("\n\n") + ["", ""])[:3]
+    found = collections.defaultdict(list)
     for line in head.splitlines():
         label, _, text = line.partition(" ")
-        found.setdefault(label, []).append(text.strip())
+        found[label].append(text.strip())
     return found, table, meanings
 
 
