@@ -235,6 +235,12 @@ with Workspace() as space:
     space.train("name=x", "train.lr=fast", expect=2)
     space.train("name=x", "data.sources=[%s]" % space.path("nowhere"), expect=3)
     space.run("train", space.path("nowhere.yaml"), expect=2)
+    # One document leaves none for validation: plan refuses it as train does, before and after it prepares the text.
+    single = ("name=x", "data.split=document", "data.sources=[%s]" % space.path("text", "1.txt"))
+    _, refused = space.train(*single, expect=3)
+    for options in ((), ("--data",)):
+        _, err = space.run("plan", space.config, *options, *single, expect=3)
+        check("data.split" in err and err.splitlines()[-1] == refused.splitlines()[-1], "plan %s says\n%s\nand train\n%s" % (options, err, refused))
     space.run("nonsense", expect=2)
 
     # Divergence ends the run, says where, and keeps what was good.

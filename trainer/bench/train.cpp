@@ -92,7 +92,12 @@ BenchResult result_of(BenchArm const& arm, int64_t vocab_size) {
 
 std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size) {
   CompareConfig const& compare = loaded.config.compare;
-  if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
+  if (compare.arms.empty()) {
+    Config twin = loaded.config;
+    twin.depth = DepthConfig();  // dense
+    if (loaded.config.depth.kind == twin.depth.kind) return {{loaded.config.name, loaded.config}};
+    return {{"dense twin", twin}, {loaded.config.name, loaded.config}};
+  }
   std::vector<BenchArm> arms;
   for (ArmConfig const& arm : compare.arms) {
     BenchArm const bench{arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), [&](Config const&) { return vocab_size; })};

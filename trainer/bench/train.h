@@ -16,7 +16,8 @@ struct BenchArm {
   Config config;
 };
 
-// The arms of the experiment, matched as `compare` matches them; the baseline first.
+// The arms of the experiment, matched as `compare` matches them; the baseline first. Without compare.arms: the configuration itself, behind
+// its dense twin (the same with `depth: {kind: dense}`) unless it is dense.
 std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size);
 
 struct BenchResult {

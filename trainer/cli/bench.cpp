@@ -10,11 +10,11 @@
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/bench/train.h"
+#include "trainer/cli/bench_head.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/report/statistics.h"
-#include "trainer/run/machine.h"
 
 namespace isobath {
 
@@ -28,23 +28,59 @@ double ideal_speedup(Bench const& bench, BenchResult const& result) {
 
 double mfu(Bench const& bench, int64_t flops, double step_s) { return static_cast<double>(flops) / step_s / bench.peak.per_s; }
 
-void print_table(Bench const& bench) {
-  std::printf("%-12s %12s %10s %10s %12s %7s %7s %10s %10s %15s\n", "arm", "step median", "tokens/s", "GFLOP", "GFLOP/s", "MFU", "MFU 6N",
-              "speedup", "ideal", "realised/ideal");
-  for (BenchResult const& result : bench.results) {
-    double const step = median(result.step_s), flops = static_cast<double>(result.train_flops_per_step), speedup = median(result.speedup);
-    std::printf("%-12s %9.1f ms %10s ", result.name.c_str(), 1e3 * step,
-                format_si(static_cast<double>(result.tokens_per_step) / step).c_str());
-    if (flops > 0) {
-      double const ideal = ideal_speedup(bench, result);
-      std::printf("%10.1f %12.1f %5.1f %% %5.1f %% %9.3fx %9.3fx %15.3f\n", flops / 1e9, flops / step / 1e9,
-                  100 * mfu(bench, result.train_flops_per_step, step), 100 * mfu(bench, result.flops_6n_per_step, step), speedup, ideal,
-                  speedup / ideal);
-    } else {
-      std::printf("%10s %12s %7s %7s %9.3fx\n", "-", "-", "-", "-", speedup);
-    }
+// "8192 tokens a step", with the arms' names where they differ.
+std::string batch_text(std::vector<BenchArm> const& arms) {
+  int64_t const first = arms.front().config.train.batch_tokens;
+  std::string each;
+  bool same = true;
+  for (BenchArm const& arm : arms) {
+    int64_t const tokens = arm.config.train.batch_tokens;
+    same = same && tokens == first;
+    each += (each.empty() ? "" : ", ") + arm.name + " " + std::to_string(tokens);
   }
-  std::printf("MFU: share of %s FLOP/s, %s\n", format_si(bench.peak.per_s).c_str(), bench.peak.source.c_str());
+  return (same ? std::to_string(first) : each) + " tokens a step";
+}
+
+void print_row(Bench const& bench, BenchResult const& result) {
+  double const step = median(result.step_s), flops = static_cast<double>(result.train_flops_per_step), speedup = median(result.speedup);
+  std::printf("%-12s %9.1f ms %10s ", result.name.c_str(), 1e3 * step,
+              format_si(static_cast<double>(result.tokens_per_step) / step).c_str());
+  if (flops > 0)
+    std::printf("%10.4g %12.1f %5.1f %% %5.1f %%", flops / 1e9, flops / step / 1e9, 100 * mfu(bench, result.train_flops_per_step, step),
+                100 * mfu(bench, result.flops_6n_per_step, step));
+  else
+    std::printf("%10s %12s %7s %7s", "-", "-", "-", "-");
+  if (bench.results.size() > 1) std::printf(" %9.3fx", speedup);
+  if (bench.results.size() > 1 && flops > 0)
+    std::printf(" %9.3fx %15.3f", ideal_speedup(bench, result), speedup / ideal_speedup(bench, result));
+  std::printf("\n");
+}
+
+void print_table(Bench const& bench, BenchSubject const& subject) {
+  bool const alone = bench.results.size() == 1;
+  std::string const baseline = bench.results.front().name;
+  print_bench_head(subject);
+  std::printf("%-12s %12s %10s %10s %12s %7s %7s", "arm", "step median", "tokens/s", "GFLOP", "GFLOP/s", "MFU", "MFU 6N");
+  if (!alone) std::printf(" %10s %10s %15s", "speedup", "ideal", "realised/ideal");
+  std::printf("\n");
+  for (BenchResult const& result : bench.results) print_row(bench, result);
+  if (alone) print_alone(subject.arms.front());
+  std::vector<ColumnMeaning> meanings{
+      {"step median", "time of one training step: forward, backward, optimizer; median of " +
+                          std::to_string(bench.results.front().step_s.size()) + " rounds"},
+      {"GFLOP", "10^9 floating-point operations of a step; only those of tokens that ran"},
+      {"MFU", "GFLOP/s as a share of " + format_si(bench.peak.per_s) + " FLOP/s: " + bench.peak.source},
+      {"MFU 6N",
+       "as MFU, counted as is usual elsewhere (6 x parameters + 12 x layers x width x context a token): skipped work included, so it can "
+       "exceed 100 %"}};
+  if (!alone)
+    meanings.insert(meanings.end(), {{"speedup", "step time of " + baseline + " over this one's, median of the rounds' ratios"},
+                                     {"ideal", "GFLOP of " + baseline + " over this one's: the speedup if all work saved were time saved"},
+                                     {"realised/ideal", "speedup over ideal; 1: all work saved is time saved"}});
+  print_meanings(meanings);
+}
+
+void print_profiles(Bench const& bench) {
   for (BenchResult const& result : bench.results) {
     if (!result.profile) continue;
     Profile const& profile = *result.profile;
@@ -69,7 +105,7 @@ nlohmann::ordered_json to_json(Profile const& profile) {
           {"kernels", kernels}};
 }
 
-nlohmann::ordered_json to_json(Bench const& bench, std::string const& precision) {
+nlohmann::ordered_json to_json(Bench const& bench, BenchSubject const& subject) {
   auto arms = nlohmann::ordered_json::array();
   for (BenchResult const& result : bench.results) {
     double const step = median(result.step_s);
@@ -92,13 +128,9 @@ nlohmann::ordered_json to_json(Bench const& bench, std::string const& precision)
     if (result.profile) item["profile"] = to_json(*result.profile);
     arms.push_back(item);
   }
-  Machine const machine = this_machine(ISOBATH_VERSION, bench.device);
-  return {{"environment", environment_json(machine)},
-          {"device", machine.device},
-          {"precision", precision},
-          {"peak_flops", bench.peak.per_s},
-          {"peak_flops_source", bench.peak.source},
-          {"arms", arms}};
+  nlohmann::ordered_json all = bench_head_json(subject);
+  all.update({{"peak_flops", bench.peak.per_s}, {"peak_flops_source", bench.peak.source}, {"arms", arms}});
+  return all;
 }
 
 }  // namespace
@@ -130,7 +162,7 @@ void add_bench(CLI::App& app) {
   CLI::App* command = bench->add_subcommand("train",
                                             "Training steps of the arms of CONFIG on random tokens; the baseline's time over each arm's,\n"
                                             "beside the ratio of their FLOPs (ideal)");
-  auto const target = add_target(*command, "CONFIG", "experiment file; without a compare section it is measured alone");
+  auto const target = add_target(*command, "CONFIG", bench_config_help);
   auto const settings = std::make_shared<BenchSettings>();
   auto const json = std::make_shared<bool>(false);
   command->add_option("--repeats", settings->repeats, "Rounds over all arms")->capture_default_str()->check(CLI::Range(1, 100000));
@@ -146,11 +178,14 @@ void add_bench(CLI::App& app) {
     open_device(loaded.config.device);
     set_threads(loaded.config.train.threads);
     keep_freed_memory();
-    Bench const bench = bench_training(bench_arms(loaded, settings->vocab_size), *settings);
+    std::vector<BenchArm> const arms = bench_arms(loaded, settings->vocab_size);
+    Bench const bench = bench_training(arms, *settings);
+    BenchSubject const subject{arms, settings->vocab_size, batch_text(arms), bench.device, settings->peers};
     if (*json) {
-      std::printf("%s\n", to_json(bench, loaded.config.precision.name()).dump(2).c_str());
+      std::printf("%s\n", to_json(bench, subject).dump(2).c_str());
     } else {
-      print_table(bench);
+      print_table(bench, subject);
+      print_profiles(bench);
     }
   });
 }

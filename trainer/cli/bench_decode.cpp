@@ -10,6 +10,7 @@
 #include "config/io.h"
 #include "core/units.h"
 #include "nn/device.h"
+#include "trainer/cli/bench_head.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
@@ -19,6 +20,14 @@
 namespace isobath {
 
 namespace {
+
+// "2 texts at a time, prompts of 16 or 40 tokens, then 8 tokens one by one"
+std::string batch_text(DecodeBenchSettings const& settings) {
+  std::string prompts;
+  for (int64_t const prompt : settings.prompts) prompts += (prompts.empty() ? "" : " or ") + std::to_string(prompt);
+  return std::to_string(settings.batch) + (settings.batch == 1 ? " text" : " texts") + " at a time, prompts of " + prompts +
+         " tokens, then " + std::to_string(settings.steps) + " tokens one by one";
+}
 
 bool is_peer(DecodeBenchResult const& result) { return result.prompt_s.empty(); }
 
@@ -37,7 +46,7 @@ DecodeBenchResult const& shortest(DecodeBench const& bench, std::string const& a
   return *std::find_if(bench.results.begin(), bench.results.end(), [&](DecodeBenchResult const& r) { return r.name == arm; });
 }
 
-void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, at::Device device) {
+void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, BenchSubject const& subject) {
   auto const batch = static_cast<double>(settings.batch);
   auto arms = nlohmann::ordered_json::array();
   for (DecodeBenchResult const& r : bench.results) {
@@ -65,30 +74,50 @@ void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, a
     }
     arms.push_back(item);
   }
-  nlohmann::ordered_json const all{{"environment", environment_json(this_machine(ISOBATH_VERSION, device))},
-                                   {"batch", settings.batch},
-                                   {"steps", settings.steps},
-                                   {"read_bytes_per_s", bench.read_bytes_per_s},
-                                   {"resident_bytes", {bench.resident_bytes_first, bench.resident_bytes_last}},
-                                   {"arms", arms}};
+  nlohmann::ordered_json all = bench_head_json(subject);
+  all.update({{"batch", settings.batch},
+              {"steps", settings.steps},
+              {"read_bytes_per_s", bench.read_bytes_per_s},
+              {"resident_bytes", {bench.resident_bytes_first, bench.resident_bytes_last}},
+              {"arms", arms}});
   std::printf("%s\n", all.dump(2).c_str());
 }
 
-void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings) {
+void print_rows(DecodeBench const& bench, DecodeBenchSettings const& settings, bool alone) {
   auto const batch = static_cast<double>(settings.batch);
-  std::printf("%-14s %7s %12s %10s %9s %9s %9s %12s %10s %10s %10s %7s\n", "arm", "prompt", "step median", "tokens/s", "speedup",
-              "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted", "in blocks", "blocks");
+  std::printf("%-14s %7s %12s %10s", "arm", "prompt", "step median", "tokens/s");
+  if (!alone) std::printf(" %9s", "speedup");
+  std::printf(" %9s %9s %12s %10s %10s %10s %7s\n", "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted", "reserved", "blocks");
   for (DecodeBenchResult const& r : bench.results) {
     double const step = median(r.step_s);
-    std::printf("%-14s %7lld %9.3f ms %10s %8.3fx", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step,
-                format_si(batch / step).c_str(), median(r.speedup));
+    std::printf("%-14s %7lld %9.3f ms %10s", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step, format_si(batch / step).c_str());
+    if (!alone) std::printf(" %8.3fx", median(r.speedup));
     if (!is_peer(r))
-      std::printf(" %9.1f %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
+      std::printf(" %9.4g %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
                   format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
                   format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
     std::printf("\n");
   }
-  std::printf("predicted: by the ledger, at the capacity that was realised\n");
+}
+
+void print_column_meanings(DecodeBench const& bench, bool alone) {
+  std::vector<ColumnMeaning> meanings{{"step median", "time to decode one token of every text; median of " +
+                                                          std::to_string(bench.results.front().step_s.size()) + " rounds"}};
+  if (!alone)
+    meanings.push_back({"speedup", "step time of " + bench.results.front().name + " over this one's, median of the rounds' ratios"});
+  meanings.insert(meanings.end(),
+                  {{"MF/token", "10^6 floating-point operations to decode one token; only those of blocks that ran"},
+                   {"prompt tok/s", "tokens a second while a prompt is read in one pass"},
+                   {"KV/token", "bytes of keys and values stored for a token of the text, over all layers"},
+                   {"predicted", "KV/token as the ledger counts it for the capacity that was realised"},
+                   {"reserved", "KV/token with the places that the cache holds free: it takes memory for several tokens at once"},
+                   {"blocks", "blocks of the model that a decoded token ran through, on average"}});
+  print_meanings(meanings);
+}
+
+// How cost grows with the prompt, and what the machine did meanwhile.
+void print_findings(DecodeBench const& bench) {
+  std::printf("\n");
   for (DecodeBenchResult const& r : bench.results) {
     DecodeBenchResult const& from = shortest(bench, r.name);
     if (is_peer(r) || &from == &r) continue;
@@ -109,16 +138,26 @@ void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings) 
               format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
 }
 
+void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, BenchSubject const& subject) {
+  bool const alone = subject.arms.size() + subject.peers.size() == 1;
+  print_bench_head(subject);
+  print_rows(bench, settings, alone);
+  if (alone) print_alone(subject.arms.front());
+  print_column_meanings(bench, alone);
+  print_findings(bench);
+}
+
 void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
   LoadedConfig const loaded = load_config(target.path, target.overrides);
   int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer);
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
   keep_freed_memory();
+  BenchSubject const subject{bench_arms(loaded, vocab_size), vocab_size, batch_text(settings), device, settings.peers};
   std::vector<DecodeArm> arms;
-  for (BenchArm const& arm : bench_arms(loaded, vocab_size)) arms.push_back(random_decode_arm(arm, vocab_size));
+  for (BenchArm const& arm : subject.arms) arms.push_back(random_decode_arm(arm, vocab_size));
   DecodeBench const bench = bench_decode(arms, settings);
-  json ? print_json(bench, settings, device) : print_table(bench, settings);
+  json ? print_json(bench, settings, subject) : print_table(bench, settings, subject);
 }
 
 }  // namespace
@@ -128,7 +167,7 @@ void add_bench_decode(CLI::App& bench) {
       bench.add_subcommand("decode",
                            "Text token by token from the key-value cache, for the arms of CONFIG with random weights whose\n"
                            "decisions are calibrated: time, bytes of keys and values, and what the ledger says of both");
-  auto const target = add_target(*command, "CONFIG", "experiment file; without a compare section it is measured alone");
+  auto const target = add_target(*command, "CONFIG", bench_config_help);
   auto const settings = std::make_shared<DecodeBenchSettings>();
   auto const json = std::make_shared<bool>(false);
   command->add_option("--batch", settings->batch, "Texts at a time")->capture_default_str()->check(CLI::Range(1, 65536));

@@ -9,38 +9,62 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "nn/device.h"
+#include "trainer/cli/bench_head.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/run/machine.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 
 namespace {
 
+nlohmann::ordered_json to_json(std::vector<OpResult> const& results, BenchSubject const& subject, int64_t rows) {
+  auto kernels = nlohmann::ordered_json::array();
+  for (OpResult const& r : results) {
+    kernels.push_back({{"name", r.name},
+                       {"ok", r.ok()},
+                       {"difference", r.difference},
+                       {"allowed", r.allowed},
+                       {"aten_difference", r.aten_difference},
+                       {"seconds", r.seconds},
+                       {"aten_seconds", r.aten_seconds}});
+  }
+  nlohmann::ordered_json all = bench_head_json(subject);
+  all.update({{"rows", rows}, {"kernels", kernels}});
+  return all;
+}
+
+void print_table(std::vector<OpResult> const& results, BenchSubject const& subject, int repeats) {
+  print_bench_head(subject);
+  std::printf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
+  for (OpResult const& r : results) {
+    std::printf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed, r.aten_difference,
+                1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds, r.ok() ? "" : "  WRONG");
+  }
+  print_meanings({{"error", "largest difference from ATen's (LibTorch's) operators in double, as a share of the largest value"},
+                  {"allowed", "the largest error that passes; above it the kernel is WRONG"},
+                  {"ATen's", "the error of ATen's own operators in " + subject.arms.front().config.precision.name()},
+                  {"us", "microseconds a call; median of " + std::to_string(repeats) + " rounds"},
+                  {"ATen us", "the same of ATen's operators"},
+                  {"speedup", "ATen us over us"}});
+}
+
 void run_ops(Target const& target, int repeats, bool json) {
   LoadedConfig const loaded = load_config(target.path, target.overrides);
-  open_device(loaded.config.device);
+  at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
-  std::vector<OpResult> const results = bench_ops(loaded.config, planned_vocab_size(loaded.config.tokenizer), repeats);
-  if (json) {
-    auto list = nlohmann::ordered_json::array();
-    for (OpResult const& r : results) {
-      list.push_back({{"name", r.name},
-                      {"ok", r.ok()},
-                      {"difference", r.difference},
-                      {"allowed", r.allowed},
-                      {"aten_difference", r.aten_difference},
-                      {"seconds", r.seconds},
-                      {"aten_seconds", r.aten_seconds}});
-    }
-    std::printf("%s\n", list.dump(2).c_str());
-  } else {
-    std::printf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
-    for (OpResult const& r : results) {
-      std::printf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed, r.aten_difference,
-                  1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds, r.ok() ? "" : "  WRONG");
-    }
-  }
+  int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer), T = loaded.config.model.context,
+                sequences = micro_batch_sequences(loaded.config, device.is_cuda());
+  std::string const batch = std::to_string(sequences * T) + " rows: a micro-batch of " + std::to_string(sequences) +
+                            " sequences, each with " + std::to_string(rows_of_capacity(loaded.config.depth.capacity.front(), T)) +
+                            " routed rows";
+  std::vector<OpResult> const results = bench_ops(loaded.config, vocab_size, repeats);
+  BenchSubject const subject{{{loaded.config.name, loaded.config}}, vocab_size, batch, device, {}};
+  if (json)
+    std::printf("%s\n", to_json(results, subject, sequences * T).dump(2).c_str());
+  else
+    print_table(results, subject, repeats);
   std::string wrong;
   for (OpResult const& r : results)
     if (!r.ok()) wrong += (wrong.empty() ? "" : ", ") + r.name;

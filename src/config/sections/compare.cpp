@@ -25,7 +25,8 @@ std::vector<MatchField> match_rows() {
   return {
       R(MATCH_KEY(forward_flops_of), Kind::text, ResumeClass::free,
         "The arm is resized until its forward pass costs what this arm's does, within 0.5 %."),
-      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free, "What is resized: layers (then mlp_width), or mlp_width alone."),
+      R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free,
+        "What is resized. layers: the number of layers, then mlp_width for what is left; mlp_width: that alone."),
   };
 }
 

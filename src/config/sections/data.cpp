@@ -14,8 +14,9 @@ std::vector<ConfigField> data_fields() {
         "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),
       R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
       R(KEY(data.split), choice, identity,
-        "How validation text is taken: whole documents by their content, or the tail of the text; auto: documents if some are small enough "
-        "for valid_fraction, else the tail."),
+        "How validation text is taken. document: whole documents, drawn by their content; tail: the end of the text; auto: document if "
+        "some "
+        "are small enough for valid_fraction, else tail."),
       R(KEY(data.valid_fraction), fraction, identity, "Share of the text kept for validation.").above(0).below(1),
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
       R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),

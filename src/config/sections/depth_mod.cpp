@@ -81,11 +81,18 @@ std::vector<ConfigField> mod_fields() {
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
       R(KEY(depth.target), choice, identity,
-        "What is routed: the whole block, or its attention or MLP alone (the other half sees every token)."),
-      R(KEY(depth.skip_path), choice, identity, "What a skipped token gets instead: nothing, or a linear map of its normalised state."),
+        "What is routed. block: the whole block; attention: its attention alone, every token goes through the MLP; mlp: its MLP alone, "
+        "every "
+        "token goes through attention."),
+      R(KEY(depth.skip_path), choice, identity,
+        "What a skipped token gets instead of the block. identity: nothing, it stays as it is; linear: a linear map of its normalised "
+        "state is "
+        "added; low_rank: the same with a map of rank skip_rank."),
       R(KEY(depth.skip_rank), integer, identity, "Rank of skip_path: low_rank; auto: width / 16.").between(1, 1 << 20).zero_is("auto"),
       R(KEY(depth.skipped_kv), choice, identity,
-        "Whether later tokens of a routed attention see the keys and values of skipped ones: not, or they do."),
+        "What becomes of skipped tokens in attention. drop: skipped tokens have no keys or values in this layer; keep: later tokens can "
+        "still "
+        "attend to them."),
   };
 }
 

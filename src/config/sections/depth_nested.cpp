@@ -130,19 +130,21 @@ std::vector<ConfigField> nested_fields() {
           .between(1, 4095)
           .zero_is("auto"),
       R(KEY(depth.choice), choice, identity,
-        "nested: each token has its own branch, or each sequence, decided from its beginning; expert: a router at each exit picks the "
-        "tokens that go on, as mod does for a block."),
+        "nested: who gets a branch. token: each token its own; sequence: all tokens of a sequence the same, decided from its beginning; "
+        "expert: a router at each exit picks the tokens that go on, as mod does for a block."),
       R(KEY(depth.prefix), integer, identity,
         "nested: tokens a sequence's branch is decided from, which themselves go all the way; auto: context / 8.")
           .between(1, 1 << 24)
           .zero_is("auto"),
       R(KEY(depth.gate_training), choice, identity,
-        "nested: how the depth network learns: its probability weighs what deeper layers add; drawn branches, straight through; or the "
-        "best branch in hindsight."),
+        "nested: how the depth network learns. weight: its probability of going on weighs what deeper layers add; gumbel: training draws "
+        "branches, with a straight-through gradient; hindsight: from the loss of every branch, all of which training runs."),
       R(KEY(depth.hindsight_temperature), real, schedule, "nested: softens the best branch in hindsight, in nats; 0 takes the best alone.")
           .between(0, 100),
       R(KEY(depth.balance), choice, identity,
-        "nested: what keeps all branches in use: a loss (Switch Transformer), or biases that rise where tokens are missing."),
+        "nested: what keeps all branches in use. none: nothing; loss: a term of the loss (Switch Transformer); bias: biases that rise "
+        "where "
+        "tokens are missing."),
       R(KEY(depth.balance_weight), real, schedule, "nested: weight of balance: loss; step of balance: bias.").between(0, 1000),
       R(KEY(depth.price_rate), real, schedule, "nested: how fast the price of depth moves that steers to mean_depth.").between(0, 100),
       R(KEY(depth.recursion), boolean, identity, "nested: the stacks of layers behind the first exit share one stack's weights."),

@@ -71,10 +71,13 @@ std::vector<ConfigField> router_fields() {
   using enum ResumeClass;
   using R = Row<Config>;
   return {
-      R(KEY(depth.router), choice, identity, "How tokens are scored; random, position, token and norm are controls.")
+      R(KEY(depth.router), choice, identity,
+        "How a token is scored. linear: x w of the block's input x; mlp: a small network on x; cosine: by the direction of x alone. "
+        "Controls: "
+        "random: noise; position: a number for each position; token: a number for each vocabulary item; norm: the root mean square of x.")
           .one_of(router_names()),
       R(KEY(depth.router_input), choice, identity,
-        "What linear and mlp score: the block's input, or that divided by its root mean square."),
+        "What the linear and mlp routers score. raw: the block's input; normalised: that divided by its root mean square."),
       R(KEY(depth.router_width), integer, identity, "Hidden width of the mlp router; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),
@@ -84,11 +87,15 @@ std::vector<ConfigField> router_fields() {
       R(KEY(depth.score_noise), real, schedule, "Deviation of the normal noise that is added to scores when training selects.")
           .between(0, 1000),
       R(KEY(depth.gate), choice, identity,
-        "What the score does to a routed block's update: factor r, gate_alpha sigmoid(r), 2 sigmoid(r), 1 + 0.2 tanh(r), or 1."),
+        "Factor on what a routed block adds, from the token's score r. raw: r; sigmoid: gate_alpha sigmoid(r); sigmoid2: 2 sigmoid(r); "
+        "tanh: 1 "
+        "+ 0.2 tanh(r); none: 1, so that the language model does not train the router."),
       R(KEY(depth.gate_alpha), real, identity, "Factor of gate: sigmoid.").above(0).between(0, 1000),
       R(KEY(depth.causal), choice, identity,
-        "How generation decides from the past alone: bce on the router, a predictor, a running threshold, or none (a threshold stands "
-        "in)."),
+        "How generation, which cannot look ahead, decides whether a token runs. bce: by the sign of its score, which a binary "
+        "cross-entropy "
+        "trains; predictor: by a small network that predicts top-k's selection; threshold: by its score against a running quantile; none: "
+        "nothing of its own, a threshold stands in."),
       R(KEY(depth.threshold_training), boolean, identity,
         "With `causal: threshold`: training selects by it, too, and so is causal itself."),
       R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),

@@ -42,7 +42,9 @@ std::vector<ConfigField> scaled_fields() {
   using R = Row<Config>;
   return {
       R(KEY(depth.scale), choice, identity,
-        "scaled: one factor for each layer (ReZero), each channel of a layer (LayerScale), or from each token's state (GateSkip)."),
+        "scaled: what has a factor. layer: each layer (ReZero); channel: each channel of a layer (LayerScale); token: each token in each "
+        "layer, "
+        "computed from its state (GateSkip)."),
       R(KEY(depth.scale_init), real, identity, "scaled: where factors start.").between(0, 1),
       R(KEY(depth.scale_weight), real, schedule, "scaled: weight of the cost of factors whose sum is above mean_depth.").between(0, 1000),
       R(KEY(depth.skip_below), real, identity, "scaled: factors below this are skipped, however many; instead of mean_depth.")

@@ -13,7 +13,9 @@ std::vector<ConfigField> eval_fields() {
       R(KEY(eval.every), duration, free, "How often the model is validated during training.").above(0).in(cadence),
       R(KEY(eval.tokens), count, free, "Validation tokens of each of these.").at_least(1).zero_is("all"),
       R(KEY(eval.final_tokens), count, free, "Validation tokens of the evaluation that ends a run.").at_least(1).zero_is("all"),
-      R(KEY(eval.routing), choice, free, "Which losses are computed: top-k routing, causal routing, or both."),
+      R(KEY(eval.routing), choice, free,
+        "Which losses are computed. topk: under the routing of training, which looks ahead; causal: under that of generation; both: the "
+        "two."),
       R(KEY(eval.calibration_tokens), count, free,
         "Tokens of training text on which causal decisions are set to the capacity before a validation; off: decisions as trained.")
           .at_least(1)

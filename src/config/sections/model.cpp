@@ -31,7 +31,7 @@ std::vector<ConfigField> model_fields() {
       R(KEY(model.kv_heads), integer, identity, "Key and value heads, a divisor of heads; auto: as many as heads.")
           .between(1, 1 << 16)
           .zero_is("auto"),
-      R(KEY(model.mlp), choice, identity, "Kind of MLP."),
+      R(KEY(model.mlp), choice, identity, "Kind of MLP. swiglu: down(silu(gate) up), three matrices; gelu: down(gelu(up)), two."),
       R(KEY(model.mlp_width), integer, identity,
         "Hidden width of the MLP; auto: 8/3 of the width (swiglu) or 4 times (gelu), rounded up to 8.")
           .between(1, 1 << 22)

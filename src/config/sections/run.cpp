@@ -42,8 +42,10 @@ std::vector<ConfigField> run_fields() {
           .between(0, largest_count),
       R(KEY(device), text, free, "Where the model runs: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU)."),
       R(KEY(precision), choice, identity,
-        "Number format of activations and matrix products; weights, optimizer, norms, router scores and losses are always fp32."),
-      R(KEY(cuda_attention), choice, free, "Attention kernel that trains bf16 on a GPU: FlashAttention or cuDNN's."),
+        "Number format of activations and matrix products. fp32: 32 bits; bf16: 16 bits (bfloat16), while weights, optimizer, norms, "
+        "router "
+        "scores and losses stay fp32."),
+      R(KEY(cuda_attention), choice, free, "Attention kernel that trains bf16 on a GPU. flash: FlashAttention; cudnn: cuDNN's."),
   };
 }
 

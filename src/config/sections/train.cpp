@@ -27,7 +27,9 @@ std::vector<ConfigField> train_fields() {
           .zero_is("auto"),
       R(KEY(train.lr), real, schedule, "Peak learning rate.").above(0).between(0, 100),
       R(KEY(train.min_lr), percent, schedule, "Learning rate at the end, as a share of lr."),
-      R(KEY(train.schedule), choice, schedule, "Shape of the learning rate after warm-up."),
+      R(KEY(train.schedule), choice, schedule,
+        "Learning rate after warm-up. cosine: falls along a cosine to min_lr; wsd: stays at lr and falls in a straight line to min_lr over "
+        "decay."),
       R(KEY(train.warmup), duration, schedule, "Linear warm-up.").at_least(0).in(cadence),
       R(KEY(train.decay), duration, schedule, "Final decay of the wsd schedule.").at_least(0).in(cadence),
       R(KEY(train.weight_decay), real, schedule, "AdamW's decay of matrices; vectors are not decayed.").between(0, 100),

@@ -105,6 +105,19 @@ TEST_CASE("help lists the keys of a section, one a line") {
   }
 }
 
+TEST_CASE("help says of every choice what each of its values does") {
+  auto const check = [](Field const& field) {
+    for (std::string const& value : field.choices) {
+      CAPTURE(field.path, value);
+      CHECK((" " + field.doc).find(" " + value + ": ") != std::string::npos);
+    }
+  };
+  for (ConfigField const& field : config_fields()) check(field);
+  for (MatchField const& field : match_fields()) check(field);
+  CHECK(config_help("depth.skipped_kv").find("keep: later tokens can still attend to them") != std::string::npos);
+  CHECK(config_help("depth.gate").find("raw: r; sigmoid: gate_alpha sigmoid(r); sigmoid2: 2 sigmoid(r)") != std::string::npos);
+}
+
 TEST_CASE("nearest name") {
   CHECK(nearest("capcity", {"layers", "capacity"}) == "capacity");
   CHECK(nearest("widht", {"width", "heads"}) == "width");
