@@ -58,6 +58,16 @@ uint16_t to_bfloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
+float from_float16(uint16_t bits) {
+  uint32_t const sign = (bits & 0x8000u) << 16, rest = bits & 0x7FFFu;
+  if (rest >= f16_infinity) return std::bit_cast<float>(sign | 0x7F800000u | (rest & 0x3FFu) << 13);  // infinite or not a number
+  float const magnitude = rest < 0x400u ? static_cast<float>(rest) * 0x1p-24f                          // below the smallest normal number
+                                        : std::bit_cast<float>((rest << 13) + ((127u - 15u) << 23));
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+}
+
+float from_bfloat16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
 std::vector<std::byte> encode_floats(std::span<float const> values, std::string const& dtype) {
   if (dtype == "Q8_0") {
     if (values.size() % q8_block != 0) throw Error(ExitCode::other, "Q8_0 needs a multiple of 32 values");

@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -51,30 +52,51 @@ NamedTensors export_weights(LanguageModel const& model) {
   return weights;
 }
 
-void import_weights(LanguageModel& model, SafetensorsFile const& file) {
+StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> file) {
+  StoredWeights weights;
+  for (TensorView const& view : tensors) weights.push_back({view.name, view.shape, [view, file] { return to_tensor(view); }});
+  return weights;
+}
+
+StoredWeights stored_weights(fs::path const& safetensors) {
+  auto const file = std::make_shared<SafetensorsFile const>(safetensors);
+  return stored_weights(file->tensors(), file);
+}
+
+std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool depth_may_lack) {
   at::NoGradGuard no_grad;
+  std::map<std::string, StoredWeight const*> stored;
+  for (StoredWeight const& weight : weights) stored[weight.name] = &weight;
+  WeightList of_depth;
+  if (depth_may_lack) model.depth().weights(of_depth);
+  std::set<std::string> names, optional;
+  for (NamedWeight const& weight : of_depth.stored) optional.insert(weight.name);
   std::vector<NamedWeight> const wanted = model.stored();
+  std::vector<std::string> kept;
   std::string problems;
-  std::set<std::string> names;
-  for (auto const& stored : wanted) {
-    names.insert(stored.name);
-    TensorView const* view = file.find(stored.name);
-    if (!view && stored.optional) continue;
-    if (!view)
-      problems += "\n  missing: " + stored.name;
-    else if (at::IntArrayRef(view->shape) != stored.tensor.sizes())
-      problems += "\n  " + stored.name + " has shape " + shape_text(view->shape) + ", the model needs " + shape_text(stored.tensor.sizes());
+  for (NamedWeight const& weight : wanted) {
+    names.insert(weight.name);
+    auto const found = stored.find(weight.name);
+    if (found != stored.end()) {
+      at::IntArrayRef const shape(found->second->shape);
+      if (shape != weight.tensor.sizes())
+        problems += "\n  " + weight.name + " has shape " + shape_text(shape) + ", the model needs " + shape_text(weight.tensor.sizes());
+    } else if (optional.contains(weight.name)) {
+      kept.push_back(weight.name);
+    } else if (!weight.optional) {
+      problems += "\n  missing: " + weight.name;
+    }
   }
-  for (TensorView const& view : file.tensors())
-    if (!names.contains(view.name)) problems += "\n  unknown: " + view.name;
+  for (StoredWeight const& weight : weights)
+    if (!names.contains(weight.name)) problems += "\n  unknown: " + weight.name;
   if (!problems.empty()) throw Error(ExitCode::checkpoint, "the weights do not fit the model:" + problems);
-  for (auto const& stored : wanted) {
-    TensorView const* view = file.find(stored.name);
-    if (view)
-      at::Tensor(stored.tensor).copy_(to_tensor(*view));
-    else
-      at::Tensor(stored.tensor).fill_(stored.init_value);
+  for (NamedWeight const& weight : wanted) {
+    if (auto const found = stored.find(weight.name); found != stored.end())
+      at::Tensor(weight.tensor).copy_(found->second->read());
+    else if (!optional.contains(weight.name))
+      at::Tensor(weight.tensor).fill_(weight.init_value);
   }
+  return kept;
 }
 
 TensorViews view_tensors(NamedTensors const& tensors) {

@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +19,21 @@ namespace isobath {
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 NamedTensors export_weights(LanguageModel const& model);  // parameters and buffers, copies or views on the CPU
-// Loads every tensor by name. Throws Error(checkpoint) listing missing, unknown and wrongly shaped ones.
-void import_weights(LanguageModel& model, SafetensorsFile const& file);
+
+// A tensor that lies somewhere else, under its name here.
+struct StoredWeight {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::function<at::Tensor()> read;  // a copy on the CPU; valid as long as the StoredWeight
+};
+using StoredWeights = std::vector<StoredWeight>;
+// file: what keeps the bytes of `tensors` alive.
+StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> file);
+StoredWeights stored_weights(fs::path const& safetensors);
+
+// Loads every tensor by name. depth_may_lack: tensors of the depth module (routers, gates, factors) that are not stored keep their initial
+// values. Returns the names of those. Throws Error(checkpoint) listing missing, unknown and wrongly shaped ones.
+std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool depth_may_lack = false);
 
 // Views for the files of src/format, and what keeps the viewed bytes alive.
 struct TensorViews {

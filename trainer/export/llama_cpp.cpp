@@ -1,12 +1,12 @@
 #include "trainer/export/llama_cpp.h"
 
 #include <cstring>
-#include <map>
 
 #include "core/error.h"
 #include "data/tokenizer/export.h"
 #include "format/floats.h"
 #include "format/gguf.h"
+#include "format/llama_cpp_names.h"
 
 namespace isobath {
 namespace {
@@ -15,29 +15,9 @@ constexpr int64_t most_layers = 512;  // llama.cpp's
 
 // llama.cpp's name of a tensor.
 std::string name_there(std::string const& name) {
-  static std::map<std::string, std::string> const names{{"model.embed_tokens.weight", "token_embd.weight"},
-                                                        {"model.norm.weight", "output_norm.weight"},
-                                                        {"lm_head.weight", "output.weight"},
-                                                        {"input_layernorm.weight", "attn_norm.weight"},
-                                                        {"self_attn.q_proj.weight", "attn_q.weight"},
-                                                        {"self_attn.k_proj.weight", "attn_k.weight"},
-                                                        {"self_attn.v_proj.weight", "attn_v.weight"},
-                                                        {"self_attn.o_proj.weight", "attn_output.weight"},
-                                                        {"self_attn.q_norm.weight", "attn_q_norm.weight"},
-                                                        {"self_attn.k_norm.weight", "attn_k_norm.weight"},
-                                                        {"post_attention_layernorm.weight", "ffn_norm.weight"},
-                                                        {"mlp.gate_proj.weight", "ffn_gate.weight"},
-                                                        {"mlp.up_proj.weight", "ffn_up.weight"},
-                                                        {"mlp.down_proj.weight", "ffn_down.weight"}};
-  std::string const layers = "model.layers.";
-  std::string prefix, rest = name;
-  if (name.starts_with(layers)) {
-    size_t const dot = name.find('.', layers.size());
-    prefix = "blk." + name.substr(layers.size(), dot - layers.size()) + ".";
-    rest = name.substr(dot + 1);
-  }
-  if (!names.contains(rest)) throw Error(ExitCode::other, "llama.cpp has no name for tensor '" + name + "'");
-  return prefix + names.at(rest);
+  std::string const there = llama_cpp_name(name);
+  if (there.empty()) throw Error(ExitCode::other, "llama.cpp has no name for tensor '" + name + "'");
+  return there;
 }
 
 // Rotary embeddings turn the pairs (i, i + E/2) of a head here, (2i, 2i + 1) in llama.cpp's llama. So rows change places: 0, E/2, 1, ...

@@ -39,6 +39,7 @@ Checkpoint open_checkpoint(fs::path const& folder) {
   checkpoint.config = load_config(folder / "config.yaml", {}).config;
   checkpoint.state = state_from_json(read_file(folder / "state.json"), (folder / "state.json").string());
   checkpoint.tokenizer = load_tokenizer(folder / "tokenizer.model");
+  checkpoint.weights = stored_weights(folder / "model.safetensors");
   return checkpoint;
 }
 
@@ -46,7 +47,7 @@ std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
   Config const& config = checkpoint.config;
   auto model =
       std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed));
-  import_weights(*model, SafetensorsFile(checkpoint.folder / "model.safetensors"));
+  import_weights(*model, checkpoint.weights);
   model->eval();
   return model;
 }
@@ -63,7 +64,7 @@ void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, Languag
 }
 
 void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, MetricWindow& window) {
-  import_weights(model, SafetensorsFile(folder / "model.safetensors"));
+  import_weights(model, stored_weights(folder / "model.safetensors"));
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
   for (auto& [name, tensor] : training_tensors(optimizers, window)) {

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/language_model.h"
+#include "model/weights.h"
 #include "trainer/run/checkpoint.h"
 #include "trainer/run/state.h"
 #include "trainer/train/step.h"
@@ -27,6 +28,7 @@ struct Checkpoint {
   Config config;
   TrainState state;
   std::shared_ptr<Tokenizer const> tokenizer;
+  StoredWeights weights;
 };
 
 // Reads all but the tensors of a verified folder. Throws Error(checkpoint).

@@ -298,9 +298,9 @@ TEST_CASE("cuts are stored with the weights, and are 0 where a file has none", "
   REQUIRE(older.size() + 2 == export_weights(*model).size());
   write_tensors(scratch / "older", older, {});
 
-  import_weights(*other, SafetensorsFile(scratch / "new"));
+  import_weights(*other, stored_weights(scratch / "new"));
   CHECK(at::equal(other->offsets(), cuts));
-  import_weights(*other, SafetensorsFile(scratch / "older"));
+  import_weights(*other, stored_weights(scratch / "older"));
   CHECK(other->offsets().eq(0).all().item<bool>());
   auto const stored = copies_of_stored(*model);
   for (auto const& [name, tensor] : copies_of_stored(*other))

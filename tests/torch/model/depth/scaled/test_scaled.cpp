@@ -341,7 +341,7 @@ TEST_CASE("scaled: without its dead layers a model is a dense one with the same 
     auto alone = make_model(shape);
     std::filesystem::path const path = std::filesystem::temp_directory_path() / "isobath_test_folded.safetensors";
     write_tensors(path, dense.weights, {});
-    import_weights(*alone, SafetensorsFile(path));
+    import_weights(*alone, stored_weights(path));
     std::filesystem::remove(path);
     auto const logits = [&](LanguageModel& m) { return m.logits(m.forward({tokens, {}, {}}, Routing::causal, {}).x_ND); };
     CHECK(largest_relative_difference(logits(*alone), logits(*model)) < 1e-12);

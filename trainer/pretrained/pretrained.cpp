@@ -1,0 +1,65 @@
+#include "trainer/pretrained/pretrained.h"
+
+#include <nlohmann/json.hpp>
+
+#include "config/io.h"
+#include "core/error.h"
+#include "trainer/pretrained/hugging_face.h"
+#include "trainer/pretrained/llama_cpp.h"
+
+namespace isobath {
+namespace {
+
+Pretrained open_own_checkpoint(fs::path const& path) {
+  Checkpoint checkpoint = open_checkpoint(find_checkpoint(path));
+  return {checkpoint.folder, "checkpoint", checkpoint.config.model, checkpoint.config.depth, std::move(checkpoint.weights)};
+}
+
+// A file of `isobath export`, whose metadata hold every key of `model` and `depth`.
+Pretrained open_exported(fs::path const& path) {
+  auto const file = std::make_shared<SafetensorsFile const>(path);
+  std::vector<std::string> keys;
+  for (auto const& [key, value] : file->metadata())
+    if (key.starts_with("model.") || key.starts_with("depth.")) keys.push_back(key + "=" + value);
+  if (keys.empty())
+    throw Error(ExitCode::checkpoint, path.string() + " does not say what model its weights are of: it was not written by 'isobath export'" +
+                                          " (a Hugging Face folder says so in its config.json: name the folder)");
+  Config const config = load_config({}, keys).config;
+  return {path, "exported safetensors file", config.model, config.depth, stored_weights(file->tensors(), file)};
+}
+
+}  // namespace
+
+Pretrained open_pretrained(fs::path const& path) {
+  if (!fs::exists(path)) throw Error(ExitCode::checkpoint, path.string() + ": there is no such file or folder");
+  if (fs::is_directory(path)) return fs::exists(path / "config.json") ? open_hugging_face(path) : open_own_checkpoint(path);
+  std::string const extension = path.extension().string();
+  if (extension == ".gguf") return open_llama_cpp(path);
+  if (extension == ".safetensors") return open_exported(path);
+  throw Error(ExitCode::checkpoint, path.string() +
+                                        " is no model (read: checkpoint, run folder, Hugging Face folder, .gguf, a .safetensors file of "
+                                        "'isobath export')");
+}
+
+std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrained) {
+  fs::path const& path = pretrained.path;
+  if (pretrained.format == "checkpoint") return load_tokenizer(path / "tokenizer.model");
+  return nullptr;
+}
+
+Checkpoint open_model(fs::path const& path) {
+  if (fs::is_directory(path) && !fs::exists(path / "config.json")) return open_checkpoint(find_checkpoint(path));
+  Pretrained pretrained = open_pretrained(path);
+  Checkpoint model;
+  model.folder = pretrained.path;
+  model.config.name = without_last_slash(path).stem().string();
+  model.config.model = pretrained.model;
+  model.config.depth = pretrained.depth;
+  model.config.tokenizer.kind = path.string();
+  model.tokenizer = pretrained_tokenizer(pretrained);
+  if (!model.tokenizer) throw Error(ExitCode::data, path.string() + " has no tokenizer, so no text can be given to it or read from it");
+  model.weights = std::move(pretrained.weights);
+  return model;
+}
+
+}  // namespace isobath
