@@ -24,6 +24,9 @@ struct LoadedConfig {
 LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::string> const& overrides,
                          std::vector<ConfigCheck> const& extra_checks = {});
 
+// The keys that `file` and `overrides` write, with the text of single values (lists: ""). Says nothing of what is wrong with them.
+std::map<std::string, std::string> written_values(std::filesystem::path const& file, std::vector<std::string> const& overrides);
+
 // The configuration of one arm and seed: compare.arms[arm].set applied, seed set, `compare` emptied,
 // name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
 LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed);

@@ -133,6 +133,16 @@ LoadedConfig load_config(fs::path const& file, std::vector<std::string> const& o
   return loaded;
 }
 
+std::map<std::string, std::string> written_values(std::filesystem::path const& file, std::vector<std::string> const& overrides) {
+  Problems unsaid;
+  SettingsReader reader(unsaid);
+  if (!file.empty()) reader.read_file(file);
+  for (std::string const& text : overrides) reader.read_override(text);
+  std::map<std::string, std::string> values;
+  for (auto const& [path, setting] : reader.settings().values) values[path] = setting.value.text;
+  return values;
+}
+
 LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed) {
   auto const& arms = base.config.compare.arms;
   auto const found = std::find_if(arms.begin(), arms.end(), [&](ArmConfig const& candidate) { return candidate.name == arm; });

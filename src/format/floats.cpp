@@ -61,7 +61,7 @@ uint16_t to_bfloat16(float value) {
 float from_float16(uint16_t bits) {
   uint32_t const sign = (bits & 0x8000u) << 16, rest = bits & 0x7FFFu;
   if (rest >= f16_infinity) return std::bit_cast<float>(sign | 0x7F800000u | (rest & 0x3FFu) << 13);  // infinite or not a number
-  float const magnitude = rest < 0x400u ? static_cast<float>(rest) * 0x1p-24f                          // below the smallest normal number
+  float const magnitude = rest < 0x400u ? static_cast<float>(rest) * 0x1p-24f                         // below the smallest normal number
                                         : std::bit_cast<float>((rest << 13) + ((127u - 15u) << 23));
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
 }

@@ -8,17 +8,13 @@ namespace {
 
 constexpr std::pair<std::string_view, std::string_view> of_model[] = {
     {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
-constexpr std::pair<std::string_view, std::string_view> of_layer[] = {{"input_layernorm", "attn_norm"},
-                                                                      {"self_attn.q_proj", "attn_q"},
-                                                                      {"self_attn.k_proj", "attn_k"},
-                                                                      {"self_attn.v_proj", "attn_v"},
-                                                                      {"self_attn.o_proj", "attn_output"},
-                                                                      {"self_attn.q_norm", "attn_q_norm"},
-                                                                      {"self_attn.k_norm", "attn_k_norm"},
-                                                                      {"post_attention_layernorm", "ffn_norm"},
-                                                                      {"mlp.gate_proj", "ffn_gate"},
-                                                                      {"mlp.up_proj", "ffn_up"},
-                                                                      {"mlp.down_proj", "ffn_down"}};
+constexpr std::pair<std::string_view, std::string_view> of_layer[] = {
+    {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"}, {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"}, {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"}};
 constexpr std::string_view layers = "model.layers.", blocks = "blk.";
 
 // Looks `name` up in one column of a table. Its end (".weight", ".bias") stays.

@@ -108,9 +108,9 @@ struct BlockType {
   size_t values, bytes;
   void (*decode)(std::byte const*, float*);
 };
-constexpr BlockType block_types[] = {{"F64", 1, 8, single_f64},      {"F32", 1, 4, single_f32},       {"F16", 1, 2, single_f16},
-                                     {"BF16", 1, 2, single_bf16},    {"Q4_0", 32, 18, block_q4_0},    {"Q4_1", 32, 20, block_q4_1},
-                                     {"Q5_0", 32, 22, block_q5_0},   {"Q5_1", 32, 24, block_q5_1},    {"Q8_0", 32, 34, block_q8_0},
+constexpr BlockType block_types[] = {{"F64", 1, 8, single_f64},      {"F32", 1, 4, single_f32},     {"F16", 1, 2, single_f16},
+                                     {"BF16", 1, 2, single_bf16},    {"Q4_0", 32, 18, block_q4_0},  {"Q4_1", 32, 20, block_q4_1},
+                                     {"Q5_0", 32, 22, block_q5_0},   {"Q5_1", 32, 24, block_q5_1},  {"Q8_0", 32, 34, block_q8_0},
                                      {"Q4_K", 256, 144, block_q4_k}, {"Q6_K", 256, 210, block_q6_k}};
 
 BlockType const* find_type(std::string const& name) {
@@ -127,8 +127,8 @@ void decode_floats(std::span<std::byte const> bytes, std::string const& dtype, s
   if (!type) throw Error(ExitCode::checkpoint, "values of type " + dtype + " cannot be read");
   size_t const blocks = values.size() / type->values;
   if (blocks * type->values != values.size() || blocks * type->bytes != bytes.size())
-    throw Error(ExitCode::checkpoint, std::to_string(values.size()) + " values of type " + dtype + " do not take " +
-                                          std::to_string(bytes.size()) + " bytes");
+    throw Error(ExitCode::checkpoint,
+                std::to_string(values.size()) + " values of type " + dtype + " do not take " + std::to_string(bytes.size()) + " bytes");
   for (size_t block = 0; block < blocks; ++block) type->decode(bytes.data() + block * type->bytes, values.data() + block * type->values);
 }
 

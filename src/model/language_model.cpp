@@ -12,6 +12,7 @@
 #include <c10/util/StringUtil.h>
 
 #include <algorithm>
+#include <set>
 #include <cmath>
 
 #include "core/error.h"
@@ -174,6 +175,27 @@ at::Tensor LanguageModel::training_loss_sum(ModelOutput& output, at::Tensor cons
 }
 
 at::Tensor LanguageModel::logits(at::Tensor const& x_ND) const { return ops::linear(x_ND, head_weight()); }
+
+WeightList LanguageModel::depth_weights() const {
+  WeightList list;
+  for (int64_t layer = 0; layer < model_.layers; ++layer) depth_module_->layer_weights(layer, list);
+  depth_module_->model_weights(list);
+  return list;
+}
+
+std::vector<TrainedParameter> LanguageModel::parameters_of(std::vector<std::string> const& parts) const {
+  std::set<std::string> of_depth;
+  for (TrainedParameter const& parameter : depth_weights().trained) of_depth.insert(parameter.name);
+  auto const part_of = [](TrainedParameter const& parameter) {
+    bool const embeds = parameter.name == "model.embed_tokens.weight" || parameter.name == "lm_head.weight";
+    return embeds ? "embeddings" : parameter.role == Role::vector ? "norms" : "blocks";
+  };
+  std::vector<TrainedParameter> found;
+  for (TrainedParameter const& parameter : trained())
+    if (!of_depth.contains(parameter.name) && std::find(parts.begin(), parts.end(), part_of(parameter)) != parts.end())
+      found.push_back(parameter);
+  return found;
+}
 
 WeightList LanguageModel::weights() const {
   double const std = resolved_init_std(model_);

@@ -65,6 +65,9 @@ class LanguageModel : public torch::nn::Module {
   WeightList weights() const;
   std::vector<NamedWeight> stored() const { return weights().stored; }
   std::vector<TrainedParameter> trained() const { return weights().trained; }
+  WeightList depth_weights() const;  // of these, what the kind of depth adds: routers, predictors, gates, factors, norms of exits
+  // The trained parameters of the parts that train.freeze names; those of depth_weights() belong to none.
+  std::vector<TrainedParameter> parameters_of(std::vector<std::string> const& parts) const;
 
  private:
   ForwardContext make_context(ModelInput const& input, Routing routing, NoiseKey const& noise);

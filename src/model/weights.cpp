@@ -67,8 +67,7 @@ std::vector<std::string> import_weights(LanguageModel& model, StoredWeights cons
   at::NoGradGuard no_grad;
   std::map<std::string, StoredWeight const*> stored;
   for (StoredWeight const& weight : weights) stored[weight.name] = &weight;
-  WeightList of_depth;
-  if (depth_may_lack) model.depth().weights(of_depth);
+  WeightList const of_depth = depth_may_lack ? model.depth_weights() : WeightList();
   std::set<std::string> names, optional;
   for (NamedWeight const& weight : of_depth.stored) optional.insert(weight.name);
   std::vector<NamedWeight> const wanted = model.stored();

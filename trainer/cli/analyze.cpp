@@ -10,6 +10,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/evaluate/depth_analysis.h"
+#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 
@@ -22,7 +23,7 @@ struct AnalyzeOptions {
 };
 
 void run_analyze(Target const& target, AnalyzeOptions const& options) {
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
+  Checkpoint const checkpoint = open_model(target.path);
   Config const config = eval_config(checkpoint, target.overrides);
   EvalSubject const subject(checkpoint, config, options.texts);
   auto const& [text, model, settings] = subject;

@@ -15,6 +15,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/report/statistics.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 
@@ -173,7 +174,7 @@ void add_bench(CLI::App& app) {
   command->add_flag("--profile", settings->profile, "Then one step of every arm by kernel, and the share of it that is routing");
   command->add_flag("--json", *json, "Print JSON");
   command->callback([target, settings, json] {
-    LoadedConfig const loaded = load_config(target->path, target->overrides);
+    LoadedConfig const loaded = load_experiment(target->path, target->overrides);
     settings->vocab_size = planned_vocab_size(loaded.config.tokenizer);
     open_device(loaded.config.device);
     set_threads(loaded.config.train.threads);

@@ -16,6 +16,7 @@
 #include "trainer/compare/arms.h"
 #include "trainer/report/statistics.h"
 #include "trainer/run/machine.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 
@@ -148,7 +149,7 @@ void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, 
 }
 
 void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
-  LoadedConfig const loaded = load_config(target.path, target.overrides);
+  LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer);
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);

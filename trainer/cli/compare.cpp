@@ -18,6 +18,7 @@
 #include "trainer/report/report.h"
 #include "trainer/run/machine.h"
 #include "trainer/train/learner.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 namespace {
@@ -77,7 +78,7 @@ std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Text
 }
 
 void compare(Target const& target, double minutes) {
-  LoadedConfig const base = load_config(target.path, target.overrides);
+  LoadedConfig const base = load_experiment(target.path, target.overrides);
   bool const gpu = open_device(base.config.device).is_cuda();  // throws for a missing device before the text is prepared
   Texts texts;
   auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };

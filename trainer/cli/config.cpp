@@ -7,6 +7,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 namespace {
@@ -19,7 +20,7 @@ void add_show(CLI::App& config) {
   command->add_option("--arm", *arm, "Show this arm of the experiment as it runs")->type_name("NAME");
   command->add_option("--seed", *seed, "With this seed (default: the first of compare.seeds)")->type_name("N")->needs("--arm");
   command->callback([target, arm, seed] {
-    LoadedConfig loaded = load_config(target->path, target->overrides);
+    LoadedConfig loaded = load_experiment(target->path, target->overrides);
     if (!arm->empty()) loaded = arm_config(loaded, *arm, *seed >= 0 ? *seed : loaded.config.compare.seeds.front());
     std::cout << show_config(loaded);
   });
@@ -29,7 +30,7 @@ void add_check(CLI::App& config) {
   CLI::App* command = config.add_subcommand("check", "Report all problems at once; exit 2 if there are any");
   auto const target = add_target(*command, "CONFIG", "YAML file");
   command->callback([target] {
-    LoadedConfig const loaded = load_config(target->path, target->overrides);
+    LoadedConfig const loaded = load_experiment(target->path, target->overrides);
     for (ArmConfig const& arm : loaded.config.compare.arms) arm_config(loaded, arm.name, loaded.config.compare.seeds.front());
     size_t const arms = loaded.config.compare.arms.size();
     std::cout << target->path << ": ok" << (arms == 0 ? "" : " (" + std::to_string(arms) + " arms)") << "\n";

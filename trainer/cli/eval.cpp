@@ -29,6 +29,7 @@
 #include "trainer/run/machine.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"
+#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 
@@ -181,7 +182,7 @@ void check_eval_options(EvalOptions const& options, Config const& config) {
 }
 
 void run_eval(Target const& target, EvalOptions const& options) {
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(target.path));
+  Checkpoint const checkpoint = open_model(target.path);
   Config const config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
   EvalSubject const subject(checkpoint, config, options.texts);

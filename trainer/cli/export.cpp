@@ -16,6 +16,7 @@
 #include "trainer/export/model_card.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
+#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 
@@ -180,7 +181,7 @@ void run_export(std::string const& path, ExportOptions const& options) {
     new_folder(options.output);  // throws before the checkpoint is read
   else
     output_file(options.output, "-o");
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
+  Checkpoint const checkpoint = open_model(path);
   std::shared_ptr<LanguageModel> const model = load_model(checkpoint);
   if (options.format == "safetensors")
     export_safetensors(checkpoint, *model, options, dtype);

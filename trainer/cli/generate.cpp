@@ -23,6 +23,7 @@
 #include "trainer/generate/text_stream.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/saved_model.h"
+#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 
@@ -172,7 +173,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   if (prompts.empty()) prompts.push_back({"1", "", {}});
   TextStream const valid(options.stops);  // throws for a bad stop string before anything is loaded
 
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(path));
+  Checkpoint const checkpoint = open_model(path);
   Config config = checkpoint.config;
   config.device = options.device;
   check_config(config);

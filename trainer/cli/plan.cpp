@@ -9,6 +9,7 @@
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/train/learner.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 namespace {
@@ -23,7 +24,7 @@ std::vector<std::pair<std::string, Config>> arms_of(LoadedConfig const& loaded, 
 }
 
 void plan(Target const& target, bool prepare, bool as_json) {
-  LoadedConfig const loaded = load_config(target.path, target.overrides);
+  LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
   auto const size_of = [&](Config const& config) {
     return prepare ? measured_data(prepare_data(config.data, config.tokenizer)) : estimate_data(config.data, config.tokenizer);

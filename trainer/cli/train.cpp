@@ -7,6 +7,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "trainer/cli/commands.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 
@@ -14,7 +15,7 @@ void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train one run; goes on by itself where an interrupted one stopped");
   auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
   command->callback([target] {
-    LoadedConfig const loaded = load_config(target->path, target->overrides);
+    LoadedConfig const loaded = load_experiment(target->path, target->overrides);
     int const signal = train(loaded.config, ISOBATH_VERSION);
     if (signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "");
   });

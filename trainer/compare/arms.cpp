@@ -121,7 +121,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.config = config;
   plan.vocab_size = vocab_size;
   plan.parameters = count_parameters(model, config.depth, vocab_size);
-  plan.ledger = make_ledger(model, config.depth, vocab_size);
+  plan.ledger = make_ledger(model, config.depth, vocab_size, frozen_parts_of(config.train));
   plan.routed = routed_layers(model, config.depth);
 
   int64_t const T = model.context;

@@ -84,8 +84,9 @@ ModelConfig read_model(ConfigReader& config) {
   model.rope_theta = rotary_base(config);
   model.qk_norm = type == "qwen3";
   int64_t const head_size = config.value("head_dim", model.width / model.heads);
-  config.refuse_if(head_size * model.heads != model.width, "head_dim " + std::to_string(head_size) + " times " + std::to_string(model.heads) +
-                                                               " heads is not hidden_size " + std::to_string(model.width));
+  config.refuse_if(head_size * model.heads != model.width, "head_dim " + std::to_string(head_size) + " times " +
+                                                               std::to_string(model.heads) + " heads is not hidden_size " +
+                                                               std::to_string(model.width));
   int64_t const window = config.value<int64_t>("sliding_window", 0);
   bool const slides = window > 0 && window < model.context && config.value("use_sliding_window", type != "qwen2" && type != "qwen3");
   config.refuse_if(slides, "sliding_window " + std::to_string(window) + " below max_position_embeddings " + std::to_string(model.context) +

@@ -22,7 +22,8 @@ Pretrained open_exported(fs::path const& path) {
   for (auto const& [key, value] : file->metadata())
     if (key.starts_with("model.") || key.starts_with("depth.")) keys.push_back(key + "=" + value);
   if (keys.empty())
-    throw Error(ExitCode::checkpoint, path.string() + " does not say what model its weights are of: it was not written by 'isobath export'" +
+    throw Error(ExitCode::checkpoint, path.string() +
+                                          " does not say what model its weights are of: it was not written by 'isobath export'" +
                                           " (a Hugging Face folder says so in its config.json: name the folder)");
   Config const config = load_config({}, keys).config;
   return {path, "exported safetensors file", config.model, config.depth, stored_weights(file->tensors(), file)};

@@ -12,7 +12,11 @@ Learner make_learner(Config const& config, int64_t vocab_size) {
   auto const model = std::make_shared<LanguageModel>(config.model, config.depth, vocab_size, seed);
   at::Device const device = place_model(*model, config);  // before an optimizer takes hold of the parameters
   model->train();
-  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size);
+  std::vector<TrainedParameter> const frozen = model->parameters_of(config.train.freeze);
+  if (frozen.size() == model->trained().size())
+    throw Error(ExitCode::config, "train.freeze leaves nothing to train: a model with depth.kind dense has no other parts");
+  for (TrainedParameter const& parameter : frozen) at::Tensor(parameter.tensor).set_requires_grad(false);
+  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, frozen_parts_of(config.train));
   StepSettings const settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
                               config.depth.threshold_training};
   Optimizers optimizers = make_optimizers(*model, config.train);

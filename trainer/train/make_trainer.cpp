@@ -1,10 +1,12 @@
 #include "trainer/train/make_trainer.h"
 
 #include "core/error.h"
+#include "core/log.h"
+#include "trainer/pretrained/initial_weights.h"
 
 namespace isobath {
 
-TrainerParts make_trainer(Config const& config, std::string const& version) {
+TrainerParts make_trainer(Config const& config, std::string const& version, bool fresh) {
   PreparedData data = prepare_data(config.data, config.tokenizer);
   auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
   auto loader = std::make_unique<Loader>(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false,
@@ -16,6 +18,8 @@ TrainerParts make_trainer(Config const& config, std::string const& version) {
   }
   keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
   Learner learner = make_learner(config, data.tokenizer->vocab_size());
+  if (fresh && !config.train.init_from.empty())
+    log_info(take_initial_weights(expand_user(config.train.init_from), *learner.model, *data.tokenizer));
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision);
   int64_t const batch_sequences = config.train.batch_tokens / config.model.context;

@@ -23,7 +23,8 @@ struct TrainerParts {
   Schedule schedule;
 };
 
-// Prepares the text, then makes the parts. version: of the program. Throws Error(data) when the text is shorter than one window.
-TrainerParts make_trainer(Config const& config, std::string const& version);
+// Prepares the text, then makes the parts. version: of the program; fresh: the run has no checkpoint, so it takes the weights of
+// train.init_from. Throws Error(data) when the text is shorter than one window.
+TrainerParts make_trainer(Config const& config, std::string const& version, bool fresh);
 
 }  // namespace isobath

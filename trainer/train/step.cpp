@@ -10,6 +10,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/error.h"
+
 namespace isobath {
 
 MetricWindow::MetricWindow(int64_t routed_layers, at::Device device) {
@@ -46,6 +48,7 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train)
   bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
   ParameterGroup matrices{{}, train.weight_decay}, vectors, routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
   for (auto const& [name, tensor, role] : model.trained()) {
+    if (!tensor.requires_grad()) continue;  // frozen
     ParameterGroup& group = role == Role::matrix                   ? matrices
                             : role == Role::predictor              ? predictors
                             : role == Role::router && own_settings ? routers
@@ -108,6 +111,8 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
     if (output.gate_loss.defined()) total = total.add(output.gate_loss, share);
 
     // 3 backward
+    if (!total.requires_grad())
+      throw Error(ExitCode::config, "nothing that train.freeze leaves to train has a part in the loss (depth.gate: none trains no router)");
     total.backward();
 
     at::NoGradGuard const no_grad;

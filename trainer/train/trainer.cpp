@@ -392,7 +392,7 @@ int train(Config const& config, std::string const& version) {
     return 0;
   }
   log_to_file(run.root() / "train.log");
-  TrainerParts parts = make_trainer(config, version);
+  TrainerParts parts = make_trainer(config, version, !earlier);
   return Trainer(config, run, parts, earlier).loop();
 }
 

@@ -1,5 +1,7 @@
 #include "config/sections/train.h"
 
+#include <algorithm>
+
 #include "config/row.h"
 #include "config/sections/sections.h"
 
@@ -20,6 +22,14 @@ std::vector<ConfigField> train_fields() {
   using R = Row<Config>;
   std::vector<Unit> const budget{Unit::step, Unit::token, Unit::flop, Unit::epoch};
   return {
+      R(KEY(train.init_from), text, identity,
+        "Starts from the weights of a checkpoint, a run, an exported .safetensors file, a Hugging Face folder or a GGUF file. Keys of model and "
+        "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh.")
+          .may_be_empty_too(),
+      R(KEY(train.freeze), text_list, identity,
+        "Weights that stay as they are. blocks: attention and MLP matrices; embeddings: embedding and head; norms: all norms. Routers, "
+        "predictors, gates and factors are always trained.")
+          .may_be_empty_too(),
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
       R(KEY(train.micro_batch_tokens), count, free, "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")
@@ -72,6 +82,9 @@ void check_train(Config const& config, std::vector<Contradiction>& found) {
     found.push_back(
         {{"train.warmup", "train.decay", "train.budget"}, what + " longer than the run (" + format_duration(train.budget) + ")"});
   }
+  for (std::string const& part : train.freeze)
+    if (std::find(frozen_parts.begin(), frozen_parts.end(), part) == frozen_parts.end())
+      found.push_back({{"train.freeze"}, "train.freeze: '" + part + "' is no part of a model (blocks, embeddings, norms)"});
   if (train.betas.size() != 2) {
     found.push_back({{"train.betas"}, "train.betas has " + std::to_string(train.betas.size()) + " values; AdamW takes two"});
   }

@@ -2,6 +2,7 @@
 // `train`: length, batches, learning rate and optimizer.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "config/choice.h"
@@ -15,7 +16,12 @@ struct ChoiceNames<LearningRateSchedule> {
   static constexpr std::array names{"cosine", "wsd"};
 };
 
+// Parts of a model whose weights `train.freeze` keeps as they are.
+inline constexpr std::array frozen_parts{"blocks", "embeddings", "norms"};
+
 struct TrainConfig {
+  std::string init_from;  // empty: random initial values
+  std::vector<std::string> freeze;
   Duration budget{1000, Unit::step};
   int64_t batch_tokens = 1024;
   int64_t micro_batch_tokens = 0;  // 0: auto

@@ -39,10 +39,16 @@ int64_t rows_of_capacity(double capacity, int64_t length) {
 
 int64_t causal_pairs(int64_t rows) { return rows * (rows + 1) / 2; }
 
-Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size) {
+Frozen frozen_parts_of(TrainConfig const& train) {
+  auto const has = [&](char const* part) { return std::find(train.freeze.begin(), train.freeze.end(), part) != train.freeze.end(); };
+  return {has("blocks"), has("embeddings")};
+}
+
+Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, Frozen frozen) {
   auto const plan = plan_depth(model, depth);
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
+  ledger.frozen = frozen;
   ledger.attention_row = 2 * attention_weights(model);
   ledger.kv_row = 2 * D * 2 * resolved_kv_heads(model) * E;
   ledger.mlp_row = 2 * mlp_weights(model);
@@ -69,7 +75,14 @@ Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork
 }
 
 Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs) const {
-  return 3 * (forward(sequences, length, routed, pairs) + Int128(sequences) * length * (training_heads - 1) * head_row);
+  Int128 const tokens = Int128(sequences) * length, heads = tokens * training_heads * head_row;
+  Int128 flops = 3 * (forward(sequences, length, routed, pairs) + heads - tokens * head_row);
+  if (frozen.head) flops -= heads;
+  if (!frozen.blocks) return flops;
+  flops -= dense_layers * dense_layer(sequences, length, pairs).linear;
+  for (RoutedWork const& work : routed)
+    flops -= routed_layer(sequences, length, work, pairs).linear - (tokens - work.rows) * skip_row;  // skip paths are never frozen
+  return flops;
 }
 
 Int128 Ledger::train_pairs(Int128 pairs) const { return 3 * (dense_layers + (routes_attention ? 0 : routed_layers)) * pairs * pair; }
@@ -107,8 +120,11 @@ int64_t planned_forward_flops(ModelConfig const& model, DepthConfig const& depth
 }
 
 int64_t planned_train_flops(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, int64_t sequences, int64_t length) {
-  Ledger const ledger = make_ledger(model, depth, vocab_size);
-  std::vector<RoutedWork> const work = ledger.planned_work(plan_depth(model, depth)->training_capacities(), sequences, length);
+  return planned_train_flops(make_ledger(model, depth, vocab_size), *plan_depth(model, depth), sequences, length);
+}
+
+int64_t planned_train_flops(Ledger const& ledger, DepthPlan const& plan, int64_t sequences, int64_t length) {
+  std::vector<RoutedWork> const work = ledger.planned_work(plan.training_capacities(), sequences, length);
   return flops_in_64_bits(ledger.train(sequences, length, work), sequences * length);
 }
 

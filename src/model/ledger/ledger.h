@@ -14,11 +14,19 @@
 
 namespace isobath {
 
+class DepthPlan;
+
 // The work of one routed layer, planned or measured.
 struct RoutedWork {
   int64_t rows = 0;   // tokens that went through the block
   int64_t pairs = 0;  // query-key pairs attended inside it
 };
+
+// Weights that training leaves as they are, so that it computes no gradients of theirs.
+struct Frozen {
+  bool blocks = false, head = false;
+};
+Frozen frozen_parts_of(TrainConfig const&);
 
 struct Ledger {
   // Forward FLOPs.
@@ -35,6 +43,7 @@ struct Ledger {
   int64_t training_heads = 1;                       // logits per token in training: hindsight needs the loss of every branch
   bool routes_attention = true, routes_mlp = true;  // false: that half of a routed layer runs for every token
   bool keeps_kv = false;                            // skipped tokens still give keys and values
+  Frozen frozen;
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
@@ -55,7 +64,8 @@ struct Ledger {
   std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
   // FLOPs of training on `pairs` query-key pairs in every layer where all tokens attend.
   Int128 train_pairs(Int128 pairs) const;
-  // FLOPs of training on `sequences` sequences: 3 x forward, with `training_heads` logits per token.
+  // FLOPs of training on `sequences` sequences: 3 x forward, with `training_heads` logits per token; linear maps whose weights are frozen
+  // count 2 x, for the gradients of their inputs are computed all the same.
   Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
 };
 
@@ -67,12 +77,13 @@ int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) /
 // larger. Throws Error(config) when they do not fit.
 int64_t flops_in_64_bits(Int128 flops, int64_t tokens);
 
-Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size);
+Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size, Frozen frozen = {});
 // Planned work of the routed layers, as Ledger::planned_work of the planned capacities.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
-// 3 x forward; hindsight trains all branches of every token.
+// Ledger::train of the planned work; hindsight trains all branches of every token.
 int64_t planned_train_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);
+int64_t planned_train_flops(Ledger const&, DepthPlan const&, int64_t sequences, int64_t length);
 
 struct Parameters {
   int64_t total = 0, embedding = 0, blocks = 0, routers = 0, predictors = 0;

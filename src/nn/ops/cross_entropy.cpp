@@ -37,7 +37,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
                         std::optional<Tensor> const& losses) {
     Tensor const x = x_in.contiguous(), weight = wide_weight.to(x.scalar_type());
     int64_t const rows = x.size(0), step = chunk_rows(x, weight.size(0));
-    Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight = at::zeros_like(wide_weight);
+    Tensor loss = at::zeros({}, wide_weight.options()), dx = at::empty_like(x), dweight;
+    if (wide_weight.requires_grad()) dweight = at::zeros_like(wide_weight);
     for (int64_t first = 0; first < rows; first += step) {
       int64_t const n = std::min(step, rows - first);
       Tensor const x_chunk = x.narrow(0, first, n), logits = gemm(x_chunk, weight.t());
@@ -45,7 +46,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       loss += losses_n.sum();
       if (losses) losses->narrow(0, first, n).copy_(losses_n);
       gemm_into(dx.narrow(0, first, n), logits, weight);
-      gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
+      if (dweight.defined()) gemm_into(dweight, logits.t(), x_chunk, /*accumulate=*/true);
     }
     ctx->save_for_backward({dx, dweight});
     return loss;
@@ -53,7 +54,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto const saved = ctx->get_saved_variables();
-    return {(saved[0] * grads[0]).to(saved[0].scalar_type()), saved[1] * grads[0], Tensor(), Tensor()};
+    return {(saved[0] * grads[0]).to(saved[0].scalar_type()), saved[1].defined() ? saved[1] * grads[0] : Tensor(), Tensor(), Tensor()};
   }
 };
 

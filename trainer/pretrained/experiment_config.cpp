@@ -1,0 +1,66 @@
+#include "trainer/pretrained/experiment_config.h"
+
+#include <set>
+
+#include "config/fields.h"
+#include "config/values.h"
+#include "core/error.h"
+#include "trainer/pretrained/pretrained.h"
+
+namespace isobath {
+namespace {
+
+// Weights do not depend on these: a shorter context is fine, and initial values are replaced.
+std::set<std::string> const free_keys{"model.context", "model.init_std"};
+
+// Every key of `model` as the pretrained model has it, `auto` as the number that it stands for.
+std::vector<std::pair<std::string, std::string>> model_values(Pretrained const& pretrained) {
+  Config config;
+  config.model = pretrained.model;
+  config.model.kv_heads = resolved_kv_heads(config.model);
+  config.model.mlp_width = resolved_mlp_width(config.model);
+  std::vector<std::pair<std::string, std::string>> values;
+  for (ConfigField const& field : config_fields())
+    if (section_of(field.path) == "model" && field.path != "model.init_std") values.emplace_back(field.path, format_value(field, field.at(config)));
+  return values;
+}
+
+// The same of a configuration that was written.
+std::map<std::string, std::string> values_of(Config const& config) {
+  Pretrained written;
+  written.model = config.model;
+  std::map<std::string, std::string> values;
+  for (auto const& [key, value] : model_values(written)) values[key] = value;
+  return values;
+}
+
+}  // namespace
+
+LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std::string> const& overrides) {
+  auto const written = written_values(file, overrides);
+  auto const given = written.find("train.init_from");
+  if (given == written.end() || given->second.empty()) return load_config(file, overrides);
+  Pretrained const pretrained = open_pretrained(expand_user(given->second));
+  auto const values = model_values(pretrained);
+  std::vector<std::string> with_sizes = overrides;
+  std::set<std::string> taken;
+  auto const take = [&](std::string const& key, std::string const& value) {
+    if (written.contains(key)) return;
+    with_sizes.push_back(key + "=" + value);
+    taken.insert(key);
+  };
+  for (auto const& [key, value] : values) take(key, value);
+  if (!written.contains("tokenizer.vocab_size")) take("tokenizer.kind", yaml_text(given->second));
+  LoadedConfig loaded = load_config(file, with_sizes);
+  for (std::string const& key : taken) loaded.origins[key] = "train.init_from";
+  auto const here = values_of(loaded.config);
+  std::string problems;
+  for (auto const& [key, value] : values)
+    if (!free_keys.contains(key) && here.at(key) != value)
+      problems += "\n  " + key + " is " + here.at(key) + " (" + loaded.origins.at(key) + "), the weights need " + value;
+  if (!problems.empty())
+    throw Error(ExitCode::config, "train.init_from: " + given->second + " does not fit; leave these keys out, or give its values:" + problems);
+  return loaded;
+}
+
+}  // namespace isobath

@@ -1,0 +1,16 @@
+#pragma once
+// The start of a run from a pretrained model (train.init_from).
+
+#include <string>
+
+#include "core/files.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/language_model.h"
+
+namespace isobath {
+
+// Puts the weights at `path` into `model`. What they lack of the kind of depth keeps its fresh values. Returns a sentence for the log. Throws
+// Error(checkpoint) where weights do not fit, and Error(data) where they were trained with another tokenizer.
+std::string take_initial_weights(fs::path const& path, LanguageModel& model, Tokenizer const& tokenizer);
+
+}  // namespace isobath
