@@ -12,8 +12,8 @@
 #include <c10/util/StringUtil.h>
 
 #include <algorithm>
-#include <set>
 #include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "core/random.h"

@@ -14,8 +14,8 @@
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
-#include "trainer/report/statistics.h"
 #include "trainer/pretrained/experiment_config.h"
+#include "trainer/report/statistics.h"
 
 namespace isobath {
 

@@ -14,9 +14,9 @@
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
+#include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/statistics.h"
 #include "trainer/run/machine.h"
-#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 

@@ -15,10 +15,10 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
+#include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
 #include "trainer/run/machine.h"
 #include "trainer/train/learner.h"
-#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 namespace {

@@ -26,10 +26,10 @@
 #include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/per_token.h"
 #include "trainer/metrics/readings.h"
+#include "trainer/pretrained/pretrained.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/records.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 

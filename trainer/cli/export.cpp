@@ -14,9 +14,9 @@
 #include "trainer/export/hugging_face.h"
 #include "trainer/export/llama_cpp.h"
 #include "trainer/export/model_card.h"
+#include "trainer/pretrained/pretrained.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 

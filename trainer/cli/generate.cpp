@@ -21,9 +21,9 @@
 #include "trainer/evaluate/sample.h"
 #include "trainer/generate/prompts.h"
 #include "trainer/generate/text_stream.h"
+#include "trainer/pretrained/pretrained.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/saved_model.h"
-#include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 

@@ -8,8 +8,8 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
-#include "trainer/train/learner.h"
 #include "trainer/pretrained/experiment_config.h"
+#include "trainer/train/learner.h"
 
 namespace isobath {
 namespace {

@@ -21,7 +21,8 @@ std::vector<std::pair<std::string, std::string>> model_values(Pretrained const& 
   config.model.mlp_width = resolved_mlp_width(config.model);
   std::vector<std::pair<std::string, std::string>> values;
   for (ConfigField const& field : config_fields())
-    if (section_of(field.path) == "model" && field.path != "model.init_std") values.emplace_back(field.path, format_value(field, field.at(config)));
+    if (section_of(field.path) == "model" && field.path != "model.init_std")
+      values.emplace_back(field.path, format_value(field, field.at(config)));
   return values;
 }
 
@@ -59,7 +60,8 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
     if (!free_keys.contains(key) && here.at(key) != value)
       problems += "\n  " + key + " is " + here.at(key) + " (" + loaded.origins.at(key) + "), the weights need " + value;
   if (!problems.empty())
-    throw Error(ExitCode::config, "train.init_from: " + given->second + " does not fit; leave these keys out, or give its values:" + problems);
+    throw Error(ExitCode::config,
+                "train.init_from: " + given->second + " does not fit; leave these keys out, or give its values:" + problems);
   return loaded;
 }
 

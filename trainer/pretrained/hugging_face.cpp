@@ -12,12 +12,10 @@
 namespace isobath {
 namespace {
 
-using Json = nlohmann::json;
-
 // config.json, and what in it does not fit.
 class ConfigReader {
  public:
-  explicit ConfigReader(fs::path const& path) : config_(Json::parse(read_file(path), nullptr, false)) {
+  explicit ConfigReader(fs::path const& path) : config_(nlohmann::json::parse(read_file(path), nullptr, false)) {
     if (!config_.is_object()) throw Error(ExitCode::checkpoint, path.string() + " is not a JSON object");
   }
 
@@ -28,7 +26,7 @@ class ConfigReader {
     if (found == config_.end() || found->is_null()) return otherwise;
     try {
       return found->get<T>();
-    } catch (Json::exception const&) {
+    } catch (nlohmann::json::exception const&) {
       throw Error(ExitCode::checkpoint, std::string("config.json: ") + key + " is " + found->dump());
     }
   }
@@ -39,9 +37,9 @@ class ConfigReader {
     return std::max<int64_t>(1, number);
   }
 
-  Json part(char const* key) const {
+  nlohmann::json part(char const* key) const {
     auto const found = config_.find(key);
-    return found != config_.end() && found->is_object() ? *found : Json::object();
+    return found != config_.end() && found->is_object() ? *found : nlohmann::json::object();
   }
 
   void refuse(std::string const& what) { problems += "\n  config.json: " + what; }
@@ -52,12 +50,12 @@ class ConfigReader {
   std::string problems;
 
  private:
-  Json config_;
+  nlohmann::json config_;
 };
 
 double rotary_base(ConfigReader& config) {
-  Json const parameters = config.part("rope_parameters"), scaling = config.part("rope_scaling");
-  for (Json const& part : {parameters, scaling}) {
+  nlohmann::json const parameters = config.part("rope_parameters"), scaling = config.part("rope_scaling");
+  for (nlohmann::json const& part : {parameters, scaling}) {
     std::string const type = part.value("rope_type", part.value("type", "default"));
     config.refuse_if(type != "default", "rotary embeddings of type " + type + " (only the default is computed here)");
   }

@@ -9,10 +9,16 @@ std::string take_initial_weights(fs::path const& path, LanguageModel& model, Tok
   Pretrained const pretrained = open_pretrained(path);
   auto const its_tokenizer = pretrained_tokenizer(pretrained);
   if (its_tokenizer && its_tokenizer->fingerprint() != tokenizer.fingerprint())
-    throw Error(ExitCode::data, "train.init_from: " + path.string() + " was trained with another tokenizer than this run's; leave the section tokenizer out, or give its file as tokenizer.kind");
+    throw Error(
+        ExitCode::data,
+        "train.init_from: " + path.string() +
+            " was trained with another tokenizer than this run's; leave the section tokenizer out, or give its file as tokenizer.kind");
   std::vector<std::string> const fresh = import_weights(model, pretrained.weights, /*depth_may_lack=*/true);
-  std::string text = "starts from " + path.string() + ", a " + pretrained.format + ": " + std::to_string(pretrained.weights.size()) + " tensors";
-  if (!fresh.empty()) text += "; " + std::to_string(fresh.size()) + " of " + model.depth_config().kind + " start fresh (" + fresh.front() + (fresh.size() > 1 ? ", ...)" : ")");
+  std::string text =
+      "starts from " + path.string() + ", a " + pretrained.format + ": " + std::to_string(pretrained.weights.size()) + " tensors";
+  if (!fresh.empty())
+    text += "; " + std::to_string(fresh.size()) + " of " + model.depth_config().kind + " start fresh (" + fresh.front() +
+            (fresh.size() > 1 ? ", ...)" : ")");
   return text;
 }
 

@@ -23,7 +23,8 @@ std::vector<ConfigField> train_fields() {
   std::vector<Unit> const budget{Unit::step, Unit::token, Unit::flop, Unit::epoch};
   return {
       R(KEY(train.init_from), text, identity,
-        "Starts from the weights of a checkpoint, a run, an exported .safetensors file, a Hugging Face folder or a GGUF file. Keys of model and "
+        "Starts from the weights of a checkpoint, a run, an exported .safetensors file, a Hugging Face folder or a GGUF file. Keys of "
+        "model and "
         "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh.")
           .may_be_empty_too(),
       R(KEY(train.freeze), text_list, identity,
