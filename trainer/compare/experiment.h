@@ -49,7 +49,7 @@ struct ExperimentSettings {
   std::function<void()> refresh;                             // called about 10 times a second while runs are running; may be empty
 };
 
-// Rounded down; 100 only when nothing is left.
+// While runs are running: rounded down, and at most 99, for a run that has done its work still has to save it.
 int percent_done(double left, double total);
 
 struct FailedRun {

@@ -94,9 +94,9 @@ class Runner {
       bool const ended = running.child->poll();
       RunStatus const before = progress_[running.run].now(), now = progress_[running.run].update();
       if (now.validations() > before.validations() && !terminal_is_live() && !ended)
-        log_info(fmt::format("{}: step {} | {}: causal loss {:.4f} on {} tokens{}", place(running.run), now.step,
+        log_info(fmt::format("{}: step {} | {}: causal loss {:.4f} on {} tokens{}{}", place(running.run), now.step,
                              now.results > before.results ? "result" : "validation", now.causal_loss, format_si(now.validated_tokens),
-                             rest()));
+                             settings_.plan ? " | " : "", rest()));
       if (!ended) {
         ++i;
         continue;
@@ -141,7 +141,7 @@ class Runner {
     write_file_atomic(path, record.dump(2) + "\n");
   }
 
-  // " | all runs 42 %, eta 3m12s, then decoding". How long decoding takes depends on other things than training does: it says so itself.
+  // "all runs 42 %, eta 3m12s, then decoding". How long decoding takes depends on other things than training does: it says so itself.
   std::string rest() const {
     if (!settings_.plan) return "";
     double total = 0, left = 0, done = -done_before_;
@@ -151,20 +151,20 @@ class Runner {
       done += work_done(i);
       if (!has_ended_[i]) left += work - work_done(i);
     }
-    std::string text = fmt::format(" | all runs {} %", percent_done(left, total));
+    std::string text = fmt::format("all runs {} %", percent_done(left, total));
     double const elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
-    if (done > 0.005 * total) text += ", eta " + format_seconds(elapsed * left / done);
+    if (left > 0 && done > 0.005 * total) text += ", eta " + format_seconds(elapsed * left / done);
     return text + ", then decoding";
   }
 
   std::string status() const {
-    std::string text;
+    std::string text = rest();  // first: a narrow terminal cuts the end off
     for (Running const& running : running_) {
       RunStatus const& now = progress_[running.run].now();
       text += (text.empty() ? "" : " | ") + place(running.run);
       if (now.step > 0) text += fmt::format(" step {} loss {:.3f}", now.step, now.train_loss);
     }
-    return text + rest();
+    return text;
   }
 
   std::vector<ExperimentRun> const& runs_;
@@ -182,10 +182,7 @@ class Runner {
 
 }  // namespace
 
-int percent_done(double left, double total) {
-  if (left <= 0 || total <= 0) return 100;
-  return static_cast<int>(std::clamp(100 * (1 - left / total), 0.0, 99.0));
-}
+int percent_done(double left, double total) { return total > 0 ? static_cast<int>(std::clamp(100 * (1 - left / total), 0.0, 99.0)) : 0; }
 
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings) {
   for (ExperimentRun const& run : runs) check_run_folder(run);  // throws before hours are spent on the first run
