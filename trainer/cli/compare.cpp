@@ -99,7 +99,7 @@ void compare(Target const& target, double minutes) {
   ExperimentSettings settings;
   settings.jobs = base.config.compare.jobs;
   settings.minutes = minutes;
-  settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };
+  settings.plan = [&](ExperimentRun const& run) -> ArmPlan const& { return plans.at(run.arm); };
   std::vector<FailedRun> const failed = run_experiment(runs, settings);
   discard_outdated_decoding(runs);
   write_report(read_report({folder}), folder);  // decoding may end this process, for instance by taking too much memory

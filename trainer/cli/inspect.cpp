@@ -11,6 +11,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "format/safetensors.h"
 #include "trainer/cli/commands.h"
+#include "trainer/report/run_list.h"
 #include "trainer/run/saved_model.h"
 
 namespace isobath {
@@ -121,7 +122,7 @@ void run_inspect(fs::path const& path) {
   if (fs::is_directory(path)) {
     if (fs::exists(path / "metrics.jsonl")) return inspect_run(path);
     if (fs::exists(path / "manifest.json") || checkpoint_step(fs::canonical(path))) return inspect_checkpoint(path);
-    throw Error(ExitCode::config, path.string() + ": neither a checkpoint nor a run folder");
+    throw Error(ExitCode::config, path.string() + ": neither a checkpoint nor a run folder" + hint_at_runs(path));
   }
   std::string const extension = path.extension().string();
   if (extension == ".safetensors") return inspect_safetensors(path);
