@@ -88,7 +88,7 @@ with Workspace() as space:
     check("pair: 0 of 2 runs finished" in out and out.rstrip().count("2 of 2 runs finished") >= 2, out)
     check(re.search(r"^  mod/seed-1 +finished +200/200 +100 % ", out, re.M) and "causal loss" in out, out)
     live, _, final = screen.partition("nothing is running in")
-    check("waiting" in live and "\x1b[3A" in live and final.count("finished  200/200") == 2, screen)
+    check("not started" in live and "\x1b[3A" in live and final.count("finished  200/200") == 2, screen)
     widest = max(len(re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", line).rstrip("\r")) for part in live.split("\r") for line in part.split("\n"))
     check(40 < widest < 60, "a live line of %d characters:\n%s" % (widest, screen))
 

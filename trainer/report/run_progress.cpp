@@ -44,6 +44,10 @@ double age_of(fs::path const& file) {
 
 }  // namespace
 
+std::string run_state(bool locked, bool has_records, std::string const& ended) {
+  return locked ? "running" : !has_records ? "not started" : ended.empty() ? "broken off" : ended;
+}
+
 int RunStatus::percent_of_steps() const {
   if (planned_steps <= 0) return 0;
   return static_cast<int>(std::min<int64_t>(100 * step / planned_steps, state == "finished" ? 100 : 99));
@@ -69,7 +73,7 @@ RunStatus const& RunProgress::update() {
     take(record, now_);
     ended_ = record.value("kind", "") == "end" ? record.value("status", "") : "";
   }
-  now_.state = locked ? "running" : !ended_.empty() ? ended_ : offset_ > 0 ? "broken off" : "waiting";
+  now_.state = run_state(locked, offset_ > 0, ended_);
   now_.age_s = age_of(path);
   return now_;
 }

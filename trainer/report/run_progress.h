@@ -8,9 +8,12 @@
 
 namespace isobath {
 
+// "running"; "not started", without records; how it ended (finished, stopped, diverged); or "broken off": a process ended without saying
+// so. ended: what the `end` record says, where that is the last record.
+std::string run_state(bool locked, bool has_records, std::string const& ended);
+
 struct RunStatus {
-  // waiting (nothing recorded yet), running, finished, stopped, diverged, or broken off: a process ended without saying so.
-  std::string state = "waiting";
+  std::string state = "not started";
   int64_t step = 0, planned_steps = 0;
   // The last ones; NaN where there is none yet.
   double train_loss = std::numeric_limits<double>::quiet_NaN(), causal_loss = train_loss, tokens_per_s = train_loss;

@@ -82,7 +82,7 @@ TEST_CASE("runs: an experiment lists the runs that have not begun, and counts th
   auto const& runs = list.groups()[1].runs;
   REQUIRE(runs.size() == 4);
   CHECK(runs[0].name == "pair/dense/seed-1");
-  CHECK(runs[1].status.state == "waiting");
+  CHECK(runs[1].status.state == "not started");
   CHECK_FALSE(list.is_anything_running());
   std::string const table = list.table();
   CHECK(table.find("alone/seed-1") < table.find("pair: 1 of 4"));

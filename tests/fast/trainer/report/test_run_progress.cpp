@@ -35,7 +35,7 @@ struct GrowingRun {
 TEST_CASE("run progress: each record counts once, however often the file is read") {
   GrowingRun const run;
   RunProgress progress(run.scratch.path());
-  CHECK(progress.update().state == "waiting");
+  CHECK(progress.update().state == "not started");
   run.start();
   run.train(10, 4.5);
   run.validate(10, 4.0);
