@@ -1,5 +1,6 @@
 #include "core/log.h"
 
+#include <fmt/format.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
@@ -13,15 +14,16 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <sstream>
 
 #include "core/error.h"
 
 namespace isobath {
 namespace {
 
-// The terminal's side: the live line is cleared before a log line and drawn again by its next update.
+// The terminal's side: live lines are cleared before a log line and drawn again by their next update.
 std::mutex terminal_mutex;
-bool live_line_shown = false;
+size_t live_lines_shown = 0;
 std::chrono::steady_clock::time_point live_line_drawn;
 
 void print(std::string const& text) {
@@ -33,9 +35,12 @@ void print(std::string const& text) {
   }
 }
 
+// Moves the cursor to the beginning of the first live line.
+std::string to_first_live_line() { return live_lines_shown > 1 ? fmt::format("\r\x1b[{}A", live_lines_shown - 1) : "\r"; }
+
 void clear_live_line() {
-  if (live_line_shown) print("\r\x1b[K");
-  live_line_shown = false;
+  if (live_lines_shown > 0) print(to_first_live_line() + "\x1b[J");
+  live_lines_shown = 0;
 }
 
 class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
@@ -71,10 +76,17 @@ bool is_dumb() {
   return term == nullptr || *term == '\0' || std::strcmp(term, "dumb") == 0;
 }
 
-size_t terminal_columns() {
+winsize terminal_size() {
   winsize size = {};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return {24, 80, 0, 0};
+  return size;
+}
+
+// The beginning of a line, at most `columns` bytes: one that wraps cannot be redrawn in place. Cut between UTF-8 characters.
+std::string cut_to(std::string const& line, size_t columns) {
+  size_t length = std::min(line.size(), columns);
+  while (length < line.size() && length > 0 && (static_cast<unsigned char>(line[length]) & 0xc0) == 0x80) --length;
+  return line.substr(0, length);
 }
 
 }  // namespace
@@ -110,19 +122,23 @@ void live_line(std::string const& text) {
   if (!terminal_is_live()) return;
   std::lock_guard lock(terminal_mutex);
   auto const now = std::chrono::steady_clock::now();
-  if (live_line_shown && now - live_line_drawn < std::chrono::milliseconds(100)) return;
-  // A line that wraps cannot be redrawn in place. Cut between UTF-8 characters.
-  size_t length = std::min(text.size(), terminal_columns() - 1);
-  while (length < text.size() && length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80) --length;
-  print("\r\x1b[K" + text.substr(0, length));
-  live_line_shown = true;
+  if (live_lines_shown > 0 && now - live_line_drawn < std::chrono::milliseconds(100)) return;
+  winsize const size = terminal_size();
+  // Over what stands there, in one write and without clearing first, so that nothing flickers.
+  std::string drawn = to_first_live_line();
+  std::istringstream lines(text);
+  size_t count = 0;
+  for (std::string line; count + 1 < size.ws_row && std::getline(lines, line); ++count)
+    drawn += (count > 0 ? "\n" : "") + cut_to(line, size.ws_col - 1U) + "\x1b[K";
+  print(drawn + "\x1b[J");
+  live_lines_shown = std::max<size_t>(1, count);
   live_line_drawn = now;
 }
 
 void end_live_line() {
   std::lock_guard lock(terminal_mutex);
-  if (live_line_shown) print("\n");
-  live_line_shown = false;
+  if (live_lines_shown > 0) print("\n");
+  live_lines_shown = 0;
 }
 
 }  // namespace isobath

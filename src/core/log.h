@@ -11,8 +11,8 @@ void log_info(std::string const& message);
 void log_warning(std::string const& message);
 void log_error(std::string const& message);
 
-// The one live line of a long job. On a terminal it is redrawn in place (at most 10 a second); elsewhere nothing is
-// printed here and callers log plain lines at their own pace. NO_COLOR and TERM=dumb are honoured.
+// The live line of a long job, or several (a table). On a terminal they are redrawn in place (at most 10 times a second) and cut to its
+// size; elsewhere nothing is printed here and callers log plain lines at their own pace. NO_COLOR and TERM=dumb are honoured.
 bool terminal_is_live();
 void live_line(std::string const& text);
 void end_live_line();

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -75,6 +76,20 @@ with Workspace() as space:
     decoded_anew()
     out, _ = space.run(*arguments)
     check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
+
+    # While runs are running there is a page that says so and loads itself again; once they are stopped it does not.
+    live = space.path("runs/live/report.json")
+    process = space.start("compare", space.config, "name=live", "train.budget=100000step")
+    deadline = time.time() + 60
+    while time.time() < deadline and not (os.path.exists(live) and json.loads(space.content("runs/live/report.json"))["unfinished"]):
+        time.sleep(0.2)
+    page = json.loads(space.content("runs/live/report.json"))
+    check(page["running"] and page["reload_s"] >= 5 and page["unfinished"][0]["state"] == "running", "%s" % page)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    page = json.loads(space.content("runs/live/report.json"))
+    check(process.returncode == 130 and not page["running"] and page["reload_s"] == 0, "%s" % page)
+    check([run["state"] for run in page["unfinished"]] == ["stopped"] and page["headline"] == "no run has finished yet", "%s" % page)
 
     # A program that is built anew meanwhile changes nothing: all runs are of the program that was started.
     program = space.path("isobath")

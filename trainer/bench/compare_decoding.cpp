@@ -1,12 +1,16 @@
 #include "trainer/bench/compare_decoding.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/units.h"
 #include "data/shards/shards.h"
 #include "model/decode/decoder.h"
 #include "trainer/bench/decode.h"
@@ -49,6 +53,50 @@ DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
   return arm;
 }
 
+// Says how far the measurement is: on a terminal all the time, elsewhere when a batch size begins and after its first round.
+class DecodingProgress {
+ public:
+  DecodingProgress(size_t arms, int rounds) : arms_(arms), rounds_(static_cast<size_t>(rounds)) {}
+
+  void begin(int64_t batch) {
+    batch_ = batch;
+    turns_ = 0;
+    started_ = Clock::now();
+  }
+
+  void turn(int round, std::string const& arm) {
+    std::string line = fmt::format("decoding {} at a time: round {} of {}, {}", batch_, round + 1, rounds_, arm);
+    if (round > 0) line += " | eta " + eta();
+    if (terminal_is_live())
+      live_line(line);
+    else if (round <= 1 && turns_ % arms_ == 0)
+      log_info(line);
+    ++turns_;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // Larger batches are still to come: a text takes at most as long there as in this one.
+  std::string eta() const {
+    size_t const all = arms_ * rounds_;
+    auto texts = static_cast<double>((all - turns_) * static_cast<size_t>(batch_));
+    bool more = false;
+    for (int64_t const batch : batches) {
+      if (batch <= batch_) continue;
+      texts += static_cast<double>(all) * static_cast<double>(batch);
+      more = true;
+    }
+    double const elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
+    return (more ? "at most " : "") + format_seconds(elapsed * texts / static_cast<double>(turns_ * static_cast<size_t>(batch_)));
+  }
+
+  size_t arms_, rounds_;
+  int64_t batch_ = 1;
+  size_t turns_ = 0;  // that have begun in this batch size
+  Clock::time_point started_;
+};
+
 }  // namespace
 
 void discard_outdated_decoding(std::vector<ExperimentRun> const& runs) {
@@ -79,8 +127,11 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
   settings.steps = static_cast<int>(std::min<int64_t>(32, length / 2));
   settings.prompts = {length / 2};
   std::vector<nlohmann::ordered_json> of_arms(arms.size(), nlohmann::ordered_json::array());
+  DecodingProgress progress(arms.size(), settings.repeats + 1);
+  settings.on_turn = [&](int round, std::string const& arm) { progress.turn(round, arm); };
   for (int64_t const batch : batches) {
     settings.batch = batch;
+    progress.begin(batch);
     DecodeBench const bench = bench_decode(arms, settings);
     for (size_t i = 0; i < arms.size(); ++i) {
       DecodeBenchResult const& r = bench.results[i];

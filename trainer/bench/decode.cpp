@@ -204,9 +204,11 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
   at::Tensor const memory = at::ones({subjects.front()->result.weight_bytes / 4});
   std::vector<double> read_s;
   for (int repeat = -1; repeat < settings.repeats; ++repeat) {
-    live_line(repeat < 0 ? "bench: warming up" : "bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
+    if (!settings.on_turn)
+      live_line(repeat < 0 ? "bench: warming up" : "bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
     for (size_t i = 0; i < subjects.size(); ++i) {
       leave_when_stopped();
+      if (settings.on_turn) settings.on_turn(repeat + 1, subjects[i]->result.name);
       subjects[i]->round();
       DecodeBenchResult& result = subjects[i]->result;
       result.speedup.push_back(subjects[i - i % arms.size()]->result.step_s.back() / result.step_s.back());

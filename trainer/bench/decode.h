@@ -1,6 +1,7 @@
 #pragma once
 // Decoding speed with the key-value cache, of several models measured interleaved.
 
+#include <functional>
 #include <memory>
 
 #include "trainer/bench/train.h"
@@ -21,6 +22,8 @@ struct DecodeBenchSettings {
   int64_t batch = 1;                    // texts decoded together
   std::vector<int64_t> prompts = {64};  // prompt lengths: that many tokens of each text are read in one pass
   std::vector<BenchSettings::Peer> peers;
+  // Called before an arm's turn in a round; round 0 warms up. May be empty: then a live line counts the rounds.
+  std::function<void(int round, std::string const& arm)> on_turn;
 };
 
 // The result of one arm or peer at one prompt length. Times: one value per repeat; costs: means over the repeats.

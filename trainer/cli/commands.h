@@ -29,6 +29,7 @@ void add_train(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_report(CLI::App& app);
 void add_runs(CLI::App& app);
+void add_watch(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_analyze(CLI::App& app);
 void add_generate(CLI::App& app);

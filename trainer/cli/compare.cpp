@@ -1,6 +1,8 @@
 // isobath compare: every arm and seed of an experiment at equal compute, then the report.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <exception>
 #include <iostream>
 #include <list>
@@ -62,6 +64,52 @@ void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, Arm
   }
 }
 
+// Keeps the page of a running comparison current: at first every few seconds, later once a minute.
+class LiveReport {
+ public:
+  explicit LiveReport(fs::path folder) : folder_(std::move(folder)) {}
+
+  void refresh() {
+    auto const now = Clock::now();
+    if (now < next_) return;
+    auto const wait = std::clamp<int64_t>(std::chrono::duration_cast<std::chrono::seconds>(now - started_).count() / 20, 5, 60);
+    write(wait);
+    next_ = now + std::chrono::seconds(wait);
+  }
+
+  // reload_s: seconds after which the page loads itself again; 0: nothing runs any more.
+  void write(int64_t reload_s) {
+    try {
+      Report report = read_report({folder_});
+      report.running = reload_s > 0;
+      report.reload_s = reload_s;
+      write_report(report, folder_);
+    } catch (Error const& error) {  // a page that cannot be written stops no run
+      if (!warned_) log_warning(std::string("the report is not kept current: ") + error.what());
+      warned_ = true;
+    }
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  fs::path folder_;
+  Clock::time_point const started_ = Clock::now();
+  Clock::time_point next_ = started_;
+  bool warned_ = false;
+};
+
+// Runs the runs; the page is current meanwhile, and when they are stopped.
+std::vector<FailedRun> run_with_live_report(std::vector<ExperimentRun> const& runs, ExperimentSettings settings, fs::path const& folder) {
+  LiveReport page(folder);
+  settings.refresh = [&] { page.refresh(); };
+  try {
+    return run_experiment(runs, settings);
+  } catch (...) {
+    page.write(0);
+    throw;
+  }
+}
+
 // Measures decoding. Returns an error message, or an empty string when it succeeded. When a stop was requested, the exception ends the
 // program.
 std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Texts& texts) {
@@ -100,14 +148,15 @@ void compare(Target const& target, double minutes) {
   ExperimentSettings settings;
   settings.jobs = base.config.compare.jobs;
   settings.minutes = minutes;
-  settings.work = [&](ExperimentRun const& run) { return static_cast<double>(plans.at(run.arm).train_flops); };
-  std::vector<FailedRun> const failed = run_experiment(runs, settings);
+  settings.plan = [&](ExperimentRun const& run) -> ArmPlan const& { return plans.at(run.arm); };
+  std::vector<FailedRun> const failed = run_with_live_report(runs, settings, folder);
   discard_outdated_decoding(runs);
-  write_report(read_report({folder}), folder);  // decoding may end this process, for instance by taking too much memory
+  LiveReport(folder).write(0);  // decoding may end this process, for instance by taking too much memory
 
   set_threads(base.config.train.threads);
   std::string const failure = try_to_measure_decoding(runs, texts);
   Report report = read_report({folder});
+  report.running = false;  // this process holds the lock of the comparison
   if (!failure.empty()) report.warnings.push_back(failure);
   fs::path const page = write_report(report, folder);
   std::cout << report_table(report) << "\nreport: " << page.string() << "\n";

@@ -43,20 +43,11 @@ struct Command {
 
 // In the order of --help.
 constexpr Command commands[] = {
-    {"Experiments", add_plan},
-    {"Experiments", add_train},
-    {"Experiments", add_compare},
-    {"Experiments", add_report},
-    {"Experiments", add_runs},
-    {"Models", add_eval},
-    {"Models", add_analyze},
-    {"Models", add_generate},
-    {"Models", add_export},
-    {"Models", add_inspect},
-    {"Data", add_data},
-    {"Data", add_tokenizer},
-    {"Help and measures", add_bench},
-    {"Help and measures", add_config},
+    {"Experiments", add_plan},   {"Experiments", add_train},       {"Experiments", add_compare},
+    {"Experiments", add_report}, {"Experiments", add_runs},        {"Experiments", add_watch},
+    {"Models", add_eval},        {"Models", add_analyze},          {"Models", add_generate},
+    {"Models", add_export},      {"Models", add_inspect},          {"Data", add_data},
+    {"Data", add_tokenizer},     {"Help and measures", add_bench}, {"Help and measures", add_config},
 };
 
 void add_commands(CLI::App& app) {

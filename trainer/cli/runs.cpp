@@ -10,13 +10,14 @@
 namespace isobath {
 
 void add_runs(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("runs", "List runs: state, step, loss, speed, age");
+  CLI::App* command = app.add_subcommand("runs", "List runs and experiments: state, step, loss, speed, age");
   auto const folder = std::make_shared<std::string>("runs");
   command->add_option("FOLDER", *folder, "Where to look; the folder of an experiment, or any other")->capture_default_str();
   command->callback([folder] {
-    auto const runs = list_runs(expand_user(*folder));
-    if (runs.empty()) throw Error(ExitCode::data, "there are no runs in " + *folder);
-    std::cout << run_table(runs);
+    RunList list(expand_user(*folder));
+    list.update();
+    if (list.is_empty()) throw Error(ExitCode::data, "there are no runs in " + *folder);
+    std::cout << list.table();
   });
 }
 

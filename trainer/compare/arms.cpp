@@ -43,21 +43,23 @@ double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
   return static_cast<double>(bytes) * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
 }
 
-double evaluation_flops(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
+EvaluationPlan plan_evaluation(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
   EvalConfig const& eval = plan.config.eval;
   auto const tokens = [&](int64_t asked) {
     return asked > 0 ? std::min(static_cast<double>(asked), data.valid_tokens) : data.valid_tokens;
   };
   double const period = schedule.steps_of(eval.every);
   // The last step is validated on eval.tokens, for the curve, and on eval.final_tokens.
-  double const due = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
+  double const points = 1 + (period > 0 ? std::floor(static_cast<double>(schedule.total_steps() - 1) / period + 1e-9) : 0);
   auto const depth = plan_depth(plan.config.model, plan.config.depth);
   double const passes = depth->uses_noncausal_routing() && eval.routing == EvalRouting::both ? 2 : 1;
   // At the end every branch is evaluated alone; together they cost about as much as that many average passes.
   double const branches = static_cast<double>(depth->branch_depths().size());
   bool const calibrates = !plan.routed.empty() && eval.routing != EvalRouting::topk;
   double const calibration = calibrates ? std::min(static_cast<double>(eval.calibration_tokens), data.train_tokens) : 0;
-  return plan.forward() * (passes * due * tokens(eval.tokens) + (passes + branches) * tokens(eval.final_tokens) + (due + 1) * calibration);
+  double const forward = plan.forward();
+  return {points, forward * (passes * tokens(eval.tokens) + calibration),
+          forward * ((passes + branches) * tokens(eval.final_tokens) + calibration)};
 }
 
 void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
@@ -66,15 +68,21 @@ void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
     plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
   if (plan.epochs > 1)
     plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
-  if (plan.evaluation_share > 0.15)
+  if (plan.evaluation_share() > 0.15)
     plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
-                                        100 * plan.evaluation_share));
+                                        100 * plan.evaluation_share()));
 }
 
 std::string si(double value) { return format_si(value); }
 std::string si(int64_t value) { return format_si(static_cast<double>(value)); }
 
 }  // namespace
+
+double ArmPlan::work_done(RunStatus const& run) const {
+  double const points = std::min(evaluation.points, static_cast<double>(run.curve_points));
+  return std::min(run.train_flops, static_cast<double>(train_flops)) + points * evaluation.point_flops +
+         (run.results > 0 ? evaluation.result_flops : 0);
+}
 
 int64_t planned_vocab_size(TokenizerConfig const& tokenizer) {
   if (tokenizer.is_trained()) return tokenizer.vocab_size;
@@ -147,7 +155,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.tokens = plan.steps * sequences * T;
   plan.train_flops = schedule.total_flops();
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
-  plan.evaluation_share = evaluation_flops(plan, schedule, data) / static_cast<double>(plan.train_flops);
+  plan.evaluation = plan_evaluation(plan, schedule, data);
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
@@ -191,7 +199,7 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
   row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
   row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
-  row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share); });
+  row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share()); });
   row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
   row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
   row("  activations", [](ArmPlan const& a) { return format_bytes(a.activation_bytes); });
@@ -244,7 +252,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
          {"train_flops", total_json(a.train_flops)},
          {"tokens", a.tokens},
          {"epochs", a.epochs},
-         {"evaluation_share", a.evaluation_share},
+         {"evaluation_share", a.evaluation_share()},
          {"memory_bytes", a.state_bytes + a.activation_bytes},
          {"kv_bytes_per_token", a.kv_bytes_per_token},
          {"warnings", a.warnings}});

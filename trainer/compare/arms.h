@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "data/prepare.h"
 #include "model/ledger/ledger.h"
+#include "trainer/report/run_progress.h"
 
 namespace isobath {
 
@@ -22,6 +23,13 @@ DataSize measured_data(PreparedData const& data);
 // Vocabulary size of the tokenizer that training would use; reads the tokenizer file when the configuration names one.
 int64_t planned_vocab_size(TokenizerConfig const& tokenizer);
 
+// Forward FLOPs of a run's validations, calibration and both routings included.
+struct EvaluationPlan {
+  double points = 0, point_flops = 0;  // those of the curve, on eval.tokens
+  double result_flops = 0;             // the final one, on eval.final_tokens
+  double flops() const { return points * point_flops + result_flops; }
+};
+
 struct ArmPlan {
   std::string name;
   Config config;
@@ -35,7 +43,12 @@ struct ArmPlan {
   int64_t step_flops = 0;  // training FLOPs of one optimizer step
   int64_t steps = 0, tokens = 0;
   Int128 train_flops;
-  double epochs = 0, evaluation_share = 0;  // evaluation FLOPs / training FLOPs
+  EvaluationPlan evaluation;
+  double evaluation_share() const { return evaluation.flops() / static_cast<double>(train_flops); }
+  // For progress: FLOPs of training and evaluation, and how many of them a run has done.
+  double work() const { return static_cast<double>(train_flops) + evaluation.flops(); }
+  double work_done(RunStatus const& run) const;
+  double epochs = 0;
   double state_bytes = 0, activation_bytes = 0;
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;

@@ -1,16 +1,14 @@
 // Which runs an experiment has, and which of them are done.
 #include "trainer/compare/experiment.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
-#include <sstream>
 #include <thread>
 
 #include "core/error.h"
 #include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "model/ledger/match.h"
+#include "trainer/report/run_progress.h"
 
 namespace isobath {
 namespace {
@@ -96,15 +94,8 @@ void check_run_folder(ExperimentRun const& run) {
 fs::path unfinished_marker(ExperimentRun const& run) { return run.folder / "pending"; }
 
 bool is_finished(ExperimentRun const& run) {
-  if (fs::exists(unfinished_marker(run)) || !fs::exists(run.folder / "config.yaml") || !fs::exists(run.folder / "metrics.jsonl"))
-    return false;
-  std::istringstream lines(read_file(run.folder / "metrics.jsonl"));
-  bool finished = false;
-  for (std::string line; std::getline(lines, line);) {
-    auto const record = nlohmann::json::parse(line, nullptr, false);
-    finished = record.is_object() && record.value("kind", "") == "end" && record.value("status", "") == "finished";
-  }
-  return finished && differences(run, true).empty();
+  if (fs::exists(unfinished_marker(run)) || !fs::exists(run.folder / "config.yaml")) return false;
+  return RunProgress(run.folder).update().state == "finished" && differences(run, true).empty();
 }
 
 }  // namespace isobath

@@ -9,6 +9,7 @@
 #include "config/io.h"
 #include "core/files.h"
 #include "data/prepare.h"
+#include "trainer/compare/arms.h"
 
 namespace isobath {
 
@@ -44,8 +45,12 @@ struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs
   int64_t jobs = 1;
   double minutes = 0;  // after which running children are stopped (they save) and no more are started; 0: no limit
-  std::function<double(ExperimentRun const&)> work;  // planned training FLOPs of a run, for progress; may be empty
+  std::function<ArmPlan const&(ExperimentRun const&)> plan;  // for progress; may be empty
+  std::function<void()> refresh;                             // called about 10 times a second while runs are running; may be empty
 };
+
+// While runs are running: rounded down, and at most 99, for a run that has done its work still has to save it.
+int percent_done(double left, double total);
 
 struct FailedRun {
   std::string label;

@@ -1,8 +1,8 @@
 // Runs the runs of an experiment as child processes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -11,8 +11,9 @@
 #include "core/log.h"
 #include "core/process.h"
 #include "core/stop.h"
-#include "format/total.h"
+#include "core/units.h"
 #include "trainer/compare/experiment.h"
+#include "trainer/report/run_progress.h"
 
 namespace isobath {
 namespace {
@@ -20,59 +21,20 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-// Follows a growing metrics.jsonl; keeps what a progress line shows.
-class Tail {
- public:
-  explicit Tail(fs::path path) : path_(std::move(path)) {}
-
-  // Calls on_validation for every new validation record.
-  template <typename OnValidation>
-  void update(OnValidation on_validation) {
-    std::ifstream file(path_, std::ios::binary | std::ios::ate);
-    if (!file) return;
-    if (static_cast<int64_t>(file.tellg()) < offset_) offset_ = 0;  // a resumed run has cut the file back
-    file.seekg(offset_);
-    for (std::string line; std::getline(file, line) && !file.eof();) {
-      offset_ += static_cast<int64_t>(line.size()) + 1;
-      json const record = json::parse(line, nullptr, false);
-      if (!record.is_object()) continue;
-      if (auto const total = record.find("train_flops_total"); total != record.end())
-        flops = std::max(flops, static_cast<double>(read_total(*total).value_or(0)));
-      step = std::max(step, record.value("step", int64_t{0}));
-      std::string const kind = record.value("kind", "");
-      if (kind == "train" && record.contains("train_loss") && record["train_loss"].is_number()) loss = record["train_loss"];
-      if (kind == "validation" && record.contains("loss_causal") && record["loss_causal"].is_number()) {
-        causal_loss = record["loss_causal"];
-        validated_tokens = record.value("eval_tokens", 0.0);
-        final = record.value("final", false);
-        on_validation();
-      }
-      if (kind == "end") time_s = record.value("time_s", 0.0);
-    }
-  }
-
-  double flops = 0, loss = 0, time_s = 0;
-  int64_t step = 0;
-  // The last validation: a point of the curve on eval.tokens of text, or the result on eval.final_tokens.
-  double causal_loss = 0, validated_tokens = 0;
-  bool final = false;
-
- private:
-  fs::path path_;
-  int64_t offset_ = 0;
-};
-
 struct Running {
-  ExperimentRun const* run;
+  size_t run;  // its index
   std::unique_ptr<ChildProcess> child;
-  Tail tail;
-  double started_at_flops;
 };
 
 class Runner {
  public:
   Runner(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings) : runs_(runs), settings_(settings) {
-    for (ExperimentRun const& run : runs) total_work_ += work(run);
+    for (ExperimentRun const& run : runs) {
+      progress_.emplace_back(run.folder);
+      progress_.back().update();
+      has_ended_.push_back(is_finished(run));
+    }
+    for (size_t i = 0; i < runs_.size(); ++i) done_before_ += work_done(i);
   }
 
   std::vector<FailedRun> go() {
@@ -84,7 +46,7 @@ class Runner {
         forwarded_ = true;
         if (!running_.empty()) log_info("stopping: waiting for the running children to save");
       }
-      while (!stop && next < runs_.size() && static_cast<int64_t>(running_.size()) < settings_.jobs) begin(runs_[next++]);
+      while (!stop && next < runs_.size() && static_cast<int64_t>(running_.size()) < settings_.jobs) begin(next++);
       if (running_.empty() && (stop || next == runs_.size())) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       watch();
@@ -100,18 +62,16 @@ class Runner {
   }
 
  private:
-  double work(ExperimentRun const& run) const { return settings_.work ? settings_.work(run) : 1; }
+  double work_done(size_t run) const { return settings_.plan ? settings_.plan(runs_[run]).work_done(progress_[run].now()) : 0; }
   bool time_is_up() const {
     return settings_.minutes > 0 && std::chrono::duration<double>(Clock::now() - started_).count() > 60 * settings_.minutes;
   }
-  std::string place(ExperimentRun const& run) const {
-    return fmt::format("[{}/{}] {}", &run - runs_.data() + 1, runs_.size(), run.label());
-  }
+  std::string place(size_t run) const { return fmt::format("[{}/{}] {}", run + 1, runs_.size(), runs_[run].label()); }
 
-  void begin(ExperimentRun const& run) {
-    if (is_finished(run)) {
-      log_info(place(run) + ": finished before");
-      total_work_ -= work(run);
+  void begin(size_t index) {
+    ExperimentRun const& run = runs_[index];
+    if (has_ended_[index]) {
+      log_info(place(index) + ": finished before");
       ++done_;
       return;
     }
@@ -120,27 +80,23 @@ class Runner {
     write_file_atomic(unfinished_marker(run), "");
     std::string const yaml = to_yaml(run.config);
     if (!fs::exists(config) || read_file(config) != yaml) write_file_atomic(config, yaml);
-    Tail tail(run.folder / "metrics.jsonl");
-    tail.update([] {});
-    double const before = std::min(tail.flops, work(run));
-    total_work_ -= before;
-    log_info(place(run) + (tail.step > 0 ? fmt::format(": resumes at step {}", tail.step) : ": starts"));
+    int64_t const step = progress_[index].update().step;
+    log_info(place(index) + (step > 0 ? fmt::format(": resumes at step {}", step) : ": starts"));
     AppendFile const log(run.folder / "child.log");
     auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
                                                 ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
-    running_.push_back({&run, std::move(child), std::move(tail), before});
+    running_.push_back({index, std::move(child)});
   }
 
   void watch() {
     for (size_t i = 0; i < running_.size();) {
       Running& running = running_[i];
       bool const ended = running.child->poll();
-      running.tail.update([&] {
-        if (!terminal_is_live() && !ended)
-          log_info(fmt::format("{}: step {} | {}: causal loss {:.4f} on {} tokens{}", place(*running.run), running.tail.step,
-                               running.tail.final ? "result" : "validation", running.tail.causal_loss,
-                               format_si(running.tail.validated_tokens), rest()));
-      });
+      RunStatus const before = progress_[running.run].now(), now = progress_[running.run].update();
+      if (now.validations() > before.validations() && !terminal_is_live() && !ended)
+        log_info(fmt::format("{}: step {} | {}: causal loss {:.4f} on {} tokens{}{}", place(running.run), now.step,
+                             now.results > before.results ? "result" : "validation", now.causal_loss, format_si(now.validated_tokens),
+                             settings_.plan ? " | " : "", rest()));
       if (!ended) {
         ++i;
         continue;
@@ -149,21 +105,24 @@ class Runner {
       running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
     }
     if (terminal_is_live() && !running_.empty()) live_line(status());
+    if (settings_.refresh) settings_.refresh();
   }
 
   void end(Running& running) {
-    ExperimentRun const& run = *running.run;
+    ExperimentRun const& run = runs_[running.run];
     ChildProcess const& child = *running.child;
     write_process_file(run.folder / "process.json", child);
-    finished_work_ += std::max(0.0, work(run) - running.started_at_flops);
     if (child.exit_code() == 0) fs::remove(unfinished_marker(run));
     if (child.exit_code() == 0 && is_finished(run)) {
       ++done_;
-      log_info(fmt::format("{}: finished, causal loss {:.4f}, {} of training", place(run), running.tail.causal_loss,
-                           format_seconds(running.tail.time_s)));
+      has_ended_[running.run] = true;
+      RunStatus const& now = progress_[running.run].now();
+      log_info(fmt::format("{}: finished, causal loss {:.4f}, {} of training", place(running.run), now.causal_loss,
+                           format_seconds(now.train_seconds)));
     } else if (!forwarded_) {
+      has_ended_[running.run] = true;
       failed_.push_back({run.label(), child.exit_code(), last_lines(run.folder / "child.log", 4)});
-      log_error(fmt::format("{} failed with exit code {}", place(run), child.exit_code()));
+      log_error(fmt::format("{} failed with exit code {}", place(running.run), child.exit_code()));
     }
   }
 
@@ -182,41 +141,48 @@ class Runner {
     write_file_atomic(path, record.dump(2) + "\n");
   }
 
-  double share_done() const {
-    double done = finished_work_;
-    for (Running const& running : running_) done += std::max(0.0, running.tail.flops - running.started_at_flops);
-    return total_work_ > 0 ? std::min(1.0, done / total_work_) : 0;
-  }
-
-  // " | all 42 %, eta 3m12s"
+  // "all runs 42 %, eta 3m12s, then decoding". How long decoding takes depends on other things than training does: it says so itself.
   std::string rest() const {
-    double const share = share_done();
-    if (!settings_.work || share <= 0.005) return "";
+    if (!settings_.plan) return "";
+    double total = 0, left = 0, done = -done_before_;
+    for (size_t i = 0; i < runs_.size(); ++i) {
+      double const work = settings_.plan(runs_[i]).work();
+      total += work;
+      done += work_done(i);
+      if (!has_ended_[i]) left += work - work_done(i);
+    }
+    std::string text = fmt::format("all runs {} %", percent_done(left, total));
     double const elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
-    return fmt::format(" | all {:.0f} %, eta {}", 100 * share, format_seconds(elapsed * (1 - share) / share));
+    if (left > 0 && done > 0.005 * total) text += ", eta " + format_seconds(elapsed * left / done);
+    return text + ", then decoding";
   }
 
   std::string status() const {
-    std::string text;
+    std::string text = rest();  // first: a narrow terminal cuts the end off
     for (Running const& running : running_) {
-      text += (text.empty() ? "" : " | ") + place(*running.run);
-      if (running.tail.step > 0) text += fmt::format(" step {} loss {:.3f}", running.tail.step, running.tail.loss);
+      RunStatus const& now = progress_[running.run].now();
+      text += (text.empty() ? "" : " | ") + place(running.run);
+      if (now.step > 0) text += fmt::format(" step {} loss {:.3f}", now.step, now.train_loss);
     }
-    return text + rest();
+    return text;
   }
 
   std::vector<ExperimentRun> const& runs_;
   ExperimentSettings const& settings_;
   HeldProgram const program_{settings_.executable};
+  std::vector<RunProgress> progress_;  // of each run
+  std::vector<bool> has_ended_;        // finished, now or before, or failed
   std::vector<Running> running_;
   std::vector<FailedRun> failed_;
   Clock::time_point started_ = Clock::now();
-  double total_work_ = 0, finished_work_ = 0;
+  double done_before_ = 0;  // work that was done before this process
   size_t done_ = 0;
   bool forwarded_ = false;
 };
 
 }  // namespace
+
+int percent_done(double left, double total) { return total > 0 ? static_cast<int>(std::clamp(100 * (1 - left / total), 0.0, 99.0)) : 0; }
 
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings) {
   for (ExperimentRun const& run : runs) check_run_folder(run);  // throws before hours are spent on the first run

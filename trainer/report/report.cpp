@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "trainer/report/judge.h"
 #include "trainer/report/notes.h"
+#include "trainer/report/run_progress.h"
 
 namespace isobath {
 namespace {
@@ -55,11 +56,7 @@ std::string incomplete_text(RunResult const& run) {
 
 }  // namespace
 
-std::string RunResult::state() const {
-  if (running) return "running";
-  if (!begun) return "not started";
-  return status.empty() ? "broken off" : status;
-}
+std::string RunResult::state() const { return run_state(running, begun, status); }
 
 Spread ArmResult::spread(std::string_view metric) const {
   std::vector<double> const values = measured(*this, metric);

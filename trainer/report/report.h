@@ -65,7 +65,7 @@ struct RunResult {
   DepthText depth_text;
   std::string depth_analysis;  // JSON, as `isobath analyze --json` prints it; empty: not measured
   std::vector<Decoding> decoding;
-  std::string state() const;  // running, finished, stopped, diverged, not started, or broken off: a process ended without saying so
+  std::string state() const;  // run_state (run_progress.h)
   bool finished() const { return status == "finished" && !curve.empty(); }
 };
 

@@ -3,75 +3,152 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <limits>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "config/io.h"
 #include "core/columns.h"
 #include "core/error.h"
 #include "core/units.h"
-#include "trainer/report/record_number.h"
 
 namespace isobath {
 namespace {
 
-using nlohmann::json;
-
-ListedRun listed_run(fs::path const& folder) {
-  ListedRun run;
-  run.train_loss = run.causal_loss = run.tokens_per_s = std::numeric_limits<double>::quiet_NaN();
-  std::istringstream lines(read_file(folder / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    json const record = json::parse(line, nullptr, false);
-    if (!record.is_object()) continue;  // a line cut short
-    std::string const kind = record.value("kind", "");
-    run.step = std::max(run.step, record.value("step", int64_t{0}));
-    run.train_loss = number(record, "train_loss", run.train_loss);
-    run.causal_loss = number(record, "loss_causal", number(record, "loss_topk", run.causal_loss));
-    run.tokens_per_s = number(record, "tokens_per_s", run.tokens_per_s);
-    if (kind == "run") {
-      run.planned_steps = record.value("steps", int64_t{0});
-      run.state.clear();
-    }
-    if (kind == "end") run.state = record.value("status", "");
+// Calls found(path) for what lies below `folder`, down to `most_depth` folders; checkpoints aside.
+template <typename Found>
+void walk(fs::path const& folder, int most_depth, Found found) {
+  std::error_code gone;  // a folder may vanish meanwhile; what is left is found the next time
+  fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied, gone), end;
+  for (; !gone && entry != end; entry.increment(gone)) {
+    found(entry->path());
+    if (entry->path().filename() == "checkpoints" || entry.depth() >= most_depth) entry.disable_recursion_pending();
   }
-  if (is_locked(folder / ".lock"))
-    run.state = "running";
-  else if (run.state.empty())
-    run.state = "broken off";
-  auto const written = fs::last_write_time(folder / "metrics.jsonl");
-  run.age_s = std::chrono::duration<double>(fs::file_time_type::clock::now() - written).count();
-  return run;
 }
 
-std::string cell(double value, char const* format) { return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-"; }
-
-}  // namespace
-
-std::vector<ListedRun> list_runs(fs::path const& folder) {
-  if (!fs::is_directory(folder)) throw Error(ExitCode::data, folder.string() + " is no folder");
-  std::vector<fs::path> found;
-  if (fs::exists(folder / "metrics.jsonl")) found.push_back(folder);
-  for (auto const& entry : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
-    if (entry.path().filename() == "metrics.jsonl" && entry.path().parent_path() != folder) found.push_back(entry.path().parent_path());
-  std::sort(found.begin(), found.end());
-  std::vector<ListedRun> runs;
-  for (fs::path const& path : found) {
-    runs.push_back(listed_run(path));
-    runs.back().name = path == folder ? path.string() : path.lexically_relative(folder).string();
+std::vector<fs::path> runs_of_experiment(fs::path const& folder) {
+  std::vector<fs::path> runs;
+  try {
+    CompareConfig const compare = load_config(folder / "experiment.yaml", {}).config.compare;
+    for (ArmConfig const& arm : compare.arms)
+      for (int64_t const seed : compare.seeds) runs.push_back(folder / arm.name / fmt::format("seed-{}", seed));
+  } catch (Error const&) {  // not one that this version reads: its runs are listed as far as they have begun
   }
   return runs;
 }
 
-std::string run_table(std::vector<ListedRun> const& runs) {
-  std::vector<std::vector<std::string>> rows{{"run", "state", "step", "train loss", "causal loss", "tok/s", "last record"}};
-  for (ListedRun const& run : runs)
-    rows.push_back({run.name, run.state, fmt::format("{}/{}", run.step, run.planned_steps), cell(run.train_loss, "{:.4f}"),
-                    cell(run.causal_loss, "{:.4f}"), std::isfinite(run.tokens_per_s) ? format_si(run.tokens_per_s) : "-",
-                    format_seconds(run.age_s) + " ago"});
-  return aligned_columns(rows);
+std::string cell(double value, char const* format) { return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-"; }
+
+std::vector<std::string> table_row(ListedRun const& run) {
+  RunStatus const& status = run.status;
+  double const left = status.seconds_left();
+  bool const begun = status.planned_steps > 0;
+  return {run.name,
+          status.state,
+          begun ? fmt::format("{}/{}", status.step, status.planned_steps) : "-",
+          begun ? fmt::format("{} %", status.percent_of_steps()) : "-",
+          cell(status.train_loss, "{:.4f}"),
+          cell(status.causal_loss, "{:.4f}"),
+          std::isfinite(status.tokens_per_s) ? format_si(status.tokens_per_s) : "-",
+          std::isfinite(left) ? format_seconds(left) : "-",
+          begun ? format_seconds(status.age_s) + " ago" : "-"};
+}
+
+}  // namespace
+
+RunList::RunList(fs::path const& folder) : folder_(without_last_slash(folder)) {
+  if (!fs::is_directory(folder_)) throw Error(ExitCode::data, folder_.string() + " is no folder");
+}
+
+std::string RunList::name_of(fs::path const& path) const {
+  return path == folder_ ? path.string() : path.lexically_relative(folder_).string();
+}
+
+fs::path RunList::experiment_of(fs::path const& run) const {
+  for (fs::path at = run;; at = at.parent_path()) {
+    if (experiments_.contains(at)) return at;
+    if (at == folder_ || !at.has_relative_path()) return {};
+  }
+}
+
+void RunList::update() {
+  constexpr int any_depth = 1 << 20;
+  walk(folder_, any_depth, [&](fs::path const& path) {
+    if (path.filename() == "metrics.jsonl") runs_.try_emplace(path.parent_path(), path.parent_path());
+    if (path.filename() == "experiment.yaml") experiments_[path.parent_path()];
+  });
+  // A run that was just started has no records yet.
+  if (!experiments_.contains(folder_) && is_locked(folder_ / ".lock")) runs_.try_emplace(folder_, folder_);
+  std::map<fs::path, RunGroup> groups;
+  running_ = false;
+  for (auto& [folder, experiment] : experiments_) {
+    experiment.comparing = is_locked(folder / ".lock");  // asked before its runs: while it is held, another one may start
+    experiment.runs = runs_of_experiment(folder);
+    for (fs::path const& run : experiment.runs) runs_.try_emplace(run, run);
+    running_ = running_ || experiment.comparing;
+    groups[folder];
+  }
+  for (auto& [folder, progress] : runs_) {
+    groups[experiment_of(folder)].runs.push_back({name_of(folder), progress.update()});
+    running_ = running_ || progress.now().state == "running";
+  }
+  groups_.clear();
+  for (auto& [folder, group] : groups) {
+    if (!folder.empty()) {
+      Experiment const& experiment = experiments_.at(folder);
+      auto const finished = std::count_if(experiment.runs.begin(), experiment.runs.end(),
+                                          [&](fs::path const& run) { return runs_.at(run).now().state == "finished"; });
+      bool const all = finished == std::ssize(experiment.runs);
+      group.heading = fmt::format("{}: {} of {} runs finished{}", name_of(folder), finished, experiment.runs.size(),
+                                  !experiment.comparing ? ""
+                                  : all                 ? "; compare measures decoding and writes the report"
+                                                        : "; compare is at work");
+    }
+    groups_.push_back(std::move(group));
+  }
+}
+
+std::string RunList::table() const {
+  std::vector<std::vector<std::string>> rows{{"run", "state", "step", "done", "train loss", "causal loss", "tok/s", "eta", "last record"}};
+  for (RunGroup const& group : groups_)
+    for (ListedRun const& run : group.runs) rows.push_back(table_row(run));
+  std::istringstream lines(aligned_columns(rows));
+  std::string text, line;
+  std::getline(lines, line);
+  text = line + "\n";
+  for (RunGroup const& group : groups_) {
+    if (!group.heading.empty()) text += group.heading + "\n";
+    for (size_t i = 0; i < group.runs.size(); ++i) {
+      std::getline(lines, line);
+      text += line + "\n";
+    }
+  }
+  return text;
+}
+
+std::string run_line(RunStatus const& run) {
+  std::string line = fmt::format("step {}/{} {} %", run.step, run.planned_steps, run.percent_of_steps());
+  if (std::isfinite(run.train_loss)) line += fmt::format(" | loss {:.4f}", run.train_loss);
+  if (std::isfinite(run.causal_loss)) line += fmt::format(" | causal loss {:.4f}", run.causal_loss);
+  if (std::isfinite(run.tokens_per_s)) line += " | " + format_si(run.tokens_per_s) + " tok/s";
+  if (double const left = run.seconds_left(); std::isfinite(left)) line += " | eta " + format_seconds(left);
+  return line;
+}
+
+std::string hint_at_runs(fs::path const& folder) {
+  constexpr int most_depth = 3;  // RUN_DIR/NAME/ARM/seed-N: a person may have named something much larger
+  constexpr size_t most_names = 3;
+  fs::path const top = without_last_slash(folder);
+  std::vector<std::string> found;
+  walk(top, most_depth, [&](fs::path const& path) {
+    if (path.filename() == "metrics.jsonl") found.push_back(path.parent_path().string());
+  });
+  if (found.empty()) return "";
+  std::sort(found.begin(), found.end());
+  size_t const shown = std::min(found.size(), most_names);
+  std::string const rest = found.size() > shown ? fmt::format(" and {} more", found.size() - shown) : "";
+  found.resize(shown);
+  return fmt::format("; there {} in it, name one: {}{} ('isobath runs {}' says how they are)", shown == 1 ? "is a run" : "are runs",
+                     fmt::join(found, ", "), rest, top.string());
 }
 
 }  // namespace isobath

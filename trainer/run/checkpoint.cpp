@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "trainer/report/run_list.h"
 
 namespace isobath {
 
@@ -196,7 +197,8 @@ fs::path find_checkpoint(fs::path const& path) {
   } else if (std::vector<fs::path> const found = list_checkpoints(path / "checkpoints"); !found.empty()) {
     folder = found.back();
   } else {
-    throw Error(ExitCode::checkpoint, path.string() + ": neither a checkpoint (no manifest.json) nor a run folder with a checkpoint");
+    throw Error(ExitCode::checkpoint,
+                path.string() + ": neither a checkpoint (no manifest.json) nor a run folder with a checkpoint" + hint_at_runs(path));
   }
   verify_checkpoint(folder);
   return folder;

@@ -154,6 +154,7 @@ std::string progress_line(TrainState const& state, Schedule const& schedule, Tra
   if (speed.mfu > 0) line += fmt::format(" | mfu {:.0f}%", 100 * speed.mfu);
   double const waited = state.train_seconds > 0 ? state.data_wait_seconds / state.train_seconds : 0;
   if (waited > 0.05) line += fmt::format(" | data wait {:.0f}%", 100 * waited);
+  if (state.step >= schedule.total_steps()) return line + " | the last validations follow";
   double const left = static_cast<double>(schedule.total_steps() - state.step) * state.train_seconds /
                       static_cast<double>(std::max<int64_t>(1, state.step));
   return line + " | eta " + format_seconds(left);

@@ -252,3 +252,50 @@ TEST_CASE("experiment: a plan warns of epochs and of evaluation that eats the bu
   CHECK(mentions(warnings(5e5, 1024), "2.0 epochs"));
   CHECK(mentions(warnings(2e6, 0), "evaluation takes"));  // all of a million validation tokens
 }
+
+TEST_CASE("experiment: evaluation is work, too, and work is done only when all of it is recorded") {
+  Config config;
+  config.train.budget = {1000, Unit::step};
+  config.eval.every = {250, Unit::step};
+  config.eval.tokens = 1 << 16;
+  config.eval.final_tokens = 1 << 20;
+  ArmPlan const plan = plan_arm("a", config, 257, {2e6, 2e6, true, ""}, 1024);
+  auto const training = static_cast<double>(plan.train_flops);
+  CHECK(plan.evaluation.points == 4);
+  CHECK(plan.evaluation.result_flops == 16 * plan.evaluation.point_flops);  // a dense model is not calibrated
+  CHECK(std::abs(plan.evaluation_share() - plan.evaluation.flops() / training) < 1e-12);
+  RunStatus run;
+  CHECK(plan.work_done(run) == 0);
+  run.train_flops = training;
+  run.curve_points = 3;
+  CHECK(plan.work_done(run) == training + 3 * plan.evaluation.point_flops);
+  CHECK(percent_done(plan.work() - plan.work_done(run), plan.work()) < 90);  // both validations of the last step are missing
+  run.curve_points = 4;
+  run.results = 1;
+  CHECK(std::abs(plan.work_done(run) / plan.work() - 1) < 1e-12);
+  run.train_flops *= 2;  // of a longer run than this one
+  run.curve_points = 9;
+  CHECK(std::abs(plan.work_done(run) / plan.work() - 1) < 1e-12);
+}
+
+TEST_CASE("experiment: 100 % is not said while a run is running") {
+  CHECK(percent_done(0, 1000) == 99);
+  CHECK(percent_done(1, 1000) == 99);
+  CHECK(percent_done(999.9, 1000) == 0);
+  CHECK(percent_done(1000, 1000) == 0);
+}
+
+TEST_CASE("experiment: a report may be refreshed while runs are running") {
+  Scratch const scratch;
+  auto const runs = runs_of(scratch);
+  ExperimentSettings settings;
+  settings.executable = stand_in(scratch, "sleep 0.3\n" + std::string(finishes));
+  int calls = 0, while_running = 0;
+  settings.refresh = [&] {
+    ++calls;
+    while_running += fs::exists(unfinished_marker(runs[0])) ? 1 : 0;
+  };
+  run_experiment({runs[0]}, settings);
+  CHECK(while_running >= 1);
+  CHECK(calls > while_running);  // once more after the run has ended
+}
