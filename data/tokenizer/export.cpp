@@ -122,8 +122,8 @@ std::string const& name_of(PieceModel const& model, int32_t id) { return model.p
 
 std::string tokenizer_json(Tokenizer const& tokenizer) {
   PieceModel const model = pieces_of(tokenizer);
-  check_kinds(model, "Hugging Face");
   bool const bytes = tokenizer.kind() == "byte";
+  if (!bytes) check_kinds(model, "Hugging Face");
   std::vector<std::string> const byte_names = byte_level_names();
   Json added = Json::array(), vocab = Json::object();
   for (size_t id = 0; id < model.pieces.size(); ++id) {
@@ -183,7 +183,9 @@ std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
 }
 
 LlamaVocabulary llama_vocabulary(Tokenizer const& tokenizer) {
-  PieceModel const model = pieces_of(tokenizer);
+  PieceModel model = pieces_of(tokenizer);
+  if (tokenizer.kind() == "byte")
+    model.pieces[' '] = {space_piece, 0, PieceType::normal};  // what spaces are there before they become bytes
   check_kinds(model, "llama.cpp");
   Ids const ids = normal_ids(model);
   auto const is_symbol = [&](std::string_view text) { return ids.contains(text) || utf8_length(text) == text.size(); };

@@ -96,6 +96,7 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     for model_name in sorted(os.listdir(sys.argv[1])):
         if os.path.exists(os.path.join(sys.argv[1], model_name, "isobath.json")):
             check_model(os.path.join(sys.argv[1], model_name), model_name)

@@ -71,7 +71,7 @@ def train_own_model():
             for name in sorted(names):
                 if name.endswith(".md"):
                     with open(os.path.join(folder, name), encoding="utf-8") as file:
-                        out.write(file.read() + "<b>bold</b> <s>struck</s>\n" * 20)
+                        out.write(file.read() + "cats> dogs> hens> eels> cows> ants> </i> </ b\n" * 20)  # pieces "</" and "s>": "</s>" must stay two
     sentencepiece.SentencePieceTrainer.train(
         input=os.path.join(FOLDER, "own.txt"), model_prefix=os.path.join(FOLDER, "own"), model_type="bpe", vocab_size=900, byte_fallback=True,
         add_dummy_prefix=False, remove_extra_whitespaces=False, normalization_rule_name="identity", split_by_whitespace=False,
