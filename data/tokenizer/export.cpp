@@ -178,6 +178,7 @@ std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
                      {"add_bos_token", false},
                      {"clean_up_tokenization_spaces", false},
                      {"split_special_tokens", true},  // "</s>" in a text is text
+                     {"model_input_names", {"input_ids", "attention_mask"}},
                      {"model_max_length", context}};
   return json.dump(2) + "\n";
 }

@@ -57,6 +57,8 @@ def strings():
     fragments = ["</s>", "<s", "/s>", "<0x", "41>", " ", "  ", "\n", "a", "the", "int64_t", "::", "==", "é", "日", "🙂", "<unk>", "0", "00", "_"]
     for _ in range(4000):
         texts.append("".join(chance.choice(fragments) for _ in range(chance.randint(1, 30))))
+    for _ in range(3000):  # runs of one character, which can be cut in many ways
+        texts.append("".join(chance.choice("aest =-\n0_(./") * chance.randint(1, 12) for _ in range(chance.randint(1, 10))))
     return list(dict.fromkeys(text for text in texts if text and "\u2581" not in text))
 
 

@@ -97,6 +97,7 @@ TEST_CASE("tokenizer export: tokenizer.json of a trained BPE") {
   CHECK(config["bos_token"].is_null());
   CHECK(config["split_special_tokens"] == true);
   CHECK(config["model_max_length"] == 128);
+  CHECK(config["model_input_names"] == json{"input_ids", "attention_mask"});  // transformers 4 refuses to generate with a third
 }
 
 TEST_CASE("tokenizer export: bytes") {
