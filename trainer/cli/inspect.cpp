@@ -163,7 +163,8 @@ void run_inspect(fs::path const& path) {
     if (fs::exists(path / "metrics.jsonl")) return inspect_run(path);
     if (fs::exists(path / "manifest.json") || checkpoint_step(fs::canonical(path))) return inspect_checkpoint(path);
     if (fs::exists(path / "config.json")) return inspect_hugging_face(path);
-    throw Error(ExitCode::config, path.string() + ": neither a checkpoint, a run folder nor a Hugging Face folder (no config.json)" + hint_at_runs(path));
+    throw Error(ExitCode::config,
+                path.string() + ": neither a checkpoint, a run folder nor a Hugging Face folder (no config.json)" + hint_at_runs(path));
   }
   std::string const extension = path.extension().string();
   if (extension == ".safetensors") return inspect_safetensors(path);

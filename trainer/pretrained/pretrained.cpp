@@ -44,8 +44,9 @@ Pretrained open_pretrained(fs::path const& path) {
 
 std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrained) {
   fs::path const& path = pretrained.path;
-  if (pretrained.format == "checkpoint") return load_tokenizer(path / "tokenizer.model");
-  return nullptr;
+  if (path.extension() == ".safetensors") return nullptr;
+  bool const sentencepiece = fs::exists(path / "tokenizer.model") && !fs::exists(path / "tokenizer.json");
+  return load_tokenizer(sentencepiece ? path / "tokenizer.model" : path);
 }
 
 Checkpoint open_model(fs::path const& path) {
