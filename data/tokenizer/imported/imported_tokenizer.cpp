@@ -22,27 +22,41 @@
 namespace isobath {
 namespace {
 
-// Invalid UTF-8 stays as it is.
-std::string to_nfc(std::string_view text) {
-  // Below U+0300 every text is in NFC.
-  if (std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xCC; })) return std::string(text);
-  std::string result;
-  while (!text.empty()) {
-    size_t const valid = utf8_prefix(text);
-    if (valid == 0) {
-      result += text[0];
-      text.remove_prefix(1);
-      continue;
-    }
-    utf8proc_uint8_t* composed = nullptr;
-    auto const length = utf8proc_map(reinterpret_cast<utf8proc_uint8_t const*>(text.data()), static_cast<utf8proc_ssize_t>(valid),
-                                     &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    if (length < 0) throw Error(ExitCode::allocation, std::string("cannot normalize a text to NFC: ") + utf8proc_errmsg(length));
-    result.append(reinterpret_cast<char const*>(composed), static_cast<size_t>(length));
-    std::free(composed);
-    text.remove_prefix(valid);
-  }
+// Valid UTF-8 in NFC.
+std::string composed(std::string_view text) {
+  utf8proc_uint8_t* made = nullptr;
+  auto const length = utf8proc_map(reinterpret_cast<utf8proc_uint8_t const*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                                   &made, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (length < 0) throw Error(ExitCode::allocation, std::string("cannot normalize a text to NFC: ") + utf8proc_errmsg(length));
+  std::string result(reinterpret_cast<char const*>(made), static_cast<size_t>(length));
+  std::free(made);
   return result;
+}
+
+// Invalid UTF-8 stays as it is. A character below U+0300 never changes and combines with nothing before it, so only runs of others are
+// normalized, each with the character before it.
+std::string to_nfc(std::string_view text) {
+  auto const starts_low = [](char c) { return static_cast<unsigned char>(c) < 0x80 || (c >= '\xC2' && c < '\xCC'); };
+  auto const starts_high = [](char c) { return static_cast<unsigned char>(c) >= 0xCC; };
+  std::string result;
+  for (;;) {
+    auto const first = std::find_if(text.begin(), text.end(), starts_high);
+    if (first == text.end()) return result.append(text);
+    auto begin = first;
+    while (begin != text.begin() && (begin == first || !starts_low(*begin))) --begin;
+    result.append(text.begin(), begin);
+    text.remove_prefix(static_cast<size_t>(begin - text.begin()));
+    auto const end = std::find_if(first, text.end(), starts_low);
+    for (std::string_view run(begin, end); !run.empty();) {
+      size_t const valid = utf8_prefix(run);
+      if (valid > 0) result += composed(run.substr(0, valid));
+      run.remove_prefix(valid);
+      if (run.empty()) break;
+      result += run[0];
+      run.remove_prefix(1);
+    }
+    text.remove_prefix(static_cast<size_t>(end - text.begin()));
+  }
 }
 
 // The byte that a token such as <0x41> stands for; -1 for other tokens.
