@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <optional>
 
-#include "core/error.h"
 #include "core/utf8.h"
 #include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/imported/import_settings.h"
 #include "data/tokenizer/pieces.h"
 
 namespace isobath {
@@ -30,10 +30,9 @@ WordEncoder::WordEncoder(TokenizerFile const& file)
     std::string const name = byte_level_ ? byte_level_names()[byte] : byte_token(byte);
     auto const found = file.vocabulary.find(name);
     bytes_[byte] = found == file.vocabulary.end() ? -1 : found->second;
-    bool const lacks_space = byte == ' ' && !ids_.contains(" ");
-    if (!byte_level_ && (bytes_[byte] < 0 || lacks_space))
-      throw Error(ExitCode::data,
-                  "unusable tokenizer.json: its vocabulary has no " + (lacks_space ? "U+2581, which stands for a space" : name));
+    if (byte_level_) continue;
+    if (byte == ' ' && !ids_.contains(" ")) refuse_tokenizer_json("its vocabulary has no U+2581, which stands for a space");
+    if (byte != ' ' && bytes_[byte] < 0) refuse_tokenizer_json("its vocabulary has no " + name + ", which stands for a byte");
   }
   merges_.reserve(file.merges.size());
   for (auto const& merge : file.merges) merges_.add(merge.left, merge.right, merge.result);

@@ -35,8 +35,9 @@ std::string text_for_both(uint64_t seed) {  // without U+2581, which is a space 
 
 std::unique_ptr<Tokenizer> small_own() {
   std::string text;
-  for (int i = 0; i < 200; ++i) text += "the cat sat on <b>a mat</b> of \xc3\xa9toffe; cats, mats " + std::to_string(i) + "\n";
-  return train_bpe({text}, 340);
+  for (int i = 0; i < 200; ++i)
+    text += "the cat sat on <b>a mat</b> of \xc3\xa9toffe; cats, mats, towers and old stones sing of rain " + std::to_string(i) + "\n";
+  return train_bpe({text}, 310);
 }
 
 GgufMetadata byte_level_metadata(std::string const& pre) {
@@ -212,23 +213,28 @@ TEST_CASE("imported tokenizer: Isobath's own exports read back to the same ids")
     for (int32_t id = 0; id < own->vocab_size() && tokenizer == own.get(); ++id)
       if (id > 1) CHECK(read->piece(id) == own->piece(id));
   }
-  // From its GGUF. There special tokens in a text are recognised, so the texts have none.
-  LlamaVocabulary const vocabulary = llama_vocabulary(*own);
-  GgufMetadata metadata{{"tokenizer.ggml.model", std::string("llama")},
+  // From a GGUF. There special tokens in a text are recognised, so the texts have none.
+  auto const metadata_of = [](Tokenizer const& tokenizer) {
+    LlamaVocabulary const vocabulary = llama_vocabulary(tokenizer);
+    return GgufMetadata{{"tokenizer.ggml.model", std::string("llama")},
                         {"tokenizer.ggml.tokens", gguf_array(vocabulary.tokens)},
                         {"tokenizer.ggml.scores", gguf_array(vocabulary.scores)},
                         {"tokenizer.ggml.token_type", gguf_array(vocabulary.types)},
-                        {"tokenizer.ggml.eos_token_id", uint32_t{1}},
+                        {"tokenizer.ggml.eos_token_id", static_cast<uint32_t>(tokenizer.document_end())},
                         {"tokenizer.ggml.add_space_prefix", false}};
-  write_gguf(scratch / "own.gguf", {}, metadata);
-  auto const read = load_tokenizer(scratch / "own.gguf");
-  CHECK(read->document_end() == 1);
-  for (uint64_t seed = 0; seed < 100; ++seed) {
-    std::string text = text_for_both(seed);
-    for (std::string const special : {"</s>", "<unk>"})
-      for (size_t at = 0; (at = text.find(special)) != std::string::npos;) text.erase(at, special.size());
-    REQUIRE(read->encode(text) == own->encode(text));
+  };
+  for (Tokenizer const* tokenizer : {own.get(), bytes.get()}) {
+    write_gguf(scratch / "own.gguf", {}, metadata_of(*tokenizer));
+    auto const read = load_tokenizer(scratch / "own.gguf");
+    CHECK(read->document_end() == tokenizer->document_end());
+    for (uint64_t seed = 0; seed < 100; ++seed) {
+      std::string text = text_for_both(seed);
+      for (std::string const special : {"</s>", "<unk>"})
+        for (size_t at = 0; (at = text.find(special)) != std::string::npos;) text.erase(at, special.size());
+      REQUIRE(read->encode(text) == tokenizer->encode(text));
+    }
   }
+  GgufMetadata metadata = metadata_of(*own);
   metadata.pop_back();  // llama.cpp puts a space before a text by default
   write_gguf(scratch / "own.gguf", {}, metadata);
   CHECK(load_tokenizer(scratch / "own.gguf")->encode("cat") == own->encode(" cat"));
