@@ -15,7 +15,7 @@ MAY_SEE = {
     "src/core": ["core"],
     "src/config": ["core", "config"],
     "src/format": ["core", "format"],
-    "data": ["core", "config", "data"],
+    "data": ["core", "config", "format/gguf.h", "data"],  # a GGUF file holds its model's tokenizer
     "src/nn": ["core", "config", "nn", "torch"],
     "src/nn/backend/cuda": ["nn/backend/backend.h", "nn/backend/plugin.h", "nn/backend/cuda", "torch"],
     "src/model": ["core", "config", "format", "nn", "model", "torch"],

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "data/shards/verified.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace isobath {
 namespace {
@@ -81,7 +82,7 @@ void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config) {
   } else if (config.is_byte()) {
     key.add("byte");
   } else {
-    key.add("file").add(read_file(expand_user(config.kind)));
+    key.add("file").add(read_tokenizer(expand_user(config.kind)));
   }
 }
 

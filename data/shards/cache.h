@@ -30,7 +30,7 @@ class KeyText {
 };
 
 fs::path cache_root(DataConfig const& config);
-void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the file when `kind` is a path
+void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the tokenizer when `kind` is a path
 
 // File name inside index/: a hash of the files' names, sizes and modification times and of the settings.
 std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const&,

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/utf8.h"
+#include "data/tokenizer/pieces.h"
 #include "data/tokenizer/word_borders.h"
 #include "data/tokenizer/word_cache.h"
 
@@ -20,16 +21,6 @@ constexpr std::string_view space_mark = "\xe2\x96\x81";  // U+2581, what sentenc
 constexpr size_t longest_word = 4096;                    // sentencepiece needs n log n time for a word of n bytes
 
 [[noreturn]] void refuse(std::string const& why) { throw Error(ExitCode::data, "unusable tokenizer model: " + why); }
-
-std::string bytes_of(std::string const& piece) {
-  std::string bytes;
-  for (size_t i = 0; i < piece.size();) {
-    bool const space = piece.compare(i, space_mark.size(), space_mark) == 0;
-    bytes += space ? ' ' : piece[i];
-    i += space ? space_mark.size() : 1;
-  }
-  return bytes;
-}
 
 bool is_mark(std::string_view text) { return text.starts_with(space_mark); }
 
@@ -102,7 +93,7 @@ class BpeTokenizer : public Tokenizer {
       pieces_[static_cast<size_t>(id)] = std::string(1, static_cast<char>(byte));
       return;
     }
-    pieces_[static_cast<size_t>(id)] = bytes_of(piece);
+    pieces_[static_cast<size_t>(id)] = spaces_for_marks(piece);
     borders_.respect(pieces_[static_cast<size_t>(id)]);
   }
 

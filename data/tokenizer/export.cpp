@@ -8,6 +8,9 @@
 
 #include "core/error.h"
 #include "core/utf8.h"
+#include "data/tokenizer/byte_level.h"
+#include "data/tokenizer/imported/import_settings.h"
+#include "data/tokenizer/json_parts.h"
 #include "data/tokenizer/pieces.h"
 
 namespace isobath {
@@ -93,23 +96,6 @@ Json merges_of(PieceModel const& model) {
   return list;
 }
 
-void append(Json& object, std::string const& key, Json const& value) {  // without looking for the key: vocabularies are long
-  static_cast<Json::object_t::Container&>(object.get_ref<Json::object_t&>()).emplace_back(key, value);
-}
-
-// Hugging Face's names for bytes in a vocabulary: printable Latin-1 stands for itself, the others are characters from U+0100 on.
-std::vector<std::string> byte_level_names() {
-  std::vector<std::string> names;
-  int next = 0x100;
-  for (int byte = 0; byte < 256; ++byte) {
-    bool const printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    int const code = printable ? byte : next++;
-    names.push_back(code < 0x80 ? std::string(1, static_cast<char>(code))
-                                : std::string{static_cast<char>(0xC0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3F))});
-  }
-  return names;
-}
-
 Json unknown_name(PieceModel const& model) {
   for (Piece const& piece : model.pieces)
     if (piece.type == PieceType::unknown) return piece.text;
@@ -118,72 +104,102 @@ Json unknown_name(PieceModel const& model) {
 
 std::string const& name_of(PieceModel const& model, int32_t id) { return model.pieces.at(static_cast<size_t>(id)).text; }
 
-}  // namespace
+Json byte_form() {
+  Json const bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
+  return {{"normalizer", nullptr}, {"pre_tokenizer", bytes}, {"post_processor", nullptr}, {"decoder", bytes}};
+}
 
-std::string tokenizer_json(Tokenizer const& tokenizer) {
-  PieceModel const model = pieces_of(tokenizer);
-  bool const bytes = tokenizer.kind() == "byte";
-  if (!bytes) check_kinds(model, "Hugging Face");
-  std::vector<std::string> const byte_names = byte_level_names();
+// U+2581 stands for a space. `space_before`: a space is put before a text, and taken off again.
+Json marked_form(bool space_before) {
+  Json const to_mark = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", space_piece}};
+  Json const prepend = {{"type", "Prepend"}, {"prepend", space_piece}};
+  Json const metaspace = {{"type", "Metaspace"}, {"replacement", space_piece}, {"prepend_scheme", "never"}, {"split", false}};
+  Json decoders = {
+      {{"type", "Replace"}, {"pattern", {{"String", space_piece}}}, {"content", " "}}, {{"type", "ByteFallback"}}, {{"type", "Fuse"}}};
+  if (space_before) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  Json form;
+  form["normalizer"] = space_before ? Json{{"type", "Sequence"}, {"normalizers", {prepend, to_mark}}} : Json();
+  form["pre_tokenizer"] = space_before ? Json() : metaspace;
+  form["post_processor"] = nullptr;
+  form["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
+  return form;
+}
+
+std::string json_of(PieceModel const& model, Json const& form, bool bytes) {
   Json added = Json::array(), vocab = Json::object();
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     Piece const& piece = model.pieces[id];
-    append(vocab, bytes && id < byte_names.size() ? byte_names[id] : piece.text, id);
-    if (piece.type != PieceType::control && piece.type != PieceType::unknown) continue;
-    added.push_back({{"id", id},
-                     {"content", piece.text},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", true}});
+    append(vocab, bytes && id < 256 ? byte_level_names()[id] : piece.text, id);
+    if (piece.type == PieceType::control || piece.type == PieceType::unknown || piece.type == PieceType::user_defined)
+      added.push_back(added_token(id, piece.text, piece.type != PieceType::user_defined));
   }
-  Json splitter, decoder;
-  if (bytes) {
-    splitter = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
-    decoder = splitter;
-  } else {
-    splitter = {{"type", "Metaspace"}, {"replacement", space_piece}, {"prepend_scheme", "never"}, {"split", false}};
-    Json const to_space = {{"type", "Replace"}, {"pattern", {{"String", space_piece}}}, {"content", " "}};
-    decoder = {{"type", "Sequence"}, {"decoders", {to_space, {{"type", "ByteFallback"}}, {{"type", "Fuse"}}}}};
-  }
-  Json const json = {{"version", "1.0"},
-                     {"truncation", nullptr},
-                     {"padding", nullptr},
-                     {"added_tokens", added},
-                     {"normalizer", nullptr},
-                     {"pre_tokenizer", splitter},
-                     {"post_processor", nullptr},
-                     {"decoder", decoder},
-                     {"model",
-                      {{"type", "BPE"},
-                       {"dropout", nullptr},
-                       {"unk_token", unknown_name(model)},
-                       {"continuing_subword_prefix", nullptr},
-                       {"end_of_word_suffix", nullptr},
-                       {"fuse_unk", true},
-                       {"byte_fallback", !bytes},
-                       {"ignore_merges", false},
-                       {"vocab", vocab},
-                       {"merges", merges_of(model)}}}};
+  Json json = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}};
+  json.update(form);
+  json["model"] = {{"type", "BPE"},
+                   {"dropout", nullptr},
+                   {"unk_token", unknown_name(model)},
+                   {"continuing_subword_prefix", nullptr},
+                   {"end_of_word_suffix", nullptr},
+                   {"fuse_unk", true},
+                   {"byte_fallback", !bytes},
+                   {"ignore_merges", false},
+                   {"vocab", vocab},
+                   {"merges", merges_of(model)}};
   return json.dump(1) + "\n";
 }
 
-std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
+bool is_imported(Tokenizer const& tokenizer) { return has_settings(tokenizer.serialized()); }
+
+// The file that the tokenizer was read from says what it calls its tokens.
+Json imported_config(Tokenizer const& tokenizer) {
+  auto const [json, settings] = without_settings(tokenizer.serialized());
+  nlohmann::json const file = nlohmann::json::parse(json);
+  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", nullptr}, {"eos_token", settings.document_end}};
+  for (auto const& token : file.value("added_tokens", nlohmann::json::array()))
+    if (token["id"] == tokenizer.document_end()) config["eos_token"] = token["content"];
+  for (auto const& [token, id] : file["model"]["vocab"].items())
+    if (id == tokenizer.document_end() && config["eos_token"] == "") config["eos_token"] = token;
+  config["unk_token"] = file["model"].value("unk_token", nlohmann::json());
+  config["add_bos_token"] = false;
+  config["clean_up_tokenization_spaces"] = false;
+  config["split_special_tokens"] = settings.split_special_tokens;
+  if (!settings.chat_template.empty()) config["chat_template"] = settings.chat_template;
+  return config;
+}
+
+Json own_config(Tokenizer const& tokenizer) {
   PieceModel const model = pieces_of(tokenizer);
-  Json const json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                     {"bos_token", nullptr},
-                     {"eos_token", name_of(model, tokenizer.document_end())},
-                     {"unk_token", unknown_name(model)},
-                     {"add_bos_token", false},
-                     {"clean_up_tokenization_spaces", false},
-                     {"split_special_tokens", true},  // "</s>" in a text is text
-                     {"model_input_names", {"input_ids", "attention_mask"}},
-                     {"model_max_length", context}};
-  return json.dump(2) + "\n";
+  return {{"tokenizer_class", "PreTrainedTokenizerFast"},
+          {"bos_token", nullptr},
+          {"eos_token", name_of(model, tokenizer.document_end())},
+          {"unk_token", unknown_name(model)},
+          {"add_bos_token", false},
+          {"clean_up_tokenization_spaces", false},
+          {"split_special_tokens", true}};  // "</s>" in a text is text
+}
+
+}  // namespace
+
+std::string tokenizer_json(PieceModel const& model, bool space_before) { return json_of(model, marked_form(space_before), false); }
+
+std::string tokenizer_json(Tokenizer const& tokenizer) {
+  if (is_imported(tokenizer)) return without_settings(tokenizer.serialized()).first;
+  PieceModel const model = pieces_of(tokenizer);
+  bool const bytes = tokenizer.kind() == "byte";
+  if (!bytes) check_kinds(model, "Hugging Face");
+  return json_of(model, bytes ? byte_form() : marked_form(false), bytes);
+}
+
+std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
+  Json config = is_imported(tokenizer) ? imported_config(tokenizer) : own_config(tokenizer);
+  config["model_input_names"] = {"input_ids", "attention_mask"};  // transformers 4 refuses to generate with a third
+  config["model_max_length"] = context;
+  return config.dump(2) + "\n";
 }
 
 LlamaVocabulary llama_vocabulary(Tokenizer const& tokenizer) {
+  if (is_imported(tokenizer))
+    refuse_export("llama.cpp", "it came with a pretrained model, and only Isobath's own are written into a GGUF file");
   PieceModel model = pieces_of(tokenizer);
   if (tokenizer.kind() == "byte")
     model.pieces[' '] = {space_piece, 0, PieceType::normal};  // what spaces are there before they become bytes

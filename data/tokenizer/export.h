@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/tokenizer/pieces.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace isobath {
@@ -13,6 +14,7 @@ namespace isobath {
 // Hugging Face: tokenizer.json (package `tokenizers`) and tokenizer_config.json (package `transformers`). Throws Error(config) for a
 // tokenizer that gets other ids there, with the reason.
 std::string tokenizer_json(Tokenizer const& tokenizer);
+std::string tokenizer_json(PieceModel const& model, bool space_before);  // of a BPE; space_before: a space is put before a text
 std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context);
 
 // llama.cpp: the vocabulary of its tokenizer "llama". Throws Error(config) as above.

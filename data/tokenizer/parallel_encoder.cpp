@@ -116,7 +116,7 @@ ParallelEncoder::~ParallelEncoder() {
 
 void ParallelEncoder::submit(int group, std::string document) {
   auto const text = std::make_shared<std::string const>(std::move(document));
-  std::vector<std::string_view> const parts = split_for_encoding(*text);
+  std::vector<std::string_view> const parts = state_->tokenizer.split_for_encoding(*text);
   for (size_t i = 0; i < parts.size(); ++i) {
     state_->open->items.push_back({group, text, parts[i], i + 1 == parts.size(), {}});
     state_->open->bytes += parts[i].size();

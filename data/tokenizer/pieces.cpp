@@ -69,6 +69,16 @@ Piece read_piece(std::string_view message) {
 
 }  // namespace
 
+std::string spaces_for_marks(std::string_view piece) {
+  constexpr std::string_view mark = "\xe2\x96\x81";  // U+2581
+  std::string text;
+  for (size_t found = 0; (found = piece.find(mark)) != std::string_view::npos; piece.remove_prefix(found + mark.size())) {
+    text += piece.substr(0, found);
+    text += ' ';
+  }
+  return text += piece;
+}
+
 PieceModel read_pieces(std::string_view model) {
   constexpr uint64_t pieces = 1, training = 2, model_type = 3, bpe = 2;  // numbers of the fields, and of BPE among the types
   PieceModel result;

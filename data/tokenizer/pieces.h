@@ -22,6 +22,8 @@ struct PieceModel {
   bool is_bpe = false;        // otherwise unigram, word or char
 };
 
+std::string spaces_for_marks(std::string_view piece);  // with a space for every U+2581
+
 PieceModel read_pieces(std::string_view model);  // throws Error(data)
 
 }  // namespace isobath

@@ -6,13 +6,14 @@
 #include "core/files.h"
 #include "core/utf8.h"
 #include "data/tokenizer/bpe_tokenizer.h"
+#include "data/tokenizer/imported/import_settings.h"
+#include "data/tokenizer/imported/imported_tokenizer.h"
 #include "data/tokenizer/word_borders.h"
 
 namespace isobath {
 namespace {
 
 constexpr std::string_view byte_file = "isobath byte tokenizer 1\n";
-constexpr size_t largest_part = 256 << 10;
 
 class ByteTokenizer : public Tokenizer {
  public:
@@ -43,7 +44,7 @@ std::string Tokenizer::decode(std::span<int32_t const> ids) const {
   return bytes;
 }
 
-std::vector<std::string_view> split_for_encoding(std::string_view text) {
+std::vector<std::string_view> Tokenizer::split_for_encoding(std::string_view text) const {
   WordBorders const borders;
   std::vector<std::string_view> parts;
   while (text.size() > largest_part) {
@@ -61,16 +62,8 @@ std::unique_ptr<Tokenizer> byte_tokenizer() { return std::make_unique<ByteTokeni
 
 std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view serialized) {
   if (serialized == byte_file) return byte_tokenizer();
+  if (has_settings(serialized)) return imported_tokenizer(serialized);
   return bpe_tokenizer(serialized);
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer(std::filesystem::path const& path) {
-  std::string const content = read_file(path);
-  try {
-    return parse_tokenizer(content);
-  } catch (Error const& error) {
-    throw Error(ExitCode::data, path.string() + ": " + error.what());
-  }
 }
 
 }  // namespace isobath

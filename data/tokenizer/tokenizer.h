@@ -19,17 +19,23 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
   virtual int32_t document_end() const = 0;     // closes every document in a token stream
   virtual std::string fingerprint() const = 0;  // 16 hex digits: equal means same ids for same text
-  virtual std::string kind() const = 0;         // "byte" | "bpe"
+  virtual std::string kind() const = 0;         // "byte" | "bpe" | "hf-bpe"
   virtual std::string serialized() const = 0;   // content of a tokenizer.model file; load_tokenizer reads it back
+  // Parts of `text` that threads can encode separately: the encodings of the parts, joined, are the encoding of `text`. A part cannot be
+  // split further. The parts, joined, are `text`, but for a space that encoding puts before each part anyway.
+  virtual std::vector<std::string_view> split_for_encoding(std::string_view text) const;
   std::string decode(std::span<int32_t const> ids) const;
-};
 
-// Splits `text` into parts that threads can encode separately: the encodings of the parts, joined, are the encoding of `text`. A part
-// cannot be split further.
-std::vector<std::string_view> split_for_encoding(std::string_view text);
+ protected:
+  static constexpr size_t largest_part = 256 << 10;  // of split_for_encoding, where there is a place to cut
+};
 
 std::unique_ptr<Tokenizer> byte_tokenizer();                              // 256 bytes + document end
 std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view serialized);  // throws Error(data)
-std::unique_ptr<Tokenizer> load_tokenizer(std::filesystem::path const&);
+
+// A tokenizer.model; a Hugging Face tokenizer.json or a folder that holds one, with the files beside it that say which token ends a
+// document (tokenizer_config.json, generation_config.json, config.json); the tokenizer in a .gguf. Throws Error(data).
+std::unique_ptr<Tokenizer> load_tokenizer(std::filesystem::path const& path);
+std::string read_tokenizer(std::filesystem::path const& path);  // its serialized form, without checks of what is in it
 
 }  // namespace isobath

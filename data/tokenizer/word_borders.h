@@ -24,8 +24,9 @@ class WordBorders {
     }
   }
 
+  static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }  // ASCII
+
  private:
-  static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
   static bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
   bool spaces_ = true, newlines_ = true, letters_ = true;
 };

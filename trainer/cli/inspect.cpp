@@ -170,8 +170,8 @@ void run_inspect(fs::path const& path) {
   if (extension == ".safetensors") return inspect_safetensors(path);
   if (extension == ".gguf") return inspect_gguf(path);
   if (extension == ".shard") return inspect_shard(path);
-  if (extension == ".model") return inspect_tokenizer(path);
-  throw Error(ExitCode::config, path.string() + ": not a .safetensors, .gguf, .shard or .model file");
+  if (extension == ".model" || extension == ".json") return inspect_tokenizer(path);
+  throw Error(ExitCode::config, path.string() + ": not a .safetensors, .gguf, .shard, .model or tokenizer.json file");
 }
 
 }  // namespace
@@ -180,7 +180,9 @@ void add_inspect(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "inspect", "What a checkpoint, run, Hugging Face folder, shard, tokenizer, safetensors or GGUF file holds, and whether it is whole");
   auto const path = std::make_shared<std::string>();
-  command->add_option("PATH", *path, "Checkpoint, run or Hugging Face folder; .safetensors, .gguf, .shard or tokenizer.model file")
+  command
+      ->add_option("PATH", *path,
+                   "Checkpoint, run or Hugging Face folder; .safetensors, .gguf, .shard, tokenizer.model or tokenizer.json file")
       ->required();
   command->callback([path] { run_inspect(*path); });
 }

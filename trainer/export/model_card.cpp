@@ -79,9 +79,12 @@ std::string model_card(DenseExport const& exported, CardFacts const& facts) {
       "**Routing.** There is none: every token goes through every layer, so these logits are the same in training, evaluation and "
       "generation.\n\n";
   card += "## Training\n\n" + training_text(facts, run ? run->valid_text : "") + "\n\n";
+  std::string const kind = exported.tokenizer->kind();
   card += fmt::format("Tokenizer: {}, {} ids, fingerprint `{}`; no token is put before a text, and `eos` (id {}) ends a document.\n\n",
-                      exported.tokenizer->kind() == "byte" ? "bytes" : "sentencepiece BPE", exported.tokenizer->vocab_size(),
-                      exported.tokenizer->fingerprint(), exported.tokenizer->document_end());
+                      kind == "byte"  ? "bytes"
+                      : kind == "bpe" ? "sentencepiece BPE"
+                                      : "a pretrained model's BPE",
+                      exported.tokenizer->vocab_size(), exported.tokenizer->fingerprint(), exported.tokenizer->document_end());
   card += fmt::format("{} steps, {} tokens, {} FLOPs, seed {}.\n\n", facts.step, facts.tokens,
                       format_si(static_cast<double>(facts.train_flops)), facts.config.seed);
   card += (run ? losses(facts, *run) : "The run's records were not beside the checkpoint, so its losses are not known here.") + "\n\n";

@@ -8,7 +8,7 @@
 namespace isobath {
 
 struct TokenizerConfig {
-  std::string kind = "bpe";  // bpe | byte | a path to tokenizer.model
+  std::string kind = "bpe";  // bpe | byte | a path that load_tokenizer can read
   int64_t vocab_size = 512;
   int64_t train_bytes = 16 << 20;  // text the BPE is trained on
 

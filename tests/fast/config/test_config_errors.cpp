@@ -134,7 +134,7 @@ TEST_CASE("values of the wrong type or out of range") {
       {"depth: mod\n", {"x.yaml:1:8: error: 'depth' holds keys (depth: {kind: mod}), not 'mod'"}},
       {"model: [1]\n", {"x.yaml:1:8: error: 'model' holds keys (model: {...}), not a list"}},
       {"tokenizer: {kind: bpee}\n",
-       {"x.yaml:1:19: error: tokenizer.kind: 'bpee' is not bpe, byte or the path of a tokenizer.model (did you mean "
+       {"x.yaml:1:19: error: tokenizer.kind: 'bpee' is not bpe, byte or the path of a tokenizer (did you mean "
         "'bpe'?)"}},
       {"tokenizer: {kind: no/tokenizer.model}\n", {"x.yaml:1:19: error: tokenizer.kind: no such file: no/tokenizer.model"}},
   });

@@ -273,8 +273,8 @@ TEST_CASE("tokenizer: a text's parts encode to the text's ids") {
   for (std::string const& each : {text, solid, text + solid + text, std::string("short"), std::string()}) {
     std::string joined;
     std::vector<int32_t> ids;
-    for (std::string_view const part : split_for_encoding(each)) {
-      REQUIRE(split_for_encoding(part).size() == 1);
+    for (std::string_view const part : trained().split_for_encoding(each)) {
+      REQUIRE(trained().split_for_encoding(part).size() == 1);
       joined += part;
       auto const more = trained().encode(part);
       ids.insert(ids.end(), more.begin(), more.end());
@@ -287,7 +287,7 @@ TEST_CASE("tokenizer: a text's parts encode to the text's ids") {
     for (size_t shift = 0; shift < 12; ++shift) {
       std::string runs(shift, 'y');
       while (runs.size() < 300'000) runs += "word" + std::string(8, blank);
-      auto const parts = split_for_encoding(runs);
+      auto const parts = trained().split_for_encoding(runs);
       REQUIRE(parts.size() == 2);
       CHECK((parts[0].back() != blank || parts[1].front() != blank));
     }

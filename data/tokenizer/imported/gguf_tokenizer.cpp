@@ -1,0 +1,136 @@
+#include "data/tokenizer/imported/gguf_tokenizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/tokenizer/export.h"
+#include "data/tokenizer/imported/import_settings.h"
+#include "data/tokenizer/imported/pattern.h"
+#include "data/tokenizer/json_parts.h"
+#include "data/tokenizer/pieces.h"
+#include "format/gguf.h"
+
+namespace isobath {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+[[noreturn]] void refuse_gguf_tokenizer(std::string const& what) {
+  throw Error(ExitCode::data, "unusable tokenizer in a GGUF file: " + what);
+}
+
+// The metadata below tokenizer.
+class TokenizerMetadata {
+ public:
+  explicit TokenizerMetadata(GgufFile const& file) : file_(file) {}
+
+  template <typename T>
+  T get(std::string const& key, T otherwise) const {
+    GgufValue const* const found = file_.find_metadata("tokenizer." + key);
+    return found ? as<T>(key, *found) : otherwise;
+  }
+  template <typename T>
+  std::vector<T> list(std::string const& key) const {
+    GgufValue const* const found = file_.find_metadata("tokenizer." + key);
+    if (!found) refuse_gguf_tokenizer("there is no tokenizer." + key);
+    std::vector<T> values;
+    for (GgufValue const& each : as<GgufArray>(key, *found).values) values.push_back(as<T>(key, each));
+    return values;
+  }
+
+ private:
+  template <typename T>
+  static T as(std::string const& key, GgufValue const& value) {
+    auto const* typed = std::get_if<T>(static_cast<GgufScalar const*>(&value));
+    if (!typed) refuse_gguf_tokenizer("tokenizer." + key + " is of another type than expected");
+    return *typed;
+  }
+  GgufFile const& file_;
+};
+
+Json split_by(char const* pattern) {
+  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
+
+// What tokenizer.ggml.pre means, in tokenizer.json's terms.
+struct Preparation {
+  char const* names;  // each between spaces
+  std::vector<Json> steps;
+  bool nfc, ignore_merges;
+};
+std::vector<Preparation> preparations() {
+  Json const digits = {{"type", "Digits"}, {"individual_digits", true}};
+  auto const byte_level = [](bool use_regex) {
+    return Json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  };
+  return {{" gpt-2 phi-2 ", {byte_level(true)}, false, false},
+          {" smollm starcoder refact ", {digits, byte_level(true)}, false, false},
+          {" llama-bpe llama3 llama-v3 ", {split_by(llama3_pattern), byte_level(false)}, false, true},
+          {" qwen2 deepseek-r1-qwen ", {split_by(qwen2_pattern), byte_level(false)}, true, false}};
+}
+
+Preparation preparation_called(std::string const& name) {
+  std::string known;
+  for (Preparation const& each : preparations()) {
+    if (std::string_view(each.names).find(" " + name + " ") != std::string_view::npos) return each;
+    known += each.names;
+  }
+  refuse_gguf_tokenizer("tokenizer.ggml.pre '" + name + "' is not supported; known are" + known.substr(0, known.size() - 1));
+}
+
+std::string byte_level_json(TokenizerMetadata const& metadata, std::vector<std::string> const& tokens, std::vector<int32_t> const& types) {
+  Preparation const preparation = preparation_called(metadata.get<std::string>("ggml.pre", "(none)"));
+  Json vocab = Json::object(), added = Json::array();
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    append(vocab, tokens[id], id);
+    auto const type = static_cast<PieceType>(types[id]);
+    if (type == PieceType::control || type == PieceType::user_defined || type == PieceType::unknown)
+      added.push_back(added_token(id, tokens[id], type != PieceType::user_defined));
+  }
+  Json json = {{"version", "1.0"},
+               {"added_tokens", added},
+               {"normalizer", preparation.nfc ? Json{{"type", "NFC"}} : Json()},
+               {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", preparation.steps}}},
+               {"post_processor", nullptr},
+               {"decoder", preparation.steps.back()}};
+  json["model"] = {{"type", "BPE"}, {"ignore_merges", preparation.ignore_merges}, {"byte_fallback", false}};
+  json["model"]["vocab"] = std::move(vocab);
+  json["model"]["merges"] = metadata.list<std::string>("ggml.merges");
+  return json.dump() + "\n";
+}
+
+std::string sentencepiece_json(TokenizerMetadata const& metadata, std::vector<std::string> const& tokens,
+                               std::vector<int32_t> const& types) {
+  std::vector<float> const scores = metadata.list<float>("ggml.scores");
+  if (scores.size() != tokens.size())
+    refuse_gguf_tokenizer("there are " + std::to_string(tokens.size()) + " tokens and " + std::to_string(scores.size()) + " scores");
+  PieceModel model;
+  model.is_bpe = true;
+  for (size_t id = 0; id < tokens.size(); ++id) model.pieces.push_back({tokens[id], scores[id], static_cast<PieceType>(types[id])});
+  return tokenizer_json(model, metadata.get("ggml.add_space_prefix", true));
+}
+
+}  // namespace
+
+std::string gguf_tokenizer(std::filesystem::path const& path) {
+  GgufFile const file(path);
+  TokenizerMetadata const metadata(file);
+  auto const kind = metadata.get<std::string>("ggml.model", "");
+  if (kind != "gpt2" && kind != "llama") refuse_gguf_tokenizer("tokenizer.ggml.model '" + kind + "' is not supported; gpt2 and llama are");
+  auto const tokens = metadata.list<std::string>("ggml.tokens");
+  auto const types = metadata.list<int32_t>("ggml.token_type");
+  if (types.size() != tokens.size())
+    refuse_gguf_tokenizer("there are " + std::to_string(tokens.size()) + " tokens and " + std::to_string(types.size()) + " types");
+  auto const document_end = metadata.get<uint32_t>("ggml.eos_token_id", static_cast<uint32_t>(tokens.size()));
+  if (document_end >= tokens.size()) refuse_gguf_tokenizer("tokenizer.ggml.eos_token_id is missing or no id");
+  ImportSettings settings;
+  settings.document_end_id = static_cast<int32_t>(document_end);
+  settings.chat_template = metadata.get<std::string>("chat_template", "");
+  try {
+    return with_settings(kind == "gpt2" ? byte_level_json(metadata, tokens, types) : sentencepiece_json(metadata, tokens, types), settings);
+  } catch (Json::exception const& error) {  // a token that is no UTF-8
+    refuse_gguf_tokenizer(error.what());
+  }
+}
+
+}  // namespace isobath
