@@ -65,7 +65,7 @@ Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::stri
     throw Error(ExitCode::config,
                 "--capacity " + capacity + ": the checkpoint's model has no capacity (depth.kind is " + config.depth.kind + ")");
   Config changed = config;
-  changed.depth = load_config(checkpoint.folder / "config.yaml", {"depth.capacity=" + capacity}).config.depth;
+  changed.depth = model_config_with(checkpoint, {"depth.capacity=" + capacity}).depth;
   return changed;
 }
 

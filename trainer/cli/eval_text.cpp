@@ -3,6 +3,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "nn/device.h"
+#include "trainer/pretrained/pretrained.h"
 #include "trainer/run/machine.h"
 
 namespace isobath {
@@ -28,6 +29,8 @@ EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vect
     text.named = std::make_unique<EncodedText>(files, config.data.text_key, *checkpoint.tokenizer);
     return text;
   }
+  if (!fs::exists(checkpoint.folder / "config.yaml"))
+    throw Error(ExitCode::config, checkpoint.folder.string() + " has no validation text of its own: give one with --text FILE");
   try {
     text.prepared = eval_data(checkpoint, config);
   } catch (Error const& error) {
@@ -41,15 +44,17 @@ EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vect
 }  // namespace
 
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
-  Config const config = load_config(checkpoint.folder / "config.yaml", overrides).config;
+  Config const config = model_config_with(checkpoint, overrides);
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
     if (difference.path == "data.sources")
       throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
                                         " scores all of it, data.valid_sources=[...] calibrates on the training text first");
+    if (difference.path == "model.context" && config.model.context < checkpoint.config.model.context) continue;
     for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
       if (difference.path.starts_with(fixed)) {
         throw Error(ExitCode::config, difference.path + " = " + difference.after + ": a checkpoint's model cannot be changed (it has " +
-                                          difference.before + "); eval takes data.*, eval.*, device, precision and train.threads");
+                                          difference.before +
+                                          "); eval takes data.*, eval.*, device, precision, train.threads and a shorter model.context");
       }
     }
   }
@@ -60,7 +65,9 @@ EvalSubject::EvalSubject(Checkpoint const& checkpoint, Config const& config, std
   open_device(config.device);  // throws for a missing device before the text is prepared
   set_threads(config.train.threads);
   text = open_text(checkpoint, config, files);
-  model = load_model(checkpoint);
+  Checkpoint at_context = checkpoint;
+  at_context.config.model.context = config.model.context;
+  model = load_model(at_context);
   place_model(*model, config);
   settings = eval_settings(config, *model);
   if (text.named) settings.tokens = 0;  // all of it

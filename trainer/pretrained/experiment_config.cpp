@@ -38,6 +38,11 @@ std::map<std::string, std::string> values_of(Config const& config) {
 }  // namespace
 
 LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std::string> const& overrides) {
+  if (is_of_other_program(file)) {
+    std::vector<std::string> keys{"train.init_from=" + yaml_text(file.string()), "name=" + yaml_text(file.stem().string())};
+    keys.insert(keys.end(), overrides.begin(), overrides.end());
+    return load_experiment({}, keys);
+  }
   auto const written = written_values(file, overrides);
   auto const given = written.find("train.init_from");
   if (given == written.end() || given->second.empty()) return load_config(file, overrides);
@@ -51,6 +56,8 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
     taken.insert(key);
   };
   for (auto const& [key, value] : values) take(key, value);
+  if (!written.contains("train.batch_tokens") && !written.contains("model.context"))
+    take("train.batch_tokens", std::to_string(pretrained.model.context));
   if (!written.contains("tokenizer.vocab_size")) take("tokenizer.kind", yaml_text(given->second));
   LoadedConfig loaded = load_config(file, with_sizes);
   for (std::string const& key : taken) loaded.origins[key] = "train.init_from";

@@ -2,7 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/fields.h"
 #include "config/io.h"
+#include "config/values.h"
 #include "core/error.h"
 #include "trainer/pretrained/hugging_face.h"
 #include "trainer/pretrained/llama_cpp.h"
@@ -49,8 +51,26 @@ std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrain
   return load_tokenizer(sentencepiece ? path / "tokenizer.model" : path);
 }
 
+bool is_of_other_program(fs::path const& path) {
+  return fs::is_directory(path) ? fs::exists(path / "config.json") : path.extension() == ".gguf" || path.extension() == ".safetensors";
+}
+
+Config model_config_with(Checkpoint const& model, std::vector<std::string> const& overrides) {
+  fs::path const own = model.folder / "config.yaml";
+  if (fs::exists(own)) return load_config(own, overrides).config;
+  std::vector<std::string> keys;
+  Config config = model.config;
+  for (ConfigField const& field : config_fields())
+    if (std::string_view const section = section_of(field.path); section == "model" || section == "depth" || section == "tokenizer")
+      keys.push_back(field.path + "=" + format_value(field, field.at(config)));
+  keys.push_back("name=" + yaml_text(config.name));
+  keys.push_back("train.batch_tokens=" + std::to_string(config.train.batch_tokens));
+  keys.insert(keys.end(), overrides.begin(), overrides.end());
+  return load_config({}, keys).config;
+}
+
 Checkpoint open_model(fs::path const& path) {
-  if (fs::is_directory(path) && !fs::exists(path / "config.json")) return open_checkpoint(find_checkpoint(path));
+  if (fs::exists(path) && !is_of_other_program(path)) return open_checkpoint(find_checkpoint(path));
   Pretrained pretrained = open_pretrained(path);
   Checkpoint model;
   model.folder = pretrained.path;
@@ -58,6 +78,7 @@ Checkpoint open_model(fs::path const& path) {
   model.config.model = pretrained.model;
   model.config.depth = pretrained.depth;
   model.config.tokenizer.kind = path.string();
+  model.config.train.batch_tokens = pretrained.model.context;  // any that fits
   model.tokenizer = pretrained_tokenizer(pretrained);
   if (!model.tokenizer) throw Error(ExitCode::data, path.string() + " has no tokenizer, so no text can be given to it or read from it");
   model.weights = std::move(pretrained.weights);

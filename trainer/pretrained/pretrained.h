@@ -26,5 +26,9 @@ std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrain
 // The same for commands that run a model: a checkpoint, or a file of another program as if it were one, with the default configuration
 // besides the model's. Throws Error(checkpoint), and Error(data) where there is no tokenizer.
 Checkpoint open_model(fs::path const& path);
+// The configuration of such a model with overrides. Throws Error(config).
+Config model_config_with(Checkpoint const& model, std::vector<std::string> const& overrides);
+// Whether `path` is a model of another program rather than a checkpoint, a run or a configuration.
+bool is_of_other_program(fs::path const& path);
 
 }  // namespace isobath

@@ -1,0 +1,113 @@
+"""Models that exist already: every format that is written is read back as the same model; runs start from them, also into another kind of depth."""
+
+import json
+import os
+import struct
+
+from common import Workspace, check
+
+DENSE = ("depth.kind=dense", "model.kv_heads=1")  # which the runs that start from it take over
+
+
+def scores(space, path, name="scores.jsonl"):
+    """What a model says of each token of a text: bit-identical models say the same."""
+    space.run("eval", path, "--text", space.path("text", "1.txt"), "--per-token", space.path(name), "train.threads=1", "model.context=64")
+    with open(space.path(name)) as file:
+        return [(record["id"], record["loss_causal"]) for record in map(json.loads, file)]
+
+
+def check_formats(space):
+    run = space.path("runs/dense")
+    reference = scores(space, run)
+    for format, name in (("hf", "folder"), ("gguf", "model.gguf")):
+        out = space.path(name)
+        space.run("export", run, "-o", out, "--format", format)
+        check(scores(space, out) == reference, "%s is read back as another model" % format)
+        text, _ = space.run("generate", out, "-p", "the cat", "-n", "8", "--temperature", "0")
+        check(text == space.run("generate", run, "-p", "the cat", "-n", "8", "--temperature", "0")[0], "%s writes other text" % format)
+        again = space.path("again-" + name)
+        space.run("export", out, "-o", again, "--format", format)
+        check(scores(space, again) == reference, "%s out of %s" % (format, format))
+    weights = [space.content(folder, "model.safetensors") for folder in ("folder", "again-folder")]
+    check(weights[0] == weights[1], "a folder that came in and went out has other weights")
+    check(space.content("model.gguf")[-4096:] == space.content("again-model.gguf")[-4096:], "a GGUF that came in and went out has other weights")
+    _, err = space.run("eval", space.path("folder"), expect=2)
+    check("--text" in err, err)
+    space.run("export", run, "-o", space.path("plain.safetensors"))
+    _, err = space.run("generate", space.path("plain.safetensors"), "-p", "x", expect=3)
+    check("no tokenizer" in err, err)
+
+
+def check_refusals(space):
+    config = json.loads(space.content("folder", "config.json"))
+    def with_config(**changes):
+        with open(space.path("folder", "config.json"), "w") as file:
+            json.dump({**config, **changes}, file)
+    with_config(hidden_act="gelu", sliding_window=8, model_type="mistral", rope_parameters={"rope_type": "llama3", "rope_theta": 1.0})
+    _, err = space.run("eval", space.path("folder"), "--text", space.path("text", "1.txt"), expect=4)
+    for words in ("hidden_act 'gelu'", "sliding_window 8", "type llama3"):
+        check(words in err, "'%s' is not in %s" % (words, err))
+    with_config(hidden_size=64)
+    _, err = space.run("generate", space.path("folder"), "-p", "x", expect=4)
+    check("has shape [257, 32], the model needs [257, 64]" in err or "head_dim" in err, err)
+    with_config()
+
+
+def final_loss(space, name):
+    return [record for record in space.metrics(name) if record["kind"] == "validation" and record["final"]][0]["loss_causal"]
+
+
+def first_loss(space, name):
+    return [record for record in space.metrics(name) if record["kind"] == "validation"][0]["loss_causal"]
+
+
+def check_starts(space):
+    """A run that learns nothing (a rate near 0) has the loss of the model that it starts from."""
+    still = ("train.lr=1e-12", "train.weight_decay=0", "train.budget=20step")
+    for source in ("runs/dense", "folder", "model.gguf", "plain.safetensors"):
+        name = "from-" + os.path.basename(source)
+        _, err = space.train("name=" + name, "train.init_from=" + space.path(source), *DENSE, *still)
+        check("starts from " + space.path(source).split("/runs/")[0] in err, err)
+        check(abs(final_loss(space, name) - final_loss(space, "dense")) < 1e-6, "%s: %s, not %s" % (source, final_loss(space, name), final_loss(space, "dense")))
+    _, err = space.train("name=wider", "train.init_from=" + space.path("folder"), "model.width=64", *DENSE, expect=2)
+    check("model.width is 64 (command line), the weights need 32" in err, err)
+    _, err = space.train("name=lost", "train.init_from=" + space.path("nowhere"), *DENSE, expect=4)
+    check("nowhere" in err, err)
+
+
+def check_conversion(space):
+    """Dense weights become the blocks of a mod model; frozen ones stay, bit for bit; a run stopped on the way goes on bit for bit."""
+    keys = ("train.init_from=" + space.path("runs/dense"), "train.freeze=[blocks, embeddings, norms]", "depth.gate=tanh", "model.kv_heads=1")
+    _, err = space.train("name=routers", *keys)
+    check("start fresh (model.layers.1.router.weight" in err, err)
+    before, after = tensors(space.content("runs/dense/latest/model.safetensors")), tensors(space.content("runs/routers/latest/model.safetensors"))
+    check(all(after[name] == value for name, value in before.items()), "a frozen weight has moved")
+    moved = [name for name in after if name not in before]
+    check("model.layers.1.router.weight" in moved, "%s" % moved)
+    flops = [record["train_flops_total"] for record in space.metrics("routers") if record["kind"] == "end"][0]
+    space.train("name=all", *keys[:1], *keys[2:])
+    check(flops < [record["train_flops_total"] for record in space.metrics("all") if record["kind"] == "end"][0], "frozen weights cost a gradient")
+    space.train_until("stopped", 21, 2, *keys)
+    space.train("name=stopped", *keys)
+    check(space.content("runs/stopped/latest/model.safetensors") == space.content("runs/routers/latest/model.safetensors"), "resumed otherwise")
+    _, err = space.train("name=nothing", *keys[:2], "depth.kind=dense", "model.kv_heads=1", expect=2)
+    check("nothing to train" in err, err)
+    _, err = space.train("name=back", "train.init_from=" + space.path("runs/all"), "depth.kind=dense", "model.kv_heads=1", expect=4)
+    check("unknown: model.layers.1.router.weight" in err, err)
+
+
+def tensors(file):
+    """name -> bytes of a safetensors file."""
+    length = struct.unpack("<Q", file[:8])[0]
+    header = json.loads(file[8:8 + length])
+    return {name: file[8 + length + one["data_offsets"][0]:8 + length + one["data_offsets"][1]] for name, one in header.items() if name != "__metadata__"}
+
+
+with Workspace() as space:
+    space.train("name=dense", *DENSE)
+    check_formats(space)
+    check_refusals(space)
+    check_starts(space)
+    check_conversion(space)
+
+print("ok")
