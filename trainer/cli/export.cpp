@@ -105,7 +105,7 @@ DenseModel dense_model(Checkpoint const& checkpoint, LanguageModel const& model,
   throw Error(ExitCode::config,
               "depth.kind is " + kind + ": --format " + options.format +
                   " takes dense models, for other programs run every token through every layer. A Hugging Face folder with code of "
-                  "its own is not written yet; --format safetensors takes any model (docs/reimplement.md runs it)");
+                  "its own is not written yet; --format safetensors takes any model, and docs/reimplement.md runs Mixture-of-Depths ones");
 }
 
 CardFacts card_facts(Checkpoint const& checkpoint, ModelConfig const& model, std::string const& dtype) {
