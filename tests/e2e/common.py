@@ -49,6 +49,13 @@ class Workspace:
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
 
+    def lines(self, lines):
+        """A file of these lines, open for reading."""
+        path = self.path("lines.txt")
+        with open(path, "w") as file:
+            file.writelines(line + "\n" for line in lines)
+        return open(path)
+
     def start(self, *arguments, **options):
         return subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 errors="replace", **options)

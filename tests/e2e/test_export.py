@@ -3,6 +3,7 @@ llama.cpp compute the same from them is scripts/interop.sh's part."""
 
 import json
 import os
+import shutil
 import struct
 
 from common import Workspace, check
@@ -75,6 +76,26 @@ def check_gguf(space, run):
     check("cut short" in err, err)
 
 
+def check_imported_tokenizer(space, folder):
+    """The exported folder's tokenizer in a run of its own."""
+    strings = ["the cat", "\u00e9 </s>\n", ""]
+    out, _ = space.run("tokenizer", "encode", folder, stdin=space.lines(json.dumps(text) for text in strings))
+    check([json.loads(line) for line in out.splitlines()] == [list(text.encode()) for text in strings], out)
+    _, err = space.run("tokenizer", "encode", folder, stdin=space.lines(["no JSON"]), expect=3)
+    check("line 1" in err, err)
+    space.train("name=imported", "train.budget=5step", "eval.every=5step", "depth.kind=dense", "tokenizer.kind=" + folder)
+    run = space.path("runs/imported")
+    out, _ = space.run("inspect", run + "/latest/tokenizer.model")
+    check("hf-bpe" in out and "257 (document end: 256)" in out, out)
+    shutil.rmtree(folder)  # the checkpoint carries it
+    space.run("generate", run, "--prompt", "the cat", "-n", "4", "--threads", "1")
+    space.run("eval", run, "--text", space.path("text", "1.txt"), "train.threads=1")
+    space.run("export", run, "-o", space.path("again"), "--format", "hf")
+    check(load(space, "again", "tokenizer_config.json")["split_special_tokens"] is True, "tokenizer_config.json")
+    check(load(space, "again", "tokenizer.json")["model"]["vocab"]["A"] == ord("A"), "tokenizer.json")
+    refused(space, run, "--format", "gguf", words=["pretrained", "--format hf"])
+
+
 def main():
     with Workspace() as space:
         short = ("train.budget=5step", "eval.every=5step", "depth.kind=dense")
@@ -82,6 +103,7 @@ def main():
         space.train("name=dense", *short)
         check_gguf(space, run)
         check_folder(space, run)
+        check_imported_tokenizer(space, space.path("hf"))
 
         space.train("name=norm", *short, "model.qk_norm=true", "model.tie_embeddings=false")
         out, _ = space.run("export", space.path("runs/norm"), "-o", space.path("norm"), "--format", "hf")

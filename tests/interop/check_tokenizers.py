@@ -1,4 +1,4 @@
-"""Tokenizers from elsewhere in Isobath against the package `tokenizers`:  check_tokenizers.py PROGRAM FOLDER [MODEL.gguf]
+"""Tokenizers from elsewhere in Isobath against the package `tokenizers`:  check_tokenizers.py PROGRAM FOLDER [MODEL.gguf ...]
 
 Trains tokenizers with the package, has `isobath tokenizer encode` read them, and compares the ids of more than 10,000 strings. With a GGUF file
 of a byte-level BPE whose pre-tokenizer is smollm, that too. FOLDER is made; of a FOLDER that prepare.py has filled, the exports are read as well."""
@@ -173,7 +173,7 @@ def main():
             tokenizer = Tokenizer.from_file(os.path.join(exported, "tokenizer.json"))
             tokenizer.encode_special_tokens = True  # as tokenizer_config.json says: split_special_tokens
             compare("our export " + name, exported, tokenizer, texts)
-    for path in sys.argv[3:]:
+    for path in filter(os.path.exists, sys.argv[3:]):
         tokenizer = of_gguf(path)
         if tokenizer:
             compare(os.path.basename(path), path, tokenizer, texts)

@@ -129,8 +129,8 @@ class ImportedTokenizer : public Tokenizer {
     for (std::string const& text : file.patterns) patterns_.emplace_back(text);
     for (auto const& merge : file.merges) borders_.respect(pieces_[static_cast<size_t>(merge.result)]);
     pieces_[static_cast<size_t>(document_end_)].clear();
-    can_split_ =
-        byte_level_ ? std::all_of(patterns_.begin(), patterns_.end(), is_well_known) && !patterns_.empty() : borders_.between('a', ' ');
+    known_patterns_ = !patterns_.empty() && std::all_of(patterns_.begin(), patterns_.end(), is_well_known);
+    can_split_ = byte_level_ ? known_patterns_ : borders_.between('a', ' ');
     for (AddedToken const& token : file.added) can_split_ &= token.text.find(' ', 1) == std::string::npos && !token.rstrip;
   }
 
@@ -169,16 +169,20 @@ class ImportedTokenizer : public Tokenizer {
   std::string serialized() const override { return serialized_; }
 
  private:
-  // The last place to cut up to `limit`, else the first one behind it; 0: none.
-  static size_t cut_near(std::string_view text, size_t limit) {
-    auto const fits = [&](size_t i) {
-      return text[i] == ' ' && WordBorders::is_letter(text[i - 1]) && WordBorders::is_letter(text[i + 1]);
-    };
-    for (size_t cut = limit; cut > 0; --cut)
-      if (cut + 1 < text.size() && fits(cut)) return cut;
-    for (size_t cut = limit + 1; cut + 1 < text.size(); ++cut)
-      if (fits(cut)) return cut;
+  static bool is_cut(std::string_view text, size_t i) {
+    return i > 0 && i + 1 < text.size() && text[i] == ' ' && WordBorders::is_letter(text[i - 1]) && WordBorders::is_letter(text[i + 1]);
+  }
+  // The first cut behind `from`; 0: none.
+  static size_t next_cut(std::string_view text, size_t from) {
+    for (size_t at = text.find(' ', from + 1); at != std::string_view::npos; at = text.find(' ', at + 1))
+      if (is_cut(text, at)) return at;
     return 0;
+  }
+  // The last cut up to `limit`, else the first one behind it; 0: none.
+  static size_t cut_near(std::string_view text, size_t limit) {
+    for (size_t cut = limit; cut > 0; --cut)
+      if (is_cut(text, cut)) return cut;
+    return next_cut(text, limit);
   }
 
   // Text without added tokens, but for those that are looked for once it is normalized.
@@ -204,21 +208,41 @@ class ImportedTokenizer : public Tokenizer {
     while (!text.empty()) {
       size_t const length = byte_level_ ? utf8_prefix(text) : word_length(text);
       if (byte_level_ && length > 0)
-        cut_by_patterns(text.substr(0, length), 0, cache, ids);
+        append_phrases(text.substr(0, length), cache, ids);
       else
         append_word(text.substr(0, std::max<size_t>(1, length)), cache, ids);  // an invalid byte is a word of its own
       text.remove_prefix(std::max<size_t>(1, length));
     }
   }
 
+  // Up to the first border that no match of a well-known pattern reaches over (pattern.h).
+  static size_t phrase_length(std::string_view text) {
+    auto const is_border = [&](size_t i) {
+      return WordBorders::is_letter(text[i - 1]) && static_cast<unsigned char>(text[i]) < 0x80 && !WordBorders::is_letter(text[i]);
+    };
+    size_t i = 1;
+    while (i < text.size() && !is_border(i)) ++i;
+    return i;
+  }
+
+  void append_phrases(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const {
+    if (!known_patterns_) return cut_by_patterns(text, 0, [&](std::string_view word) { append_word(word, cache, ids); });
+    while (!text.empty()) {
+      std::string_view const phrase = text.substr(0, phrase_length(text));
+      append_cached(phrase, cache, ids, [&] { cut_by_patterns(phrase, 0, [&](std::string_view word) { words_.append(word, ids); }); });
+      text.remove_prefix(phrase.size());
+    }
+  }
+
   // Matches and what lies between them are cut by the next pattern; what the last one leaves is a word.
-  void cut_by_patterns(std::string_view text, size_t next, WordCache& cache, std::vector<int32_t>& ids) const {
-    if (next == patterns_.size()) return append_word(text, cache, ids);
+  template <typename Use>
+  void cut_by_patterns(std::string_view text, size_t next, Use const& use) const {
+    if (next == patterns_.size()) return use(text);
     size_t at = 0, begin = 0, end = 0;
     while (at < text.size()) {
       if (!patterns_[next].find(text, at, begin, end)) begin = end = text.size();
-      if (begin > at) cut_by_patterns(text.substr(at, begin - at), next + 1, cache, ids);
-      if (end > begin) cut_by_patterns(text.substr(begin, end - begin), next + 1, cache, ids);
+      if (begin > at) cut_by_patterns(text.substr(at, begin - at), next + 1, use);
+      if (end > begin) cut_by_patterns(text.substr(begin, end - begin), next + 1, use);
       at = end;
     }
   }
@@ -231,16 +255,20 @@ class ImportedTokenizer : public Tokenizer {
   }
 
   void append_word(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const {
-    bool const cached = word.size() <= WordCache::longest_word;
-    if (cached) {
-      if (auto const* known = cache.find(word)) {
-        ids.insert(ids.end(), known->begin(), known->end());
-        return;
-      }
+    append_cached(word, cache, ids, [&] { words_.append(word, ids); });
+  }
+
+  // Appends what the cache has for `text`, or else what `append` appends, which is then cached.
+  template <typename Append>
+  static void append_cached(std::string_view text, WordCache& cache, std::vector<int32_t>& ids, Append const& append) {
+    if (text.size() > WordCache::longest_word) return append();
+    if (auto const* known = cache.find(text)) {
+      ids.insert(ids.end(), known->begin(), known->end());
+      return;
     }
     size_t const before = ids.size();
-    words_.append(word, ids);
-    if (cached) cache.insert(word, std::span<int32_t const>(ids).subspan(before));
+    append();
+    cache.insert(text, std::span<int32_t const>(ids).subspan(before));
   }
 
   static uint64_t next_owner() {
@@ -258,7 +286,7 @@ class ImportedTokenizer : public Tokenizer {
   std::vector<Pattern> patterns_;
   WordBorders borders_;
   int32_t document_end_;
-  bool can_split_ = false;
+  bool known_patterns_ = false, can_split_ = false;
 };
 
 }  // namespace

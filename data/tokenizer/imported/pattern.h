@@ -22,8 +22,8 @@ class Pattern {
   std::unique_ptr<Compiled> compiled_;
 };
 
-// Patterns of well-known tokenizers. Between an ASCII letter and a space that an ASCII letter follows, none of them sees more than the text
-// on one side.
+// Patterns of well-known tokenizers. Between an ASCII letter and another ASCII character behind it each of them ends a match, and finds in
+// the text on either side what it finds there without the other side.
 constexpr char const* gpt2_pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr char const* llama3_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
