@@ -77,6 +77,13 @@ with Workspace() as space:
     out, _ = space.run(*arguments)
     check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
 
+    # A schedule that finished runs do not have, or that ends before them, is refused before anything is written.
+    for keys, words in ((("train.lr=1e-4",), "has finished under other settings"), (("train.budget=10step",), "is less than what")):
+        before = space.content("runs/pair/experiment.yaml")
+        _, err = space.run(*arguments[:2], *arguments[2:], *keys, expect=2)
+        check(words in err, err)
+        check(space.content("runs/pair/experiment.yaml") == before, "a refused comparison has changed its folder")
+
     # While runs are running there is a page that says so and loads itself again; once they are stopped it does not.
     live = space.path("runs/live/report.json")
     process = space.start("compare", space.config, "name=live", "train.budget=100000step")

@@ -105,6 +105,9 @@ with Workspace() as space:
         _, err = space.train("name=stopped", key, expect=2)
         check(key.split("=")[0] in err and "name=" in err, err)
     space.train("name=stopped", "train.budget=70step", "train.lr=1e-3")
+    _, err = space.train("name=stopped", "train.budget=70step", "train.lr=2e-3", expect=2)  # nothing is left that it could train with that
+    check("train.lr: 0.001 -> 0.002 would change nothing" in err, err)
+    check("lr: 0.001" in space.content("runs/stopped/config.yaml").decode(), "the run says that it had another learning rate")
     state = json.loads(space.content("runs/stopped/latest/state.json"))
     check(state["step"] == 70 and state["finished"], "state %s" % state)
     check([s["from_step"] for s in state["segments"]] == [0, 60], "segments %s" % state["segments"])

@@ -134,15 +134,15 @@ void compare(Target const& target, double minutes) {
 
   fs::path const folder = run_folder(base.config);
   auto const lock = lock_folder(folder);
-  for (ExperimentRun const& run : runs) check_run_folder(run);  // before experiment.yaml is overwritten
-  write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));
-  write_file_atomic(folder / "command.txt", command_line(target) + "\n");
-
+  for (ExperimentRun const& run : runs) check_run_folder(run);
   std::map<std::string, ArmPlan> plans;
   for (ExperimentRun const& run : runs)
     if (!plans.contains(run.arm))
       plans.emplace(run.arm, plan_arm(run.arm, run.config, vocab_size(run.config), measured_data(texts.of(run.config)),
                                       micro_batch_sequences(run.config, gpu) * run.config.model.context));
+  for (ExperimentRun const& run : runs) check_schedule(run, plans.at(run.arm));
+  write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));  // after all that may be refused
+  write_file_atomic(folder / "command.txt", command_line(target) + "\n");
   log_plans(runs, plans);
 
   ExperimentSettings settings;

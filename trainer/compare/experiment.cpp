@@ -91,6 +91,25 @@ void check_run_folder(ExperimentRun const& run) {
                                     "\nGive this one another name (name=...), or remove the folder");
 }
 
+void check_schedule(ExperimentRun const& run, ArmPlan const& plan) {
+  if (!fs::exists(run.folder / "config.yaml")) return;
+  RunStatus const done = RunProgress(run.folder).update();
+  if (done.step == 0) return;
+  bool const in_flops = run.config.train.budget.unit == Unit::flop;
+  double const planned = static_cast<double>(plan.train_flops), room = static_cast<double>(plan.step_flops);
+  if (in_flops ? done.train_flops > planned + room : done.step > plan.steps)
+    throw Error(ExitCode::config, "train.budget (" + format_duration(run.config.train.budget) + ") is less than what " +
+                                      run.folder.string() + " has done, " + std::to_string(done.step) +
+                                      " steps: give a larger one, or this experiment another name=");
+  std::string changes;
+  for (ConfigDifference const& change : differences(run, true))
+    if (change.path != "train.budget") changes += "\n  " + change.path + ": " + change.before + " there, " + change.after + " now";
+  bool const nothing_left = in_flops ? done.train_flops > planned - room / 2 : done.step == plan.steps;
+  if (done.state == "finished" && nothing_left && !changes.empty())
+    throw Error(ExitCode::config, run.folder.string() + " has finished under other settings:" + changes +
+                                      "\nGive this experiment another name (name=...), or a larger train.budget");
+}
+
 fs::path unfinished_marker(ExperimentRun const& run) { return run.folder / "pending"; }
 
 bool is_finished(ExperimentRun const& run) {

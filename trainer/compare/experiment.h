@@ -33,6 +33,9 @@ bool same_text(Config const& a, Config const& b);  // same data and tokenizer se
 
 // Throws Error(config) that lists the differences when a folder holds a run whose settings make it a different run.
 void check_run_folder(ExperimentRun const& run);
+// Throws Error(config) when the folder's run has done more than `plan` allows, or has ended under another schedule that `plan` does not
+// extend.
+void check_schedule(ExperimentRun const& run, ArmPlan const& plan);
 // Whether the folder holds this run, finished: its metrics end with a finished run, and its configuration is the wanted one (up to settings
 // that change no result).
 bool is_finished(ExperimentRun const& run);

@@ -101,13 +101,13 @@ Field choose_field(Report& report) {
   return {all, common, whole.metric};
 }
 
-// What more seeds would show, if they scatter as these do.
+// What more seeds could show, if they scatter as these do.
 std::string hint(PairedDifference const& difference) {
   if (difference.significant() || difference.n == 0) return "";
-  if (!difference.half_width) return "; two seeds or more give an interval (compare.seeds)";
+  if (!difference.half_width) return "; two seeds or more give a confidence interval (compare.seeds)";
   auto const n = static_cast<double>(difference.n), more = std::max(5.0, 2 * n);
   double const scatter = *difference.half_width * std::sqrt(n) / student_t_quantile(0.975, n - 1);
-  return fmt::format("; {:.0f} seeds would show {:.2g} %", more, student_t_quantile(0.975, more - 1) * scatter / std::sqrt(more));
+  return fmt::format("; {:.0f} seeds could detect about {:.2g} %", more, student_t_quantile(0.975, more - 1) * scatter / std::sqrt(more));
 }
 
 // Two arms over their common seeds, to be compared at equal FLOPs or time.
@@ -170,7 +170,8 @@ Pair equal_time_pair(ArmResult const& arm, ArmResult const& baseline, Seeds cons
   Pair pair = make_pair(two, "time", reason, ours, theirs);
   if (!reason.empty()) return pair;
   if (pair.difference.n == 0) {
-    pair.note = "the shorter run ends before the other's first validation: nothing to interpolate";
+    if (!two.all.empty())
+      pair.verdict = "no verdict: the shorter run ends before the other's first validation, so nothing can be interpolated";
     return pair;
   }
   auto const n = static_cast<double>(pair.difference.n);
@@ -233,7 +234,8 @@ void judge(Report& report) {
     return;
   }
   report.challenger = challenger->name;
-  auto const routed = std::count_if(field.arms.begin(), field.arms.end(), [](ArmResult const* arm) { return !arm->dense(); });
+  auto const routed =
+      std::count_if(field.arms.begin(), field.arms.end(), [&](ArmResult const* arm) { return !arm->dense() && arm != best; });
   if (routed > 1 && !challenger->dense())
     report.warnings.push_back(
         fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little", challenger->name, routed));

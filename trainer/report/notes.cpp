@@ -79,6 +79,19 @@ void note_arms(Report& report) {
                                           arms.size() == 1 ? "has" : "have", arms.size() == 1 ? "its" : "their", stand_in));
 }
 
+// Runs whose schedule was changed on the way, where that is not true of all.
+void note_schedules(Report& report) {
+  Names changed;
+  size_t runs = 0;
+  for (ArmResult const& arm : report.arms)
+    for (RunResult const& run : arm.runs) {
+      ++runs;
+      if (run.schedules > 1) changed.push_back(fmt::format("{} seed {}", arm.name, run.config.seed));
+    }
+  if (changed.empty() || changed.size() == runs) return;
+  report.warnings.push_back(fmt::format("{} went on under a new schedule (budget or learning rate), other runs did not", listed(changed)));
+}
+
 void note_jobs(Report& report) {
   std::set<double> threads;
   for (ArmResult const& arm : report.arms)
@@ -95,6 +108,7 @@ void note_jobs(Report& report) {
 void add_notes(Report& report) {
   note_builds(report);
   note_arms(report);
+  note_schedules(report);
   for (std::string const& edge : sweep_edges(report)) report.warnings.push_back(edge);
   note_jobs(report);
 }

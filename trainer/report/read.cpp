@@ -124,6 +124,7 @@ void take(json const& record, RunResult& run, std::optional<ValidationPoint>& re
     run.device = text(record, "device");
     std::string const build = text(record, "build");
     if (!build.empty() && std::find(run.builds.begin(), run.builds.end(), build) == run.builds.end()) run.builds.push_back(build);
+    ++run.schedules;
     run.status.clear();  // a resumed run has not ended yet
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);

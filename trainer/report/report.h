@@ -1,6 +1,7 @@
 #pragma once
 // The report of a comparison: read from run folders, judged, and written as JSON, text and HTML. Uses no LibTorch.
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
@@ -56,6 +57,7 @@ struct RunResult {
   bool begun = false;                         // its folder exists
   bool running = false;                       // a process trains it
   int64_t step = 0;                           // of the last record
+  int64_t schedules = 0;                      // that it has had: a larger budget or another learning rate begins a new one
   std::string sample;                         // text that the model wrote at its last validation; empty when none did
   Int128 train_flops;
   double time_s = 0;
@@ -91,10 +93,10 @@ struct Pair {
   std::string arm, baseline;
   std::string basis;  // "flops": final losses; "time": losses of both after the training time of the faster run
   PairedDifference difference;
-  std::string metric = "loss_causal";      // what is compared: the loss, or bits per byte between different tokenizers
-  double arm_loss = 0, baseline_loss = 0;  // of that metric, means over the seeds both have
-  std::string verdict;                     // ends with `hint`, where there is one; without a comparison the reason
-  std::string hint;                        // "; 5 seeds would show 0.4 %"
+  std::string metric = "loss_causal";          // what is compared: the loss, or bits per byte between different tokenizers
+  double arm_loss = NAN, baseline_loss = NAN;  // of that metric, means over the seeds both have; NaN without a comparison
+  std::string verdict;                         // ends with `hint`, where there is one; without a comparison the reason
+  std::string hint;                            // "; 5 seeds could detect about 0.4 %"
   std::string note;
   bool compared() const { return difference.n > 0; }
 };

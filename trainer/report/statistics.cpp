@@ -84,12 +84,12 @@ PairedDifference paired_percent(std::vector<double> const& arm, std::vector<doub
 
 std::string verdict(PairedDifference const& difference) {
   if (difference.n == 0) return "not measured: no seed finished in both arms";
-  if (difference.n == 1) return fmt::format("{:+.2f} % in the one seed run; one seed has no interval", difference.percent);
+  if (difference.n == 1) return fmt::format("{:+.2f} % (one seed: no confidence interval)", difference.percent);
   // Two digits where one digit would round a small value to 0.
   int const digits = *difference.half_width < 0.1 || std::abs(difference.percent) < 0.1 ? 2 : 1;
   if (!difference.significant())
-    return fmt::format("no difference that {} seeds can show ({:+.{}f} % +- {:.{}f})", difference.n, difference.percent, digits,
-                       *difference.half_width, digits);
+    return fmt::format("no significant difference ({:+.{}f} % +- {:.{}f}, {} seeds)", difference.percent, digits, *difference.half_width,
+                       digits, difference.n);
   return fmt::format("{} by {:.{}f} % +- {:.{}f}, {} seeds", difference.percent < 0 ? "better" : "worse", std::abs(difference.percent),
                      digits, *difference.half_width, digits, difference.n);
 }

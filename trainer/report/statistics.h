@@ -29,7 +29,7 @@ struct PairedDifference {
 };
 PairedDifference paired_percent(std::vector<double> const& arm, std::vector<double> const& baseline);
 
-// "better by 1.2 % +- 0.3, 3 seeds" | "worse by ..." | "no difference that 2 seeds can show (-0.3 % +- 1.1)".
+// "better by 1.2 % +- 0.3, 3 seeds" | "worse by ..." | "no significant difference (-0.3 % +- 1.1, 2 seeds)".
 std::string verdict(PairedDifference const& difference);
 
 // Pearson's correlation with its 95 % interval (Fisher's z). NaN when all values are alike or there are fewer than four pairs.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "core/files.h"
 #include "trainer/run/record_file.h"
 #include "trainer/run/records.h"
@@ -29,6 +30,17 @@ std::string bit_exactness_lost(TrainState const& before, Machine const& now, int
   compare("threads", std::to_string(before.machine.threads), std::to_string(now.threads));
   compare("micro-batch tokens", std::to_string(before.micro_batch_tokens), std::to_string(micro_batch_tokens));
   return differences;
+}
+
+void check_something_is_left(EarlierRun const& earlier, bool nothing_left) {
+  if (!nothing_left) return;
+  std::string changes;
+  for (ConfigDifference const& change : earlier.schedule_changes)
+    if (change.path != "train.budget")
+      changes += (changes.empty() ? "" : ", ") + change.path + ": " + change.before + " -> " + change.after;
+  if (changes.empty()) return;
+  throw Error(ExitCode::config, earlier.checkpoint.string() + " is the end of its run (step " + std::to_string(earlier.state.step) + "): " +
+                                    changes + " would change nothing; a larger train.budget trains on with it, another name= trains anew");
 }
 
 void complete_records(RunFolder const& run, TrainState const& state) {

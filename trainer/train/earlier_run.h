@@ -24,6 +24,10 @@ std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& c
 // Lists the differences that keep a resumed run from being bit-exact: "threads 2 before, 4 now, ..."; empty when there are none.
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens);
 
+// Throws Error(config) when a schedule was changed (but for the way that the budget is written) for a run that has nothing left to train:
+// it would be reported under settings that it never had. nothing_left: it has reached the end of the schedule that is given now.
+void check_something_is_left(EarlierRun const& earlier, bool nothing_left);
+
 // Writes the last record of a finished run whose process died between its last checkpoint and that record.
 void complete_records(RunFolder const& run, TrainState const& state);
 

@@ -136,6 +136,7 @@ void Trainer::resume(EarlierRun const& earlier) {
   if (in_flops ? state_.train_flops > schedule_.total_flops() + schedule_.mean_step_flops() : state_.step > schedule_.total_steps())
     throw Error(ExitCode::config, "train.budget (" + format_duration(config_.train.budget) + ") is less than what " + run_.root().string() +
                                       " has done, " + std::to_string(state_.step) + " steps: give a larger one, or another name=");
+  check_something_is_left(earlier, finished());
   restore_training(earlier.checkpoint, model_, learner_.optimizers, window_);
   if (state_.window_pairs < 0) state_.window_pairs = Int128(state_.window_steps) * batch_sequences_ * causal_pairs(config_.model.context);
   if (state_.window_flops < 0) state_.window_flops = Int128(state_.window_steps) * schedule_.mean_step_flops();

@@ -38,6 +38,7 @@ TEST_CASE("comparable: other tokenizers on one text are compared by bits per byt
   json mod = dense;
   mod["tokenizer"] = "t2";
   mod["bits_per_byte_causal"] = 2.2;  // fewer nats per token, of shorter tokens
+  mod["eval_bytes"] = 1003;           // the first piece, which is not predicted, is shorter
   Report const report = two_arms(root, dense, mod);
   CHECK(report.ranked_by == "bits_per_byte_causal");
   Pair const& pair = *report.pair("mod", "dense", "flops");
@@ -61,7 +62,11 @@ TEST_CASE("comparable: other validation text leaves no verdict, and the reason i
   }
   SECTION("another part of it") {
     mod["eval_bytes"] = 500;
-    reason = "dense seed 1 was validated on 1000 bytes of text, mod seed 1 on 500 bytes (eval.final_tokens)";
+    reason = "dense seed 1 was validated on 1000 bytes of text, mod seed 1 on 500 (eval.final_tokens)";
+  }
+  SECTION("one byte of it, with one tokenizer") {
+    mod["eval_bytes"] = 1001;
+    reason = "dense seed 1 was validated on 1000 bytes of text, mod seed 1 on 1001 (eval.final_tokens)";
   }
   Report const report = two_arms(root, dense, mod);
   CHECK(report.ranked_by.empty());
@@ -98,7 +103,7 @@ TEST_CASE("comparable: times of other machines are not compared") {
   CHECK(report.pair("mod", "dense", "time")->verdict == "no verdict: " + reason);
 }
 
-TEST_CASE("comparable: hints say what more seeds would show") {
+TEST_CASE("comparable: hints say what more seeds could show") {
   Folder const root;
   write_experiment(root.path, {"dense", "mod"}, {1, 2}, "dense");
   write_run(root.path, "dense", 1, {.loss = 3.0});
@@ -108,8 +113,8 @@ TEST_CASE("comparable: hints say what more seeds would show") {
   Report const report = read_report({root.path});
   Pair const& pair = *report.pair("mod", "dense", "flops");
   // Differences of +1 % and -1 %: a standard deviation of 1.414 %; Student's t of four degrees is 2.776, by the root of five.
-  CHECK(pair.hint == "; 5 seeds would show 1.8 %");
+  CHECK(pair.hint == "; 5 seeds could detect about 1.8 %");
   write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
   Report const single = read_report({root.path});
-  CHECK(single.pair("mod", "dense", "flops")->hint == "; two seeds or more give an interval (compare.seeds)");
+  CHECK(single.pair("mod", "dense", "flops")->hint == "; two seeds or more give a confidence interval (compare.seeds)");
 }

@@ -96,7 +96,7 @@ TEST_CASE("report: what did not finish is named and does not count") {
   CHECK(report.incomplete[1] == "mod/seed-3: not started");
   CHECK(report.arm("mod")->runs.size() == 1);
   CHECK(report.pair("mod", "dense", "flops")->difference.n == 1);
-  CHECK(contains(report.headline, "one seed has no interval"));
+  CHECK(contains(report.headline, "one seed: no confidence interval"));
   CHECK(contains(report_table(report), "incomplete: mod/seed-2: diverged at step 1000"));
 }
 

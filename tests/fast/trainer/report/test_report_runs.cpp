@@ -154,3 +154,44 @@ TEST_CASE("report: the texts of one run of each arm") {
   write_file_atomic(root.path / "mod/seed-1/depth_analysis.json", "[broken");
   CHECK(read_run(root.path / "mod/seed-1", "mod").depth_analysis.empty());
 }
+
+TEST_CASE("report: runs that went on under another schedule are named, unless all did") {
+  Folder const root;
+  std::vector<fs::path> folders;
+  auto const extend = [&](char const* arm) {
+    fs::path const metrics = root.path / arm / "seed-1/metrics.jsonl";
+    write_file_atomic(metrics, json{{"kind", "run"}, {"steps", 500}}.dump() + "\n" + read_file(metrics));
+  };
+  for (char const* arm : {"a", "b"}) {
+    write_run(root.path, arm, 1, {});
+    folders.push_back(root.path / arm / "seed-1");
+  }
+  CHECK_FALSE(has_note(read_report(folders), "new schedule"));
+  extend("a");
+  CHECK(has_note(read_report(folders), "a seed 1 went on under a new schedule"));
+  extend("b");
+  CHECK_FALSE(has_note(read_report(folders), "new schedule"));
+}
+
+TEST_CASE("report: without a comparison there are no losses of one, and the reason is the only verdict") {
+  Folder const root;
+  write_run(root.path, "dense", 1, {.time_s = 10});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .time_s = 100, .train_flops = 2000000000000, .routed = true});
+  Report const report = read_report({root.path / "dense/seed-1", root.path / "mod/seed-1"});
+  Pair const& time = *report.pair("mod", "dense", "time");
+  CHECK(time.verdict == "no verdict: the shorter run ends before the other's first validation, so nothing can be interpolated");
+  CHECK(time.note.empty());
+  for (auto const& pair : json::parse(report_json(report).dump())["pairs"])
+    for (char const* key : {"arm_loss", "baseline_loss", "delta_percent"}) CHECK(pair[key].is_null());
+}
+
+TEST_CASE("report: the best of several is flattered, the only other one is not") {
+  Folder const root;
+  std::vector<fs::path> folders;
+  for (char const* arm : {"a", "b", "c"}) {
+    write_run(root.path, arm, 1, {.loss = 3.0 - 0.1 * (arm[0] - 'a'), .routed = true});
+    folders.push_back(root.path / arm / "seed-1");
+    Report const report = read_report(folders);
+    CHECK(has_note(report, "chosen after the fact") == (folders.size() == 3));
+  }
+}
