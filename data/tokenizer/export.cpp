@@ -122,8 +122,8 @@ std::string const& name_of(PieceModel const& model, int32_t id) { return model.p
 
 std::string tokenizer_json(Tokenizer const& tokenizer) {
   PieceModel const model = pieces_of(tokenizer);
-  check_kinds(model, "Hugging Face");
   bool const bytes = tokenizer.kind() == "byte";
+  if (!bytes) check_kinds(model, "Hugging Face");
   std::vector<std::string> const byte_names = byte_level_names();
   Json added = Json::array(), vocab = Json::object();
   for (size_t id = 0; id < model.pieces.size(); ++id) {
@@ -178,12 +178,15 @@ std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
                      {"add_bos_token", false},
                      {"clean_up_tokenization_spaces", false},
                      {"split_special_tokens", true},  // "</s>" in a text is text
+                     {"model_input_names", {"input_ids", "attention_mask"}},
                      {"model_max_length", context}};
   return json.dump(2) + "\n";
 }
 
 LlamaVocabulary llama_vocabulary(Tokenizer const& tokenizer) {
-  PieceModel const model = pieces_of(tokenizer);
+  PieceModel model = pieces_of(tokenizer);
+  if (tokenizer.kind() == "byte")
+    model.pieces[' '] = {space_piece, 0, PieceType::normal};  // what spaces are there before they become bytes
   check_kinds(model, "llama.cpp");
   Ids const ids = normal_ids(model);
   auto const is_symbol = [&](std::string_view text) { return ids.contains(text) || utf8_length(text) == text.size(); };

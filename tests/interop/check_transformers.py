@@ -50,8 +50,7 @@ def check_greedy(name, model, tokenizer, wanted):
     ties = 0
     for prompt, continuation in zip(wanted["prompts"], wanted["continuations"]):
         inputs = tokenizer(prompt, return_tensors="pt")
-        result = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=NEW_TOKENS,
-                                output_logits=True, return_dict_in_generate=True)
+        result = model.generate(**inputs, max_new_tokens=NEW_TOKENS, output_logits=True, return_dict_in_generate=True)
         new = result.sequences[0, inputs["input_ids"].shape[1]:].tolist()
         if new and new[-1] == wanted["document_end"]:
             new.pop()
@@ -96,6 +95,7 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     for model_name in sorted(os.listdir(sys.argv[1])):
         if os.path.exists(os.path.join(sys.argv[1], model_name, "isobath.json")):
             check_model(os.path.join(sys.argv[1], model_name), model_name)

@@ -57,6 +57,8 @@ def strings():
     fragments = ["</s>", "<s", "/s>", "<0x", "41>", " ", "  ", "\n", "a", "the", "int64_t", "::", "==", "é", "日", "🙂", "<unk>", "0", "00", "_"]
     for _ in range(4000):
         texts.append("".join(chance.choice(fragments) for _ in range(chance.randint(1, 30))))
+    for _ in range(3000):  # runs of one character, which can be cut in many ways
+        texts.append("".join(chance.choice("aest =-\n0_(./") * chance.randint(1, 12) for _ in range(chance.randint(1, 10))))
     return list(dict.fromkeys(text for text in texts if text and "\u2581" not in text))
 
 
@@ -71,7 +73,7 @@ def train_own_model():
             for name in sorted(names):
                 if name.endswith(".md"):
                     with open(os.path.join(folder, name), encoding="utf-8") as file:
-                        out.write(file.read() + "<b>bold</b> <s>struck</s>\n" * 20)
+                        out.write(file.read() + "cats> dogs> hens> eels> cows> ants> </i> </ b\n" * 20)  # pieces "</" and "s>": "</s>" must stay two
     sentencepiece.SentencePieceTrainer.train(
         input=os.path.join(FOLDER, "own.txt"), model_prefix=os.path.join(FOLDER, "own"), model_type="bpe", vocab_size=900, byte_fallback=True,
         add_dummy_prefix=False, remove_extra_whitespaces=False, normalization_rule_name="identity", split_by_whitespace=False,

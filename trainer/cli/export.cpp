@@ -80,7 +80,7 @@ Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
 template <typename Write>
 void write_then_rename(fs::path const& output, Write const& write) {
   fs::path temporary = output;
-  temporary += ".tmp";
+  temporary += ".export.tmp";
   std::error_code error;
   fs::remove_all(temporary, error);
   try {

@@ -133,7 +133,7 @@ TEST_CASE("gguf: damaged files are refused, whatever the damage") {
   expect_damaged_gguf(changed(b, 4, raw_bytes(int64_t{1} << 40)), "behind the end");
   expect_damaged_gguf(changed(b, 12, raw_bytes(uint32_t{77})), "unknown type 77");
   expect_damaged_gguf(changed(b, 16, raw_bytes(uint64_t{64})), "starts at 64");
-  expect_damaged_gguf(changed(raw_bytes(uint64_t{1}), 0, "a"), "listed twice");
+  expect_damaged_gguf(changed("", whole.find(raw_text("a")), raw_text("b")), "listed twice");
 }
 
 TEST_CASE("floats: rounded to nearest, ties to even") {

@@ -20,16 +20,18 @@ namespace {
 
 std::unique_ptr<Tokenizer> small_bpe() {
   std::string text;
-  for (int i = 0; i < 200; ++i) text += "the cat sat on <b>a mat</b> of \xc3\xa9toffe; cats, mats " + std::to_string(i) + "\n";
-  return train_bpe({text}, 340);
+  for (int i = 0; i < 200; ++i)
+    text += "the cat sat on <b>a mat</b> of \xc3\xa9toffe; cats, mats, towers and old stones sing of rain " + std::to_string(i) + "\n";
+  return train_bpe({text}, 310);
 }
 
 // An own sentencepiece model that loses nothing, with other settings than train_bpe's.
 std::string own_model(Scratch const& scratch, std::map<std::string, std::string> const& more) {
   std::string lines;
-  for (int i = 0; i < 200; ++i) lines += "the cat sat on </s> a mat <s> of small birds " + std::to_string(i) + "\n";
+  for (int i = 0; i < 200; ++i)
+    lines += "cats> sat </b> on mats> </u> of birds> </i> that sing of rain and towers> </b> " + std::to_string(i) + "\n";
   std::unordered_map<std::string, std::string> settings{
-      {"model_type", "bpe"},         {"vocab_size", "330"},
+      {"model_type", "bpe"},         {"vocab_size", "310"},
       {"byte_fallback", "true"},     {"normalization_rule_name", "identity"},
       {"add_dummy_prefix", "false"}, {"remove_extra_whitespaces", "false"},
       {"minloglevel", "2"},          {"input", scratch.write("lines.txt", lines).string()}};
@@ -47,15 +49,15 @@ TEST_CASE("tokenizer export: pieces of the model are those of the tokenizer") {
   auto const tokenizer = small_bpe();
   PieceModel const model = read_pieces(tokenizer->serialized());
   CHECK(model.is_bpe);
-  REQUIRE(model.pieces.size() == 340);
+  REQUIRE(model.pieces.size() == 310);
   CHECK(model.pieces[0].type == PieceType::unknown);
   CHECK(model.pieces[1].type == PieceType::control);
   CHECK(model.pieces[2].text == "<0x00>");
   CHECK(model.pieces[2].type == PieceType::byte);
-  CHECK(model.pieces[339].type == PieceType::normal);
-  for (size_t id = 258; id + 1 < 340; ++id) CHECK(model.pieces[id].score > model.pieces[id + 1].score);
-  std::string const cut = tokenizer->serialized().substr(0, 1000);
-  CHECK_THROWS_AS(read_pieces(cut), Error);
+  CHECK(model.pieces[309].type == PieceType::normal);
+  for (size_t id = 258; id + 1 < 310; ++id) CHECK(model.pieces[id].score > model.pieces[id + 1].score);
+  std::string const whole = tokenizer->serialized();
+  CHECK_THROWS_AS(read_pieces(whole.substr(0, whole.size() - 1)), Error);
 }
 
 TEST_CASE("tokenizer export: tokenizer.json of a trained BPE") {
@@ -64,11 +66,11 @@ TEST_CASE("tokenizer export: tokenizer.json of a trained BPE") {
   CHECK(model["type"] == "BPE");
   CHECK(model["byte_fallback"] == true);
   CHECK(model["unk_token"] == "<unk>");
-  REQUIRE(model["vocab"].size() == 340);
+  REQUIRE(model["vocab"].size() == 310);
   std::set<int> ids;
   for (auto const& [piece, id] : model["vocab"].items()) ids.insert(id.get<int>());
-  CHECK(ids.size() == 340);
-  CHECK(*ids.rbegin() == 339);
+  CHECK(ids.size() == 310);
+  CHECK(*ids.rbegin() == 309);
   REQUIRE(all["added_tokens"].size() == 2);
   CHECK(all["added_tokens"][1]["content"] == "</s>");
   CHECK(all["normalizer"].is_null());
@@ -95,6 +97,7 @@ TEST_CASE("tokenizer export: tokenizer.json of a trained BPE") {
   CHECK(config["bos_token"].is_null());
   CHECK(config["split_special_tokens"] == true);
   CHECK(config["model_max_length"] == 128);
+  CHECK(config["model_input_names"] == json{"input_ids", "attention_mask"});  // transformers 4 refuses to generate with a third
 }
 
 TEST_CASE("tokenizer export: bytes") {
@@ -114,6 +117,8 @@ TEST_CASE("tokenizer export: bytes") {
   REQUIRE(vocabulary.tokens.size() == 257);
   CHECK(vocabulary.tokens[65] == "<0x41>");
   CHECK(vocabulary.types[65] == 6);
+  CHECK(vocabulary.tokens[' '] == "\xe2\x96\x81");
+  CHECK(vocabulary.types[' '] == 1);
   CHECK(vocabulary.types[256] == 3);
   CHECK(vocabulary.unknown == -1);
 }
@@ -123,11 +128,11 @@ TEST_CASE("tokenizer export: llama.cpp never merges text into a control piece") 
   LlamaVocabulary const plain = llama_vocabulary(*small_bpe());
   CHECK(plain.unknown == 0);
   CHECK(plain.tokens[1] == "</s>");
-  auto const tokenizer = parse_tokenizer(own_model(scratch, {}));
+  auto const tokenizer = parse_tokenizer(own_model(scratch, {{"split_by_unicode_script", "false"}, {"vocab_size", "330"}}));
   json const vocab = json::parse(tokenizer_json(*tokenizer))["model"]["vocab"];
-  // The text is full of "</s>" and "<s>", so pieces that lie inside of them were learned.
+  // "</" and "s>" are pieces, so that llama.cpp would merge the text "</s>" into the document end.
   LlamaVocabulary const own = llama_vocabulary(*tokenizer);
-  REQUIRE((vocab.contains("</s") || vocab.contains("/s>")));
+  REQUIRE((vocab.contains("</") && vocab.contains("s>")));
   CHECK(own.tokens[vocab["</s>"].get<size_t>()] == "</s> ");
 }
 

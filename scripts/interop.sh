@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs exports of small models in other programs and compares with Isobath: transformers 4 and 5, llama.cpp (tests/interop).
+#   scripts/interop.sh [PROGRAM]
+# Packages (about 5 GB, PyTorch most of it) are installed once into $ISOBATH_INTEROP, by default ~/.cache/isobath/interop. What cannot be
+# installed is skipped, with the reason.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=$(realpath "${1:-build/isobath}")
+cache=${ISOBATH_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/isobath/interop}
+[[ -x $program ]] || { echo "no program $program: build it first (scripts/build.sh)" >&2; exit 2; }
+mkdir -p "$cache"
+
+# environment NAME PACKAGE...: a virtual environment with these packages that also sees those of `shared`.
+environment() {
+  local folder=$cache/$1 wanted="${*:2}"
+  [[ -f $folder/installed && $(<"$folder/installed") == "$wanted" ]] && return
+  echo "installing $wanted into $folder"
+  python3 -m venv "$folder" || return
+  if [[ $1 != shared ]]; then
+    "$cache/shared/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+      >"$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/shared.pth" || return
+  fi
+  "$folder/bin/pip" install --quiet --disable-pip-version-check "${@:2}" || return
+  echo "$wanted" >"$folder/installed"
+}
+
+# check ENVIRONMENT SCRIPT: runs the script with that environment's Python.
+failed=0
+check() {
+  local code=0
+  HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$cache/$1/bin/python" "tests/interop/$2" "$work" || code=$?
+  [[ $code == 0 || $code == 77 ]] || failed=1
+}
+
+if ! environment shared torch==2.11.0 numpy safetensors sentencepiece; then
+  echo "SKIPPED: the packages could not be installed"
+  exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$cache/shared/bin/python" tests/interop/prepare.py "$program" "$work"
+if environment transformers-4 transformers==4.57.6; then check transformers-4 check_transformers.py; else echo "SKIPPED: transformers 4"; fi
+if environment transformers-5 transformers==5.24.0; then check transformers-5 check_transformers.py; else echo "SKIPPED: transformers 5"; fi
+if environment llama.cpp gguf==0.19.0 xllamacpp==2026.10.11549; then check llama.cpp check_llama_cpp.py; else echo "SKIPPED: llama.cpp"; fi
+exit $failed
