@@ -95,7 +95,8 @@ def compare_window(name, model, records, routing, worst):
     ours = [torch.tensor([record[key][layer] for record in records[:-1]]) for layer in decides]
     if model.config.depth_kind != "dense":
         check(len(result.selected) == len(ours), "%s: %d layers decide, in Isobath %d" % (name, len(result.selected), len(ours)))
-    # Isobath writes the selection of top-k down in its causal pass. There it is that of a pass under top-k up to the first routed layer only.
+    # Isobath writes down what top-k selects in its causal pass, which up to the first layer that decides is that of a pass under top-k. Behind it
+    # losses tell whether the selection was the same.
     compared = decides if routing == "causal" else decides[:1]
     flips = [(layer, place.item()) for layer in compared for place in (ours[layer] != result.selected[layer][0]).nonzero()]
     if flips:
@@ -105,7 +106,10 @@ def compare_window(name, model, records, routing, worst):
         return len(flips)
     theirs = -logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     losses = torch.tensor([record["loss_" + routing] for record in records[1:]], dtype=torch.float64)
-    worst[routing] = max(worst[routing], ((theirs - losses).abs().max() / logits.abs().max()).item())
+    far = ((theirs - losses).abs().max() / logits.abs().max()).item()
+    if routing == "topk" and far > TOLERANCE and min(margin.min() for margin in smallest_margins(model, ids[:, :-1], routing, result)) < ON_THE_EDGE:
+        return 1
+    worst[routing] = max(worst[routing], far)
     if routing == "causal":
         for layer in decides:
             scores = torch.tensor([float("nan") if record["score"][layer] is None else record["score"][layer] for record in records[:-1]])

@@ -32,7 +32,9 @@ void add_stock_keys(Json& config, ModelConfig const& model) {
 Json config_json(ExportedModel const& exported, std::string const& dtype) {
   ModelConfig const& model = exported.model;
   Json config = {{"architectures", {hugging_face_class(exported)}},
-                 {"model_type", exported.code ? "isobath" : model.qk_norm ? "qwen3" : "llama"},
+                 {"model_type", exported.code   ? "isobath"
+                                : model.qk_norm ? "qwen3"
+                                                : "llama"},
                  {"vocab_size", exported.tokenizer->vocab_size()},
                  {"hidden_size", model.width},
                  {"intermediate_size", model.mlp_width},

@@ -28,8 +28,8 @@ std::string model_in_words(ExportedModel const& exported, CardFacts const& facts
       "rotary "
       "positions with base {}, {}a context of {} tokens, a vocabulary of {}, {}. {} parameters, stored as {}.",
       facts.class_name, model.layers, model.width, model.heads, model.width / model.heads, model.kv_heads,
-      model.mlp == MlpKind::swiglu ? "SwiGLU" : "GELU", model.mlp_width,
-      format_real(model.rope_theta), model.qk_norm ? "RMSNorm on queries and keys, " : "", model.context, exported.tokenizer->vocab_size(),
+      model.mlp == MlpKind::swiglu ? "SwiGLU" : "GELU", model.mlp_width, format_real(model.rope_theta),
+      model.qk_norm ? "RMSNorm on queries and keys, " : "", model.context, exported.tokenizer->vocab_size(),
       model.tie_embeddings ? "output head tied to the embedding" : "an output head of its own",
       count_parameters(model, exported.depth, exported.tokenizer->vocab_size()).total, facts.dtype);
   if (exported.depth.kind != "dense") {
@@ -48,12 +48,14 @@ std::string routing_text(ExportedModel const& exported) {
   std::string const start = "**Routing.** ";
   DepthConfig const& depth = exported.depth;
   if (depth.kind == "dense")
-    return start + "There is none: every token goes through every layer, so these logits are the same in training, evaluation and "
-                   "generation.";
+    return start +
+           "There is none: every token goes through every layer, so these logits are the same in training, evaluation and "
+           "generation.";
   if (plan_depth(exported.model, depth)->uses_noncausal_routing())
     return start +
            "Logits of `model(ids)` and text of `model.generate` are those of **causal** routing (`depth.causal: " + depth.causal.name() +
-           "`): whether a layer runs a token depends on no later token. `model(ids, routing=\"topk\")` selects tokens as most training does, "
+           "`): whether a layer runs a token depends on no later token. `model(ids, routing=\"topk\")` selects tokens as most training "
+           "does, "
            "the best of the whole text in each layer. That looks at later tokens, so its loss is not the loss of a language model, and "
            "nothing can be generated with it.";
   return start +
@@ -66,7 +68,8 @@ std::string usage_text(ExportedModel const& exported) {
   return "## Use\n\nThe model's code is in this folder: `" + exported.code->modeling +
          ".py`, meant to be read. Look at it before you allow it to run.\n\n```python\nfrom transformers import AutoModelForCausalLM, "
          "AutoTokenizer\n\nmodel = AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)\ntokenizer = "
-         "AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\nresult = model(**tokenizer(\"Some text\", return_tensors=\"pt\"))\n```\n\n"
+         "AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\nresult = model(**tokenizer(\"Some text\", "
+         "return_tensors=\"pt\"))\n```\n\n"
          "`result.selected` and `result.scores` say for each layer that decides which tokens it ran and by which scores. The code is for "
          "reading and for inference; the losses that train the decisions are Isobath's own.\n\n";
 }

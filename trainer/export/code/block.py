@@ -82,6 +82,11 @@ def unit_rms(x, eps=1e-6):
     return x * (x.square().mean(-1, keepdim=True) + eps).rsqrt()
 
 
+def constant(size):
+    """Numbers that training or calibration has set, and no gradient."""
+    return nn.Parameter(torch.zeros(size), requires_grad=False)
+
+
 class RMSNorm(nn.Module):
     def __init__(self, size, eps):
         super().__init__()

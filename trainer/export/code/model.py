@@ -46,7 +46,7 @@ class IsobathPreTrainedModel(PreTrainedModel):
 
     def post_init(self):
         """Numbers that decide which tokens run stay in float32: rounded to 16 bits they would choose other tokens."""
-        present = {part for name, _ in self.named_modules() for part in name.split(".")}
+        present = {part for name, _ in self.named_parameters() for part in name.split(".")}
         self._keep_in_fp32_modules_strict = sorted({"router", "predictor", "depth_gate", "depth_scale", "scale"} & present)
         super().post_init()
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .block import Depth, RMSNorm, unit_rms
+from .block import constant, Depth, RMSNorm, unit_rms
 from .router import Predictor, Router, route
 
 # ---- Nested depth: a token leaves at an exit, or goes on to the last layer ---------------------------------------------------------------
@@ -19,8 +19,8 @@ class DepthGate(nn.Module):
         if config.router == "mlp":
             self.up = nn.Linear(config.hidden_size, inner, bias=False)
         self.weight, self.bias = nn.Parameter(torch.zeros(branches, inner)), nn.Parameter(torch.zeros(branches))
-        self.register_buffer("balance", torch.zeros(branches))  # what training has added to keep all branches in use
-        self.register_buffer("cut", torch.zeros(1))  # set by the last calibration, so that the mean depth is the one asked for
+        self.balance = constant(branches)  # what training has added to keep all branches in use
+        self.cut = constant(1)  # set by the last calibration, so that the mean depth is the one asked for
 
     def forward(self, x):
         x = unit_rms(x)

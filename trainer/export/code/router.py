@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .block import unit_rms
+from .block import constant, unit_rms
 
 # ---- The router: which tokens run, and with what weight ----------------------------------------------------------------------------------
 
@@ -31,8 +31,8 @@ class Router(nn.Module):
         if self.kind == "token":
             self.token = Vector(config.vocab_size)
         if config.causal in ("threshold", "none"):
-            self.register_buffer("threshold", torch.zeros(2))  # running threshold of training, and how many steps have moved it
-        self.register_buffer("cut", torch.zeros(1))  # set by the last calibration
+            self.threshold = constant(2)  # running threshold of training, and how many steps have moved it
+        self.cut = constant(1)  # set by the last calibration
 
     def score(self, x, this):
         """x [B, T, D] -> r [B, T]"""

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .block import Depth, unit_rms
+from .block import constant, Depth, unit_rms
 
 # ---- Scaled depth: a learned factor a on what each layer adds, small ones being skips ----------------------------------------------------
 
@@ -25,9 +25,9 @@ class Scale(nn.Module):
 class DepthScale(nn.Module):
     def __init__(self):
         super().__init__()
-        self.register_buffer("threshold", torch.zeros(2))  # scale token: a token runs where its factor exceeds threshold[0] + cut
-        self.register_buffer("cut", torch.zeros(1))  # set by the last calibration
-        self.register_buffer("hardened", torch.zeros(1))  # 1 once small factors are skips; before that every layer runs every token
+        self.threshold = constant(2)  # scale token: a token runs where its factor exceeds threshold[0] + cut
+        self.cut = constant(1)  # set by the last calibration
+        self.hardened = constant(1)  # 1 once small factors are skips; before that every layer runs every token
 
 
 class ScaledDepth(Depth):

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "data/tokenizer/byte_tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "format/safetensors_folder.h"
 #include "tests/fast/scratch.h"
 #include "trainer/export/hugging_face.h"
@@ -91,22 +91,23 @@ TEST_CASE("model code: random routers are refused with the reason") {
 }
 
 TEST_CASE("model code: what decides the routing stays in F32") {
-  for (char const* name : {"model.layers.1.router.cut", "model.layers.1.predictor.up.weight", "model.depth_gate.bias", "model.layers.0.scale.factor",
-                           "model.depth_scale.threshold"})
+  for (char const* name : {"model.layers.1.router.cut", "model.layers.1.predictor.up.weight", "model.depth_gate.bias",
+                           "model.layers.0.scale.factor", "model.depth_scale.threshold"})
     CHECK(decides_routing(name));
-  for (char const* name : {"model.layers.1.mlp.up_proj.weight", "model.layers.1.skip.up.weight", "model.exit_norms.0.weight", "lm_head.weight"})
+  for (char const* name :
+       {"model.layers.1.mlp.up_proj.weight", "model.layers.1.skip.up.weight", "model.exit_norms.0.weight", "lm_head.weight"})
     CHECK_FALSE(decides_routing(name));
 }
 
 TEST_CASE("model code: a folder with code") {
   Scratch const scratch;
-  ByteTokenizer const tokenizer;
+  auto const tokenizer = byte_tokenizer();
   std::vector<float> const values(64, 0.3f);
   ExportedModel exported;
   exported.name = "small";
   exported.model = small_model();
   exported.depth.kind = "mod";
-  exported.tokenizer = &tokenizer;
+  exported.tokenizer = tokenizer.get();
   exported.code = model_code("mod");
   exported.weights = {{"model.layers.0.mlp.up_proj.weight", "F32", {8, 8}, std::as_bytes(std::span(values))},
                       {"model.layers.1.router.weight", "F32", {64}, std::as_bytes(std::span(values))}};
@@ -122,7 +123,8 @@ TEST_CASE("model code: a folder with code") {
   CHECK(fs::exists(folder / (configuration.substr(0, configuration.find('.')) + ".py")));
   CHECK(read_file(folder / (modeling.substr(0, modeling.find('.')) + ".py")) == exported.code->modeling_text);
   SafetensorsFolder const weights(folder);
-  for (TensorView const& tensor : weights.tensors()) CHECK(tensor.dtype == (tensor.name == "model.layers.1.router.weight" ? "F32" : "BF16"));
+  for (TensorView const& tensor : weights.tensors())
+    CHECK(tensor.dtype == (tensor.name == "model.layers.1.router.weight" ? "F32" : "BF16"));
   std::string const card = read_file(folder / "README.md");
   CHECK_THAT(card, ContainsSubstring("are those of **causal** routing"));
   CHECK_THAT(card, ContainsSubstring("trust_remote_code=True"));
