@@ -50,7 +50,7 @@ with Workspace() as space:
         space.train("name=" + model, *SHORT, *keys)
         configs[model] = check_folder(space, model)
     check(configs["mod"]["routed_layers"] == [1, 3] and configs["mod"]["capacities"] == [0.25, 0.25], "%s" % configs["mod"])
-    check(configs["nested"]["exits"] == [1, 2] and configs["nested"]["decide_after"] == 1 and configs["nested"]["prefix"] == 8, "auto is a number")
+    check(configs["nested"]["exits"] == [1, 2] and configs["nested"]["decide_after"] == 1 and configs["nested"]["prefix_tokens"] == 8, "auto is a number")
     check(len(configs["expert"]["capacities"]) == 2 and configs["expert"]["causal"] == "predictor", "%s" % configs["expert"])
     check(configs["gelu"]["hidden_act"] == "gelu_pytorch_tanh" and configs["gelu"]["depth_kind"] == "dense", "%s" % configs["gelu"])
     check("causal" in space.content("hf-mod", "README.md").decode(), "the card of a routed model")

@@ -60,7 +60,7 @@ void add_nested_keys(Json& keys, ModelConfig const& model, DepthConfig const& de
     return;
   }
   keys["decide_after"] = depth.decide_after;
-  keys["prefix"] = depth.prefix;
+  keys["prefix_tokens"] = depth.prefix;
   keys["gate_training"] = depth.gate_training.name();
   keys["router"] = depth.router;
   keys["router_width"] = depth.router_width;

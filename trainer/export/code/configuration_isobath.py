@@ -43,7 +43,7 @@ class IsobathConfig(PretrainedConfig):
         exits=(),
         choice="token",
         decide_after=1,
-        prefix=16,
+        prefix_tokens=16,
         gate_training="weight",
         recursion=False,
         exit_norms=False,
@@ -81,7 +81,7 @@ class IsobathConfig(PretrainedConfig):
         self.exits = list(exits)
         self.choice = choice
         self.decide_after = decide_after
-        self.prefix = prefix
+        self.prefix_tokens = prefix_tokens
         self.gate_training = gate_training
         self.recursion = recursion
         self.exit_norms = exit_norms

@@ -37,6 +37,7 @@ class IsobathOutput(ModelOutput):
 class IsobathPreTrainedModel(PreTrainedModel):
     config_class = IsobathConfig
     base_model_prefix = "model"
+    _supports_sdpa = True  # Attention uses it whatever is asked for
     _is_stateful = True  # no rolling back: a layer's cache does not tell how many tokens were read
     _keys_to_ignore_on_load_unexpected = [r"depth_gate\.(price|chosen)$", r"depth_scale\.depth_sum$"]  # training alone reads them
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .block import constant, Depth, RMSNorm, unit_rms
+from .block import Depth, RMSNorm, constant, unit_rms
 from .router import Predictor, Router, route
 
 # ---- Nested depth: a token leaves at an exit, or goes on to the last layer ---------------------------------------------------------------
@@ -78,7 +78,7 @@ class NestedDepth(Depth):
         config, this = self.config, self.this
         sequence = config.choice == "sequence"
         if sequence:
-            self.in_prefix = this.everyone.filled & (this.position < config.prefix)
+            self.in_prefix = this.everyone.filled & (this.position < config.prefix_tokens)
         gate = self.model.depth_gate
         logits = gate(self.prefix_mean(x)[:, None].expand_as(x) if sequence else x)
         self.probability = logits.softmax(-1)

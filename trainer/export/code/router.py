@@ -16,7 +16,7 @@ class Vector(nn.Module):
 
 
 class Router(nn.Module):
-    """r = w x: one score a token. Its sign of importance, and through the gate the weight of what the block adds."""
+    """r = w x, one score a token: the highest run. Behind the gate it is the weight of what the block adds, which is how a router learns."""
 
     def __init__(self, config):
         super().__init__()
@@ -72,14 +72,16 @@ class Predictor(nn.Module):
 
 
 def causal_decision(layer, causal, x, r):
-    """Which tokens run, [B, T]. No token's answer depends on another token."""
+    """Which tokens run, [B, T]. No token's answer depends on another token. The cut is set by calibration, so that the planned share passes."""
     if causal == "predictor":
         return layer.predictor(x) > layer.router.cut
-    return (r if causal == "bce" else r - layer.router.threshold[0]) > layer.router.cut
+    if causal == "bce":
+        return r > layer.router.cut
+    return r - layer.router.threshold[0] > layer.router.cut
 
 
 def top_k(r, capacity, this, candidates):
-    """The K best candidates of each text, K being a share of its tokens. Compares a token with later ones. Of equal ones the earlier is taken."""
+    """The K best candidates of each text, K being a share of its tokens. This compares a token with later ones. Of equals the earlier is taken."""
     length = this.everyone.filled.sum(1, keepdim=True)
     K = (capacity * length.double() + 1e-9).floor().clamp(min=1).minimum(length)
     order = r.masked_fill(~candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
@@ -91,4 +93,6 @@ def route(layer, config, capacity, x, this, candidates):
     r = layer.router.score(x, this)
     if this.routing == "topk":
         return r, top_k(r, capacity, this, candidates)
-    return r, candidates & causal_decision(layer, config.causal, x, r) if capacity < 1 else candidates
+    if capacity == 1:  # nothing to decide
+        return r, candidates
+    return r, candidates & causal_decision(layer, config.causal, x, r)

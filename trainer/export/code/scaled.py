@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .block import constant, Depth, unit_rms
+from .block import Depth, constant, unit_rms
 
 # ---- Scaled depth: a learned factor a on what each layer adds, small ones being skips ----------------------------------------------------
 
