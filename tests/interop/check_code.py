@@ -256,6 +256,7 @@ def check_model(folder, name):
     path = os.path.join(folder, "hf.v1.0")
     tokenizer, model = AutoTokenizer.from_pretrained(path, padding_side="left", trust_remote_code=True), load(path)
     tokenizer.pad_token = tokenizer.eos_token
+    check(model.config.depth_kind == name.split("_")[0], "%s: %s" % (name, model.config.depth_kind))
     check(type(model).__name__ == "IsobathForCausalLM" and next(model.parameters()).dtype == torch.float32, "%s: %s" % (name, type(model)))
     routings = ("causal", "topk") if model.config.capacities else ("causal",)
     worst, flips = check_losses(name, model, wanted, routings)

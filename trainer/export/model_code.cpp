@@ -78,11 +78,13 @@ ModelCode model_code(std::string const& kind) {
   std::string const template_name = "configuration_isobath";
   ModelCode code;
   code.configuration_text = code_configuration;
-  code.configuration = template_name + "_" + short_hash(code.configuration_text);
-  code.modeling_text = replaced(code_head, template_name, code.configuration);
+  code.modeling_text = code_head;
   for (char const* part : parts.at(kind)) code.modeling_text += "\n\n" + without_imports(part);
   code.modeling_text += "\n\n" + without_imports(code_model);
-  code.modeling = "modeling_isobath_" + short_hash(code.modeling_text);
+  std::string const hash = short_hash(code.configuration_text + code.modeling_text);
+  code.configuration = template_name + "_" + hash;
+  code.modeling = "modeling_isobath_" + hash;
+  code.modeling_text = replaced(code.modeling_text, template_name, code.configuration);
   return code;
 }
 

@@ -12,7 +12,8 @@
 namespace isobath {
 
 struct ModelCode {
-  // Python's module names. They hold a hash of the code: transformers 4 keeps code of equally named folders in one place.
+  // Python's module names, both with a hash of all the code: transformers 4 keeps code of equally named folders in one place, and both
+  // versions find the class of a model by the class of its configuration, so that each kind of depth needs a configuration of its own.
   std::string configuration, modeling;
   std::string configuration_text, modeling_text;
 };
