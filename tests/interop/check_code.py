@@ -120,6 +120,16 @@ def compare_window(name, model, records, routing, worst):
     return 0
 
 
+def check_choice(name, model, records):
+    """The model must have something to decide on this text."""
+    if model.config.depth_kind == "dense" or name == "scaled_soft":
+        return
+    layers = range(len(records[0]["selected"]))
+    shares = [sum(record["selected"][layer] for record in records[:-1]) / (len(records) - 1) for layer in layers]
+    whole_layers = model.config.depth_kind == "scaled" and model.config.scale != "token"
+    check(0 in shares if whole_layers else any(0.02 < share < 0.98 for share in shares), "%s: its layers run shares of %s" % (name, shares))
+
+
 def check_losses(name, model, wanted, routings):
     worst, flips = {"causal": 0.0, "topk": 0.0, "score": 0.0}, {"causal": 0, "topk": 0}
     records = wanted["records"]
@@ -259,6 +269,7 @@ def check_model(folder, name):
     check(model.config.depth_kind == name.split("_")[0], "%s: %s" % (name, model.config.depth_kind))
     check(type(model).__name__ == "IsobathForCausalLM" and next(model.parameters()).dtype == torch.float32, "%s: %s" % (name, type(model)))
     routings = ("causal", "topk") if model.config.capacities else ("causal",)
+    check_choice(name, model, wanted["records"])
     worst, flips = check_losses(name, model, wanted, routings)
     check_padding(name, model, wanted, routings)
     ties = check_greedy(name, model, tokenizer, wanted)

@@ -21,9 +21,10 @@ eval: {{every: 40step, tokens: 2Ki, final_tokens: 4Ki, calibration_tokens: 4Ki}}
 checkpoint: {{every: 40step, keep: 2}}
 """
 MOD = ("depth.kind=mod", "depth.capacity=0.25")
-TOKEN = ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5")
+BALANCED = ("depth.balance=bias", "depth.balance_weight=0.1")  # so that the branches are used after so few steps
+TOKEN = ("depth.kind=nested", "depth.exits=[1,2]")
 EXPERT = ("depth.kind=nested", "depth.exits=[1,2]", "depth.mean_depth=2.5", "depth.choice=expert")
-SCALED = ("depth.kind=scaled", "depth.mean_depth=3")
+SCALED = ("depth.kind=scaled", "depth.mean_depth=2")
 MODELS = {
     "dense_gelu": ("model.mlp=gelu",),
     "dense": ("model.kv_heads=2", "model.qk_norm=true"),
@@ -44,12 +45,13 @@ MODELS = {
     "mod_position": (*MOD, "depth.router=position"),
     "mod_token": (*MOD, "depth.router=token", "depth.causal=threshold"),
     "mod_everything": ("depth.kind=mod", "depth.capacity=[1,0.25]"),  # the first routed layer runs every token
-    "nested_token": TOKEN,
-    "nested_token_keep": (*TOKEN, "depth.skipped_kv=keep", "depth.router=mlp", "depth.gate_training=hindsight", "depth.exit_norms=true"),
-    "nested_recursion": ("depth.kind=nested", "depth.exits=[1,2,3]", "depth.mean_depth=2.5", "depth.recursion=true", "depth.gate_training=gumbel",
-                         "depth.balance=bias"),
-    "nested_sequence": (*TOKEN, "depth.choice=sequence", "depth.prefix=5", "depth.router=mlp"),
-    "nested_sequence_keep": (*TOKEN, "depth.choice=sequence", "depth.prefix=9", "depth.skipped_kv=keep", "depth.decide_after=1", "depth.exit_norms=true"),
+    "nested_token": (*TOKEN, *BALANCED),
+    "nested_token_keep": (*TOKEN, "depth.skipped_kv=keep", "depth.router=mlp", "depth.gate_training=hindsight", "depth.exit_norms=true",
+                          "depth.mean_depth=2.5", "train.budget=200step"),
+    "nested_recursion": ("depth.kind=nested", "depth.exits=[1,2,3]", "depth.recursion=true", "depth.gate_training=gumbel", *BALANCED),
+    "nested_sequence": (*TOKEN, *BALANCED, "depth.choice=sequence", "depth.prefix=5", "depth.router=mlp"),
+    "nested_sequence_keep": ("depth.kind=nested", "depth.exits=[2,3]", *BALANCED, "depth.choice=sequence", "depth.prefix=9", "depth.skipped_kv=keep",
+                             "depth.decide_after=1", "depth.exit_norms=true"),
     "nested_expert": EXPERT,
     "nested_expert_keep": ("depth.kind=nested", "depth.exits=[1,2,3]", "depth.choice=expert", "depth.causal=threshold", "depth.skipped_kv=keep",
                            "depth.recursion=true", "depth.exit_norms=true", "depth.gate=sigmoid"),
