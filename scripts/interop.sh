@@ -26,11 +26,11 @@ environment() {
   echo "$wanted" >"$folder/installed"
 }
 
-# check ENVIRONMENT SCRIPT: runs the script with that environment's Python.
+# check ENVIRONMENT SCRIPT [FOLDER]: runs the script with that environment's Python.
 failed=0
 check() {
   local code=0
-  HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$cache/$1/bin/python" "tests/interop/$2" "$work" || code=$?
+  HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$cache/$1/bin/python" "tests/interop/$2" "${3:-$work}" || code=$?
   [[ $code == 0 || $code == 77 ]] || failed=1
 }
 
@@ -43,6 +43,10 @@ trap 'rm -rf "$work"' EXIT
 "$cache/shared/bin/python" tests/interop/prepare.py "$program" "$work"
 if environment transformers-4 transformers==4.57.6; then check transformers-4 check_transformers.py; else echo "SKIPPED: transformers 4"; fi
 if environment transformers-5 transformers==5.24.0; then check transformers-5 check_transformers.py; else echo "SKIPPED: transformers 5"; fi
+"$cache/shared/bin/python" tests/interop/prepare_code.py "$program" "$work/code"
+for version in 4 5; do
+  [[ -f $cache/transformers-$version/installed ]] && check "transformers-$version" check_code.py "$work/code"
+done
 if environment llama.cpp gguf==0.19.0 xllamacpp==2026.10.11549; then check llama.cpp check_llama_cpp.py; else echo "SKIPPED: llama.cpp"; fi
 if environment tokenizers tokenizers==0.23.3 gguf==0.19.0; then
   # A real model, of which the package is nothing but a carrier.

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/units.h"
 #include "model/depth/scaled/fold.h"
+#include "model/depth/scaled/module.h"
 #include "trainer/cli/commands.h"
 #include "trainer/export/hugging_face.h"
 #include "trainer/export/llama_cpp.h"
@@ -24,7 +25,7 @@ namespace {
 
 struct ExportOptions {
   std::string output, format = "safetensors", dtype = "f32", shard_size = "5G";
-  bool fold = false;
+  bool fold = false, code = false;
 };
 
 // Number formats of each format.
@@ -51,16 +52,20 @@ void resolve(ModelConfig& model) {
   model.init_std = resolved_init_std(model);
 }
 
+void resolve(ModelConfig& model, DepthConfig& depth) {
+  resolve(model);
+  depth.predictor_width = resolved_predictor_width(model, depth);
+  depth.router_width = resolved_router_width(model, depth);
+  if (depth.kind == "mod") depth.skip_rank = resolved_skip_rank(model, depth);
+  if (depth.kind == "nested") {
+    depth.decide_after = resolved_decide_after(depth);
+    depth.prefix = resolved_prefix(model, depth);
+  }
+}
+
 // What a reader needs to build the model: every key of `model` and `depth`, with `auto` resolved.
 Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
-  resolve(config.model);
-  config.depth.predictor_width = resolved_predictor_width(config.model, config.depth);
-  config.depth.router_width = resolved_router_width(config.model, config.depth);
-  if (config.depth.kind == "mod") config.depth.skip_rank = resolved_skip_rank(config.model, config.depth);
-  if (config.depth.kind == "nested") {
-    config.depth.decide_after = resolved_decide_after(config.depth);
-    config.depth.prefix = resolved_prefix(config.model, config.depth);
-  }
+  resolve(config.model, config.depth);
   Metadata metadata{{"format", "pt"},
                     {"vocab_size", std::to_string(checkpoint.tokenizer->vocab_size())},
                     {"tokenizer", checkpoint.tokenizer->fingerprint()},
@@ -104,11 +109,50 @@ DenseModel dense_model(Checkpoint const& checkpoint, LanguageModel const& model,
   if (kind == "dense") return {model.model_config(), export_weights(model)};
   throw Error(ExitCode::config,
               "depth.kind is " + kind + ": --format " + options.format +
-                  " takes dense models, for other programs run every token through every layer. A Hugging Face folder with code of "
-                  "its own is not written yet; --format safetensors takes any model, and docs/reimplement.md runs Mixture-of-Depths ones");
+                  " takes dense models, for llama.cpp runs every token through every layer; --format hf writes a Hugging Face folder "
+                  "with code of its own, --format safetensors takes any model");
 }
 
-CardFacts card_facts(Checkpoint const& checkpoint, ModelConfig const& model, std::string const& dtype) {
+// Whether a Hugging Face folder of this model needs code. Factors of layers and channels are folded into a dense model once small ones are
+// skips, unless the code is asked for.
+bool needs_code(LanguageModel const& model, ExportOptions const& options) {
+  DepthConfig const& depth = model.depth_config();
+  if (options.format != "hf" || options.fold) return false;
+  auto const* scaled = dynamic_cast<ScaledModule const*>(&model.depth());
+  bool const folds = scaled && !scaled->by_token && scaled->is_hard();
+  return options.code || (depth.kind != "dense" && !folds);
+}
+
+// What is exported, with its weights as views of `alive`.
+ExportedModel exported_model(Checkpoint const& checkpoint, LanguageModel const& model, ExportOptions const& options, TensorViews& alive) {
+  ExportedModel exported;
+  exported.name = checkpoint.config.name;
+  exported.tokenizer = checkpoint.tokenizer.get();
+  NamedTensors weights;
+  if (needs_code(model, options)) {
+    exported.model = model.model_config();
+    exported.depth = model.depth_config();
+    check_code_covers(exported.depth);
+    if (auto const layer = model.first_uncalibrated_layer())
+      throw Error(ExitCode::config, "layer " + std::to_string(*layer) +
+                                        " cannot decide token by token: neither training nor a calibration has set its threshold; "
+                                        "calibrate a copy (isobath eval CHECKPOINT --save NEW eval.calibration_tokens=16Ki)");
+    weights = export_weights(model);
+  } else {
+    DenseModel dense = dense_model(checkpoint, model, options);
+    if (dense.model.layers == 0) throw Error(ExitCode::config, "all factors became 0, so that no layer is left");
+    exported.model = dense.model;
+    weights = std::move(dense.weights);
+  }
+  resolve(exported.model, exported.depth);
+  bool const no_class = exported.model.mlp != MlpKind::swiglu;
+  if (options.format == "hf" && (needs_code(model, options) || no_class || options.code)) exported.code = model_code(exported.depth.kind);
+  alive = view_tensors(weights);
+  exported.weights = alive.views;
+  return exported;
+}
+
+CardFacts card_facts(Checkpoint const& checkpoint, ExportedModel const& model, std::string const& dtype) {
   CardFacts facts;
   facts.config = checkpoint.config;
   facts.step = checkpoint.state.step;
@@ -128,11 +172,8 @@ void export_for_others(Checkpoint const& checkpoint, LanguageModel const& model,
   auto const part_bytes = parse_count(options.shard_size);
   if (!part_bytes || *part_bytes < 1)
     throw Error(ExitCode::config, "--shard-size '" + options.shard_size + "' is no number of bytes, such as 5G or 200M");
-  DenseModel dense = dense_model(checkpoint, model, options);
-  if (dense.model.layers == 0) throw Error(ExitCode::config, "all factors became 0, so that no layer is left");
-  resolve(dense.model);
-  TensorViews const weights = view_tensors(dense.weights);
-  DenseExport const exported{checkpoint.config.name, dense.model, weights.views, checkpoint.tokenizer.get()};
+  TensorViews alive;
+  ExportedModel const exported = exported_model(checkpoint, model, options, alive);
   std::string note;
   write_then_rename(output, [&](fs::path const& temporary) {
     if (!is_folder) {
@@ -140,13 +181,14 @@ void export_for_others(Checkpoint const& checkpoint, LanguageModel const& model,
       return;
     }
     fs::create_directories(temporary);
-    std::string const card = model_card(exported, card_facts(checkpoint, dense.model, dtype));
+    std::string const card = model_card(exported, card_facts(checkpoint, exported, dtype));
     write_hugging_face(temporary, exported, {dtype, static_cast<uint64_t>(*part_bytes), card});
   });
   std::printf("%s: %s, %lld layers, %zu tensors, %s, of step %lld; read back and compared\n", output.c_str(),
-              is_folder ? hugging_face_class(dense.model).c_str() : ("GGUF, architecture " + llama_cpp_architecture(dense.model)).c_str(),
-              static_cast<long long>(dense.model.layers), weights.views.size(), dtype.c_str(),
+              is_folder ? hugging_face_class(exported).c_str() : ("GGUF, architecture " + llama_cpp_architecture(exported.model)).c_str(),
+              static_cast<long long>(exported.model.layers), exported.weights.size(), dtype.c_str(),
               static_cast<long long>(checkpoint.state.step));
+  if (exported.code) note = "the folder has code of its own: load it with trust_remote_code=True";
   if (!note.empty()) std::printf("  %s\n", note.c_str());
 }
 
@@ -177,6 +219,7 @@ void export_safetensors(Checkpoint const& checkpoint, LanguageModel const& model
 
 void run_export(std::string const& path, ExportOptions const& options) {
   std::string const dtype = checked_dtype(options);
+  if (options.code && options.format != "hf") throw Error(ExitCode::config, "--code goes with --format hf");
   if (options.format == "hf")
     new_folder(options.output);  // throws before the checkpoint is read
   else
@@ -198,7 +241,8 @@ void add_export(CLI::App& app) {
   command->add_option("-o,--output", options->output, "File to write; with --format hf a new folder")->required();
   command
       ->add_option("--format", options->format,
-                   "safetensors: any model, under Hugging Face Llama's names; hf, gguf: dense models (docs/interop.md)")
+                   "safetensors: any model, under Hugging Face Llama's names; hf: a folder for transformers, with code where it "
+                   "has no such model; gguf: dense models (docs/interop.md)")
       ->check(CLI::IsMember({"safetensors", "hf", "gguf"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "Number format: f32, f64 (safetensors); f32, bf16, f16 (hf); f32, f16, bf16, q8_0 (gguf)")
@@ -206,7 +250,9 @@ void add_export(CLI::App& app) {
   command->add_option("--shard-size", options->shard_size, "With --format hf: bytes of weights in a file at most")->capture_default_str();
   command->add_flag(
       "--fold", options->fold,
-      "Of `depth.kind: scaled`: the layers that are left as a plain dense model, factors multiplied in (hf and gguf always do)");
+      "Of `depth.kind: scaled`: the layers that are left as a plain dense model, factors multiplied in (gguf always does, hf where it "
+      "can)");
+  command->add_flag("--code", options->code, "With --format hf: code in the folder also where transformers has a class; nothing is folded");
   command->callback([target, options] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': export takes options, no keys");
     run_export(target->path, *options);

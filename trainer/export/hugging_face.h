@@ -1,8 +1,8 @@
 #pragma once
 // A folder that AutoModelForCausalLM and AutoTokenizer of Hugging Face's transformers load: LlamaForCausalLM, with QK norm
-// Qwen3ForCausalLM. Uses no LibTorch.
+// Qwen3ForCausalLM, and for models that have no class there IsobathForCausalLM, whose code is in the folder. Uses no LibTorch.
 
-#include "trainer/export/dense_model.h"
+#include "trainer/export/exported_model.h"
 
 namespace isobath {
 
@@ -14,8 +14,8 @@ struct HuggingFaceOptions {
 
 // Fills the empty folder and reads everything back. Throws Error(config) for a model or tokenizer that transformers cannot compute, with
 // the reason, and Error(disk).
-void write_hugging_face(fs::path const& folder, DenseExport const& model, HuggingFaceOptions const& options);
+void write_hugging_face(fs::path const& folder, ExportedModel const& model, HuggingFaceOptions const& options);
 
-std::string hugging_face_class(ModelConfig const& model);  // "LlamaForCausalLM"
+std::string hugging_face_class(ExportedModel const& model);  // "LlamaForCausalLM"
 
 }  // namespace isobath

@@ -37,7 +37,7 @@ uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 
 uint32_t file_type(std::string const& dtype) { return dtype == "F32" ? 0 : dtype == "F16" ? 1 : dtype == "Q8_0" ? 7 : 32; }
 
-GgufMetadata metadata_of(DenseExport const& exported, std::string const& dtype) {
+GgufMetadata metadata_of(ExportedModel const& exported, std::string const& dtype) {
   ModelConfig const& model = exported.model;
   LlamaVocabulary const vocabulary = llama_vocabulary(*exported.tokenizer);
   std::string const architecture = llama_cpp_architecture(model), prefix = architecture + ".";
@@ -75,7 +75,7 @@ GgufMetadata metadata_of(DenseExport const& exported, std::string const& dtype) 
 
 std::string llama_cpp_architecture(ModelConfig const& model) { return model.qk_norm ? "qwen3" : "llama"; }
 
-std::string write_llama_cpp(fs::path const& path, DenseExport const& exported, std::string const& dtype) {
+std::string write_llama_cpp(fs::path const& path, ExportedModel const& exported, std::string const& dtype) {
   ModelConfig const& model = exported.model;
   check_other_programs_know(model);
   if (model.layers > most_layers)

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/units.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "trainer/report/report.h"
 
@@ -20,23 +21,57 @@ std::string joined(std::vector<std::string> const& words) {
   return text;
 }
 
-std::string model_in_words(DenseExport const& exported, CardFacts const& facts) {
+std::string model_in_words(ExportedModel const& exported, CardFacts const& facts) {
   ModelConfig const& model = exported.model;
   std::string text = fmt::format(
-      "A decoder-only transformer ({}): {} layers of width {}, {} heads of size {}, {} key-value heads, a SwiGLU MLP of width {}, RMSNorm, "
+      "A decoder-only transformer ({}): {} layers of width {}, {} heads of size {}, {} key-value heads, a {} MLP of width {}, RMSNorm, "
       "rotary "
       "positions with base {}, {}a context of {} tokens, a vocabulary of {}, {}. {} parameters, stored as {}.",
-      facts.class_name, model.layers, model.width, model.heads, model.width / model.heads, model.kv_heads, model.mlp_width,
-      format_real(model.rope_theta), model.qk_norm ? "RMSNorm on queries and keys, " : "", model.context, exported.tokenizer->vocab_size(),
+      facts.class_name, model.layers, model.width, model.heads, model.width / model.heads, model.kv_heads,
+      model.mlp == MlpKind::swiglu ? "SwiGLU" : "GELU", model.mlp_width, format_real(model.rope_theta),
+      model.qk_norm ? "RMSNorm on queries and keys, " : "", model.context, exported.tokenizer->vocab_size(),
       model.tie_embeddings ? "output head tied to the embedding" : "an output head of its own",
-      count_parameters(model, {}, exported.tokenizer->vocab_size()).total, facts.dtype);
-  if (facts.config.depth.kind == "scaled")
+      count_parameters(model, exported.depth, exported.tokenizer->vocab_size()).total, facts.dtype);
+  if (exported.depth.kind != "dense") {
+    text += " Its depth is of kind `" + exported.depth.kind + "` (" + plan_depth(model, exported.depth)->describe() + ").";
+  } else if (facts.config.depth.kind == "scaled") {
     text += fmt::format(
         " It was trained as {} layers with learned factors; the factors are multiplied into the weights, and the layers whose factor "
         "became 0 are "
         "left out.",
         facts.config.model.layers);
+  }
   return text;
+}
+
+std::string routing_text(ExportedModel const& exported) {
+  std::string const start = "**Routing.** ";
+  DepthConfig const& depth = exported.depth;
+  if (depth.kind == "dense")
+    return start +
+           "There is none: every token goes through every layer, so these logits are the same in training, evaluation and "
+           "generation.";
+  if (plan_depth(exported.model, depth)->uses_noncausal_routing())
+    return start +
+           "Logits of `model(ids)` and text of `model.generate` are those of **causal** routing (`depth.causal: " + depth.causal.name() +
+           "`): whether a layer runs a token depends on no later token. `model(ids, routing=\"topk\")` selects tokens as most training "
+           "does, "
+           "the best of the whole text in each layer. That looks at later tokens, so its loss is not the loss of a language model, and "
+           "nothing can be generated with it.";
+  return start +
+         "There is one: how deep a token goes depends on no later token, in training, evaluation and generation. Decisions are those of "
+         "the last calibration.";
+}
+
+std::string usage_text(ExportedModel const& exported) {
+  if (!exported.code) return "";
+  return "## Use\n\nThe model's code is in this folder: `" + exported.code->modeling +
+         ".py`, meant to be read. Look at it before you allow it to run.\n\n```python\nfrom transformers import AutoModelForCausalLM, "
+         "AutoTokenizer\n\nmodel = AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)\ntokenizer = "
+         "AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\nresult = model(**tokenizer(\"Some text\", "
+         "return_tensors=\"pt\"))\n```\n\n"
+         "`result.selected` and `result.scores` say for each layer that decides which tokens it ran and by which scores. The code is for "
+         "reading and for inference; the losses that train the decisions are Isobath's own.\n\n";
 }
 
 std::string training_text(CardFacts const& facts, std::string const& valid_text) {
@@ -71,13 +106,11 @@ std::optional<RunResult> run_of(fs::path const& folder) {
 
 }  // namespace
 
-std::string model_card(DenseExport const& exported, CardFacts const& facts) {
+std::string model_card(ExportedModel const& exported, CardFacts const& facts) {
   std::optional<RunResult> const run = run_of(facts.run_folder);
   std::string card = "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: unknown\n---\n\n# " + exported.name + "\n\n";
   card += model_in_words(exported, facts) + "\n\n";
-  card +=
-      "**Routing.** There is none: every token goes through every layer, so these logits are the same in training, evaluation and "
-      "generation.\n\n";
+  card += routing_text(exported) + "\n\n" + usage_text(exported);
   card += "## Training\n\n" + training_text(facts, run ? run->valid_text : "") + "\n\n";
   std::string const kind = exported.tokenizer->kind();
   card += fmt::format("Tokenizer: {}, {} ids, fingerprint `{}`; no token is put before a text, and `eos` (id {}) ends a document.\n\n",

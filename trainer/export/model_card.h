@@ -3,7 +3,7 @@
 
 #include "config/config.h"
 #include "core/int128.h"
-#include "trainer/export/dense_model.h"
+#include "trainer/export/exported_model.h"
 
 namespace isobath {
 
@@ -16,6 +16,6 @@ struct CardFacts {
   fs::path run_folder;  // may not exist: then losses and commands are left out
 };
 
-std::string model_card(DenseExport const& model, CardFacts const& facts);
+std::string model_card(ExportedModel const& model, CardFacts const& facts);
 
 }  // namespace isobath

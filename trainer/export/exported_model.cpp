@@ -1,4 +1,4 @@
-#include "trainer/export/dense_model.h"
+#include "trainer/export/exported_model.h"
 
 #include <cstring>
 #include <map>
@@ -10,11 +10,10 @@ namespace isobath {
 
 void check_other_programs_know(ModelConfig const& model) {
   if (model.mlp == MlpKind::swiglu) return;
-  throw Error(
-      ExitCode::config,
-      "model.mlp is " + std::string(model.mlp.name()) +
-          ": neither transformers nor llama.cpp has a model with Llama's attention and norms and this MLP. Only swiglu can be exported "
-          "there so far; a Hugging Face folder with code of its own is not written yet (--format safetensors takes any model)");
+  throw Error(ExitCode::config,
+              "model.mlp is " + std::string(model.mlp.name()) +
+                  ": neither transformers nor llama.cpp has a model with Llama's attention and norms and this MLP. --format hf writes a "
+                  "Hugging Face folder with code of its own, --format safetensors takes any model");
 }
 
 void EncodedTensors::add(TensorView const& f32, std::string const& dtype) {

@@ -1,7 +1,7 @@
 #pragma once
-// A dense model on its way to another program: its weights as the numbers that the other program wants, and whether they arrived.
+// A model on its way to another program: its weights as the numbers that the other program wants, and whether they arrived.
 
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,17 +9,20 @@
 #include "core/files.h"
 #include "data/tokenizer/tokenizer.h"
 #include "format/safetensors.h"
+#include "trainer/export/model_code.h"
 
 namespace isobath {
 
-struct DenseExport {
+struct ExportedModel {
   std::string name;
   ModelConfig model;                // with every `auto` resolved
-  std::vector<TensorView> weights;  // F32, under Hugging Face Llama's names
+  std::vector<TensorView> weights;  // F32, under the names of docs/formats.md
   Tokenizer const* tokenizer = nullptr;
+  DepthConfig depth;              // with every `auto` resolved
+  std::optional<ModelCode> code;  // of a folder with code; without it the model must be dense
 };
 
-// Throws Error(config) for a model that no class of transformers and llama.cpp computes as it is.
+// Throws Error(config) for a dense model that no class of transformers and llama.cpp computes as it is.
 void check_other_programs_know(ModelConfig const& model);
 
 // Tensors that own their bytes.

@@ -1,0 +1,8 @@
+"""depth_kind dense."""
+
+from .block import Depth
+
+# ---- Dense: every token goes through every layer -----------------------------------------------------------------------------------------
+
+
+KindOfDepth = Depth
