@@ -34,6 +34,7 @@ struct FakeRun {
   json start = json::object();    // more keys of the `run` record
   double lr = 3e-3;
   int trained = 0;  // number of `train` records
+  std::string init_from = "";
 };
 
 // A run folder as the trainer writes it: four validations on the curve's text, and the last one again on all the text.
@@ -45,6 +46,7 @@ inline void write_run(fs::path const& root, std::string const& arm, int64_t seed
   config.seed = seed;
   config.model.layers = fake.layers;
   config.train.lr = fake.lr;
+  config.train.init_from = fake.init_from;
   if (fake.routed) config.depth.kind = "mod";
   if (fake.nested) {
     config.depth.kind = "nested";

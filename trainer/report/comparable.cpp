@@ -36,6 +36,16 @@ double validated_bytes(RunResult const& run) {
   return std::isnan(bytes) ? run.metrics["eval_tokens"] : bytes;
 }
 
+// Why runs did not all begin with the same: FLOPs and time that initial weights have cost are not in a run's own.
+std::string unequal_starts(std::vector<RunResult const*> const& runs) {
+  auto const start = [](RunResult const& run) {
+    std::string const& from = run.config.train.init_from;
+    return from.empty() ? std::string("random values") : "the weights of " + from;
+  };
+  auto const two = that_differ(runs, start);
+  return two.empty() ? "" : fmt::format("{} started from {}, {} from {}", label(*two[0]), start(*two[0]), label(*two[1]), start(*two[1]));
+}
+
 }  // namespace
 
 Comparable comparable_by(std::vector<RunResult const*> const& runs) {
@@ -58,6 +68,7 @@ Comparable comparable_by(std::vector<RunResult const*> const& runs) {
 
 std::string unequal_flops(std::vector<RunResult const*> const& runs) {
   if (runs.empty()) return "";
+  if (std::string const reason = unequal_starts(runs); !reason.empty()) return reason;
   auto const [low, high] = std::minmax_element(runs.begin(), runs.end(), [](auto* a, auto* b) { return a->train_flops < b->train_flops; });
   auto const least = static_cast<double>((*low)->train_flops), most = static_cast<double>((*high)->train_flops);
   if (most <= least * (1 + equal_flops)) return "";
@@ -69,6 +80,7 @@ std::string unequal_flops(std::vector<RunResult const*> const& runs) {
 }
 
 std::string unequal_machines(std::vector<RunResult const*> const& runs) {
+  if (std::string const reason = unequal_starts(runs); !reason.empty()) return reason;
   if (auto const two = that_differ(runs, [](RunResult const& run) { return run.device; }); !two.empty())
     return fmt::format("{} ran on {}, {} on {}", label(*two[0]), two[0]->device, label(*two[1]), two[1]->device);
   auto const threads = [](RunResult const& run) { return fmt::format("{:.0f}", run.metrics["threads"]); };

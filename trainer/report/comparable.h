@@ -15,9 +15,10 @@ struct Comparable {
 // Runs are comparable when they predicted the same validation text, and their losses per token when they share a tokenizer, too.
 Comparable comparable_by(std::vector<RunResult const*> const& runs);
 
-// Why `runs` are no comparison at equal training FLOPs: their realised totals differ by more than 0.1 %. Empty when they are one.
+// Why `runs` are no comparison at equal training FLOPs: their realised totals differ by more than 0.1 %, or they started from different
+// weights, whose own training does not count. Empty when they are one.
 std::string unequal_flops(std::vector<RunResult const*> const& runs);
-// The same of training times: other devices or numbers of threads.
+// The same of training times: other devices, numbers of threads or starts.
 std::string unequal_machines(std::vector<RunResult const*> const& runs);
 
 }  // namespace isobath

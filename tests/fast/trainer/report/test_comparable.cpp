@@ -118,3 +118,15 @@ TEST_CASE("comparable: hints say what more seeds could show") {
   Report const single = read_report({root.path});
   CHECK(single.pair("mod", "dense", "flops")->hint == "; two seeds or more give a confidence interval (compare.seeds)");
 }
+
+TEST_CASE("comparable: what initial weights have cost is no part of a run's compute, so other starts give no verdict") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod"}, {1}, "dense");
+  write_run(root.path, "dense", 1, {});
+  write_run(root.path, "mod", 1, {.loss = 2.9, .routed = true, .init_from = "big.gguf"});
+  Report const report = read_report({root.path});
+  std::string const reason = "no verdict: dense seed 1 started from random values, mod seed 1 from the weights of big.gguf";
+  CHECK(report.pair("mod", "dense", "flops")->verdict == reason);
+  CHECK(report.pair("mod", "dense", "time")->verdict == reason);
+  CHECK(report.ranked_by == "loss_causal");  // the losses themselves can be ranked
+}
