@@ -124,19 +124,20 @@ std::vector<double> DepthAnalysis::depth_by_surprisal() const {
   return means;
 }
 
-DepthAnalysis::Extremes DepthAnalysis::extremes(Tallies const& tallies, int64_t at_least, size_t most) {
-  std::vector<Tallies::const_iterator> common;
-  for (auto it = tallies.begin(); it != tallies.end(); ++it)
-    if (it->second.count >= at_least && !it->first.empty()) common.push_back(it);
-  // Equally deep ones by how often they occur. Nothing is in both lists.
+DepthAnalysis::Extremes DepthAnalysis::extremes(Tallies const& tallies, int64_t at_least, size_t most) const {
+  double const mean = all_.mean_depth();
+  // Equally deep ones by how often they occur.
   auto const sorted = [&](bool deepest) {
-    size_t const half = (common.size() + (deepest ? 1 : 0)) / 2;
-    auto order = common;
+    std::vector<Tallies::const_iterator> order;
+    for (auto it = tallies.begin(); it != tallies.end(); ++it) {
+      bool const common = it->second.count >= at_least && !it->first.empty();
+      if (common && (deepest ? it->second.mean_depth() > mean : it->second.mean_depth() < mean)) order.push_back(it);
+    }
     std::stable_sort(order.begin(), order.end(), [&](auto const& a, auto const& b) {
       double const x = a->second.mean_depth(), y = b->second.mean_depth();
       return x != y ? (deepest ? x > y : x < y) : a->second.count > b->second.count;
     });
-    order.resize(std::min(half, most));
+    order.resize(std::min(order.size(), most));
     return order;
   };
   return {sorted(true), sorted(false)};

@@ -44,7 +44,8 @@ class DepthAnalysis {
   std::string class_of(TokenOutcome const& token) const;
   std::vector<std::pair<double, double>> windows() const;  // mean depth and mean loss of each
   std::vector<double> depth_by_surprisal() const;          // mean depth of the tokens in each tenth of the losses, lowest first
-  static Extremes extremes(Tallies const& tallies, int64_t at_least, size_t most);
+  // The deepest of those above the mean depth of all tokens, and the shallowest of those below it.
+  Extremes extremes(Tallies const& tallies, int64_t at_least, size_t most) const;
 
   int64_t layers_;
   Tally all_;

@@ -15,7 +15,7 @@ using nlohmann::json;
 
 namespace {
 
-ModelConfig small_model() {
+ModelConfig exported_model() {
   ModelConfig model;
   model.layers = 6;
   model.width = 32;
@@ -27,7 +27,7 @@ ModelConfig small_model() {
 
 json keys_of(DepthConfig const& depth) {
   ModelCode const code = model_code(depth.kind);
-  return json::parse(code_keys(small_model(), depth, code).dump());
+  return json::parse(code_keys(exported_model(), depth, code).dump());
 }
 
 }  // namespace
@@ -105,7 +105,7 @@ TEST_CASE("model code: a folder with code") {
   std::vector<float> const values(64, 0.3f);
   ExportedModel exported;
   exported.name = "small";
-  exported.model = small_model();
+  exported.model = exported_model();
   exported.depth.kind = "mod";
   exported.tokenizer = tokenizer.get();
   exported.code = model_code("mod");
