@@ -76,6 +76,18 @@ def check_starts(space):
     check("nowhere" in err, err)
 
 
+def check_identity(space):
+    """With factors of 1 and every token selected, a converted model is the dense one."""
+    for gate in ("tanh", "sigmoid2"):
+        keys = ("depth.gate=" + gate, "depth.capacity=100%", "depth.causal=none", "model.kv_heads=1", "train.lr=1e-12", "train.weight_decay=0", "train.budget=5step")
+        space.train("name=same-" + gate, "train.init_from=" + space.path("runs/dense"), "depth.router_init=zero", *keys)
+        check(abs(final_loss(space, "same-" + gate) - final_loss(space, "dense")) < 1e-5, "%s is no identity" % gate)
+    space.train("name=other", "train.init_from=" + space.path("runs/dense"), *keys)
+    check(abs(final_loss(space, "other") - final_loss(space, "dense")) > 1e-4, "random router weights change nothing either")
+    _, err = space.train("name=norm", "depth.router=norm", "depth.router_init=zero", expect=2)
+    check("depth.router_init: zero needs scores" in err, err)
+
+
 def check_conversion(space):
     """Dense weights become the blocks of a mod model; frozen ones stay, bit for bit; a run stopped on the way goes on bit for bit."""
     keys = ("train.init_from=" + space.path("runs/dense"), "train.freeze=[blocks, embeddings, norms]", "depth.gate=tanh", "model.kv_heads=1")
@@ -109,6 +121,7 @@ with Workspace() as space:
     check_formats(space)
     check_refusals(space)
     check_starts(space)
+    check_identity(space)
     check_conversion(space)
 
 print("ok")

@@ -44,6 +44,11 @@ void check_scores(DepthConfig const& depth, RouterKind const& router, std::vecto
     found.push_back(
         {{"depth.router_input", "depth.router"}, "the " + depth.router + " router does not depend on depth.router_input; leave it out"});
   }
+  if (depth.router_init == RouterInit::zero && (!router.learned() || depth.router == "cosine")) {
+    found.push_back(
+        {{"depth.router_init", "depth.router"},
+         "depth.router_init: zero needs scores that can start at 0 (linear, mlp, position, token); the router is " + depth.router});
+  }
   if (router.random && depth.score_noise > 0) {
     found.push_back({{"depth.score_noise", "depth.router"}, "a random router's scores are noise already; leave depth.score_noise out"});
   }
@@ -81,6 +86,10 @@ std::vector<ConfigField> router_fields() {
       R(KEY(depth.router_width), integer, identity, "Hidden width of the mlp router; auto: width / 4, at least 8.")
           .between(1, 1 << 20)
           .zero_is("auto"),
+      R(KEY(depth.router_init), choice, identity,
+        "Initial values of a router's last weights. random: small ones; zero: all scores are 0, so that with gate tanh or sigmoid2 the "
+        "factor "
+        "is 1 and a dense model's blocks (train.init_from) begin unchanged; depth.capacity_warmup then lets all tokens through at first."),
       R(KEY(depth.router_lr), real, schedule, "Learning rate of routers, as a factor on train.lr.").above(0).between(0, 1000),
       R(KEY(depth.router_weight_decay), real, schedule, "AdamW's decay of routers.").between(0, 100),
       R(KEY(depth.z_loss_weight), real, schedule, "Weight of the z-loss, softplus(score)^2, which keeps scores small.").between(0, 1000),

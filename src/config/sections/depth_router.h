@@ -25,11 +25,18 @@ struct ChoiceNames<Causal> {
   static constexpr std::array names{"none", "bce", "predictor", "threshold"};
 };
 
+enum class RouterInit { random, zero };
+template <>
+struct ChoiceNames<RouterInit> {
+  static constexpr std::array names{"random", "zero"};
+};
+
 struct RouterOptions {
   std::string router = "linear";  // a row of config/sections/routers.h
   Choice<RouterInputForm> router_input = RouterInputForm::raw;
   int64_t router_width = 0;  // 0: auto
-  double router_lr = 1;      // factor on train.lr
+  Choice<RouterInit> router_init = RouterInit::random;
+  double router_lr = 1;  // factor on train.lr
   double router_weight_decay = 0;
   double z_loss_weight = 0;
   double score_noise = 0;

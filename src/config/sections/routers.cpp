@@ -46,6 +46,7 @@ std::vector<RouterParameter> router_parameters(ModelConfig const& model, DepthCo
     // A table's scores start small, as a linear router's do, whose input starts small.
     parameter.init_std = parameter.table ? 0.1 : 1 / std::sqrt(static_cast<double>(parameter.shape.back()));
   }
+  if (depth.router_init == RouterInit::zero && !parameters.empty()) parameters.back().init_std = 0;
   return parameters;
 }
 
