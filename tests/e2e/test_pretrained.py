@@ -34,6 +34,11 @@ def check_formats(space):
     _, err = space.run("eval", space.path("folder"), expect=2)
     check("--text" in err, err)
     space.run("export", run, "-o", space.path("plain.safetensors"))
+    space.run("export", run, "-o", space.path("plain.st"))
+    out, _ = space.run("inspect", space.path("plain.st"))
+    check("model.norm.weight" in out, "a safetensors file of another name is not known: " + out)
+    out, _ = space.run("inspect", space.path("model.gguf"))
+    check("computed here: yes, as 4 layers of width 32" in out and "its tokenizer: read, 257 ids" in out, out)
     _, err = space.run("generate", space.path("plain.safetensors"), "-p", "x", expect=3)
     check("no tokenizer" in err, err)
 

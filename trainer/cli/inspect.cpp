@@ -1,6 +1,7 @@
 // isobath inspect: what a file or folder holds, and whether it is undamaged.
 
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -186,6 +187,14 @@ void inspect_run(fs::path const& folder) {
   if (!problems.empty()) throw Error(ExitCode::checkpoint, problems);
 }
 
+// What a file of another name is by its first bytes: "GGUF", or the header of a safetensors file, whose JSON begins at byte 8.
+std::string kind_by_content(fs::path const& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string start(9, '\0');
+  file.read(start.data(), std::ssize(start));
+  return start.starts_with("GGUF") ? ".gguf" : file && start[8] == '{' ? ".safetensors" : "";
+}
+
 void run_inspect(fs::path const& path) {
   if (!fs::exists(path)) throw Error(ExitCode::config, path.string() + ": no such file or folder");
   if (fs::is_directory(path)) {
@@ -195,7 +204,9 @@ void run_inspect(fs::path const& path) {
     throw Error(ExitCode::config,
                 path.string() + ": neither a checkpoint, a run folder nor a Hugging Face folder (no config.json)" + hint_at_runs(path));
   }
-  std::string const extension = path.extension().string();
+  std::string extension = path.extension().string();
+  if (extension != ".shard" && extension != ".model" && extension != ".safetensors" && extension != ".gguf")
+    extension = kind_by_content(path);
   if (extension == ".safetensors") return inspect_safetensors(path);
   if (extension == ".gguf") return inspect_gguf(path);
   if (extension == ".shard") return inspect_shard(path);
