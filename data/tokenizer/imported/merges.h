@@ -2,6 +2,7 @@
 // Byte-pair merging: of all neighbours that the list of merges has, the pair that stands first in it becomes one symbol, the leftmost such
 // pair first, until there is none.
 
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
