@@ -37,8 +37,9 @@ void Corpus::scan() {
       progress.add(static_cast<int64_t>(text.size()));
     });
     if (files.empty()) return;
-    log_info(std::string(valid ? "validation " : "") + "sources: " + std::to_string(counts.documents) + " documents, " +
-             format_bytes(static_cast<double>(counts.bytes)) + " in " + std::to_string(counts.files) + " files" + left_out(counts));
+    log_info(std::string(valid ? "validation " : "") + "sources: " + std::to_string(counts.documents) +
+             (counts.documents == 1 ? " document, " : " documents, ") + format_bytes(static_cast<double>(counts.bytes)) + " in " +
+             std::to_string(counts.files) + (counts.files == 1 ? " file" : " files") + left_out(counts));
   };
   read(files_, false);
   read(valid_files_, true);

@@ -136,7 +136,7 @@ std::vector<SourceFile> list_source(std::string const& source) {
   } else if (source.find_first_of("*?[") != std::string::npos) {
     paths = glob_files(path);
   } else {
-    bad_source(source, "there is no such file or folder");
+    bad_source(source, "there is no such file or folder" + (path.is_absolute() ? "" : " in " + fs::current_path().string()));
   }
   std::vector<SourceFile> files;
   for (fs::path const& each : paths) {

@@ -221,9 +221,18 @@ std::string help_line(std::string const& key, std::string const& value, std::str
   return entry + " " + doc + (values.empty() ? "" : " (" + values + ")") + "\n";
 }
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
+// For searching: without case, "_" as a space, and "warm-up" as "warmup".
+std::string comparable(std::string const& text) {
+  std::string result;
+  for (char const c : text)
+    if (c != '-') result += c == '_' ? ' ' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return result;
+}
+
+bool begins_a_word(std::string const& text, std::string const& wanted) {
+  for (size_t at = text.find(wanted); at != std::string::npos; at = text.find(wanted, at + 1))
+    if (at == 0 || std::isalnum(static_cast<unsigned char>(text[at - 1])) == 0) return true;
+  return false;
 }
 
 }  // namespace
@@ -244,13 +253,17 @@ std::string config_help(std::string const& topic) {
     std::string const key = "compare.arms.NAME.match." + field.path, value = format_value(field, field.at(default_match));
     lines.push_back({key, help_line(key, value == "\"\"" ? "" : value, field.doc, describe_values(field))});
   }
-  std::string section, found, wanted = lower(topic);
+  std::string section, at_start, inside, wanted = comparable(topic);
   for (Line const& line : lines) {
     if (topic.empty() || line.key == topic || line.key.starts_with(topic + ".")) section += line.text;
-    if (lower(line.text).find(wanted) != std::string::npos) found += line.text;
+    std::string const text = comparable(line.text);
+    if (begins_a_word(text, wanted)) at_start += line.text;
+    if (text.find(wanted) != std::string::npos) inside += line.text;
   }
   if (!section.empty()) return section;
   std::string const elsewhere = known_elsewhere(topic);
+  // Inside words ("amp" in "sample") only where nothing better is known.
+  std::string const found = !at_start.empty() ? at_start : elsewhere.empty() ? inside : "";
   return (elsewhere.empty() ? "" : topic + ": " + elsewhere + "\n") + found;
 }
 

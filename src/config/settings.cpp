@@ -46,6 +46,11 @@ std::string suggestion(std::string const& path, std::string const& section) {
       }
     }
   }
+  if (near.empty()) {
+    // A misspelling of a name that other trainers use.
+    std::string const other = last.size() < 6 ? "" : nearest(last, names_elsewhere());
+    if (!other.empty()) return " (" + known_elsewhere(other) + ")";
+  }
   return near.empty() ? "" : " (did you mean '" + near + "'?)";
 }
 

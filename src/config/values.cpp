@@ -11,6 +11,41 @@ namespace {
 
 using Wrong = std::optional<WrongValue>;
 
+// "a duration; write for example 500step, 2Mtok or 3epoch": what a value is not.
+std::string what_belongs(Field const& field) {
+  std::string const values = describe_values(field);
+  switch (field.kind) {
+    case Kind::boolean:
+      return "true or false";
+    case Kind::integer:
+      return "a whole number (" + values + ")";
+    case Kind::count:
+      return "a count; write for example 64Ki or 2M (" + values + ")";
+    case Kind::real:
+      return "a number (" + values + ")";
+    case Kind::fraction:
+      return "a share; write for example 0.1 or 10% (" + values + ")";
+    case Kind::percent:
+      return "a percentage; write for example 10% (" + values + ")";
+    case Kind::duration: {
+      std::string text;
+      for (size_t i = 0; i < field.units.size(); ++i)
+        text += (i == 0 ? "" : i + 1 == field.units.size() ? " or " : ", ") + unit_example(field.units[i]);
+      return "a duration; write for example " + text;
+    }
+    case Kind::text:
+    case Kind::choice:
+      return values.starts_with("one of") ? values : "a text (" + values + ")";
+    case Kind::text_list:
+    case Kind::integer_list:
+    case Kind::real_list:
+      return "a " + values;
+    case Kind::fraction_list:
+      return "a share or a list of them; write for example 10% or [0.5, 0.25] (" + values + ")";
+  }
+  return values;
+}
+
 std::string allowed(Field const& field) { return " (" + describe_values(field) + ")"; }
 
 std::string kind_of(Tree const& tree) {
@@ -64,7 +99,7 @@ Wrong not_a(Field const& field, Tree const& value) {
   std::string const reason = value.kind == Tree::Kind::scalar ? why_no_number(value.text) : "";
   if (!reason.empty()) return WrongValue{value.place, reason + allowed(field)};
   if (value.kind == Tree::Kind::null) return WrongValue{value.place, "no value" + allowed(field)};
-  return WrongValue{value.place, kind_of(value) + " is not what belongs here" + allowed(field)};
+  return WrongValue{value.place, kind_of(value) + " is not " + what_belongs(field)};
 }
 
 bool is_zero_word(Field const& field, std::string const& text) {

@@ -81,6 +81,16 @@ with Workspace() as space:
     _, err = space.train("train.budget=30step", expect=2)
     check("train.budget (30step) is less than" in err and "60 steps" in err, err)
 
+    # Keys without dashes, keys that eval does not read, and shares.
+    _, err = space.run("train", space.config, "--lr", "3e-3", expect=2)
+    check("train.lr=3e-3" in err and "without dashes" in err, err)
+    _, err = space.run("train", space.config, "--train.lr=3e-3", expect=2)
+    check("train.lr=3e-3" in err, err)
+    _, err = space.run("eval", run, "eval.tokens=2Ki", expect=2)
+    check("eval.final_tokens=2Ki" in err, err)
+    _, err = space.run("eval", run, "--capacity", "25", expect=2)
+    check("25 % is written 25% or 0.25" in err and "depth.capacity" not in err, err)
+
     # Token by token, what was trained gives what it gives in one pass.
     out, _ = space.run("eval", "--json", run, "--decode", "4", "eval.final_tokens=1Ki")
     decoding = json.loads(out)["decoding"]
@@ -165,7 +175,7 @@ with Workspace() as space:
     for batch in "13":
         out, err = space.run("generate", run, "-f", space.path("prompts.jsonl"), "-n", "12", "--batch", batch, "--threads", "1", "--top-p", "0.9",
                              "--stop", " ")
-        check("blocks a token" in err, err)
+        check("blocks per token" in err, err)
         many[batch] = [json.loads(line) for line in out.splitlines()]
     check([line["id"] for line in many["3"]] == ["a", "2", "3"], "%s" % many["3"])
     check(many["1"] == many["3"], "%s" % many)  # to the last bit of the log-probabilities

@@ -81,7 +81,8 @@ class DecodeTimer {
     int64_t const length = prompt + settings.steps;
     if (prompt < 1 || length > model.context)
       throw Error(ExitCode::config, arm.name + ": a prompt of " + std::to_string(prompt) + " tokens and " + std::to_string(settings.steps) +
-                                        " steps do not fit in model.context = " + std::to_string(model.context));
+                                        " steps do not fit in model.context = " + std::to_string(model.context) +
+                                        ": give smaller --prompt or --steps");
     if (std::ssize(arm.text) < length)
       throw Error(ExitCode::data, arm.name + ": the text has " + std::to_string(arm.text.size()) + " tokens, a prompt and the steps need " +
                                       std::to_string(length));

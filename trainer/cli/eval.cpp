@@ -64,6 +64,21 @@ Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::stri
   if (!plan_depth(config.model, config.depth)->has_capacity())
     throw Error(ExitCode::config,
                 "--capacity " + capacity + ": the checkpoint's model has no capacity (depth.kind is " + config.depth.kind + ")");
+  std::string number = capacity;
+  double share = 0;
+  try {
+    size_t end = 0;
+    share = std::stod(number, &end);
+    if (number.substr(end) != "%" && !number.substr(end).empty()) throw std::invalid_argument(number);
+    if (number.substr(end) == "%") share /= 100;
+  } catch (std::exception const&) {
+    throw Error(ExitCode::config, "--capacity " + capacity + " is no share: 25 % is written 25% or 0.25");
+  }
+  if (!(share > 0 && share <= 1))
+    throw Error(ExitCode::config, "--capacity " + capacity + " is not above 0 and at most 1" +
+                                      (share > 1 && share <= 100 && !number.ends_with('%')
+                                           ? ": " + number + " % is written " + number + "% or " + format_real(share / 100)
+                                           : ""));
   Config changed = config;
   changed.depth = model_config_with(checkpoint, {"depth.capacity=" + capacity}).depth;
   return changed;
@@ -181,10 +196,24 @@ void check_eval_options(EvalOptions const& options, Config const& config) {
                 "data.valid_sources=[...], or add eval.routing=topk");
 }
 
+// Keys of a running training's validations, which would change nothing here.
+void refuse_unread_keys(std::vector<std::string> const& overrides) {
+  for (std::string const& text : overrides) {
+    std::string const key = text.substr(0, text.find('='));
+    if (key == "eval.tokens")
+      throw Error(ExitCode::config, key + " is for validations during training; eval reads eval.final_tokens" + text.substr(key.size()));
+    if (key == "eval.every" || key == "eval.sample_tokens" || key == "eval.sample_prompt")
+      throw Error(ExitCode::config, key +
+                                        " is for validations during training; of this section eval reads eval.final_tokens, "
+                                        "eval.routing and eval.calibration_tokens");
+  }
+}
+
 void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_model(target.path);
   Config const config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
+  refuse_unread_keys(target.overrides);
   EvalSubject const subject(checkpoint, config, options.texts);
   auto const& [text, model, settings] = subject;
   Evaluator evaluator{checkpoint,

@@ -161,9 +161,9 @@ void report(Generated const& generated) {
   std::fflush(stdout);
   if (generated.steps == 0) return;
   double const tokens_per_s = static_cast<double>(generated.step_tokens) / generated.step_seconds;
-  log_info(format_si(tokens_per_s) + " tokens/s behind the prompts, " + format_bytes(static_cast<double>(generated.most.stored)) +
-           " of keys and values in blocks of " + format_bytes(static_cast<double>(generated.most.reserved)) + ", " +
-           format_si(static_cast<double>(generated.blocks) / static_cast<double>(generated.read_tokens)) + " blocks a token");
+  log_info(format_si(tokens_per_s) + " new tokens/s; KV cache " + format_bytes(static_cast<double>(generated.most.stored)) + " (" +
+           format_bytes(static_cast<double>(generated.most.reserved)) + " allocated); " +
+           format_si(static_cast<double>(generated.blocks) / static_cast<double>(generated.read_tokens)) + " blocks per token");
 }
 
 void run_generate(std::string const& path, GenerateOptions const& options) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "config/other_names.h"
 #include "config/values.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -126,6 +127,12 @@ void check_options(CLI::App const& app, std::vector<std::string> const& words) {
     std::string const option = word.substr(0, word.find('='));
     CLI::Option const* const known = command->get_option_no_throw(option);
     if (!known) {
+      if (std::string const key = key_meant_by(option.substr(2)); !key.empty()) {
+        std::string const value = word.size() > option.size() ? word.substr(option.size() + 1)
+                                  : i + 1 < words.size()      ? words[i + 1]
+                                                              : "VALUE";
+        throw Error(ExitCode::config, "there is no option '" + option + "': keys are written without dashes, " + key + "=" + value);
+      }
       std::vector<std::string> names;
       for (CLI::Option const* each : command->get_options())
         for (std::string const& long_name : each->get_lnames()) names.push_back("--" + long_name);

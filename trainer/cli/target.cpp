@@ -9,7 +9,7 @@ namespace isobath {
 std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help, bool required) {
   auto words = std::make_shared<std::vector<std::string>>();
   auto target = std::make_shared<Target>();
-  command.add_option(name, *words, help + ", then any number of key.path=value")
+  command.add_option(name, *words, help + ". After it any number of key.path=value, each of which overrides a key")
       ->option_text(key_value_text)
       ->required(required)
       ->expected(required ? 1 : 0, -1);

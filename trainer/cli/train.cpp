@@ -6,6 +6,7 @@
 
 #include "config/io.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "trainer/cli/commands.h"
 #include "trainer/pretrained/experiment_config.h"
 
@@ -16,6 +17,9 @@ void add_train(CLI::App& app) {
   auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
   command->callback([target] {
     LoadedConfig const loaded = load_experiment(target->path, target->overrides);
+    if (!loaded.config.compare.arms.empty())
+      log_info("training the base configuration alone: its compare section is for `isobath compare " + target->path +
+               "`, which trains every arm; `isobath train RUN_DIR/NAME/ARM/seed-N/config.yaml` resumes one of them");
     int const signal = train(loaded.config, ISOBATH_VERSION);
     if (signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "");
   });

@@ -64,7 +64,7 @@ void watch(std::string const& folder, double interval) {
     live_line(list.table());
     for (int tenth = 0; tenth < 10; ++tenth) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "no longer watching; what runs, runs on");
+      if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped watching; the runs continue");
     }
   }
   log_info("nothing is running in " + folder);

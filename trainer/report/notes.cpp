@@ -70,7 +70,8 @@ void note_arms(Report& report) {
   auto const note = [&](Noted const& noted, std::string const& text) {
     if (!noted.arms.empty()) report.warnings.push_back(listed(noted.arms) + " " + text);
   };
-  note(short_runs, fmt::format("ran {} steps; fewer than {:.0f} say little about longer training", short_runs.range(0), few_steps));
+  note(short_runs, fmt::format("ran {} {}; fewer than {:.0f} say little about longer training", short_runs.range(0),
+                               short_runs.range(0) == "1" ? "step" : "steps", few_steps));
   note(repeated, fmt::format("saw {} text {} times", repeated.arms.size() == 1 ? "its" : "their", repeated.range(1)));
   note(dearer,
        fmt::format("{} {} % more FLOPs under causal routing than planned", dearer.arms.size() == 1 ? "spends" : "spend", dearer.range(1)));

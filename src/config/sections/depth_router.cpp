@@ -104,7 +104,8 @@ std::vector<ConfigField> router_fields() {
         "How generation, which cannot look ahead, decides whether a token runs. bce: by the sign of its score, which a binary "
         "cross-entropy "
         "trains; predictor: by a small network that predicts top-k's selection; threshold: by its score against a running quantile; none: "
-        "nothing of its own, a threshold stands in."),
+        "the "
+        "model learns no decision; a calibrated threshold is used (router: random: a coin)."),
       R(KEY(depth.threshold_training), boolean, identity,
         "With `causal: threshold`: training selects by it, too, and so is causal itself."),
       R(KEY(depth.bce_weight), real, schedule, "Weight of the bce loss.").between(0, 1000),

@@ -80,8 +80,9 @@ void check_train(Config const& config, std::vector<Contradiction>& found) {
     std::string const what =
         decays ? "train.warmup (" + format_duration(train.warmup) + ") and train.decay (" + format_duration(train.decay) + ") are"
                : "train.warmup (" + format_duration(train.warmup) + ") is";
-    found.push_back(
-        {{"train.warmup", "train.decay", "train.budget"}, what + " longer than the run (" + format_duration(train.budget) + ")"});
+    found.push_back({{"train.warmup", "train.decay", "train.budget"},
+                     what + " longer than the run (" + format_duration(train.budget) +
+                         "); write a share of it, such as 5%, or give a larger train.budget"});
   }
   for (std::string const& part : train.freeze)
     if (std::find(frozen_parts.begin(), frozen_parts.end(), part) == frozen_parts.end())

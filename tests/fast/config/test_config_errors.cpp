@@ -59,7 +59,7 @@ TEST_CASE("all problems at once, in order, with line, caret and nearest name") {
         "                  ^");
   CHECK(found[2].starts_with("x.yaml:5:29: error: model.heads: '0' is too small"));
   CHECK(found[3] ==
-        "command line: error: train.lr: 'fast' is not what belongs here (number, above 0, at most 100)\n"
+        "command line: error: train.lr: 'fast' is not a number (number, above 0, at most 100)\n"
         "  train.lr=fast\n"
         "           ^");
 }
@@ -69,6 +69,9 @@ TEST_CASE("names that are not known") {
       {"modle: {layers: 3}\n", {"x.yaml:1:1: error: unknown key 'modle' (did you mean 'model'?)"}},
       {"layers: 3\n", {"x.yaml:1:1: error: unknown key 'layers' (did you mean 'model.layers'?)"}},
       {"model:\n  capacity: 0.5\n", {"x.yaml:2:3: error: unknown key 'model.capacity' (did you mean 'depth.capacity'?)"}},
+      {"train: {lerning_rate: 1}\n", {"x.yaml:1:9: error: unknown key 'train.lerning_rate' (here it is train.lr)"}},
+      {"train: {budget: 1 epoch}\n",
+       {"x.yaml:1:17: error: train.budget: '1 epoch' is not a duration; write for example 500step, 2Mtok, 2e12flop or 3epoch"}},
       {"inclde: y.yaml\n", {"x.yaml:1:1: error: unknown key 'inclde' (did you mean 'include'?)"}},
       {"compare: {arm: {}}\n", {"x.yaml:1:11: error: unknown key 'compare.arm' (did you mean 'arms'?)"}},
       {"model: {qqqqqqqqqqq: 1}\n", {"x.yaml:1:9: error: unknown key 'model.qqqqqqqqqqq'\n"}},
@@ -92,7 +95,7 @@ TEST_CASE("keys that stand twice") {
 TEST_CASE("values of the wrong type or out of range") {
   check({
       {"seed: -1\n", {"x.yaml:1:7: error: seed: '-1' is too small"}},
-      {"seed: 1.5\n", {"x.yaml:1:7: error: seed: '1.5' is not what belongs here"}},
+      {"seed: 1.5\n", {"x.yaml:1:7: error: seed: '1.5' is not a whole number"}},
       {"seed: 99999999999999999999\n", {"x.yaml:1:7: error: seed: '99999999999999999999' is not"}},
       {"seed: 0x10\n", {"x.yaml:1:7: error: seed: '0x10' is not"}},
       {"seed: 1_000\n", {"x.yaml:1:7: error: seed: '1_000' is not"}},
@@ -105,7 +108,7 @@ TEST_CASE("values of the wrong type or out of range") {
       {"model: {layers: 64Ki}\n", {"x.yaml:1:17: error: model.layers: '64Ki' is not"}},
       {"model: {layers: auto}\n", {"x.yaml:1:17: error: model.layers: 'auto' is not"}},
       {"model: {mlp_width: 0}\n", {"x.yaml:1:20: error: model.mlp_width: '0' is too small (integer, 1 to 4194304, or auto)"}},
-      {"model: {tie_embeddings: yes}\n", {"x.yaml:1:25: error: model.tie_embeddings: 'yes' is not what belongs here (true or false)"}},
+      {"model: {tie_embeddings: yes}\n", {"x.yaml:1:25: error: model.tie_embeddings: 'yes' is not true or false"}},
       {"model: {rope_theta: .inf}\n", {"x.yaml:1:21: error: model.rope_theta: '.inf' is not a finite number"}},
       {"model: {rope_theta: -.INF}\n", {"x.yaml:1:21: error: model.rope_theta: '-.INF' is not a finite number"}},
       {"model: {rope_theta: .nan}\n", {"x.yaml:1:21: error: model.rope_theta: '.nan' is not a finite number"}},
@@ -161,7 +164,9 @@ TEST_CASE("keys that contradict each other") {
       {"train: {schedule: wsd, warmup: 50%, decay: 51%}\n",
        {"x.yaml:1:32: error: train.warmup (50%) and train.decay (51%) are longer than the run"}},
       {"train: {schedule: cosine, warmup: 50%, decay: 51%}\n", {}},
-      {"train: {budget: 100step, warmup: 101step}\n", {"x.yaml:1:34: error: train.warmup (101step) is longer than the run (100step)"}},
+      {"train: {budget: 100step, warmup: 101step}\n",
+       {"x.yaml:1:34: error: train.warmup (101step) is longer than the run (100step); write a share of it, such as 5%, or give a larger "
+        "train.budget"}},
       {"name: ../x\n", {"x.yaml:1:7: error: name '../x' is no folder below run_dir"}},
       {"name: /x\n", {"x.yaml:1:7: error: name '/x' is no folder"}},
       {"name: a//b\n", {"x.yaml:1:7: error: name 'a//b' is no folder"}},
