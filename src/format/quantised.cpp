@@ -79,12 +79,12 @@ void block_q8_0(std::byte const* from, float* to) {
 void block_q4_k(std::byte const* from, float* to) {
   float const scale = half(from), least = half(from + 2);
   std::byte const *packed = from + 4, *values = from + 16;
-  auto const byte = [&](int i) { return get<uint8_t>(packed + i); };
-  for (int group = 0; group < 8; ++group) {
+  auto const byte = [&](size_t i) { return get<uint8_t>(packed + i); };
+  for (size_t group = 0; group < 8; ++group) {
     int const six_scale = group < 4 ? byte(group) & 63 : low(byte(group + 4)) | byte(group - 4) >> 6 << 4;
     int const six_least = group < 4 ? byte(group + 4) & 63 : high(byte(group + 4)) | byte(group) >> 6 << 4;
     float const of_group = scale * static_cast<float>(six_scale), subtracted = least * static_cast<float>(six_least);
-    for (int i = 0; i < 32; ++i) {
+    for (size_t i = 0; i < 32; ++i) {
       auto const both = get<uint8_t>(values + group / 2 * 32 + i);
       to[group * 32 + i] = of_group * static_cast<float>(group % 2 == 0 ? low(both) : high(both)) - subtracted;
     }
@@ -94,8 +94,8 @@ void block_q4_k(std::byte const* from, float* to) {
 // 256 values of six bits: four low ones, then two high ones, and a scale for every sixteen values.
 void block_q6_k(std::byte const* from, float* to) {
   float const scale = half(from + 208);
-  for (int value = 0; value < 256; ++value) {
-    int const side = value / 128, within = value % 128, quarter = within / 32, i = within % 32;
+  for (size_t value = 0; value < 256; ++value) {
+    size_t const side = value / 128, within = value % 128, quarter = within / 32, i = within % 32;
     auto const four = get<uint8_t>(from + side * 64 + quarter % 2 * 32 + i), two = get<uint8_t>(from + 128 + side * 32 + i);
     int const six = (quarter < 2 ? low(four) : high(four)) | (two >> 2 * quarter & 3) << 4;
     auto const of_sixteen = get<int8_t>(from + 192 + side * 8 + quarter * 2 + i / 16);

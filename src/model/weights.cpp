@@ -52,7 +52,7 @@ NamedTensors export_weights(LanguageModel const& model) {
   return weights;
 }
 
-StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> file) {
+StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file) {
   StoredWeights weights;
   for (TensorView const& view : tensors) weights.push_back({view.name, view.shape, [view, file] { return to_tensor(view); }});
   return weights;

@@ -28,7 +28,7 @@ struct StoredWeight {
 };
 using StoredWeights = std::vector<StoredWeight>;
 // file: what keeps the bytes of `tensors` alive.
-StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> file);
+StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file);
 StoredWeights stored_weights(fs::path const& safetensors);
 
 // Loads every tensor by name. depth_may_lack: tensors of the depth module (routers, gates, factors) that are not stored keep their initial

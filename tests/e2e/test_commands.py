@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 
 from common import Workspace, check
 
@@ -190,6 +191,16 @@ with Workspace() as space:
     check(sampled["2"][::3] == sampled["1"], "%s" % sampled)  # the first samples are what one sample gives
     check(len({line["text"] for line in sampled["2"] if line["prompt"] == "the cat"}) == 6, "%s" % sampled)  # also of the same prompt twice
     space.run("generate", run, "-p", "the", "--samples", "0", expect=2)
+    piped = {"stdin": subprocess.PIPE}
+    process = space.start("generate", run, "-p", "-", "-n", "8", "-t", "0", "--threads", "1", **piped)
+    out, _ = process.communicate("the\n", timeout=60)
+    check({out} == greedy, "a prompt from standard input: %r, not %r" % (out, greedy))
+    read, write = os.pipe()
+    os.write(write, b"the king\n")
+    os.close(write)
+    _, err = space.run("generate", run, "-n", "2", stdin=read)
+    os.close(read)
+    check("standard input is not read: -p -" in err, err)
     out, _ = space.run("generate", run, "-p", "the", "-n", "5", "--show-depth")
     check("\033[38;5;" in out, out)
     for wrong, code in ((("--max-cache", "1Ki"), 6), (("--stop", ""), 2), (("-f", space.path("nothing")), 3),

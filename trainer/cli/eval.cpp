@@ -64,7 +64,7 @@ Config at_capacity(Checkpoint const& checkpoint, Config const& config, std::stri
   if (!plan_depth(config.model, config.depth)->has_capacity())
     throw Error(ExitCode::config,
                 "--capacity " + capacity + ": the checkpoint's model has no capacity (depth.kind is " + config.depth.kind + ")");
-  std::string number = capacity;
+  std::string const& number = capacity;
   double share = 0;
   try {
     size_t end = 0;

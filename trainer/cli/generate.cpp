@@ -3,7 +3,13 @@
 #include "model/decode/generate.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <iostream>
+#include <iterator>
 
 #include <algorithm>
 #include <cstdio>
@@ -166,11 +172,29 @@ void report(Generated const& generated) {
            format_si(static_cast<double>(generated.blocks) / static_cast<double>(generated.read_tokens)) + " blocks per token");
 }
 
+// All of standard input, without the line break at its end.
+std::string standard_input() {
+  std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+// Whether somebody pipes text to a call that does not read it.
+bool input_waits() {
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  int waiting = 0;
+  return ::isatty(STDIN_FILENO) == 0 && ::poll(&input, 1, 0) == 1 && ::ioctl(STDIN_FILENO, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
 void run_generate(std::string const& path, GenerateOptions const& options) {
   std::vector<Prompt> prompts;
   if (!options.file.empty()) prompts = read_prompts(options.file);
-  for (std::string const& text : options.prompts) prompts.push_back({std::to_string(prompts.size() + 1), text, {}});
-  if (prompts.empty()) prompts.push_back({"1", "", {}});
+  for (std::string const& text : options.prompts)
+    prompts.push_back({std::to_string(prompts.size() + 1), text == "-" ? standard_input() : text, {}});
+  if (prompts.empty()) {
+    if (input_waits()) log_warning("standard input is not read: -p - takes all of it as a prompt, -f - each line as one");
+    prompts.push_back({"1", "", {}});
+  }
   TextStream const valid(options.stops);  // throws for a bad stop string before anything is loaded
 
   Checkpoint const checkpoint = open_model(path);
@@ -233,7 +257,7 @@ void add_generate(CLI::App& app) {
   GenerateSettings& settings = options->settings;
   settings.max_tokens = 128;
   settings.sampler.temperature = 0.8;
-  command->add_option("-p,--prompt", options->prompts, "Text to continue; may be given several times")
+  command->add_option("-p,--prompt", options->prompts, "Text to continue (- reads all of standard input); may be given several times")
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
