@@ -186,7 +186,7 @@ bool input_waits() {
   return ::isatty(STDIN_FILENO) == 0 && ::poll(&input, 1, 0) == 1 && ::ioctl(STDIN_FILENO, FIONREAD, &waiting) == 0 && waiting > 0;
 }
 
-void run_generate(std::string const& path, GenerateOptions const& options) {
+std::vector<Prompt> prompts_of(GenerateOptions const& options) {
   std::vector<Prompt> prompts;
   if (!options.file.empty()) prompts = read_prompts(options.file);
   for (std::string const& text : options.prompts)
@@ -195,6 +195,11 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
     if (input_waits()) log_warning("standard input is not read: -p - takes all of it as a prompt, -f - each line as one");
     prompts.push_back({"1", "", {}});
   }
+  return prompts;
+}
+
+void run_generate(std::string const& path, GenerateOptions const& options) {
+  std::vector<Prompt> const prompts = prompts_of(options);
   TextStream const valid(options.stops);  // throws for a bad stop string before anything is loaded
 
   Checkpoint const checkpoint = open_model(path);
