@@ -64,7 +64,7 @@ with Workspace() as space:
     check(all("long: running" in line for line in lines) and "/100000 " in lines[2], "%s" % lines)
     follower.send_signal(INTERRUPT)
     _, err = follower.communicate(timeout=60)
-    check(follower.returncode == 130 and "no longer watching" in err, "%s %s" % (follower.returncode, err))
+    check(follower.returncode == 130 and "stopped watching" in err, "%s %s" % (follower.returncode, err))
     check(training.poll() is None, "Ctrl-C on watch ended the training")
     follower = space.start("watch", space.path("runs/long"), "--interval", "1000")
     check("running" in follower.stdout.readline(), "no line at first")
