@@ -262,7 +262,7 @@ std::string config_help(std::string const& topic) {
   }
   if (!section.empty()) return section;
   std::string const elsewhere = known_elsewhere(topic);
-  // Inside words ("amp" in "sample") only where nothing better is known.
+  // Matches inside words ("amp" in "sample") count only where no word starts with it.
   std::string const found = !at_start.empty() ? at_start : elsewhere.empty() ? inside : "";
   return (elsewhere.empty() ? "" : topic + ": " + elsewhere + "\n") + found;
 }

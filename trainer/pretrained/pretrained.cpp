@@ -47,8 +47,7 @@ Pretrained open_pretrained(fs::path const& path) {
 std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrained) {
   fs::path const& path = pretrained.path;
   if (path.extension() == ".safetensors") return nullptr;
-  bool const sentencepiece = fs::exists(path / "tokenizer.model") && !fs::exists(path / "tokenizer.json");
-  return load_tokenizer(sentencepiece ? path / "tokenizer.model" : path);
+  return load_tokenizer(path);
 }
 
 bool is_of_other_program(fs::path const& path) {
