@@ -6,7 +6,7 @@ Parts, the most important first; each is skipped, with the reason in the JSON, w
   kernels        every row kernel of the device, in both precisions, against LibTorch's operators in double
   correctness    six tiny models in fp32, on the CPU and on the GPU: losses step by step, and of validation under both routings
   resume         a run that is stopped by SIGTERM and goes on, against an uninterrupted one, and against that one's own repeat
-  bf16           a 19M model in bf16 against fp32
+  bf16           a 19M model in bf16, with both attention kernels, against fp32
   speed-124m     configs/gpu-124m.yaml and the same model in eager and compiled PyTorch, interleaved
   profile-124m   its arms alone: MFU, peak memory, kernels of one step, the share of routing
   profile-350m   the same of configs/gpu-350m.yaml
@@ -233,16 +233,18 @@ class Check:
         if self.tiny:
             common += ["data.max_bytes=1Mi", "eval.tokens=4Ki", "eval.final_tokens=8Ki"]
         depths = {"dense": ARMS["dense"], "mod": ARMS["mod, linear router, sigmoid gate, bce"]}
-        runs = self.train_together({f"bf16-{arm}-{precision}": (f"precision={precision}", *common, *depth.split())
-                                    for arm, depth in depths.items() for precision in ("bf16", "fp32")})
+        kinds = {"bf16": "precision=bf16", "bf16-cudnn": "precision=bf16 cuda_attention=cudnn", "fp32": "precision=fp32"}
+        runs = self.train_together({f"bf16-{arm}-{kind}": (*keys.split(), *common, *depth.split())
+                                    for arm, depth in depths.items() for kind, keys in kinds.items()})
         arms = {}
-        for arm in depths:
-            half, full = (runs[f"bf16-{arm}-{precision}"] for precision in ("bf16", "fp32"))
+        for arm, kind in ((arm, kind) for arm in depths for kind in kinds if kind != "fp32"):
+            half, full = (runs[f"bf16-{arm}-{precision}"] for precision in (kind, "fp32"))
             a, b = smoothed(train_losses(half), SMOOTHED_OVER), smoothed(train_losses(full), SMOOTHED_OVER)
             checks = {"smoothed_train_loss": held(largest_relative(a, b), BF16_SMOOTHED),
                       "validation_loss": held(largest_final(final_losses(half), final_losses(full)), BF16_FINAL)}
-            arms[arm] = {"pass": all(c["pass"] for c in checks.values()), **checks, "final_bf16": final_losses(half),
-                         "final_fp32": final_losses(full), "train_loss_bf16": a[::SMOOTHED_OVER], "train_loss_fp32": b[::SMOOTHED_OVER]}
+            name = arm if kind == "bf16" else f"{arm}, cuDNN's attention"
+            arms[name] = {"pass": all(c["pass"] for c in checks.values()), **checks, "final_bf16": final_losses(half),
+                          "final_fp32": final_losses(full), "train_loss_bf16": a[::SMOOTHED_OVER], "train_loss_fp32": b[::SMOOTHED_OVER]}
         return {"pass": all(a["pass"] for a in arms.values()), "steps": steps, "smoothed_over": SMOOTHED_OVER, "arms": arms}
 
     def speed(self, size):
