@@ -149,10 +149,20 @@ std::string config_json_schema() {
       group = {{"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", Json::object()}};
       properties[section] = {{"$ref", "#/definitions/" + section}};
     }
-    std::string const key = field.path.substr(section.size() + 1);
-    group["properties"][key] = schema;
+    std::string key = field.path.substr(section.size() + 1), place = "#/definitions/" + section;
+    Json* keys = &group["properties"];
+    if (size_t const dot = key.find('.'); dot != std::string::npos) {  // a section inside the section
+      std::string const inner = key.substr(0, dot);
+      Json& below = (*keys)[inner];
+      if (below.is_null()) below = {{"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", Json::object()}};
+      place += "/properties/" + inner;
+      if (arm_may_set(field.path)) settable[section + "." + inner] = {{"$ref", place}};
+      keys = &below["properties"];
+      key = key.substr(dot + 1);
+    }
+    (*keys)[key] = schema;
     if (arm_may_set(field.path)) {
-      settable[field.path] = {{"$ref", "#/definitions/" + section + "/properties/" + key}};
+      settable[field.path] = {{"$ref", place + "/properties/" + key}};
       settable[section] = {{"$ref", "#/definitions/" + section}};
     }
   }

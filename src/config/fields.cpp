@@ -73,7 +73,8 @@ std::string_view section_of(std::string_view path) {
 
 bool is_section(std::string_view path) {
   auto const& fields = config_fields();
-  return !path.empty() && std::any_of(fields.begin(), fields.end(), [&](Field const& field) { return section_of(field.path) == path; });
+  return !path.empty() && std::any_of(fields.begin(), fields.end(),
+                                      [below = std::string(path) + "."](Field const& field) { return field.path.starts_with(below); });
 }
 
 bool arm_may_set(std::string_view path) {

@@ -57,8 +57,8 @@ std::vector<ConfigField> const& config_fields();
 std::vector<MatchField> const& match_fields();  // paths below compare.arms.NAME.match
 
 ConfigField const* find_field(std::string_view path);
-bool is_section(std::string_view path);              // "model", "compare"
-std::string_view section_of(std::string_view path);  // "model" of "model.layers"; "" at the top
+bool is_section(std::string_view path);              // whether keys lie below it: "model", "train.distill"
+std::string_view section_of(std::string_view path);  // "train" of "train.lr" and "train.distill.from"; "" at the top
 // Whether an arm may set the key. Arms are compared with each other, so what gives the loss its meaning (data, tokenizer, evaluation,
 // budget) is common to all.
 bool arm_may_set(std::string_view path);

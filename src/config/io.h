@@ -2,6 +2,7 @@
 // YAML in and out, all of it fed by the field table (config/fields.h).
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ struct LoadedConfig {
   // Where each value that is not a default came from: "quickstart.yaml:8:12", "command line", "arm mod
   // (quickstart.yaml:31:14)".
   std::map<std::string, std::string> origins;
+  // Adds what the keys stand for elsewhere, such as the sizes of the model in a file that they name, to a configuration; arm_config applies
+  // it to each arm's. Empty: nothing.
+  std::function<void(Config&)> look_up;
 };
 
 // Reads `file` with its `include:` chain, then the `key.path=value` overrides (value is YAML; "data.sources=[a, b]").

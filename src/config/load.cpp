@@ -172,6 +172,7 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
   std::erase_if(loaded.origins, [](auto const& entry) { return entry.first.starts_with("compare."); });
   loaded.origins["name"] = loaded.origins["seed"] = "arm " + arm + ", seed " + std::to_string(seed);
   problems.throw_if_any();
+  if (loaded.look_up) loaded.look_up(config);
   for (Contradiction const& contradiction : find_contradictions(config)) problems.add("arm " + arm + ": error: " + contradiction.message);
   problems.throw_if_any();
   return loaded;

@@ -39,13 +39,16 @@ void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
 
 std::vector<Line> yaml_lines(Config config) {  // NOLINT(performance-unnecessary-value-param): as above
   std::vector<Line> lines;
-  std::string section;
+  std::string above;  // the path of the key before
   for (ConfigField const& field : config_fields()) {
-    std::string const own(section_of(field.path));
-    if (own != section) lines.push_back({own + ":", ""});
-    section = own;
-    std::string const key = own.empty() ? field.path : "  " + field.path.substr(own.size() + 1);
-    lines.push_back({key + ": " + format_value(field, field.at(config)), field.path});
+    std::string indent;
+    size_t start = 0;
+    for (size_t dot = field.path.find('.'); dot != std::string::npos; start = dot + 1, dot = field.path.find('.', start)) {
+      if (!above.starts_with(field.path.substr(0, dot + 1))) lines.push_back({indent + field.path.substr(start, dot - start) + ":", ""});
+      indent += "  ";
+    }
+    lines.push_back({indent + field.path.substr(start) + ": " + format_value(field, field.at(config)), field.path});
+    above = field.path;
   }
   add_arms(config.compare.arms, lines);  // `compare` is the last section
   return lines;

@@ -18,7 +18,6 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "nn/attention/kv_cache.h"
-#include "nn/ops/ops.h"
 
 namespace isobath {
 
@@ -158,20 +157,25 @@ at::Tensor LanguageModel::loss_sum(ModelOutput const& output, at::Tensor const& 
   return ops::linear_cross_entropy(output.x_ND, head_weight(), targets_N.reshape({-1}));
 }
 
-at::Tensor LanguageModel::training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const {
-  if (output.branches_ND.empty()) return loss_sum(output, targets_N);
+at::Tensor LanguageModel::training_loss_sum(ModelOutput& output, at::Tensor const& targets_N, ops::Distillation const* distillation) const {
   at::Tensor const targets = targets_N.reshape({-1});
+  std::vector<at::Tensor> const branches_ND = output.branches_ND.empty() ? std::vector{output.x_ND} : output.branches_ND;
+  auto const count = static_cast<double>(branches_ND.size());
   at::Tensor sum;
   std::vector<at::Tensor> losses_NB;
-  for (at::Tensor const& branch_ND : output.branches_ND) {
-    at::Tensor losses_N;
-    at::Tensor const loss = ops::linear_cross_entropy(branch_ND, head_weight(), targets, &losses_N);
-    losses_NB.push_back(losses_N);
+  for (at::Tensor const& branch_ND : branches_ND) {
+    ops::RowLosses rows;
+    at::Tensor const loss = ops::linear_cross_entropy(branch_ND, head_weight(), targets, &rows, distillation);
+    losses_NB.push_back(rows.losses_N);
     sum = sum.defined() ? sum + loss : loss;
+    if (!distillation) continue;
+    at::Tensor const divergence = rows.divergences_N.sum() / count;
+    output.divergence_sum = output.divergence_sum.defined() ? output.divergence_sum + divergence : divergence;
   }
+  if (output.branches_ND.empty()) return sum;
   at::Tensor const choice = output.branch_choice_loss(at::stack(losses_NB, 1), targets) / static_cast<double>(targets.numel());
   output.gate_loss = output.gate_loss.defined() ? output.gate_loss + choice : choice;
-  return sum / static_cast<double>(output.branches_ND.size());
+  return sum / count;
 }
 
 at::Tensor LanguageModel::logits(at::Tensor const& x_ND) const { return ops::linear(x_ND, head_weight()); }

@@ -11,6 +11,7 @@
 #include "model/depth/kind.h"
 #include "model/depth/plan.h"
 #include "model/routing.h"
+#include "nn/ops/ops.h"
 
 namespace isobath {
 
@@ -51,7 +52,8 @@ class LanguageModel : public torch::nn::Module {
   at::Tensor const& head_weight() const { return head_VD_.defined() ? head_VD_ : embedding_VD_; }
   // Cross-entropy in nats, summed over the tokens whose target is not -100. Where training computes all branches (hindsight), it is the
   // mean over the branches, and the loss of the network that chooses the branch is added to output.gate_loss.
-  at::Tensor training_loss_sum(ModelOutput& output, at::Tensor const& targets_N) const;
+  // distillation: learns the distribution of a teacher besides; the result and output.divergence_sum then contain it.
+  at::Tensor training_loss_sum(ModelOutput& output, at::Tensor const& targets_N, ops::Distillation const* distillation = nullptr) const;
   // Cross-entropy in nats, summed over the tokens whose target is not -100.
   at::Tensor loss_sum(ModelOutput const& output, at::Tensor const& targets_N) const;
   at::Tensor logits(at::Tensor const& x_ND) const;

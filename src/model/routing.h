@@ -64,6 +64,7 @@ struct ModelOutput {
   at::Tensor router_loss;     // bce over routers: mean over tokens and routed layers, not weighted; undefined when off
   at::Tensor predictor_loss;  // mean over tokens and routed layers; undefined when off. Touches predictor parameters only.
   at::Tensor z_loss;          // mean over tokens and routed layers, not weighted; undefined when off
+  at::Tensor divergence_sum;  // of training_loss_sum with a teacher: Kullback-Leibler divergence from it, summed over tokens; no gradients
   at::Tensor gate_loss;       // nested: balance and price of depth; scaled: cost of factors; weighted, mean over tokens; or undefined
   // For training in hindsight: the final hidden states of every branch, the last being x_ND, and a function from the loss of every token in
   // every branch to the summed loss of the network that chooses the branch.

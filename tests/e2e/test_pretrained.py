@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 
 from common import Workspace, check
@@ -114,6 +115,46 @@ def check_conversion(space):
     check("unknown: model.layers.1.router.weight" in err, err)
 
 
+def check_distillation(space):
+    """A dense model teaches: its distribution is learned besides the text, and its forward pass is paid for."""
+    teacher = "train.distill.from=" + space.path("runs/dense")
+    start = ("train.init_from=" + space.path("runs/dense"), "depth.gate=tanh", "model.kv_heads=1")
+    space.train("name=taught", *start, teacher, "train.distill.weight=0.5", "train.distill.temperature=2")
+    divergences = [record["divergence"] for record in space.metrics("taught") if record["kind"] == "train"]
+    check(all(value > 0 for value in divergences), "%s" % divergences)
+    plan = {name: json.loads(space.run("plan", space.config, "--json", *start, *keys)[0])["arms"][0] for name, keys in (("taught", [teacher]), ("alone", []))}
+    tokens = [record["batch_tokens"] for record in space.metrics("taught") if record["kind"] == "run"][0]
+    dense = json.loads(space.run("plan", space.config, "--json", *DENSE)[0])["arms"][0]["forward_flops_per_token_topk"]
+    check(plan["taught"]["train_flops_per_step"] - plan["alone"]["train_flops_per_step"] == round(tokens * dense), "the teacher is not paid for: %s" % plan)
+    check(plan["taught"]["teacher_flops_per_token"] == dense, "%s, not %s" % (plan["taught"], dense))
+    flops = {name: [record["train_flops_total"] for record in space.metrics(name) if record["kind"] == "end"][0] for name in ("taught", "all")}
+    check(flops["taught"] > flops["all"], "%s" % flops)
+    run = [record for record in space.metrics("taught") if record["kind"] == "run"][0]
+    check(run["pretraining_flops"] == [record["train_flops_total"] for record in space.metrics("dense") if record["kind"] == "end"][0], "%s" % run)
+
+    # A model that starts as its teacher and learns nothing does not diverge from it.
+    still = ("train.lr=1e-12", "train.weight_decay=0", "train.budget=5step", "train.log_every=1step")
+    space.train("name=itself", start[0], teacher, *DENSE, *still)
+    check(all(abs(record["divergence"]) < 1e-6 for record in space.metrics("itself") if record["kind"] == "train"), "%s" % space.metrics("itself"))
+
+    # Stopped and resumed, bit for bit; with another teacher not at all.
+    keys = (*start, teacher, "train.distill.weight=0.5", "train.distill.temperature=2")
+    space.train_until("halted", 21, 2, *keys)
+    space.train("name=halted", *keys)
+    check(space.content("runs/halted/latest/model.safetensors") == space.content("runs/taught/latest/model.safetensors"), "resumed otherwise")
+    shutil.copytree(space.path("runs/dense"), space.path("other"), symlinks=True)
+    swapped = (*start, "train.distill.from=" + space.path("other"))
+    space.train_until("swapped", 21, 2, *swapped)
+    shutil.rmtree(space.path("other"))
+    shutil.copytree(space.path("runs/itself"), space.path("other"), symlinks=True)
+    _, err = space.train("name=swapped", *swapped, expect=3)
+    check("does not hold the weights that this run has learned from" in err, err)
+    _, err = space.train("name=x", *start, "train.distill.from=" + space.path("runs/all"), expect=2)
+    check("depth.kind: mod" in err, err)
+    _, err = space.train("name=x", *start, teacher, "model.context=128", "train.batch_tokens=256", expect=2)
+    check("reads at most" in err, err)
+
+
 def tensors(file):
     """name -> bytes of a safetensors file."""
     length = struct.unpack("<Q", file[:8])[0]
@@ -128,5 +169,6 @@ with Workspace() as space:
     check_starts(space)
     check_identity(space)
     check_conversion(space)
+    check_distillation(space)
 
 print("ok")

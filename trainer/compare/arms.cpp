@@ -129,7 +129,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.config = config;
   plan.vocab_size = vocab_size;
   plan.parameters = count_parameters(model, config.depth, vocab_size);
-  plan.ledger = make_ledger(model, config.depth, vocab_size, frozen_parts_of(config.train));
+  plan.ledger = make_ledger(model, config.depth, vocab_size, training_setup_of(config.train));
   plan.routed = routed_layers(model, config.depth);
 
   int64_t const T = model.context;
@@ -146,6 +146,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
                 static_cast<double>(ledger.gate_row) / (ledger.gate_by_sequence ? static_cast<double>(T) : 1);
   plan.predictor = static_cast<double>(ledger.routers * ledger.predictor_row);
   plan.head = static_cast<double>(ledger.head_row);
+  plan.teacher = static_cast<double>(ledger.teacher_row) + static_cast<double>(ledger.teacher_pair * (T + 1)) / 2;
 
   int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);
   double const samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
@@ -157,6 +158,8 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation = plan_evaluation(plan, schedule, data);
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
+  if (config.train.distill.teacher)
+    plan.state_bytes += 4.0 * static_cast<double>(count_parameters(*config.train.distill.teacher, DepthConfig{}, vocab_size).total);
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
   warn(plan, schedule, data);
@@ -194,6 +197,7 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   part("  routers", [](ArmPlan const& a) { return a.router; });
   part("  predictors", [](ArmPlan const& a) { return a.predictor; });
   part("  head", [](ArmPlan const& a) { return a.head; });
+  part("  of the teacher", [](ArmPlan const& a) { return a.teacher; });
   row("training FLOPs a step", [](ArmPlan const& a) { return si(a.step_flops); });
   row("steps", [](ArmPlan const& a) { return std::to_string(a.steps); });
   row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
@@ -247,6 +251,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
          {"forward_flops_per_token_topk", a.forward()},
          {"forward_flops_per_token_by_part",
           {{"linear", a.linear}, {"attention", a.attention}, {"router", a.router}, {"predictor", a.predictor}, {"head", a.head}}},
+         {"teacher_flops_per_token", a.teacher},
          {"train_flops_per_step", a.step_flops},
          {"steps", a.steps},
          {"train_flops", total_json(a.train_flops)},

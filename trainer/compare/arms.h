@@ -40,6 +40,7 @@ struct ArmPlan {
   // Forward FLOPs per token of a full context under top-k routing, by part.
   double linear = 0, attention = 0, router = 0, predictor = 0, head = 0;
   double forward() const { return linear + attention + router + predictor + head; }
+  double teacher = 0;      // of a distillation, per token; part of training alone
   int64_t step_flops = 0;  // training FLOPs of one optimizer step
   int64_t steps = 0, tokens = 0;
   Int128 train_flops;

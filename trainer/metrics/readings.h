@@ -74,11 +74,12 @@ struct RunFacts {
   int64_t train_tokens = 0, valid_tokens = 0, train_bytes = 0, valid_bytes = 0, documents = 0;
   double peak_flops = 0;
   int64_t threads = 0;
+  double pretraining_flops = 0;  // NaN: not known
 };
 
 // The values of a MetricWindow (trainer/train/step.h): means over its steps. NaN: the window has no finite value.
 struct WindowReading {
-  double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, gate_loss = 0, grad_norm = 0;
+  double loss = 0, router_loss = 0, predictor_loss = 0, z_loss = 0, gate_loss = 0, grad_norm = 0, divergence = 0;
   int64_t skipped = 0, streak = 0;
   int64_t predictor_skipped = 0, predictor_streak = 0;
   RoutingRates routing;

@@ -43,6 +43,12 @@ std::vector<Metric> of_model() {
       planned("kv_bytes_per_token", "bytes", "keys and values that generation keeps of a token, planned",
               [](auto const& r) { return r.kv_bytes_per_token; })
           .shown(Group::compute, "Keys and values per token, planned", "KV/tok", Format::bytes),
+      Metric{"pretraining_flops", "FLOPs",
+             "FLOPs that the weights of `train.init_from` and of the teacher were trained with; not part of a run's own; null: not known",
+             Read<RunFacts>([](RunFacts const& r) {
+               return r.pretraining_flops == 0 ? std::nullopt : std::optional(MetricValues{r.pretraining_flops});
+             })}
+          .shown(Group::compute, "FLOPs of pretraining, not in the total", "", Format::si),
       Metric{"mean_depth_planned", "", "mean number of layers of a token that training aims at", planned_mean_depth}.shown(
           Group::depth, "Mean depth that training aims at", "planned depth", Format::decimals, 2),
       Metric{"capacity_planned", "", "share of the tokens that each routed layer is to run", planned_capacities}

@@ -53,6 +53,10 @@ std::vector<Metric> train_metrics() {
       routed("predictor_loss", "nats", "binary cross-entropy of the predictors (`causal: predictor`)", &WindowReading::predictor_loss),
       routed("z_loss", "", "z-loss of the routers, softplus(score)^2, not weighted", &WindowReading::z_loss),
       routed("gate_loss", "", "auxiliary losses of nested and scaled models, weighted", &WindowReading::gate_loss),
+      {"divergence", "nats per token", "Kullback-Leibler divergence from the teacher's distribution (`train.distill`), not weighted",
+       Read<TrainReading>([](TrainReading const& r) -> std::optional<MetricValues> {
+         return std::isnan(r.window.divergence) ? std::nullopt : std::optional(MetricValues{r.window.divergence});
+       })},
       by_layer("capacity_realised", "share of the tokens that ran", &RoutingRates::capacity),
       by_layer("router_precision", "share of the causally selected tokens that top-k selects too", &RoutingRates::precision),
       by_layer("router_recall", "share of top-k's tokens that the causal decision selects too", &RoutingRates::recall),

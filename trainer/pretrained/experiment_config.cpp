@@ -6,6 +6,7 @@
 #include "config/values.h"
 #include "core/error.h"
 #include "trainer/pretrained/pretrained.h"
+#include "trainer/pretrained/teacher.h"
 
 namespace isobath {
 namespace {
@@ -35,6 +36,12 @@ std::map<std::string, std::string> values_of(Config const& config) {
   return values;
 }
 
+LoadedConfig with_teacher(LoadedConfig loaded) {
+  loaded.look_up = look_up_teacher;
+  look_up_teacher(loaded.config);
+  return loaded;
+}
+
 }  // namespace
 
 LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std::string> const& overrides) {
@@ -45,7 +52,7 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   }
   auto const written = written_values(file, overrides);
   auto const given = written.find("train.init_from");
-  if (given == written.end() || given->second.empty()) return load_config(file, overrides);
+  if (given == written.end() || given->second.empty()) return with_teacher(load_config(file, overrides));
   Pretrained const pretrained = open_pretrained(expand_user(given->second));
   auto const values = model_values(pretrained);
   std::vector<std::string> with_sizes = overrides;
@@ -69,7 +76,7 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   if (!problems.empty())
     throw Error(ExitCode::config,
                 "train.init_from: " + given->second + " does not fit; leave these keys out, or give its values:" + problems);
-  return loaded;
+  return with_teacher(std::move(loaded));
 }
 
 }  // namespace isobath

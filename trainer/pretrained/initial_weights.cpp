@@ -1,11 +1,12 @@
 #include "trainer/pretrained/initial_weights.h"
 
 #include "core/error.h"
+#include "core/log.h"
 #include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
 
-std::string take_initial_weights(fs::path const& path, LanguageModel& model, Tokenizer const& tokenizer) {
+double take_initial_weights(fs::path const& path, LanguageModel& model, Tokenizer const& tokenizer) {
   Pretrained const pretrained = open_pretrained(path);
   auto const its_tokenizer = pretrained_tokenizer(pretrained);
   if (its_tokenizer && its_tokenizer->fingerprint() != tokenizer.fingerprint())
@@ -19,7 +20,8 @@ std::string take_initial_weights(fs::path const& path, LanguageModel& model, Tok
   if (!fresh.empty())
     text += "; " + std::to_string(fresh.size()) + " of " + model.depth_config().kind + " start fresh (" + fresh.front() +
             (fresh.size() > 1 ? ", ...)" : ")");
-  return text;
+  log_info(text);
+  return pretrained.train_flops;
 }
 
 }  // namespace isobath

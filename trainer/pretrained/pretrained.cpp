@@ -14,7 +14,12 @@ namespace {
 
 Pretrained open_own_checkpoint(fs::path const& path) {
   Checkpoint checkpoint = open_checkpoint(find_checkpoint(path));
-  return {checkpoint.folder, "checkpoint", checkpoint.config.model, checkpoint.config.depth, std::move(checkpoint.weights)};
+  return {checkpoint.folder,
+          "checkpoint",
+          checkpoint.config.model,
+          checkpoint.config.depth,
+          std::move(checkpoint.weights),
+          static_cast<double>(checkpoint.state.train_flops) + checkpoint.state.origin.pretraining_flops};
 }
 
 // A file of `isobath export`, whose metadata hold every key of `model` and `depth`.

@@ -1,6 +1,7 @@
 #pragma once
 // Models that exist already: checkpoints and exported files of this program, folders for Hugging Face transformers, files of llama.cpp.
 
+#include <cmath>
 #include <string>
 
 #include "trainer/run/saved_model.h"
@@ -14,6 +15,7 @@ struct Pretrained {
   ModelConfig model;
   DepthConfig depth;
   StoredWeights weights;
+  double train_flops = std::nan("");  // that the weights were trained with, from random values on; NaN: the file does not say
 };
 
 // Reads all but the tensors of a checkpoint or run folder, an exported .safetensors file, a Hugging Face folder or a GGUF file. Throws

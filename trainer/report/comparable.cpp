@@ -39,8 +39,10 @@ double validated_bytes(RunResult const& run) {
 // Why runs did not all begin with the same: FLOPs and time that initial weights have cost are not in a run's own.
 std::string unequal_starts(std::vector<RunResult const*> const& runs) {
   auto const start = [](RunResult const& run) {
-    std::string const& from = run.config.train.init_from;
-    return from.empty() ? std::string("random values") : "the weights of " + from;
+    TrainConfig const& train = run.config.train;
+    std::string const from = train.init_from.empty() ? "random values" : "the weights of " + train.init_from;
+    bool const taught = !train.distill.from.empty() && train.distill.from != train.init_from;
+    return from + (taught ? " with the teacher " + train.distill.from : "");
   };
   auto const two = that_differ(runs, start);
   return two.empty() ? "" : fmt::format("{} started from {}, {} from {}", label(*two[0]), start(*two[0]), label(*two[1]), start(*two[1]));

@@ -93,6 +93,23 @@ void note_schedules(Report& report) {
   report.warnings.push_back(fmt::format("{} went on under a new schedule (budget or learning rate), other runs did not", listed(changed)));
 }
 
+// What others have trained and runs have made use of.
+void note_pretraining(Report& report) {
+  std::map<std::string, Names> arms;  // by what is said of them
+  for (ArmResult const& arm : report.arms) {
+    TrainConfig const& train = arm.config().train;
+    Names sources;
+    if (!train.init_from.empty()) sources.push_back("started from the weights of " + train.init_from);
+    if (!train.distill.from.empty()) sources.push_back("learned from the teacher " + train.distill.from);
+    if (sources.empty()) continue;
+    double const flops = arm["pretraining_flops"];
+    std::string const cost =
+        std::isfinite(flops) ? fmt::format("{:.4g} FLOPs, which are not in the totals", flops) : "an unknown number of FLOPs";
+    arms[fmt::format("{}; their training took {}", fmt::join(sources, " and "), cost)].push_back(arm.name);
+  }
+  for (auto const& [text, names] : arms) report.warnings.push_back(listed(names) + " " + text);
+}
+
 void note_jobs(Report& report) {
   std::set<double> threads;
   for (ArmResult const& arm : report.arms)
@@ -110,6 +127,7 @@ void add_notes(Report& report) {
   note_builds(report);
   note_arms(report);
   note_schedules(report);
+  note_pretraining(report);
   for (std::string const& edge : sweep_edges(report)) report.warnings.push_back(edge);
   note_jobs(report);
 }

@@ -44,6 +44,7 @@ WindowReading read_window(MetricWindow const& window, int64_t tokens, bool decid
   reading.predictor_loss = mean(MetricWindow::predictor_loss);
   reading.z_loss = mean(MetricWindow::z_loss);
   reading.gate_loss = mean(MetricWindow::gate_loss);
+  reading.divergence = mean(MetricWindow::divergence);
   reading.grad_norm = mean(MetricWindow::grad_norm);
   reading.skipped = static_cast<int64_t>(window.skipped.item<double>());
   reading.streak = static_cast<int64_t>(window.streak.item<double>());
@@ -76,6 +77,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
   facts.documents = data.documents;
   facts.peak_flops = peak.per_s;
   facts.threads = machine.threads;
+  facts.pretraining_flops = state.origin.pretraining_flops;
   Json record = {{"kind", "run"},
                  {"step", state.step},
                  {"name", config.name},

@@ -61,6 +61,7 @@ Json to_json(TrainState const& state) {
         {"threads", state.machine.threads},
         {"device", state.machine.device}}},
       {"segments", std::move(segments)},
+      {"origin", {{"pretraining_flops", number(state.origin.pretraining_flops)}, {"teacher", state.origin.teacher}}},
   };
 }
 
@@ -99,6 +100,11 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
       item.at("from_step").get_to(segment.from_step);
       item.at("total_steps").get_to(segment.total_steps);
       item.at("changes").get_to(segment.changes);
+    }
+    if (object.contains("origin")) {
+      Json const& origin = object.at("origin");
+      state.origin.pretraining_flops = number_or(origin, "pretraining_flops", std::nan(""));
+      origin.at("teacher").get_to(state.origin.teacher);
     }
     return state;
   } catch (nlohmann::json::exception const& problem) {

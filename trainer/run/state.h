@@ -29,6 +29,12 @@ struct Segment {
   std::vector<std::string> changes;  // "train.lr: 0.003 -> 0.001"
 };
 
+// Weights of others that went into a run.
+struct Origin {
+  double pretraining_flops = 0;  // FLOPs that the initial weights and the teacher were trained with; NaN: not known
+  std::string teacher;           // identifies the teacher's weights; empty: none
+};
+
 struct TrainState {
   int64_t step = 0;          // optimizer steps done
   int64_t tokens = 0;        // token positions trained on
@@ -51,6 +57,7 @@ struct TrainState {
   std::string tokenizer_fingerprint;
   Machine machine;
   std::vector<Segment> segments;
+  Origin origin;
 };
 
 nlohmann::ordered_json to_json(TrainState const& state);

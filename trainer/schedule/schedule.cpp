@@ -119,7 +119,7 @@ bool Schedule::due(int64_t step, Duration const& every) const {
 Schedule make_schedule(Config const& config, int64_t vocab_size, double steps_per_epoch) {
   int64_t const length = config.model.context, sequences = std::max<int64_t>(1, config.train.batch_tokens / length);
   std::shared_ptr<DepthPlan const> const plan = plan_depth(config.model, config.depth);
-  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, frozen_parts_of(config.train));
+  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, training_setup_of(config.train));
   if (!plan->steps_differ()) return Schedule(config.train, planned_train_flops(ledger, *plan, sequences, length), steps_per_epoch);
   auto const cost = [=, seed = static_cast<uint64_t>(config.seed)](int64_t step, double progress) {
     std::vector<RoutedWork> const work = ledger.planned_work(plan->step_capacities(seed, step, progress), sequences, length);

@@ -16,9 +16,16 @@ Learner make_learner(Config const& config, int64_t vocab_size) {
   if (frozen.size() == model->trained().size())
     throw Error(ExitCode::config, "train.freeze leaves nothing to train: a model with depth.kind dense has no other parts");
   for (TrainedParameter const& parameter : frozen) at::Tensor(parameter.tensor).set_requires_grad(false);
-  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, frozen_parts_of(config.train));
-  StepSettings const settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
-                              config.depth.threshold_training};
+  Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, training_setup_of(config.train));
+  StepSettings settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
+                        config.depth.threshold_training};
+  settings.distill_weight = config.train.distill.weight;
+  settings.distill_temperature = config.train.distill.temperature;
+  if (config.train.distill.teacher) {
+    settings.teacher = std::make_shared<LanguageModel>(*config.train.distill.teacher, DepthConfig{}, vocab_size, seed);
+    settings.teacher->eval();
+    place_model(*settings.teacher, config);
+  }
   Optimizers optimizers = make_optimizers(*model, config.train);
   return {model, device, ledger, settings, std::move(optimizers), MetricWindow(ledger.routed_layers, device), DevicePrefetcher(device)};
 }

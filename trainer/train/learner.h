@@ -22,7 +22,7 @@ struct Learner {
   }
 };
 
-// A fresh model of this configuration on its device, in training mode.
+// A fresh model of this configuration on its device, in training mode; a teacher, too, has random weights.
 Learner make_learner(Config const& config, int64_t vocab_size);
 
 // The number of sequences in a micro-batch: as configured, or for `auto` the largest divisor of the batch that keeps a micro-batch within

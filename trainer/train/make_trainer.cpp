@@ -3,10 +3,33 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "trainer/pretrained/initial_weights.h"
+#include "trainer/pretrained/teacher.h"
 
 namespace isobath {
 
-TrainerParts make_trainer(Config const& config, std::string const& version, bool fresh) {
+namespace {
+
+// Loads the weights that others have trained: those that a fresh run starts from, and the teacher's.
+Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tokenizer, TrainState const* earlier) {
+  Origin origin = earlier ? earlier->origin : Origin{};
+  TrainConfig const& train = config.train;
+  if (!earlier && !train.init_from.empty())
+    origin.pretraining_flops = take_initial_weights(expand_user(train.init_from), *learner.model, tokenizer);
+  if (!learner.settings.teacher) return origin;
+  TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teacher, tokenizer);
+  if (earlier && origin.teacher != teacher.fingerprint)
+    throw Error(ExitCode::data,
+                "train.distill.from: " + train.distill.from +
+                    " does not hold the weights that this run has learned from so far: restore it, or give this run another "
+                    "name=");
+  origin.teacher = teacher.fingerprint;
+  if (!earlier && train.distill.from != train.init_from) origin.pretraining_flops += teacher.train_flops;
+  return origin;
+}
+
+}  // namespace
+
+TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier) {
   PreparedData data = prepare_data(config.data, config.tokenizer);
   auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
   auto loader = std::make_unique<Loader>(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), /*ordered=*/false,
@@ -18,15 +41,14 @@ TrainerParts make_trainer(Config const& config, std::string const& version, bool
   }
   keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
   Learner learner = make_learner(config, data.tokenizer->vocab_size());
-  if (fresh && !config.train.init_from.empty())
-    log_info(take_initial_weights(expand_user(config.train.init_from), *learner.model, *data.tokenizer));
+  Origin origin = take_weights(config, learner, *data.tokenizer, earlier);
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision);
   int64_t const batch_sequences = config.train.batch_tokens / config.model.context;
   double const batches_per_epoch = static_cast<double>(loader->samples_per_epoch()) / static_cast<double>(batch_sequences);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
-  return {std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
-          std::move(learner), std::move(machine),      std::move(peak),         std::move(schedule)};
+  return {std::move(origin),  std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(loader),
+          std::move(learner), std::move(machine), std::move(peak),         std::move(schedule)};
 }
 
 }  // namespace isobath

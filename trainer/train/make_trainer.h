@@ -14,6 +14,7 @@ namespace isobath {
 
 // The parts of a run, each made from the configuration and the parts above it.
 struct TrainerParts {
+  Origin origin;
   PreparedData data;
   std::unique_ptr<TokenStream> train_stream, valid_stream;
   std::unique_ptr<Loader> loader;
@@ -23,8 +24,8 @@ struct TrainerParts {
   Schedule schedule;
 };
 
-// Prepares the text, then makes the parts. version: of the program; fresh: the run has no checkpoint, so it takes the weights of
-// train.init_from. Throws Error(data) when the text is shorter than one window.
-TrainerParts make_trainer(Config const& config, std::string const& version, bool fresh);
+// Prepares the text, then makes the parts. version: of the program; earlier: where the run stands; null: it has no checkpoint, so it takes
+// the weights of train.init_from. Throws Error(data) when the text is shorter than one window, or the teacher another one than before.
+TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier);
 
 }  // namespace isobath

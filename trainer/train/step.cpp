@@ -1,7 +1,9 @@
 #include "trainer/train/step.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
@@ -79,6 +81,23 @@ void record_step(std::vector<at::Tensor> step_values, Optimizers const& optimize
   }
 }
 
+// What the teacher says of a micro-batch; nothing without a teacher.
+std::optional<ops::Distillation> ask_teacher(StepSettings const& settings, ModelInput const& input) {
+  if (!settings.teacher) return std::nullopt;
+  at::NoGradGuard const no_grad;
+  return ops::Distillation{settings.teacher->forward(input, Routing::topk, {}).x_ND, settings.teacher->head_weight(),
+                           settings.distill_weight, settings.distill_temperature};
+}
+
+// `total` with the losses of routers, predictors and gates of a micro-batch that is this share of the batch.
+at::Tensor with_auxiliary_losses(at::Tensor total, ModelOutput const& output, StepSettings const& settings, double share) {
+  if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
+  if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
+  if (output.z_loss.defined()) total = total.add(output.z_loss, settings.z_loss_weight * share);
+  if (output.gate_loss.defined()) total = total.add(output.gate_loss, share);
+  return total;
+}
+
 }  // namespace
 
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
@@ -102,20 +121,21 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
 
     // 2 forward
     Routing const routing = settings.threshold_training && place.step > 0 ? Routing::causal : Routing::topk;
-    ModelOutput output = model.forward(batch.input(first, count), routing, {settings.seed, place.step, first * batch.tokens_BT.size(1)});
-    at::Tensor const loss_sum = model.training_loss_sum(output, batch.targets_N(first, count));
-    at::Tensor total = loss_sum.mul(per_target);
-    if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
-    if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);
-    if (output.z_loss.defined()) total = total.add(output.z_loss, settings.z_loss_weight * share);
-    if (output.gate_loss.defined()) total = total.add(output.gate_loss, share);
-
+    ModelInput const input = batch.input(first, count);
+    std::optional<ops::Distillation> const distillation = ask_teacher(settings, input);
+    ModelOutput output = model.forward(input, routing, {settings.seed, place.step, first * batch.tokens_BT.size(1)});
+    at::Tensor loss_sum = model.training_loss_sum(output, batch.targets_N(first, count), distillation ? &*distillation : nullptr);
+    at::Tensor const total = with_auxiliary_losses(loss_sum.mul(per_target), output, settings, share);
     // 3 backward
     if (!total.requires_grad())
       throw Error(ExitCode::config, "nothing that train.freeze leaves to train has a part in the loss (depth.gate: none trains no router)");
     total.backward();
 
     at::NoGradGuard const no_grad;
+    if (distillation) {
+      loss_sum = loss_sum.sub(output.divergence_sum, settings.distill_weight * std::pow(settings.distill_temperature, 2));
+      add(MetricWindow::divergence, output.divergence_sum, per_target);
+    }
     add(MetricWindow::loss, loss_sum, per_target);
     if (output.router_loss.defined()) add(MetricWindow::router_loss, output.router_loss, share);
     if (output.predictor_loss.defined()) add(MetricWindow::predictor_loss, output.predictor_loss, share);

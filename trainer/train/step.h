@@ -17,9 +17,9 @@ struct MetricWindow {
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
   NamedParameters tensors() const;
 
-  enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, gate_loss, values };
-  at::Tensor sums_S;             // fp64, finite values only
-  at::Tensor counts_S;           // fp64: how many were finite
+  enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, gate_loss, divergence, values };  // new ones go last
+  at::Tensor sums_S;                                                                                         // fp64, finite values only
+  at::Tensor counts_S;                                                                                       // fp64: how many were finite
   at::Tensor skipped;            // fp64, 0-dim: steps that updated nothing
   at::Tensor streak;             // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
   at::Tensor predictor_skipped;  // fp64, 0-dim: steps that updated no predictor because its gradients were not finite
@@ -33,6 +33,8 @@ struct StepSettings {
   uint64_t seed = 0;
   double z_loss_weight = 0;
   bool threshold_training = false;  // routes by the running threshold from the second step on; the host then waits for row counts
+  std::shared_ptr<LanguageModel> teacher = nullptr;  // of a distillation; null: none
+  double distill_weight = 1, distill_temperature = 1;
 };
 
 struct Optimizers {

@@ -42,7 +42,7 @@ class Trainer {
 
  private:
   void resume(EarlierRun const& earlier);
-  void start();
+  void start(Origin const& origin);
   void write_run_record();
   void one_step();
   void log_window(double learning_rate);
@@ -97,7 +97,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
   if (earlier) {
     resume(*earlier);
   } else {
-    start();
+    start(parts.origin);
   }
   earlier_wait_ = state_.data_wait_seconds;
   earlier_seconds_ = state_.train_seconds;
@@ -105,7 +105,8 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
   prefetcher_ = std::make_unique<Prefetcher>(loader_, state_.next_sample, batch_sequences_);
 }
 
-void Trainer::start() {
+void Trainer::start(Origin const& origin) {
+  state_.origin = origin;
   state_.seed = config_.seed;
   state_.micro_batch_tokens = learner_.settings.micro_sequences * config_.model.context;
   state_.data_key = data_.folder.filename().string();
@@ -381,8 +382,7 @@ void Trainer::finish(std::string const& status) {
 }  // namespace
 
 int train(Config const& config, std::string const& version) {
-  bool const gpu = open_device(config.device).is_cuda();  // throws for a missing device before the text is prepared
-  micro_batch_sequences(config, gpu);                     // throws for a bad batch size before anything is made
+  micro_batch_sequences(config, open_device(config.device).is_cuda());  // throws for a missing device or a bad batch size, at once
   set_threads(config.train.threads);
   RunFolder const run(config);
   std::optional<EarlierRun> const earlier = find_earlier_run(run, config);
@@ -393,7 +393,7 @@ int train(Config const& config, std::string const& version) {
     return 0;
   }
   log_to_file(run.root() / "train.log");
-  TrainerParts parts = make_trainer(config, version, !earlier);
+  TrainerParts parts = make_trainer(config, version, earlier ? &earlier->state : nullptr);
   return Trainer(config, run, parts, earlier).loop();
 }
 

@@ -31,6 +31,17 @@ std::vector<ConfigField> train_fields() {
         "Weights that stay as they are. blocks: attention and MLP matrices; embeddings: embedding and head; norms: all norms. Routers, "
         "predictors, gates and factors are always trained.")
           .may_be_empty_too(),
+      R(KEY(train.distill.from), text, identity,
+        "A dense model with the same tokenizer, the teacher, whose distribution of the next token is learned besides the text: a "
+        "checkpoint, "
+        "a run, a Hugging Face folder or a GGUF file. Its forward pass counts in the run's FLOPs.")
+          .may_be_empty_too(),
+      R(KEY(train.distill.weight), real, identity,
+        "Factor of temperature^2 times the divergence from the teacher (nats per token), which is added to the loss.")
+          .above(0),
+      R(KEY(train.distill.temperature), real, identity,
+        "Divides the logits of teacher and model before the divergence is taken; above 1, unlikely tokens weigh more.")
+          .above(0),
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
       R(KEY(train.micro_batch_tokens), count, free, "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")

@@ -2,10 +2,12 @@
 // `train`: length, batches, learning rate and optimizer.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/choice.h"
+#include "config/sections/model.h"
 #include "core/units.h"
 
 namespace isobath {
@@ -19,9 +21,18 @@ struct ChoiceNames<LearningRateSchedule> {
 // Parts of a model whose weights `train.freeze` keeps as they are.
 inline constexpr std::array frozen_parts{"blocks", "embeddings", "norms"};
 
+// Distillation: besides the usual loss, the divergence from the distribution that a dense model gives to the next token.
+struct DistillConfig {
+  std::string from;  // empty: off
+  double weight = 1;
+  double temperature = 1;
+  std::optional<ModelConfig> teacher;  // no key: the sizes of `from`, which load_experiment reads (trainer/pretrained)
+};
+
 struct TrainConfig {
   std::string init_from;  // empty: random initial values
   std::vector<std::string> freeze;
+  DistillConfig distill;
   Duration budget{1000, Unit::step};
   int64_t batch_tokens = 1024;
   int64_t micro_batch_tokens = 0;  // 0: auto

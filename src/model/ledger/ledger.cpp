@@ -39,16 +39,18 @@ int64_t rows_of_capacity(double capacity, int64_t length) {
 
 int64_t causal_pairs(int64_t rows) { return rows * (rows + 1) / 2; }
 
-Frozen frozen_parts_of(TrainConfig const& train) {
+TrainingSetup training_setup_of(TrainConfig const& train) {
   auto const has = [&](char const* part) { return std::find(train.freeze.begin(), train.freeze.end(), part) != train.freeze.end(); };
-  return {has("blocks"), has("embeddings")};
+  if (!train.distill.from.empty() && !train.distill.teacher)
+    throw Error(ExitCode::other, "[ledger] the sizes of the model of train.distill.from were not read");
+  return {{has("blocks"), has("embeddings")}, train.distill.teacher};
 }
 
-Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, Frozen frozen) {
+Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, TrainingSetup const& training) {
   auto const plan = plan_depth(model, depth);
   int64_t const D = model.width, E = D / model.heads;
   Ledger ledger;
-  ledger.frozen = frozen;
+  ledger.frozen = training.frozen;
   ledger.attention_row = 2 * attention_weights(model);
   ledger.kv_row = 2 * D * 2 * resolved_kv_heads(model) * E;
   ledger.mlp_row = 2 * mlp_weights(model);
@@ -58,6 +60,11 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   ledger.routed_layers = static_cast<int64_t>(plan->routed_layers().size());
   ledger.dense_layers = ledger.layers - ledger.routed_layers;
   plan->add_costs(ledger, vocab_size);
+  if (training.teacher) {
+    Ledger const teacher = make_ledger(*training.teacher, DepthConfig{}, vocab_size);
+    ledger.teacher_row = teacher.head_row + teacher.layers * (teacher.attention_row + teacher.mlp_row);
+    ledger.teacher_pair = teacher.layers * teacher.pair;
+  }
   return ledger;
 }
 
@@ -77,6 +84,7 @@ Int128 Ledger::forward(int64_t sequences, int64_t length, std::vector<RoutedWork
 Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs) const {
   Int128 const tokens = Int128(sequences) * length, heads = tokens * training_heads * head_row;
   Int128 flops = 3 * (forward(sequences, length, routed, pairs) + heads - tokens * head_row);
+  flops += tokens * teacher_row + pairs.value_or(Int128(sequences) * causal_pairs(length)) * teacher_pair;
   if (frozen.head) flops -= heads;
   if (!frozen.blocks) return flops;
   flops -= dense_layers * dense_layer(sequences, length, pairs).linear;
@@ -85,7 +93,9 @@ Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> 
   return flops;
 }
 
-Int128 Ledger::train_pairs(Int128 pairs) const { return 3 * (dense_layers + (routes_attention ? 0 : routed_layers)) * pairs * pair; }
+Int128 Ledger::train_pairs(Int128 pairs) const {
+  return pairs * (3 * (dense_layers + (routes_attention ? 0 : routed_layers)) * pair + teacher_pair);
+}
 
 Ledger::Layer Ledger::dense_layer(int64_t sequences, int64_t length, Pairs pairs) const {
   return {Int128(sequences) * length * (attention_row + mlp_row), pairs.value_or(Int128(sequences) * causal_pairs(length)) * pair};

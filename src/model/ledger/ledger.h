@@ -26,7 +26,13 @@ struct RoutedWork {
 struct Frozen {
   bool blocks = false, head = false;
 };
-Frozen frozen_parts_of(TrainConfig const&);
+
+// What makes training cost less or more than three forward passes.
+struct TrainingSetup {
+  Frozen frozen;
+  std::optional<ModelConfig> teacher;  // of a distillation: a dense model that reads the same tokens
+};
+TrainingSetup training_setup_of(TrainConfig const&);
 
 struct Ledger {
   // Forward FLOPs.
@@ -44,6 +50,7 @@ struct Ledger {
   bool routes_attention = true, routes_mlp = true;  // false: that half of a routed layer runs for every token
   bool keeps_kv = false;                            // skipped tokens still give keys and values
   Frozen frozen;
+  int64_t teacher_row = 0, teacher_pair = 0;  // a teacher's whole forward pass, per token and per query-key pair of one layer
   int64_t layers = 0;
   int64_t dense_layers = 0;
   int64_t routed_layers = 0;
@@ -65,7 +72,7 @@ struct Ledger {
   // FLOPs of training on `pairs` query-key pairs in every layer where all tokens attend.
   Int128 train_pairs(Int128 pairs) const;
   // FLOPs of training on `sequences` sequences: 3 x forward, with `training_heads` logits per token; linear maps whose weights are frozen
-  // count 2 x, for the gradients of their inputs are computed all the same.
+  // count 2 x, for the gradients of their inputs are computed all the same. A teacher's forward pass is added.
   Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
 };
 
@@ -77,7 +84,7 @@ int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) /
 // larger. Throws Error(config) when they do not fit.
 int64_t flops_in_64_bits(Int128 flops, int64_t tokens);
 
-Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size, Frozen frozen = {});
+Ledger make_ledger(ModelConfig const&, DepthConfig const&, int64_t vocab_size, TrainingSetup const& training = {});
 // Planned work of the routed layers, as Ledger::planned_work of the planned capacities.
 std::vector<RoutedWork> planned_work(ModelConfig const&, DepthConfig const&, int64_t sequences, int64_t length);
 int64_t planned_forward_flops(ModelConfig const&, DepthConfig const&, int64_t vocab_size, int64_t sequences, int64_t length);

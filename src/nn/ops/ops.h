@@ -65,10 +65,23 @@ at::Tensor gather_rows(at::Tensor const& x_ND, at::Tensor const& index_R);
 // x_ND with weight_R * delta_RD added to the rows index_R (each at most once). weight_R undefined: 1.
 at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, at::Tensor const& delta_RD, at::Tensor const& weight_R);
 
-// Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. Works through the rows in chunks and computes
-// the gradients on the way, so that never more than one chunk of logits exists.
+// Distillation (Hinton et al. 2015, arXiv 1503.02531, section 2): what a teacher says of the same rows.
+struct Distillation {
+  at::Tensor teacher_x_ND, teacher_weight_VD;  // its final hidden states and head; no gradients
+  double weight = 1, temperature = 1;
+};
+
+// What linear_cross_entropy tells besides its sum, without gradients, where it is asked for.
+struct RowLosses {
+  at::Tensor losses_N;       // cross-entropy of each row
+  at::Tensor divergences_N;  // Kullback-Leibler divergence from the teacher's distribution, at the temperature; undefined without a teacher
+};
+
+// Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. With a teacher, each of these rows adds
+// weight * temperature^2 * KL(softmax(teacher's logits / temperature) || softmax(logits / temperature)). Works through the rows in chunks
+// and computes the gradients on the way, so that never more than one chunk of logits exists.
 at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N,
-                                at::Tensor* losses_N = nullptr);  // set to the loss of each row, without gradients
+                                RowLosses* by_row = nullptr, Distillation const* distillation = nullptr);
 // The same per row, without gradients (0 where ignored).
 at::Tensor token_losses(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N);
 

@@ -78,13 +78,18 @@ TEST_CASE("the schema is JSON that names every key with its range") {
   for (ConfigField const& field : config_fields()) {
     INFO(field.path);
     std::string const section(section_of(field.path));
-    auto const& keys = section.empty() ? schema.at("properties") : schema.at("definitions").at(section).at("properties");
-    auto const& key = keys.at(section.empty() ? field.path : field.path.substr(section.size() + 1));
+    nlohmann::json const* keys = &(section.empty() ? schema : schema.at("definitions").at(section)).at("properties");
+    std::string name = field.path.substr(section.empty() ? 0 : section.size() + 1);
+    for (size_t dot = name.find('.'); dot != std::string::npos; name = name.substr(dot + 1), dot = name.find('.'))
+      keys = &keys->at(name.substr(0, dot)).at("properties");
+    auto const& key = keys->at(name);
     CHECK(key.at("description").get<std::string>().starts_with(field.doc));
     if (field.kind == Kind::choice) CHECK(key.at("enum").size() == field.choices.size());
   }
   CHECK(schema.at("definitions").at("model").at("properties").at("layers").at("minimum") == 1);
   CHECK(schema.at("definitions").at("set").at("properties").contains("model.layers"));
+  for (char const* nested : {"train.distill", "train.distill.from"})
+    CHECK(schema.at("definitions").at("set").at("properties").contains(nested));
   CHECK_FALSE(schema.at("definitions").at("set").at("properties").contains("seed"));
 }
 

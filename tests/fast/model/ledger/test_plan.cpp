@@ -132,6 +132,26 @@ TEST_CASE("plan: parameters by part") {
   CHECK(count_parameters(model, DepthConfig{}, 512).blocks == dense.blocks + 4 * 2 * 16 - 4 * 64 * 176);
 }
 
+TEST_CASE("a teacher's forward pass is part of training") {
+  ModelConfig model, teacher;
+  teacher.layers = 6;
+  teacher.width = 128;
+  DepthConfig depth;
+  depth.kind = "mod";
+  Ledger const alone = make_ledger(model, depth, 512), taught = make_ledger(model, depth, 512, {{}, teacher});
+  std::vector<RoutedWork> const work(static_cast<size_t>(alone.routed_layers), {8, 20});
+  int64_t const pass = planned_forward_flops(teacher, DepthConfig{}, 512, 2, 16);
+  CHECK(taught.train(2, 16, work) == alone.train(2, 16, work) + pass);
+  CHECK(taught.forward(2, 16, work) == alone.forward(2, 16, work));
+  // Documents of a half and a half attend to fewer keys, in the teacher, too.
+  Int128 const pairs = 4 * causal_pairs(8), missing = 2 * causal_pairs(16) - pairs;
+  CHECK(taught.train(2, 16, work, pairs) - alone.train(2, 16, work, pairs) == pass - missing * taught.teacher_pair);
+  CHECK(taught.train_pairs(missing) - alone.train_pairs(missing) == missing * taught.teacher_pair);
+  TrainConfig train;
+  train.distill.from = "somewhere";
+  CHECK_THROWS_AS(training_setup_of(train), Error);  // its sizes are not known
+}
+
 TEST_CASE("the half of a layer that is not routed is paid for every token") {
   ModelConfig model;
   DepthConfig depth;
