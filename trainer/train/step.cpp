@@ -103,11 +103,10 @@ at::Tensor with_auxiliary_losses(at::Tensor total, ModelOutput const& output, St
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
                        StepPlace const& place, MetricWindow& window) {
   if (model.plan().capacity_changes()) model.set_capacities(model.plan().step_capacities(settings.seed, place.step, place.progress));
-  at::Tensor const zero = at::zeros({}, window.sums_S.options());
   std::vector<at::Tensor> step_values(MetricWindow::values);  // of this step, summed over micro-batches; undefined: the model has none
   auto const add = [&](MetricWindow::Value which, at::Tensor const& value, double factor) {
     at::Tensor& sum = step_values[which];
-    sum = (sum.defined() ? sum : zero).add(value.detach().to(at::kDouble), factor);
+    sum = (sum.defined() ? sum : at::zeros({}, window.sums_S.options())).add(value.detach().to(at::kDouble), factor);
   };
   double const per_target = 1.0 / static_cast<double>(std::max<int64_t>(1, batch.target_count));
 
@@ -126,6 +125,7 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
     ModelOutput output = model.forward(input, routing, {settings.seed, place.step, first * batch.tokens_BT.size(1)});
     at::Tensor loss_sum = model.training_loss_sum(output, batch.targets_N(first, count), distillation ? &*distillation : nullptr);
     at::Tensor const total = with_auxiliary_losses(loss_sum.mul(per_target), output, settings, share);
+
     // 3 backward
     if (!total.requires_grad())
       throw Error(ExitCode::config, "nothing that train.freeze leaves to train has a part in the loss (depth.gate: none trains no router)");
