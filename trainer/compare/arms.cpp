@@ -96,7 +96,7 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
   double const valid_bytes = data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
   double const train_bytes = data.valid_sources.empty() ? bytes - valid_bytes : bytes;
-  std::string const text = fmt::format("{} files, {}", summary.files, format_bytes(train_bytes + valid_bytes));
+  std::string const text = fmt::format("{} file{}, {}", summary.files, summary.files == 1 ? "" : "s", format_bytes(train_bytes + valid_bytes));
   DataSize size;
   double per_token = 1;
   if (tokenizer.is_byte()) {
@@ -157,7 +157,9 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.train_flops = schedule.total_flops();
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation = plan_evaluation(plan, schedule, data);
-  plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total);  // fp32 weight, gradient and Adam's two moments
+  int64_t const frozen = (ledger.frozen.blocks ? plan.parameters.blocks : 0) + (ledger.frozen.head ? plan.parameters.embedding : 0);
+  // fp32 weight, gradient and Adam's two moments; of frozen ones the weight alone
+  plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total - frozen) + 4.0 * static_cast<double>(frozen);
   if (config.train.distill.teacher)
     plan.state_bytes += 4.0 * static_cast<double>(count_parameters(*config.train.distill.teacher, DepthConfig{}, vocab_size).total);
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
