@@ -107,7 +107,7 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   }
   if (summary.compressed_files > 0)
     size.note += fmt::format(
-        "; {} of the files are compressed and counted as they lie on disk: there is more text than "
+        "; {} of them compressed and counted as it lies on disk: there is more text than "
         "this (--data counts it)",
         summary.compressed_files);
   size.valid_tokens = valid_bytes / per_token;
