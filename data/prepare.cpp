@@ -114,7 +114,7 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
   fs::remove(spool);
   encoder.finish();
   for (ShardSeries& each : series) each.flush();
-  log_info("encoded " + format_bytes(static_cast<double>(progress.bytes())) + " in " + format_seconds(progress.seconds()) + " (" +
+  log_info("encoded " + format_bytes(static_cast<double>(progress.done())) + " in " + format_seconds(progress.seconds()) + " (" +
            progress.rate() + "): " + format_si(static_cast<double>(series[train].tokens)) + " training tokens, " +
            format_si(static_cast<double>(series[valid].tokens)) + " validation tokens");
   data.train = series[train].paths;

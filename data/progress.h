@@ -1,5 +1,5 @@
 #pragma once
-// Shows how many bytes a long job has processed: as a live line on a terminal, as a log line every ten seconds elsewhere.
+// Shows how far a long job is: as a live line on a terminal, as a log line every ten seconds elsewhere.
 
 #include <chrono>
 #include <cstdint>
@@ -9,16 +9,21 @@ namespace isobath {
 
 class Progress {
  public:
-  Progress(std::string what, int64_t total_bytes);  // total 0: not known
+  enum class Counts { bytes, tokens };
+  Progress(std::string what, int64_t total, Counts counts = Counts::bytes);  // total 0: not known
   ~Progress();
-  void add(int64_t bytes);  // also throws Error(interrupted or terminated) when the program was asked to stop
-  int64_t bytes() const { return bytes_; }
+  void add(int64_t done);  // throws Error(interrupted or terminated) when the program was asked to stop, and advances otherwise
+  void advance(int64_t done);
+  int64_t done() const { return done_; }
   double seconds() const;
-  std::string rate() const;  // "34.1 MB/s"
+  std::string rate() const;  // "34.1 MB/s", "1.20k tokens/s"
 
  private:
+  std::string amount(double count) const;
+
   std::string what_;
-  int64_t total_, bytes_ = 0;
+  Counts counts_;
+  int64_t total_, done_ = 0;
   std::chrono::steady_clock::time_point begin_, spoke_;
 };
 

@@ -1,11 +1,13 @@
 // isobath bench train: step times of the arms of an experiment, and of a peer, interleaved.
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
+#include "core/columns.h"
 #include "core/error.h"
 #include "core/units.h"
 #include "nn/device.h"
@@ -42,29 +44,34 @@ std::string batch_text(std::vector<BenchArm> const& arms) {
   return (same ? std::to_string(first) : each) + " tokens a step";
 }
 
-void print_row(Bench const& bench, BenchResult const& result) {
+std::vector<std::string> table_row(Bench const& bench, BenchResult const& result) {
   double const step = median(result.step_s), flops = static_cast<double>(result.train_flops_per_step), speedup = median(result.speedup);
-  std::printf("%-12s %9.1f ms %10s ", result.name.c_str(), 1e3 * step,
-              format_si(static_cast<double>(result.tokens_per_step) / step).c_str());
-  if (flops > 0)
-    std::printf("%10.4g %12.1f %5.1f %% %5.1f %%", flops / 1e9, flops / step / 1e9, 100 * mfu(bench, result.train_flops_per_step, step),
-                100 * mfu(bench, result.flops_6n_per_step, step));
-  else
-    std::printf("%10s %12s %7s %7s", "-", "-", "-", "-");
-  if (bench.results.size() > 1) std::printf(" %9.3fx", speedup);
-  if (bench.results.size() > 1 && flops > 0)
-    std::printf(" %9.3fx %15.3f", ideal_speedup(bench, result), speedup / ideal_speedup(bench, result));
-  std::printf("\n");
+  bool const counted = flops > 0;  // a peer's FLOPs are not known
+  auto const if_counted = [&](std::string const& text) { return counted ? text : std::string("-"); };
+  auto const share = [&](int64_t of) { return if_counted(fmt::format("{:.1f} %", 100 * mfu(bench, of, step))); };
+  double const ideal = counted ? ideal_speedup(bench, result) : 1;
+  return {result.name,
+          fmt::format("{:.1f} ms", 1e3 * step),
+          format_si(static_cast<double>(result.tokens_per_step) / step),
+          if_counted(fmt::format("{:.4g}", flops / 1e9)),
+          if_counted(fmt::format("{:.1f}", flops / step / 1e9)),
+          share(result.train_flops_per_step),
+          share(result.flops_6n_per_step),
+          fmt::format("{:.3f}x", speedup),
+          if_counted(fmt::format("{:.3f}x", ideal)),
+          if_counted(fmt::format("{:.3f}", speedup / ideal))};
 }
 
 void print_table(Bench const& bench, BenchSubject const& subject) {
   bool const alone = bench.results.size() == 1;
   std::string const baseline = bench.results.front().name;
   print_bench_head(subject);
-  std::printf("%-12s %12s %10s %10s %12s %7s %7s", "arm", "step median", "tokens/s", "GFLOP", "GFLOP/s", "MFU", "MFU 6N");
-  if (!alone) std::printf(" %10s %10s %15s", "speedup", "ideal", "realised/ideal");
-  std::printf("\n");
-  for (BenchResult const& result : bench.results) print_row(bench, result);
+  std::vector<std::vector<std::string>> rows{
+      {"arm", "step median", "tokens/s", "GFLOP", "GFLOP/s", "MFU", "MFU 6N", "speedup", "ideal", "realised/ideal"}};
+  for (BenchResult const& result : bench.results) rows.push_back(table_row(bench, result));
+  for (auto& row : rows)
+    if (alone) row.resize(row.size() - 3);  // nothing to compare with
+  std::printf("%s", aligned_columns(rows).c_str());
   if (alone) print_alone(subject.arms.front());
   std::vector<ColumnMeaning> meanings{
       {"step median", "time of one training step: forward, backward, optimizer; median of " +

@@ -96,7 +96,8 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
   double const valid_bytes = data.valid_sources.empty() ? bytes * data.valid_fraction : static_cast<double>(summary.valid_bytes);
   double const train_bytes = data.valid_sources.empty() ? bytes - valid_bytes : bytes;
-  std::string const text = fmt::format("{} file{}, {}", summary.files, summary.files == 1 ? "" : "s", format_bytes(train_bytes + valid_bytes));
+  std::string const text =
+      fmt::format("{} file{}, {}", summary.files, summary.files == 1 ? "" : "s", format_bytes(train_bytes + valid_bytes));
   DataSize size;
   double per_token = 1;
   if (tokenizer.is_byte()) {

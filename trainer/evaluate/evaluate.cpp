@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "data/progress.h"
 #include "trainer/evaluate/routing_statistics.h"
 #include "trainer/train/device_prefetcher.h"
 
@@ -148,6 +149,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   Int128 pairs;  // of a query and a key
   DevicePrefetcher to_device(model.device());
   int64_t positions = 0;
+  Progress progress("evaluating", windows * length, Progress::Counts::tokens);
   for (int64_t first = 0; first < windows;) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
@@ -159,6 +161,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
     positions += batch.sequences * batch.length;
     pairs += batch.pairs;
     first += batch.sequences;
+    progress.advance(batch.sequences * length);
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }
