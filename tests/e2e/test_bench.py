@@ -50,7 +50,7 @@ with Workspace() as space:
     both = [("dense twin", "dense"), ("tiny", "mod, 2 routed at 25 %")]
     out, _ = space.run("bench", "train", space.config, *QUICK)
     table, meanings = check_head(out, environment["build"], both, "512 tokens a step")
-    check([line[:10].strip() for line in table.splitlines()] == ["arm", "dense twin", "tiny"], out)
+    check([line.strip().split("  ")[0] for line in table.splitlines()] == ["arm", "dense twin", "tiny"], out)
     for column in ("GFLOP", "MFU", "MFU 6N", "speedup", "ideal", "realised/ideal"):
         check(" " + column in table and any(line.startswith(column + " ") for line in meanings.splitlines()), "%s: %s" % (column, out))
     check("exceed 100 %" in meanings and "step time of dense twin" in meanings, out)
@@ -62,9 +62,10 @@ with Workspace() as space:
 
     # Batches that differ are told apart, in the order of the table.
     with open(space.path("arms.yaml"), "w") as file:
-        file.write("include: tiny.yaml\ncompare: {baseline: small, arms: {large: {set: {train.batch_tokens: 1Ki}}, small: {}}}\n")
+        file.write("include: tiny.yaml\ncompare: {baseline: small, arms: {large-of-a-long-name: {set: {train.batch_tokens: 1Ki}}, small: {}}}\n")
     out, _ = space.run("bench", "train", space.path("arms.yaml"), *QUICK)
-    check(lines_of(out)[0]["batch"] == ["small 512, large 1024 tokens a step"], out)
+    check(lines_of(out)[0]["batch"] == ["small 512, large-of-a-long-name 1024 tokens a step"], out)
+    check(len({len(line) for line in lines_of(out)[1].splitlines()}) == 1, "columns are shifted:\n" + out)
 
     # A peer is named with its command.
     peer = "%s -c \"print('{}', flush=True); [print('{\\\"seconds_per_step\\\": 1}', flush=True) for _ in open(0)]\"" % sys.executable
