@@ -74,10 +74,7 @@ std::string piece_of(std::string const& name, bool byte_level) {
 }
 
 std::vector<std::string> pieces_of(TokenizerFile const& file, ImportSettings const& settings) {
-  int32_t last = -1;
-  for (auto const& [name, id] : file.vocabulary) last = std::max(last, id);
-  for (AddedToken const& token : file.added) last = std::max(last, token.id);
-  std::vector<std::string> pieces(static_cast<size_t>(std::max<int64_t>(last + 1, settings.vocab_size)));
+  std::vector<std::string> pieces(static_cast<size_t>(std::max(number_of_ids(file), settings.vocab_size)));
   for (auto const& [name, id] : file.vocabulary) pieces[static_cast<size_t>(id)] = piece_of(name, file.byte_level);
   for (AddedToken const& token : file.added) pieces[static_cast<size_t>(token.id)] = token.text;
   return pieces;

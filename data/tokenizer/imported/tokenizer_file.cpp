@@ -1,5 +1,6 @@
 #include "data/tokenizer/imported/tokenizer_file.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer/imported/import_settings.h"
@@ -196,6 +197,13 @@ void read_added(JsonTree const& added, TokenizerFile& file) {
 }
 
 }  // namespace
+
+int64_t number_of_ids(TokenizerFile const& file) {
+  int64_t last = -1;
+  for (auto const& [name, id] : file.vocabulary) last = std::max<int64_t>(last, id);
+  for (AddedToken const& token : file.added) last = std::max<int64_t>(last, token.id);
+  return last + 1;
+}
 
 TokenizerFile read_tokenizer_file(std::string_view content) {
   try {

@@ -35,5 +35,6 @@ struct TokenizerFile {
 };
 
 TokenizerFile read_tokenizer_file(std::string_view json);  // throws Error(data)
+int64_t number_of_ids(TokenizerFile const& file);          // the largest and one more
 
 }  // namespace isobath

@@ -113,3 +113,22 @@ TEST_CASE("documents one by one: every token is scored once, in a full window") 
     }
   }
 }
+
+TEST_CASE("documents one by one: several of one token at once") {
+  Scratch const scratch;
+  write_shard(scratch / "x.shard", {{5}, {6}, {7}, {8}, {9}}, 256, 5, "0123456789abcdef");
+  TokenStream const stream(std::vector<fs::path>{scratch / "x.shard"});
+  auto const tokenizer = byte_tokenizer();
+  Shape shape = tiny_shape();
+  shape.vocab = 257;
+  auto const model = make_model(shape, at::kFloat);
+  EvalSettings settings;
+  auto const losses = [&](int64_t at_once) {
+    settings.micro_sequences = at_once;
+    auto const result = evaluate(*model, RollingWindows(stream, 256, 16), *tokenizer, settings);
+    return std::pair(result->topk->loss, result->causal->loss);
+  };
+  auto const [topk, causal] = losses(1);
+  CHECK(losses(5).first == Catch::Approx(topk).epsilon(1e-6));
+  CHECK(losses(5).second == Catch::Approx(causal).epsilon(1e-6));
+}
