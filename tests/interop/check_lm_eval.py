@@ -1,7 +1,7 @@
 """Exported folders in lm-evaluation-harness against `isobath eval --text`:  check_lm_eval.py PROGRAM FOLDER [TEXT [MODEL...]]
 
-FOLDER: of prepare.py, with that of prepare_code.py below it as FOLDER/code. Compares bits per byte of a text, cut into rolling windows, of a folder for
-a stock class and of folders with code; a task of several choices must run through. Nothing is fetched from the network."""
+FOLDER: of prepare.py, with that of prepare_code.py below it as FOLDER/code. Compares bits per byte of a text, cut into rolling windows, of folders for
+stock classes, folders with code and folders that transformers has written; a task of several choices must run through. Nothing is fetched from the network."""
 
 import contextlib
 import glob
@@ -26,8 +26,11 @@ except ImportError as error:
     print("SKIPPED: this Python has no lm-eval, torch and transformers (%s)" % error)
     sys.exit(77)
 
+import check_foreign_folders  # beside this file
+
 PROGRAM, FOLDER = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 MODELS = {"dense": False, "grouped": False, "bytes": False, "code/mod_predictor": True, "code/mod_threshold": True, "code/nested_token": True}
+FOREIGN = ("grouped, tied", "grouped, untied")  # of check_foreign_folders.py
 TOLERANCE = 1e-5  # in bits per byte
 QUESTIONS = [("The file includes the header <", ["vector>", "colour of rain>"], 0), ("namespace at {", [" purple", "\n"], 1), ("int64_t i =", [" 0;", " rain;"], 0)]
 ROLLING = """\
@@ -95,14 +98,26 @@ def in_lm_eval(model, folder, with_code):
     return results["isobath_rolling"], results["isobath_choice"]
 
 
-def compare(name, with_code, folder):
+def compare_export(name, with_code, folder):
     exported = os.path.join(FOLDER, name, "hf.v1.0")
     checkpoint = os.path.join(FOLDER, os.path.dirname(name), "runs", os.path.basename(name))
     ours = in_isobath(checkpoint, os.path.join(folder, "text.txt"))
     if not with_code:  # Isobath reads these folders, too
         again = in_isobath(exported, os.path.join(folder, "text.txt"))
         check(abs(again["bits_per_byte_causal"] - ours["bits_per_byte_causal"]) < 1e-9, "%s: the exported folder has other losses" % name)
-    rolling, choice = in_lm_eval(exported, folder, with_code)
+    compare(name, ours, exported, with_code, folder)
+
+
+def compare_foreign(name, folder):
+    """A folder that transformers has written, with a bos that its tokenizer puts before a text, or only names."""
+    path = os.path.join(folder, name)
+    with torch.no_grad():
+        check_foreign_folders.write_folder(path, *check_foreign_folders.FOLDERS[name])
+    compare(name, in_isobath(path, os.path.join(folder, "text.txt")), path, False, folder)
+
+
+def compare(name, ours, path, with_code, folder):
+    rolling, choice = in_lm_eval(path, folder, with_code)
     mine, theirs = ours["bits_per_byte_causal"], rolling["bits_per_byte,none"]
     check(math.isfinite(theirs) and abs(mine - theirs) < TOLERANCE, "%s: %.9f bits per byte, lm-evaluation-harness says %.9f" % (name, mine, theirs))
     check(0 <= choice["acc,none"] <= 1 and 0 <= choice["acc_norm,none"] <= 1, "%s: %s" % (name, choice))
@@ -117,8 +132,8 @@ def main():
     transformers.logging.disable_progress_bar()
     text = open(sys.argv[3], encoding="utf-8", newline="").read() if len(sys.argv) > 3 else default_text()
     write_tasks(SCRATCH.name, text)
-    for name in sys.argv[4:] or MODELS:
-        compare(name, MODELS[name], SCRATCH.name)
+    for name in sys.argv[4:] or (*MODELS, *FOREIGN):
+        compare_foreign(name, SCRATCH.name) if name in FOREIGN else compare_export(name, MODELS[name], SCRATCH.name)
 
 
 if __name__ == "__main__":
