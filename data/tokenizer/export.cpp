@@ -154,13 +154,19 @@ bool is_imported(Tokenizer const& tokenizer) { return has_settings(tokenizer.ser
 Json imported_config(Tokenizer const& tokenizer) {
   auto const [json, settings] = without_settings(tokenizer.serialized());
   nlohmann::json const file = nlohmann::json::parse(json);
-  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", nullptr}, {"eos_token", settings.document_end}};
-  for (auto const& token : file.value("added_tokens", nlohmann::json::array()))
-    if (token["id"] == tokenizer.document_end()) config["eos_token"] = token["content"];
-  for (auto const& [token, id] : file["model"]["vocab"].items())
-    if (id == tokenizer.document_end() && config["eos_token"] == "") config["eos_token"] = token;
+  auto const name_of_id = [&file](int32_t wanted) {
+    for (auto const& token : file.value("added_tokens", nlohmann::json::array()))
+      if (token["id"] == wanted) return token["content"].get<std::string>();
+    for (auto const& [token, id] : file["model"]["vocab"].items())
+      if (id == wanted) return token;
+    return std::string();
+  };
+  bool const has_start = !settings.text_start.empty() || tokenizer.starts_texts();
+  Json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                 {"bos_token", has_start ? Json(name_of_id(tokenizer.text_start())) : Json()},
+                 {"eos_token", name_of_id(tokenizer.document_end())}};
   config["unk_token"] = file["model"].value("unk_token", nlohmann::json());
-  config["add_bos_token"] = false;
+  config["add_bos_token"] = tokenizer.starts_texts();
   config["clean_up_tokenization_spaces"] = false;
   config["split_special_tokens"] = settings.split_special_tokens;
   if (!settings.chat_template.empty()) config["chat_template"] = settings.chat_template;

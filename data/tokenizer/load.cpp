@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "data/tokenizer/imported/gguf_tokenizer.h"
 #include "data/tokenizer/imported/import_settings.h"
+#include "data/tokenizer/imported/tokenizer_file.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace isobath {
@@ -37,12 +38,25 @@ std::string chat_template(fs::path const& folder, JsonTree const& config) {
   return token_text(found);
 }
 
-ImportSettings settings_beside(fs::path const& file) {
+// A model's embedding may have more rows than its tokenizer has ids. 0: it has none.
+int64_t more_ids_beside(fs::path const& folder, std::string const& tokenizer_json) {
+  JsonTree const rows = json_beside(folder, "config.json").value("vocab_size", JsonTree());
+  if (!rows.is_number_integer()) return 0;
+  int64_t const wanted = rows.get<int64_t>(), most = 1 << 24;
+  if (wanted > most)
+    throw Error(ExitCode::data, (folder / "config.json").string() + ": vocab_size is " + std::to_string(wanted) + ", allowed are up to " +
+                                    std::to_string(most));
+  return wanted > number_of_ids(read_tokenizer_file(tokenizer_json)) ? wanted : 0;
+}
+
+ImportSettings settings_beside(fs::path const& file, std::string const& tokenizer_json) {
   fs::path const folder = folder_of(file);
   JsonTree const config = json_beside(folder, "tokenizer_config.json");
   ImportSettings settings;
   settings.split_special_tokens = config.value("split_special_tokens", JsonTree()) == JsonTree(true);
   settings.chat_template = chat_template(folder, config);
+  settings.vocab_size = more_ids_beside(folder, tokenizer_json);
+  settings.text_start = token_text(config.value("bos_token", JsonTree()));
   settings.document_end = token_text(config.value("eos_token", JsonTree()));
   if (!settings.document_end.empty()) return settings;
   for (char const* name : {"generation_config.json", "config.json"}) {
@@ -61,7 +75,7 @@ ImportSettings settings_beside(fs::path const& file) {
 
 std::string read_hugging_face(fs::path const& file) {
   std::string const content = read_file(file);
-  return has_settings(content) ? content : with_settings(content, settings_beside(file));
+  return has_settings(content) ? content : with_settings(content, settings_beside(file, content));
 }
 
 bool file_starts_with(fs::path const& path, std::string_view start) {

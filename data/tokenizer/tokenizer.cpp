@@ -58,6 +58,12 @@ std::vector<std::string_view> Tokenizer::split_for_encoding(std::string_view tex
   return parts;
 }
 
+std::vector<int32_t> with_text_start(Tokenizer const& tokenizer, std::vector<int32_t> ids) {
+  bool const is_there = !ids.empty() && ids[0] == tokenizer.text_start();
+  if (tokenizer.starts_texts() && !is_there) ids.insert(ids.begin(), tokenizer.text_start());
+  return ids;
+}
+
 std::unique_ptr<Tokenizer> byte_tokenizer() { return std::make_unique<ByteTokenizer>(); }
 
 std::unique_ptr<Tokenizer> parse_tokenizer(std::string_view serialized) {

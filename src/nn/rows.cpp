@@ -15,7 +15,7 @@ Rows all_rows(int64_t B, int64_t T, at::Tensor const& positions_BT, at::Tensor c
   rows.count = B * T;
   rows.positions_R = positions_BT.defined()
                          ? positions_BT.reshape({-1})
-                         : at::arange(T, at::TensorOptions().dtype(at::kLong).device(device)).expand({B, T}).reshape({-1});
+                         : at::arange(T, at::TensorOptions().dtype(at::kLong).device(device)).expand({B, T}).contiguous().view({-1});
   if (segments_BT.defined()) rows.segments_R = segments_BT.reshape({-1});
   return rows;
 }

@@ -59,6 +59,51 @@ def check_refusals(space):
     with_config()
 
 
+def write_tensors(path, weights):
+    """name -> (shape, bytes of 32-bit numbers), as a safetensors file."""
+    header, offset = {}, 0
+    for name, (shape, value) in weights.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + len(value)]}
+        offset += len(value)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(value for _, value in weights.values()))
+
+
+def check_spellings(space):
+    """A folder as transformers 5 spells it, whose embedding has more rows than the tokenizer has ids, with a token before each text."""
+    folder, out = space.path("foreign"), space.path("foreign-out")
+    shutil.copytree(space.path("folder"), folder)
+    config = json.loads(space.content(folder, "config.json"))
+    for old in ("rope_theta", "torch_dtype"):
+        del config[old]
+    with open(space.path(folder, "config.json"), "w") as file:
+        json.dump({**config, "vocab_size": 264}, file)
+    content = space.content(folder, "model.safetensors")
+    header = json.loads(content[8:8 + struct.unpack("<Q", content[:8])[0]])
+    weights = {name: (header[name]["shape"], value) for name, value in tensors(content).items()}
+    rows, width = weights["model.embed_tokens.weight"][0]
+    weights["model.embed_tokens.weight"] = ([264, width], weights["model.embed_tokens.weight"][1] + bytes(4 * width * (264 - rows)))
+    write_tensors(space.path(folder, "model.safetensors"), weights)
+    tokenizer = json.loads(space.content(folder, "tokenizer.json"))
+    tokenizer["added_tokens"].append({"id": 257, "content": "<s>", "special": True, "normalized": False})
+    tokenizer["post_processor"] = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+    with open(space.path(folder, "tokenizer.json"), "w") as file:
+        json.dump(tokenizer, file)
+    space.run("eval", folder, "--text", space.path("text", "1.txt"), "--per-token", space.path("foreign.jsonl"), "train.threads=1", "model.context=64")
+    with open(space.path("foreign.jsonl")) as file:
+        tokens = [json.loads(line) for line in file]
+    check([token["id"] for token in tokens[:2]] == [257, 257] and tokens[2]["offset"] == 0, "bos, from which the bos and then the text is predicted: %s" % tokens[:3])
+    check(tokens[0]["loss_causal"] is None and tokens[1]["loss_causal"] > 0, "the bos before a text is a token of it: %s" % tokens[:2])
+    check(bytes(token["id"] for token in tokens[2:]) == space.content("text", "1.txt"), "ids of the text")
+    space.run("generate", folder, "-p", "the cat", "-n", "4", "--temperature", "0")
+    space.run("export", folder, "-o", out, "--format", "hf")
+    check(tensors(space.content(out, "model.safetensors")) == {name: value for name, (_, value) in weights.items()}, "other weights come out than went in")
+    written = json.loads(space.content(out, "tokenizer_config.json"))
+    check((written["bos_token"], written["add_bos_token"]) == ("<s>", True), "%s" % written)
+    check(json.loads(space.content(out, "config.json"))["vocab_size"] == 264, "vocab_size")
+
+
 def final_loss(space, name):
     return [record for record in space.metrics(name) if record["kind"] == "validation" and record["final"]][0]["loss_causal"]
 
@@ -166,6 +211,7 @@ with Workspace() as space:
     space.train("name=dense", *DENSE)
     check_formats(space)
     check_refusals(space)
+    check_spellings(space)
     check_starts(space)
     check_identity(space)
     check_conversion(space)

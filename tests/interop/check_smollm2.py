@@ -65,13 +65,14 @@ def main():
     ids = [token["id"] for token in tokens]
     largest, compared, most = 0.0, 0, 0.0
     with torch.no_grad():
-        for first in range(0, len(ids) - 1, context):
+        for begin in range(0, len(ids) - 1, context):
+            first = max(0, min(begin, len(ids) - 1 - context))  # the last window is filled up with earlier tokens
             window = ids[first:first + context]
             logits = model(torch.tensor([window])).logits[0].double()
             losses = -logits.log_softmax(-1)
             largest = max(largest, logits.abs().max().item())
             for i, token in enumerate(tokens[first + 1:first + 1 + len(window)]):
-                if token["loss_causal"] is None:
+                if i < begin - first:
                     continue
                 most = max(most, abs(losses[i, token["id"]].item() - token["loss_causal"]))
                 compared += 1

@@ -34,12 +34,13 @@ def check_ids(name, tokenizer, wanted):
 
 
 def largest_difference(model, wanted):
-    """Largest difference of a token's loss, as a share of the largest logit. Windows as in docs/formats.md."""
+    """Largest difference of a token's loss, as a share of the largest logit. Rolling windows as in docs/formats.md."""
     ids, losses, worst = wanted["long_ids"], wanted["long_losses"], 0.0
     for begin in range(0, len(ids) - 1, CONTEXT):
-        window = torch.tensor(ids[begin:begin + CONTEXT + 1])
+        first = max(0, min(begin, len(ids) - 1 - CONTEXT))  # the last window is filled up with earlier tokens
+        window = torch.tensor(ids[first:first + CONTEXT + 1])
         logits = model(window[None, :-1]).logits[0].double()
-        theirs = -logits.log_softmax(-1).gather(1, window[1:, None])[:, 0]
+        theirs = -logits.log_softmax(-1).gather(1, window[1:, None])[begin - first:, 0]
         ours = torch.tensor(losses[begin + 1:begin + 1 + len(theirs)], dtype=torch.float64)
         worst = max(worst, ((theirs - ours).abs().max() / logits.abs().max()).item())
     return worst

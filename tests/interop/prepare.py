@@ -104,8 +104,8 @@ def outcomes(run_folder, texts):
         sys.exit("eval scored %d documents of %d" % (len(ids), len(texts)))
     long = records(run_folder, long_file)
     lines = run("generate", run_folder, "-f", prompts_file, "-n", "64", "-t", "0", "--threads", "1").splitlines()
-    return {"strings": texts, "ids": [ids[i][:-1] for i in range(len(texts))],  # the last one is the document end
-            "document_end": long[-1]["id"], "long_ids": [record["id"] for record in long], "long_losses": [record["loss_causal"] for record in long],
+    return {"strings": texts, "ids": [ids[i][1:] for i in range(len(texts))],  # the first one stands before the text
+            "document_end": long[0]["id"], "long_ids": [record["id"] for record in long], "long_losses": [record["loss_causal"] for record in long],
             "prompts": PROMPTS, "continuations": [json.loads(line)["text"] for line in lines],
             "log_probabilities": [json.loads(line)["log_probabilities"] for line in lines]}
 

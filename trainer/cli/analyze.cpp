@@ -30,7 +30,7 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
 
   DepthAnalysis analysis(config.model.layers);
   bool const done = visit_tokens(
-      *model, text.valid(), *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); },
+      *model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); },
       [] { return stop_requested() != 0; });
   if (!done) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
   auto const most = static_cast<size_t>(options.most);
@@ -47,7 +47,7 @@ void add_analyze(CLI::App& app) {
       "Examples:\n  isobath analyze runs/quickstart/mod/seed-1\n  isobath analyze runs/tiny --text book.txt --json");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<AnalyzeOptions>();
-  command->add_option("--text", options->texts, "Read all of this text instead (file, folder or glob; may be given several times)")
+  command->add_option("--text", options->texts, "Read all of this text instead (one file, folder or glob; given again for more)")
       ->type_name("FILE")
       ->expected(1)
       ->allow_extra_args(false)

@@ -141,7 +141,7 @@ struct Evaluator {
   Evaluation calibrated_evaluation() {
     bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
     int64_t const calibration_tokens = calibrates ? calibrate(model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
-    auto evaluation = evaluate(model, text.valid(), *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
+    auto evaluation = evaluate(model, *text.windows, *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
     if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
     evaluation->calibration_tokens = calibration_tokens;
     return *evaluation;
@@ -151,12 +151,13 @@ struct Evaluator {
   nlohmann::ordered_json measure(Config const& now) {
     if (model.plan().has_capacity()) model.set_capacities(plan_depth(now.model, now.depth)->capacities());
     Evaluation const evaluation = calibrated_evaluation();
-    table += fmt::format("{}, {} tokens ({}), step {}{}\n{}", text.named ? "text" : "validation text", evaluation.tokens,
-                         format_bytes(static_cast<double>(evaluation.bytes)), checkpoint.state.step,
+    table += fmt::format("{}, {} tokens ({}){}, step {}{}\n{}", text.named ? "text" : "validation text", evaluation.tokens,
+                         format_bytes(static_cast<double>(evaluation.bytes)),
+                         text.named ? fmt::format(", each once, in windows of {}", now.model.context) : "", checkpoint.state.step,
                          options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity),
                          evaluation_table(evaluation, model.plan().uses_noncausal_routing()));
     ValidationReading const reading{evaluation,
-                                    measure_branch_oracle(model, text.valid(), evaluation.causal_or_topk().mean_depth, settings)};
+                                    measure_branch_oracle(model, *text.windows, evaluation.causal_or_topk().mean_depth, settings)};
     if (reading.oracle)
       table += fmt::format("  best branches in hindsight, same mean depth: loss {:.4f}\n", reading.oracle->loss_same_depth);
     nlohmann::ordered_json record = validation_record(checkpoint.state, reading, true, "");
@@ -237,7 +238,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   if (options.capacities.empty()) result = evaluator.measure(config);
   if (!options.per_token.empty()) {
     TokenRecords records(output_file(options.per_token, "--per-token"));
-    visit_tokens(*model, text.valid(), *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { records.add(token); });
+    visit_tokens(*model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { records.add(token); });
     records.finish();
   }
   std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
@@ -271,8 +272,9 @@ void add_eval(CLI::App& app) {
       ->take_all();
   command
       ->add_option("--text", options->texts,
-                   "Score all of this text (file, folder or glob; may be given several times) with the checkpoint's own decisions; neither "
-                   "the training text nor the split is needed")
+                   "Score all of this text (one file, folder or glob; given again for more) with the checkpoint's own decisions, each "
+                   "document on its "
+                   "own, every token once, in the windows of lm-evaluation-harness; neither the training text nor the split is needed")
       ->type_name("FILE")
       ->expected(1)
       ->allow_extra_args(false)

@@ -2,6 +2,7 @@
 
 #include "config/io.h"
 #include "core/error.h"
+#include "data/rolling_windows.h"
 #include "nn/device.h"
 #include "trainer/pretrained/pretrained.h"
 #include "trainer/run/machine.h"
@@ -70,7 +71,12 @@ EvalSubject::EvalSubject(Checkpoint const& checkpoint, Config const& config, std
   model = load_model(at_context);
   place_model(*model, config);
   settings = eval_settings(config, *model);
-  if (text.named) settings.tokens = 0;  // all of it
+  if (text.named) {
+    settings.tokens = 0;  // all of it
+    text.windows = std::make_unique<RollingWindows>(text.valid(), checkpoint.tokenizer->text_start(), config.model.context);
+  } else {
+    text.windows = std::make_unique<Loader>(validation_windows(text.valid(), *model, settings));
+  }
 }
 
 }  // namespace isobath

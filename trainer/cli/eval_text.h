@@ -17,13 +17,15 @@ struct EvalText {
   std::unique_ptr<EncodedText> named;
   PreparedData prepared;
   std::unique_ptr<TokenStream> train_stream, valid_stream;
+  std::unique_ptr<Windows> windows;  // that losses are measured in
   TokenStream const& valid() const { return named ? named->stream() : *valid_stream; }
 };
 
 // The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides);
 
-// A model on its device and the text it is evaluated on. files: as data.sources, read whole; empty: the run's validation text.
+// A model on its device and the text it is evaluated on. files: as data.sources, each document on its own and whole (RollingWindows);
+// empty: the run's validation text.
 struct EvalSubject {
   EvalSubject(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files);
   EvalText text;

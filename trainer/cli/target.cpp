@@ -6,6 +6,16 @@
 
 namespace isobath {
 
+namespace {
+
+// The command's option --text where it was given; else nullptr.
+CLI::Option const* text_option(CLI::App& command) {
+  CLI::Option const* const option = command.get_option_no_throw("--text");
+  return option && option->count() > 0 ? option : nullptr;
+}
+
+}  // namespace
+
 std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, std::string const& help, bool required) {
   auto words = std::make_shared<std::vector<std::string>>();
   auto target = std::make_shared<Target>();
@@ -19,7 +29,7 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
         "word.");
   }
   // Runs before the command's own callback. A word with a '=' is an override, so the order of the words is free.
-  command.parse_complete_callback([words, target, name, required] {
+  command.parse_complete_callback([&command, words, target, name, required] {
     for (std::string const& word : *words) {
       // "dir=x/config.yaml" is a path, "data.sources=[a/b]" is not: a key holds no slash.
       auto const equals = word.find('=');
@@ -28,8 +38,11 @@ std::shared_ptr<Target> add_target(CLI::App& command, std::string const& name, s
       } else if (target->path.empty()) {
         target->path = word;
       } else {
+        CLI::Option const* const text = text_option(command);
         throw Error(ExitCode::config,
-                    "'" + word + "': one " + name + " is enough ('" + target->path + "' came first); what follows it reads key.path=value");
+                    "'" + word + "': one " + name + " is enough ('" + target->path + "' came first); what follows it reads " +
+                        "key.path=value" +
+                        (text ? ". A second text has a --text of its own: --text " + text->results().back() + " --text " + word : ""));
       }
     }
     if (required && target->path.empty()) throw CLI::RequiredError(name);

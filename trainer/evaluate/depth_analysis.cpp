@@ -54,6 +54,7 @@ void DepthAnalysis::Tally::add(double of_depth, double of_loss) {
 void DepthAnalysis::add(TokenOutcome const& token) {
   if (!token.read) return end_word();
   auto const depth = static_cast<double>(token.depth);
+  same_depth_ &= all_.count == 0 || depth == all_.mean_depth();
   all_.add(depth, token.loss_causal);
   windows_[token.window].add(depth, token.loss_causal);
   if (std::isfinite(token.loss_causal) && pairs_.size() < most_pairs) pairs_.emplace_back(depth, token.loss_causal);
@@ -170,17 +171,24 @@ Json DepthAnalysis::json(int64_t at_least, size_t most) const {
           {"words", lists("word", words_)}};
 }
 
-std::string DepthAnalysis::table(int64_t at_least, size_t most) const {
-  std::string text = fmt::format("{} tokens, {:.2f} of {} blocks each\n", all_.count, all_.mean_depth(), layers_);
-  text += "depth against surprisal (the loss of predicting the token): " + text_of(correlation(pairs_)) + " by token, " +
-          text_of(correlation(windows())) + " by window\n";
-  text += "depth in tenths of surprisal, lowest first:";
-  for (double const depth : depth_by_surprisal()) text += fmt::format(" {:.2f}", depth);
+std::string DepthAnalysis::class_table() const {
   std::vector<std::vector<std::string>> rows{{"class", "tokens", "depth", "loss"}};
   for (auto const& [name, tally] : classes_)
     rows.push_back({name, fmt::format("{:.1f} %", 100.0 * static_cast<double>(tally.count) / static_cast<double>(all_.count)),
                     fmt::format("{:.2f}", tally.mean_depth()), fmt::format("{:.2f}", tally.mean_loss())});
-  text += "\n\n" + aligned_columns(rows);
+  return aligned_columns(rows);
+}
+
+std::string DepthAnalysis::table(int64_t at_least, size_t most) const {
+  std::string text = fmt::format("{} tokens, {:.2f} of {} blocks each\n", all_.count, all_.mean_depth(), layers_);
+  std::string const by_class = "\n" + class_table();
+  if (same_depth_)
+    return text + "every token has the same depth, as in any dense model: no token or word gets more than another\n" + by_class;
+  text += "depth against surprisal (the loss of predicting the token): " + text_of(correlation(pairs_)) + " by token, " +
+          text_of(correlation(windows())) + " by window\n";
+  text += "depth in tenths of surprisal, lowest first:";
+  for (double const depth : depth_by_surprisal()) text += fmt::format(" {:.2f}", depth);
+  text += "\n" + by_class;
   auto const list = [&](char const* what, std::vector<Tallies::const_iterator> const& found) {
     std::vector<std::vector<std::string>> lines{{what, "count", "depth", "loss", "example"}};
     for (auto const& it : found)

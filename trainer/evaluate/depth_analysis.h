@@ -41,6 +41,7 @@ class DepthAnalysis {
 
   void add_to_word(TokenOutcome const& token);
   void end_word();
+  std::string class_table() const;
   std::string class_of(TokenOutcome const& token) const;
   std::vector<std::pair<double, double>> windows() const;  // mean depth and mean loss of each
   std::vector<double> depth_by_surprisal() const;          // mean depth of the tokens in each tenth of the losses, lowest first
@@ -49,6 +50,7 @@ class DepthAnalysis {
 
   int64_t layers_;
   Tally all_;
+  bool same_depth_ = true;
   Tallies tokens_, words_, classes_;
   std::vector<std::pair<double, double>> pairs_;  // depth and loss of a token; the first 2^20
   std::map<int64_t, Tally> windows_;

@@ -124,16 +124,19 @@ EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
   return settings;
 }
 
-int64_t evaluated_windows(Loader const& loader, int64_t length, int64_t tokens) {
-  int64_t const all = loader.samples_per_epoch();
+int64_t evaluated_windows(Windows const& text, int64_t length, int64_t tokens) {
+  int64_t const all = text.count();
   return tokens > 0 ? std::min(all, std::max<int64_t>(1, tokens / length)) : all;
 }
 
-std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
+Loader validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings) {
+  return {valid, model.model_config().context, 0, /*ordered=*/true, settings.isolate_documents};
+}
+
+std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;
-  Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t const windows = evaluated_windows(loader, length, settings.tokens);
+  int64_t const windows = evaluated_windows(text, length, settings.tokens);
   if (windows == 0) throw Error(ExitCode::data, "there is no validation text: raise data.valid_fraction or give data.valid_sources");
 
   std::vector<int64_t> piece_bytes(static_cast<size_t>(tokenizer.vocab_size()));
@@ -152,7 +155,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
   Progress progress("evaluating", windows * length, Progress::Counts::tokens);
   for (int64_t first = 0; first < windows;) {
     if (stop && stop()) return std::nullopt;
-    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    Batch const batch = text.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const on_device = to_device.load(batch);
     NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
     if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
@@ -166,9 +169,10 @@ std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& vali
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }
   }
-  EvaluatedText const text{windows, positions, pairs};
-  if (topk) total.topk = routing_result(model, topk_sums, text, total);
-  if (causal) total.causal = routing_result(model, causal_sums, text, total);
+  if (windows == text.count()) total.bytes = text.text_bytes().value_or(total.bytes);
+  EvaluatedText const read{windows, positions, pairs};
+  if (topk) total.topk = routing_result(model, topk_sums, read, total);
+  if (causal) total.causal = routing_result(model, causal_sums, read, total);
   if (one && settings.routing != EvalRouting::topk) total.causal = total.topk;
   if (one && settings.routing == EvalRouting::causal) total.topk.reset();
   return total;

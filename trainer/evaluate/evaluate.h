@@ -47,11 +47,14 @@ int64_t default_eval_sequences(ModelConfig const& model, bool gpu);
 int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens, EvalSettings const& settings);
 
 // How many windows of `length` tokens an evaluation on `tokens` of text takes: whole ones, at least one; tokens 0: all.
-int64_t evaluated_windows(Loader const& loader, int64_t length, int64_t tokens);
+int64_t evaluated_windows(Windows const& text, int64_t length, int64_t tokens);
 
-// Evaluates on the validation text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when
-// there is no validation text.
-std::optional<Evaluation> evaluate(LanguageModel& model, TokenStream const& valid, Tokenizer const& tokenizer, EvalSettings const& settings,
+// The windows of a validation text: one after the other, over document borders.
+Loader validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings);
+
+// Evaluates on a text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when there is no
+// text.
+std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop = {});
 
 // From the sum of ModelOutput::routing_NC over batches of `tokens` tokens.

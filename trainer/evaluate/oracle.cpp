@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/loader.h"
 #include "nn/ops/ops.h"
 #include "trainer/evaluate/routing_statistics.h"
 #include "trainer/report/statistics.h"
@@ -16,21 +15,19 @@
 
 namespace isobath {
 
-std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream const& valid, double mean_depth,
-                                            EvalSettings const& settings) {
+std::optional<Oracle> measure_branch_oracle(LanguageModel& model, Windows const& text, double mean_depth, EvalSettings const& settings) {
   std::vector<int64_t> const depths = model.plan().branch_depths();
   if (depths.empty()) return std::nullopt;
   int64_t const length = model.model_config().context, n = static_cast<int64_t>(depths.size());
-  Loader const loader(valid, length, 0, /*ordered=*/true, settings.isolate_documents);
   int64_t const most = RoutingStatistics::most_tokens, wanted = settings.tokens > 0 ? std::min(settings.tokens, most) : most;
-  int64_t const windows = evaluated_windows(loader, length, wanted);
+  int64_t const windows = evaluated_windows(text, length, wanted);
 
   EvalMode const mode(model);
   DevicePrefetcher to_device(model.device());
   std::vector<at::Tensor> losses_MB;  // of tokens with a target
   std::vector<at::Tensor> depth_W, difficulty_W;
   for (int64_t first = 0; first < windows;) {
-    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    Batch const batch = text.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const loaded = to_device.load(batch);
     at::Tensor const targets_N = loaded.targets_N(0, batch.sequences);
     std::vector<at::Tensor> losses_BN;
@@ -45,8 +42,9 @@ std::optional<Oracle> measure_branch_oracle(LanguageModel& model, TokenStream co
       losses_BN.push_back(ops::token_losses(output.x_ND, model.head_weight(), targets_N.reshape({-1})));
     }
     depth_W.push_back(depth_BT.to(at::kDouble).mean(1).cpu());
-    difficulty_W.push_back(losses_BN.front().view({batch.sequences, batch.length}).to(at::kDouble).mean(1).cpu());
-    at::Tensor const counts = targets_N.reshape({-1}).ne(ignore_target).nonzero().squeeze(1);
+    at::Tensor const scored_BT = targets_N.view({batch.sequences, batch.length}).ne(ignore_target);
+    difficulty_W.push_back(losses_BN.front().view_as(scored_BT).to(at::kDouble).sum(1).div(scored_BT.sum(1)).cpu());
+    at::Tensor const counts = scored_BT.reshape({-1}).nonzero().squeeze(1);
     losses_MB.push_back(at::stack(losses_BN, 1).index_select(0, counts).to(at::kDouble).cpu());
   }
   model.force_branch(std::nullopt);

@@ -3,7 +3,7 @@
 namespace isobath {
 
 std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& prompt) {
-  std::vector<int32_t> ids = tokenizer.encode(prompt);
+  std::vector<int32_t> ids = with_text_start(tokenizer, tokenizer.encode(prompt));
   if (ids.empty()) ids.push_back(tokenizer.document_end());
   return ids;
 }

@@ -8,7 +8,8 @@
 
 namespace isobath {
 
-// The token ids of a prompt; an empty prompt becomes document_end, after which a new document starts.
+// The token ids of a prompt, with the token before it that its tokenizer starts texts with. An empty prompt without such a token becomes
+// document_end, after which a new document starts.
 std::vector<int32_t> prompt_ids(Tokenizer const& tokenizer, std::string const& prompt);
 
 // Returns the prompt and its continuation. Sampling uses its own seed, so it does not change the random numbers of training.

@@ -1,5 +1,6 @@
 #include "trainer/evaluate/token_outcomes.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/loader.h"
@@ -37,45 +38,63 @@ class Walk {
 
   // topk: null where both routings are one.
   void add(Batch const& batch, Pass const* topk, Pass const& causal) {
-    for (int64_t n = 0; n < std::ssize(batch.tokens); ++n) {
-      auto const at = static_cast<size_t>(n);
-      TokenOutcome token = token_of(batch.tokens[at]);
-      token.window = batch.first_sample + n / batch.length;
-      token.depth = causal.depth_N.const_data_ptr<int64_t>()[n];
-      for (Pass::Layer const& layer : causal.layers) {
-        double const score = layer.score_N.const_data_ptr<double>()[n];
-        token.selected.push_back(layer.executed_N.const_data_ptr<bool>()[n]);
-        token.selected_topk.push_back(layer.topk_N.const_data_ptr<bool>()[n]);
-        token.score.push_back(std::isfinite(score) ? score : std::nan(""));
+    one_by_one_ = !batch.places.empty();
+    for (int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+      int64_t const begin = sequence * batch.length;
+      WindowPlace const place = one_by_one_ ? batch.places[static_cast<size_t>(sequence)] : WindowPlace{};
+      if (one_by_one_ && (batch.first_sample + sequence == 0 || place.document != document_)) {
+        finish();
+        document_ = place.document;
+        put_before_ = 1 + tokenizer_.starts_texts();
       }
-      sink_(token);
-      last_target_ = batch.targets[at];
-      auto const loss = [&](Pass const& pass) {
-        return last_target_ == ignore_target ? std::nan("") : pass.losses_N.const_data_ptr<double>()[n];
-      };
-      next_causal_ = loss(causal);
-      next_topk_ = loss(topk ? *topk : causal);
+      for (int64_t n = begin + place.context; n < begin + batch.length; ++n) add_token(batch, n, topk, causal);
     }
   }
 
+  // Ends the text, or a document of several that are read one by one.
   void finish() {
-    if (last_target_ == ignore_target) return;
-    TokenOutcome token = token_of(last_target_);
-    token.read = false;
-    sink_(token);
+    if (last_target_ != ignore_target) {
+      TokenOutcome token = token_of(last_target_);
+      token.read = false;
+      sink_(token);
+    }
+    last_target_ = ignore_target;
+    next_topk_ = next_causal_ = std::nan("");
+    offset_ = 0;
   }
 
  private:
+  void add_token(Batch const& batch, int64_t n, Pass const* topk, Pass const& causal) {
+    auto const at = static_cast<size_t>(n);
+    TokenOutcome token = token_of(batch.tokens[at]);
+    token.window = batch.first_sample + n / batch.length;
+    token.depth = causal.depth_N.const_data_ptr<int64_t>()[n];
+    for (Pass::Layer const& layer : causal.layers) {
+      double const score = layer.score_N.const_data_ptr<double>()[n];
+      token.selected.push_back(layer.executed_N.const_data_ptr<bool>()[n]);
+      token.selected_topk.push_back(layer.topk_N.const_data_ptr<bool>()[n]);
+      token.score.push_back(std::isfinite(score) ? score : std::nan(""));
+    }
+    sink_(token);
+    last_target_ = batch.targets[at];
+    auto const loss = [&](Pass const& pass) {
+      return last_target_ == ignore_target ? std::nan("") : pass.losses_N.const_data_ptr<double>()[n];
+    };
+    next_causal_ = loss(causal);
+    next_topk_ = loss(topk ? *topk : causal);
+  }
+
   TokenOutcome token_of(int64_t id) {
     TokenOutcome token;
     token.id = id;
-    token.piece = tokenizer_.piece(static_cast<int32_t>(id));
+    if (put_before_ == 0) token.piece = tokenizer_.piece(static_cast<int32_t>(id));
+    put_before_ = std::max<int64_t>(0, put_before_ - 1);
     token.document = document_;
     token.offset = offset_;
     token.loss_topk = next_topk_;
     token.loss_causal = next_causal_;
     offset_ += static_cast<int64_t>(token.piece.size());
-    if (id == tokenizer_.document_end()) {
+    if (!one_by_one_ && id == tokenizer_.document_end()) {
       ++document_;
       offset_ = 0;
     }
@@ -84,6 +103,8 @@ class Walk {
 
   Tokenizer const& tokenizer_;
   std::function<void(TokenOutcome const&)> const& sink_;
+  bool one_by_one_ = false;  // windows do not go over document borders
+  int64_t put_before_ = 0;   // so many of the next tokens are no part of the text
   int64_t document_ = 0, offset_ = 0;
   int64_t last_target_ = ignore_target;
   double next_topk_ = std::nan(""), next_causal_ = std::nan("");  // losses of predicting the next token
@@ -91,18 +112,17 @@ class Walk {
 
 }  // namespace
 
-bool visit_tokens(LanguageModel& model, TokenStream const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
+bool visit_tokens(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
                   std::function<void(TokenOutcome const&)> const& sink, std::function<bool()> const& stop) {
   int64_t const length = model.model_config().context;
-  Loader const loader(text, length, 0, /*ordered=*/true, settings.isolate_documents);
-  int64_t const windows = evaluated_windows(loader, length, settings.tokens);
+  int64_t const windows = evaluated_windows(text, length, settings.tokens);
   bool const two = model.plan().uses_noncausal_routing() && settings.routing != EvalRouting::causal;
   Walk walk(tokenizer, sink);
   EvalMode const mode(model);
   DevicePrefetcher to_device(model.device());
   for (int64_t first = 0; first < windows;) {
     if (stop && stop()) return false;
-    Batch const batch = loader.at(first, std::min(settings.micro_sequences, windows - first));
+    Batch const batch = text.at(first, std::min(settings.micro_sequences, windows - first));
     DeviceBatch const on_device = to_device.load(batch);
     NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
     first += batch.sequences;

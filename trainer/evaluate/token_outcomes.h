@@ -6,13 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "data/shards/shards.h"
+#include "data/loader.h"
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/evaluate/evaluate.h"
 
 namespace isobath {
 
 // One token. Depth, selected and score are those of causal routing; the last token of a text is predicted but not read, so it has none.
+// The token that RollingWindows puts before a document is read but not predicted, and has no bytes.
 struct TokenOutcome {
   int64_t id = 0;
   std::string piece;
@@ -27,7 +28,7 @@ struct TokenOutcome {
 
 // Calls `sink` for every token of the windows that `evaluate` takes, in order: the mean of the losses is its loss. Returns false when
 // `stop` (may be empty) returned true between two batches.
-bool visit_tokens(LanguageModel& model, TokenStream const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
+bool visit_tokens(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
                   std::function<void(TokenOutcome const&)> const& sink, std::function<bool()> const& stop = {});
 
 }  // namespace isobath

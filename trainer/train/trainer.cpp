@@ -316,10 +316,10 @@ bool Trainer::validate(bool final) {
   if (!final) settings.tokens = config_.eval.tokens;
   int64_t const calibration_tokens =
       settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
-  std::optional<Evaluation> evaluation = evaluate(model_, valid_stream_, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
+  Loader const windows = validation_windows(valid_stream_, model_, settings);
+  auto evaluation = evaluate(model_, windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
   evaluation->calibration_tokens = calibration_tokens;
-
   double const seconds = seconds_since(start);
   std::string sample;
   if (!final && config_.eval.sample_tokens > 0) {
@@ -331,7 +331,7 @@ bool Trainer::validate(bool final) {
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
-  if (final) reading.oracle = measure_branch_oracle(model_, valid_stream_, evaluation->causal_or_topk().mean_depth, settings);
+  if (final) reading.oracle = measure_branch_oracle(model_, windows, evaluation->causal_or_topk().mean_depth, settings);
   metrics_->write(validation_record(state_, reading, final, sample));
   log_info(validation_line(state_.step, *evaluation, final));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.

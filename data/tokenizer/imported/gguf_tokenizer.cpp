@@ -110,6 +110,22 @@ std::string sentencepiece_json(TokenizerMetadata const& metadata, std::vector<st
   return tokenizer_json(model, metadata.get("ggml.add_space_prefix", true));
 }
 
+// Where tokenizer.ggml.add_bos_token is missing, as in llama.cpp.
+bool puts_bos_unasked(TokenizerMetadata const& metadata) {
+  std::string const pre = metadata.get<std::string>("ggml.pre", "");
+  return metadata.get<std::string>("ggml.model", "") == "llama" || pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
+}
+
+// The tokenizer.json with a post-processor that puts this token before a text.
+std::string with_template(std::string const& tokenizer_json, std::string const& token, uint32_t id) {
+  Json json = Json::parse(tokenizer_json);
+  Json const start = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}}, first = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
+             second = {{"Sequence", {{"id", "B"}, {"type_id", 1}}}};
+  json["post_processor"] = {{"type", "TemplateProcessing"}, {"single", {start, first}}, {"pair", {start, first, second}}};
+  json["post_processor"]["special_tokens"][token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+  return json.dump() + "\n";
+}
+
 }  // namespace
 
 std::string gguf_tokenizer(std::filesystem::path const& path) {
@@ -126,8 +142,12 @@ std::string gguf_tokenizer(std::filesystem::path const& path) {
   ImportSettings settings;
   settings.document_end_id = static_cast<int32_t>(document_end);
   settings.chat_template = metadata.get<std::string>("chat_template", "");
+  auto const text_start = metadata.get<uint32_t>("ggml.bos_token_id", static_cast<uint32_t>(tokens.size()));
+  if (text_start < tokens.size()) settings.text_start = tokens[text_start];
   try {
-    return with_settings(kind == "gpt2" ? byte_level_json(metadata, tokens, types) : sentencepiece_json(metadata, tokens, types), settings);
+    std::string const json = kind == "gpt2" ? byte_level_json(metadata, tokens, types) : sentencepiece_json(metadata, tokens, types);
+    bool const starts_texts = !settings.text_start.empty() && metadata.get("ggml.add_bos_token", puts_bos_unasked(metadata));
+    return with_settings(starts_texts ? with_template(json, settings.text_start, text_start) : json, settings);
   } catch (Json::exception const& error) {  // a token that is no UTF-8
     refuse_gguf_tokenizer(error.what());
   }

@@ -26,6 +26,7 @@ std::string with_settings(std::string_view tokenizer_json, ImportSettings const&
   if (settings.split_special_tokens) values["split_special_tokens"] = true;
   if (settings.vocab_size > 0) values["vocab_size"] = settings.vocab_size;
   if (!settings.chat_template.empty()) values["chat_template"] = settings.chat_template;
+  if (!settings.text_start.empty()) values["text_start"] = settings.text_start;
   return std::string(settings_start) + values.dump() + "," + std::string(tokenizer_json.substr(brace + 1));
 }
 
@@ -43,6 +44,7 @@ std::pair<std::string, ImportSettings> without_settings(std::string_view seriali
     settings.split_special_tokens = values.value("split_special_tokens", false);
     settings.vocab_size = values.value("vocab_size", int64_t{0});
     settings.chat_template = values.value("chat_template", "");
+    settings.text_start = values.value("text_start", "");
   } catch (nlohmann::json::exception const& error) {
     refuse_tokenizer_json(std::string("its key 'isobath': ") + error.what());
   }

@@ -11,6 +11,7 @@ namespace isobath {
 struct ImportSettings {
   std::string document_end;           // the token that ends a document: "</s>"
   int32_t document_end_id = -1;       // ... or its id, where the name is empty
+  std::string text_start;             // the token that begins a text: "<s>"; empty: the file names none
   bool split_special_tokens = false;  // special tokens in a text are text. Otherwise "<|im_start|>" in a text is that token.
   int64_t vocab_size = 0;             // there are at least as many ids: a model's embedding may have more rows than there are tokens
   std::string chat_template;          // kept, not used

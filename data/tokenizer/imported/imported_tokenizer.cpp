@@ -6,6 +6,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -73,13 +74,17 @@ std::string piece_of(std::string const& name, bool byte_level) {
 }
 
 std::vector<std::string> pieces_of(TokenizerFile const& file, ImportSettings const& settings) {
-  int32_t last = -1;
-  for (auto const& [name, id] : file.vocabulary) last = std::max(last, id);
-  for (AddedToken const& token : file.added) last = std::max(last, token.id);
-  std::vector<std::string> pieces(static_cast<size_t>(std::max<int64_t>(last + 1, settings.vocab_size)));
+  std::vector<std::string> pieces(static_cast<size_t>(std::max(number_of_ids(file), settings.vocab_size)));
   for (auto const& [name, id] : file.vocabulary) pieces[static_cast<size_t>(id)] = piece_of(name, file.byte_level);
   for (AddedToken const& token : file.added) pieces[static_cast<size_t>(token.id)] = token.text;
   return pieces;
+}
+
+int32_t token_called(TokenizerFile const& file, std::string const& name) {  // -1: there is none
+  for (AddedToken const& token : file.added)
+    if (token.text == name) return token.id;
+  auto const found = file.vocabulary.find(name);
+  return found == file.vocabulary.end() ? -1 : found->second;
 }
 
 int32_t document_end_of(TokenizerFile const& file, ImportSettings const& settings, size_t ids) {
@@ -89,12 +94,15 @@ int32_t document_end_of(TokenizerFile const& file, ImportSettings const& setting
                             std::to_string(ids) + " ids");
     return settings.document_end_id;
   }
-  for (AddedToken const& token : file.added)
-    if (token.text == settings.document_end) return token.id;
-  auto const found = file.vocabulary.find(settings.document_end);
-  if (found == file.vocabulary.end())
-    refuse_tokenizer_json("the token that ends a document, '" + settings.document_end + "', is not in it");
-  return found->second;
+  int32_t const id = token_called(file, settings.document_end);
+  if (id < 0) refuse_tokenizer_json("the token that ends a document, '" + settings.document_end + "', is not in it");
+  return id;
+}
+
+// What the files name as the start of a text does not change the ids of a text, so it is no part of the fingerprint.
+std::string fingerprint_of(std::string_view serialized, std::string const& json, ImportSettings settings) {
+  std::string const bare = std::exchange(settings.text_start, "").empty() ? std::string(serialized) : with_settings(json, settings);
+  return hex(checksum(std::as_bytes(std::span(bare))));
 }
 
 std::vector<AddedToken> added_of(TokenizerFile const& file, bool normalized) {
@@ -114,8 +122,9 @@ std::vector<AddedToken> added_of(TokenizerFile const& file, bool normalized) {
 // In here a space stands for U+2581, too: the vocabularies that have U+2581 have no space.
 class ImportedTokenizer : public Tokenizer {
  public:
-  ImportedTokenizer(std::string_view serialized, TokenizerFile const& file, ImportSettings const& settings)
+  ImportedTokenizer(std::string_view serialized, std::string fingerprint, TokenizerFile const& file, ImportSettings const& settings)
       : serialized_(serialized),
+        fingerprint_(std::move(fingerprint)),
         pieces_(pieces_of(file, settings)),
         words_(file),
         added_(added_of(file, false), settings.split_special_tokens),
@@ -129,6 +138,9 @@ class ImportedTokenizer : public Tokenizer {
     for (std::string const& text : file.patterns) patterns_.emplace_back(text);
     for (auto const& merge : file.merges) borders_.respect(pieces_[static_cast<size_t>(merge.result)]);
     pieces_[static_cast<size_t>(document_end_)].clear();
+    int32_t const named = token_called(file, settings.text_start), put_before = token_called(file, file.put_before);
+    text_start_ = named >= 0 ? named : put_before >= 0 ? put_before : document_end_;
+    starts_texts_ = put_before >= 0 && put_before == text_start_;
     known_patterns_ = !patterns_.empty() && std::all_of(patterns_.begin(), patterns_.end(), is_well_known);
     can_split_ = byte_level_ ? known_patterns_ : borders_.between('a', ' ');
     for (AddedToken const& token : file.added) can_split_ &= token.text.find(' ', 1) == std::string::npos && !token.rstrip;
@@ -164,7 +176,9 @@ class ImportedTokenizer : public Tokenizer {
   std::string const& piece(int32_t id) const override { return pieces_.at(static_cast<size_t>(id)); }
   int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
   int32_t document_end() const override { return document_end_; }
-  std::string fingerprint() const override { return hex(checksum(std::as_bytes(std::span(serialized_)))); }
+  int32_t text_start() const override { return text_start_; }
+  bool starts_texts() const override { return starts_texts_; }
+  std::string fingerprint() const override { return fingerprint_; }
   std::string kind() const override { return "hf-bpe"; }
   std::string serialized() const override { return serialized_; }
 
@@ -277,7 +291,7 @@ class ImportedTokenizer : public Tokenizer {
   }
 
   uint64_t owner_ = next_owner();  // identifies this tokenizer to the word caches of all threads
-  std::string serialized_;
+  std::string serialized_, fingerprint_;
   std::vector<std::string> pieces_;
   WordEncoder words_;
   AddedTokens added_, normalized_added_;
@@ -285,7 +299,8 @@ class ImportedTokenizer : public Tokenizer {
   Prefix prefix_;
   std::vector<Pattern> patterns_;
   WordBorders borders_;
-  int32_t document_end_;
+  int32_t document_end_, text_start_ = -1;
+  bool starts_texts_ = false;
   bool known_patterns_ = false, can_split_ = false;
 };
 
@@ -293,7 +308,7 @@ class ImportedTokenizer : public Tokenizer {
 
 std::unique_ptr<Tokenizer> imported_tokenizer(std::string_view serialized) {
   auto const [json, settings] = without_settings(serialized);
-  return std::make_unique<ImportedTokenizer>(serialized, read_tokenizer_file(json), settings);
+  return std::make_unique<ImportedTokenizer>(serialized, fingerprint_of(serialized, json, settings), read_tokenizer_file(json), settings);
 }
 
 }  // namespace isobath

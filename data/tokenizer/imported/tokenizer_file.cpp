@@ -1,5 +1,6 @@
 #include "data/tokenizer/imported/tokenizer_file.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer/imported/import_settings.h"
@@ -152,6 +153,15 @@ void read_pre_tokenizer(JsonTree const& pre_tokenizer, TokenizerFile& file) {
         "neither ByteLevel nor Metaspace prepares its text: it is neither a byte-level BPE nor one that writes U+2581 for a space");
 }
 
+// "<s> $A" is a list of {"SpecialToken": {"id": "<s>"}} and {"Sequence": ...}.
+void read_post_processor(JsonTree const& post_processor, TokenizerFile& file) {
+  for (JsonTree const& step : steps_of(post_processor, "processors")) {
+    JsonTree const parts = string_at(step, "type") == "TemplateProcessing" ? part_at(step, "single") : JsonTree();
+    if (parts.is_array() && !parts.empty() && parts[0].contains("SpecialToken"))
+      file.put_before = string_at(parts[0]["SpecialToken"], "id");
+  }
+}
+
 void check_agreement(JsonTree const& json, TokenizerFile const& file) {
   bool const byte_fallback = flag_at(json.at("model"), "byte_fallback", false);
   if (file.byte_level && (file.mark_spaces || byte_fallback || (file.prefix == Prefix::always)))
@@ -188,6 +198,13 @@ void read_added(JsonTree const& added, TokenizerFile& file) {
 
 }  // namespace
 
+int64_t number_of_ids(TokenizerFile const& file) {
+  int64_t last = -1;
+  for (auto const& [name, id] : file.vocabulary) last = std::max<int64_t>(last, id);
+  for (AddedToken const& token : file.added) last = std::max<int64_t>(last, token.id);
+  return last + 1;
+}
+
 TokenizerFile read_tokenizer_file(std::string_view content) {
   try {
     JsonTree const json = JsonTree::parse(content);
@@ -195,6 +212,7 @@ TokenizerFile read_tokenizer_file(std::string_view content) {
     read_model(json.at("model"), file);
     read_normalizer(part_at(json, "normalizer"), file);
     read_pre_tokenizer(part_at(json, "pre_tokenizer"), file);
+    read_post_processor(part_at(json, "post_processor"), file);
     check_agreement(json, file);
     read_added(part_at(json, "added_tokens"), file);
     return file;

@@ -31,8 +31,10 @@ struct TokenizerFile {
   bool split_words = false;  // every space starts a word
   Prefix prefix = Prefix::none;
   std::vector<std::string> patterns;  // byte_level: cut the text one after another
+  std::string put_before;             // the token that the post-processor puts before a text; empty: none
 };
 
 TokenizerFile read_tokenizer_file(std::string_view json);  // throws Error(data)
+int64_t number_of_ids(TokenizerFile const& file);          // the largest and one more
 
 }  // namespace isobath

@@ -108,3 +108,15 @@ TEST_CASE("analysis: correlation of depth with surprisal, by token and by window
   CHECK(std::isnan(correlation({{1, 2}, {1, 3}, {1, 4}, {1, 5}}).r));
   CHECK(std::isnan(correlation({{1, 2}, {2, 3}, {3, 4}}).r));
 }
+
+TEST_CASE("analysis: where every token has the same depth the table says so", "[analysis]") {
+  DepthAnalysis same(4), other(4);
+  for (int i = 0; i < 9; ++i) {
+    same.add(token("t", 3, 1));
+    other.add(token("t", i == 8 ? 4 : 3, 1));
+  }
+  CHECK(same.table(1, 5).find("every token has the same depth") != std::string::npos);
+  CHECK(same.table(1, 5).find("deepest") == std::string::npos);
+  CHECK(other.table(1, 5).find("every token has the same depth") == std::string::npos);
+  CHECK(other.table(1, 5).find("deepest tokens") != std::string::npos);
+}
