@@ -175,7 +175,7 @@ std::string DepthAnalysis::class_table() const {
   std::vector<std::vector<std::string>> rows{{"class", "tokens", "depth", "loss"}};
   for (auto const& [name, tally] : classes_)
     rows.push_back({name, fmt::format("{:.1f} %", 100.0 * static_cast<double>(tally.count) / static_cast<double>(all_.count)),
-                    fmt::format("{:.2f}", tally.mean_depth()), fmt::format("{:.2f}", tally.mean_loss())});
+                    fmt::format("{:.2f}", tally.mean_depth()), tally.predicted > 0 ? fmt::format("{:.2f}", tally.mean_loss()) : "-"});
   return aligned_columns(rows);
 }
 

@@ -112,11 +112,12 @@ TEST_CASE("analysis: correlation of depth with surprisal, by token and by window
 TEST_CASE("analysis: where every token has the same depth the table says so", "[analysis]") {
   DepthAnalysis same(4), other(4);
   for (int i = 0; i < 9; ++i) {
-    same.add(token("t", 3, 1));
+    same.add(token(i == 0 ? "" : "t", 3, i == 0 ? std::nan("") : 1));
     other.add(token("t", i == 8 ? 4 : 3, 1));
   }
   CHECK(same.table(1, 5).find("every token has the same depth") != std::string::npos);
   CHECK(same.table(1, 5).find("deepest") == std::string::npos);
+  CHECK(same.table(1, 5).find("nan") == std::string::npos);
   CHECK(other.table(1, 5).find("every token has the same depth") == std::string::npos);
   CHECK(other.table(1, 5).find("deepest tokens") != std::string::npos);
 }
