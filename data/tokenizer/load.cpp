@@ -43,6 +43,7 @@ ImportSettings settings_beside(fs::path const& file) {
   ImportSettings settings;
   settings.split_special_tokens = config.value("split_special_tokens", JsonTree()) == JsonTree(true);
   settings.chat_template = chat_template(folder, config);
+  settings.document_start = token_text(config.value("bos_token", JsonTree()));
   settings.document_end = token_text(config.value("eos_token", JsonTree()));
   if (!settings.document_end.empty()) return settings;
   for (char const* name : {"generation_config.json", "config.json"}) {

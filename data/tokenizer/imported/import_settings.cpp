@@ -26,6 +26,11 @@ std::string with_settings(std::string_view tokenizer_json, ImportSettings const&
   if (settings.split_special_tokens) values["split_special_tokens"] = true;
   if (settings.vocab_size > 0) values["vocab_size"] = settings.vocab_size;
   if (!settings.chat_template.empty()) values["chat_template"] = settings.chat_template;
+  if (!settings.document_start.empty())
+    values["document_start"] = settings.document_start;
+  else if (settings.document_start_id >= 0)
+    values["document_start"] = settings.document_start_id;
+  if (!settings.preparation.empty()) values["preparation"] = settings.preparation;
   return std::string(settings_start) + values.dump() + "," + std::string(tokenizer_json.substr(brace + 1));
 }
 
@@ -37,18 +42,29 @@ std::pair<std::string, ImportSettings> without_settings(std::string_view seriali
   try {
     nlohmann::json values;
     rest >> values;  // stops behind the object
-    nlohmann::json const end = values.at("document_end");
+    nlohmann::json const end = values.at("document_end"), start = values.value("document_start", nlohmann::json());
     if (end.is_string()) settings.document_end = end.get<std::string>();
     if (end.is_number_integer()) settings.document_end_id = end.get<int32_t>();
+    if (start.is_string()) settings.document_start = start.get<std::string>();
+    if (start.is_number_integer()) settings.document_start_id = start.get<int32_t>();
     settings.split_special_tokens = values.value("split_special_tokens", false);
     settings.vocab_size = values.value("vocab_size", int64_t{0});
     settings.chat_template = values.value("chat_template", "");
+    settings.preparation = values.value("preparation", "");
   } catch (nlohmann::json::exception const& error) {
     refuse_tokenizer_json(std::string("its key 'isobath': ") + error.what());
   }
   size_t const comma = serialized.find(',', settings_start.size() + static_cast<size_t>(rest.tellg()));
   if (comma == std::string_view::npos) refuse_tokenizer_json("it has nothing but the key 'isobath'");
   return {"{" + std::string(serialized.substr(comma + 1)), settings};
+}
+
+std::string without_export_settings(std::string_view serialized) {
+  auto [json, settings] = without_settings(serialized);
+  settings.document_start.clear();
+  settings.document_start_id = -1;
+  settings.preparation.clear();
+  return with_settings(json, settings);
 }
 
 }  // namespace isobath

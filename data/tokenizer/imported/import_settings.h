@@ -14,7 +14,15 @@ struct ImportSettings {
   bool split_special_tokens = false;  // special tokens in a text are text. Otherwise "<|im_start|>" in a text is that token.
   int64_t vocab_size = 0;             // there are at least as many ids: a model's embedding may have more rows than there are tokens
   std::string chat_template;          // kept, not used
+
+  // For a GGUF export alone:
+  std::string document_start;      // the token that starts a document there: "<s>"
+  int32_t document_start_id = -1;  // ... or its id, where the name is empty; -1: none is known
+  std::string preparation;         // llama.cpp's name for the tokenizer's patterns, if it came from a GGUF file
 };
+
+// The same without what an export alone reads: it decides the ids of a text.
+std::string without_export_settings(std::string_view serialized);  // throws Error(data)
 
 // The content of a tokenizer.model file: the tokenizer.json with a key "isobath" that holds the settings.
 std::string with_settings(std::string_view tokenizer_json, ImportSettings const& settings);

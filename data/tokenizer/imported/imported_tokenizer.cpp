@@ -116,6 +116,7 @@ class ImportedTokenizer : public Tokenizer {
  public:
   ImportedTokenizer(std::string_view serialized, TokenizerFile const& file, ImportSettings const& settings)
       : serialized_(serialized),
+        fingerprint_(fingerprint_of(without_export_settings(serialized))),
         pieces_(pieces_of(file, settings)),
         words_(file),
         added_(added_of(file, false), settings.split_special_tokens),
@@ -164,11 +165,12 @@ class ImportedTokenizer : public Tokenizer {
   std::string const& piece(int32_t id) const override { return pieces_.at(static_cast<size_t>(id)); }
   int64_t vocab_size() const override { return static_cast<int64_t>(pieces_.size()); }
   int32_t document_end() const override { return document_end_; }
-  std::string fingerprint() const override { return hex(checksum(std::as_bytes(std::span(serialized_)))); }
+  std::string fingerprint() const override { return fingerprint_; }
   std::string kind() const override { return "hf-bpe"; }
   std::string serialized() const override { return serialized_; }
 
  private:
+  static std::string fingerprint_of(std::string const& content) { return hex(checksum(std::as_bytes(std::span(content)))); }
   static bool is_cut(std::string_view text, size_t i) {
     return i > 0 && i + 1 < text.size() && text[i] == ' ' && WordBorders::is_letter(text[i - 1]) && WordBorders::is_letter(text[i + 1]);
   }
@@ -277,7 +279,7 @@ class ImportedTokenizer : public Tokenizer {
   }
 
   uint64_t owner_ = next_owner();  // identifies this tokenizer to the word caches of all threads
-  std::string serialized_;
+  std::string serialized_, fingerprint_;
   std::vector<std::string> pieces_;
   WordEncoder words_;
   AddedTokens added_, normalized_added_;
