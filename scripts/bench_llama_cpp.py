@@ -68,7 +68,7 @@ def main():
             output(arguments.program, "export", model, "-o", path, "--format", "gguf", "--dtype", dtype)
         peers = []
         for dtype, path in files.items():
-            peers += ["--peer", "llama.cpp %s=%s %s %s --prompt %d --threads %d"
+            peers += ["--peer", "llama.cpp-%s=%s %s %s --prompt %d --threads %d"
                       % (dtype.upper(), python, os.path.join(ROOT, "scripts", "peers", "llama_cpp.py"), path, arguments.prompt, arguments.threads)]
         found = json.loads(output(arguments.program, "bench", "decode", files["f32"], "--prompt", str(arguments.prompt), "--steps", str(arguments.steps),
                                   "--repeats", str(arguments.repeats), "--json", *peers, "model.context=1024", "train.threads=%d" % arguments.threads))

@@ -18,7 +18,9 @@ except ImportError as error:
     sys.exit(77)
 
 PROGRAM, FILE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-TOLERANCE, NEW_TOKENS, CONTEXT = 1e-4, 200, 512
+# SmolLM2's residual stream reaches 22,000, which magnifies what fp32 rounds: against the same arithmetic in fp64, llama.cpp's log-probabilities of
+# one text were off by up to 1.7e-4, Isobath's by 2.1e-5.
+TOLERANCE, NEW_TOKENS, CONTEXT = 5e-4, 200, 512
 PROMPTS = ["The capital of France is", "Once upon a time, in a village by the sea,", "def fibonacci(n):\n", "Water boils at 100 degrees because",
            "<|im_start|>user\nWhy is the sky blue?<|im_end|>\n<|im_start|>assistant\n", "1, 2, 4, 8, 16,"]
 # Of the metadata these say how a text becomes ids.
