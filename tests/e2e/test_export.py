@@ -124,14 +124,14 @@ def check_named_tokenizer(space):
     for words in ("tokenizer.ggml.model = gpt2", "tokenizer.ggml.pre = gpt-2", "tokenizer.ggml.eos_token_id = 257", "tokenizer.ggml.add_bos_token = false",
                   "tokenizer.chat_template = {{ messages }}", "its tokenizer: read, 258 ids"):
         check(words in out, "'%s' is not in %s" % (words, out))
-    texts = space.lines(json.dumps(text) for text in ("the <|end|> cat", "a\tb 12\u00e9", "  th\n"))
-    ids = [space.run("tokenizer", "encode", at, stdin=texts)[0] for at in (folder, path)]
+    texts = [json.dumps(text) for text in ("the <|end|> cat", "a\tb 12\u00e9", "  th\n")]
+    ids = [space.run("tokenizer", "encode", at, stdin=space.lines(texts))[0] for at in (folder, path)]
     check(ids[0] == ids[1] and "256" in ids[0] and "257" in ids[0], "%s" % ids)
     again = space.path("named-again.gguf")
     space.run("export", path, "-o", again, "--format", "gguf")
     # Apart from the name of the model the second file is the first.
     check(space.content("named.gguf")[-1000:] == space.content("named-again.gguf")[-1000:], "a GGUF file out of a GGUF file has other weights")
-    check(space.run("tokenizer", "encode", again, stdin=texts)[0] == ids[0], "a GGUF file out of a GGUF file gives other ids")
+    check(space.run("tokenizer", "encode", again, stdin=space.lines(texts))[0] == ids[0], "a GGUF file out of a GGUF file gives other ids")
 
 
 def main():

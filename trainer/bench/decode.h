@@ -30,8 +30,8 @@ struct DecodeBenchSettings {
 struct DecodeBenchResult {
   std::string name;
   int64_t prompt = 0;
-  std::vector<double> step_s;   // seconds for one token of every text
-  std::vector<double> speedup;  // first arm's step time over this one's
+  std::vector<double> step_s;     // seconds for one token of every text
+  std::vector<double> speedup;    // first arm's step time over this one's
   int64_t peak_memory_bytes = 0;  // of a peer's process, which it says itself; 0: not known
   double load_s = 0;              // ... and how long it took to load its model
   // Not known of a peer:

@@ -35,8 +35,10 @@ StoredArm open_stored_arm(std::string const& path, std::vector<std::string> cons
   }
   set_threads(config.train.threads);
   stored.config = config;
-  StoredArm arm{{stored.config.name, config}, {stored.config.name, load_model(stored), {}, bytes_per_value(config)},
-                stored.tokenizer->vocab_size(), 0};
+  StoredArm arm{{stored.config.name, config},
+                {stored.config.name, load_model(stored), {}, bytes_per_value(config)},
+                stored.tokenizer->vocab_size(),
+                0};
   place_model(*arm.decode.model, config);
   arm.load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (int64_t i = 0; i < 4 * config.model.context; ++i)

@@ -10,9 +10,9 @@ namespace isobath {
 
 struct StoredArm {
   BenchArm subject;
-  DecodeArm decode;        // its text is random
+  DecodeArm decode;  // its text is random
   int64_t vocab_size = 0;
-  double load_s = 0;       // from opening the files until a first token can be asked for, tokenizer included
+  double load_s = 0;  // from opening the files until a first token can be asked for, tokenizer included
 };
 
 // Whether `path` with these overrides names a model's own weights: a checkpoint, a run folder, or a model of another program, of which the

@@ -185,7 +185,8 @@ DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& se
 }
 
 void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
-  DecodeSubject const subject = names_weights(target.path, target.overrides) ? stored_subject(target, settings) : random_subject(target, settings);
+  DecodeSubject const subject =
+      names_weights(target.path, target.overrides) ? stored_subject(target, settings) : random_subject(target, settings);
   DecodeBench const bench = bench_decode(subject.arms, settings);
   json ? print_json(bench, settings, subject) : print_table(bench, settings, subject.head);
 }

@@ -288,9 +288,10 @@ void add_eval(CLI::App& app) {
           "Write one JSON object a token: id, piece, document, byte offset, losses, depth, and per routed layer selected and score")
       ->type_name("FILE");
   command
-      ->add_option("--top", options->top,
-                   "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each token's "
-                   "place")
+      ->add_option(
+          "--top", options->top,
+          "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each token's "
+          "place")
       ->check(CLI::Range(1, 1 << 24));
   command->add_flag("--json", options->json, "Print everything that was measured as JSON");
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");

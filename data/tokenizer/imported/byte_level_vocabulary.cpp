@@ -96,7 +96,8 @@ std::string note_on(TokenizerFile const& file) {
   if (!bytes.empty() && file.unknown >= 0)
     refuse_for_llama_cpp("bytes without a token (" + bytes + ") become its unk_token, and llama.cpp leaves them out");
   if (!bytes.empty())
-    note = "bytes without a token (" + bytes + ") are left out of a text; llama.cpp, unlike Isobath, does not merge what then stands side "
+    note = "bytes without a token (" + bytes +
+           ") are left out of a text; llama.cpp, unlike Isobath, does not merge what then stands side "
            "by side";
   if (file.nfc) note += std::string(note.empty() ? "" : ". ") + "llama.cpp does not normalize a text to NFC, which Isobath does";
   return note;

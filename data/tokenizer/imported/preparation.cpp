@@ -32,10 +32,7 @@ bool has_name(Preparation const& preparation, std::string const& name) {
 
 // What a tokenizer.json with these steps is read as.
 TokenizerFile file_with(Preparation const& preparation) {
-  Json const model = {{"type", "BPE"},
-                      {"vocab", Json::object()},
-                      {"merges", Json::array()},
-                      {"ignore_merges", preparation.ignore_merges}};
+  Json const model = {{"type", "BPE"}, {"vocab", Json::object()}, {"merges", Json::array()}, {"ignore_merges", preparation.ignore_merges}};
   return read_tokenizer_file(Json{{"model", model},
                                   {"normalizer", preparation.nfc ? Json{{"type", "NFC"}} : Json()},
                                   {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", preparation.steps}}}}
