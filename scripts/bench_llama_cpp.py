@@ -41,7 +41,7 @@ def python_with_llama_cpp():
     return python
 
 
-def rows(found, threads):
+def rows(found):
     """(name, tokens a second, step in ms, ratio of speeds to the first, load in s, memory in MB), one a program."""
     steps = [arm["step_time_s"] for arm in found["arms"]]
     for arm, own in zip(found["arms"], steps):
@@ -80,10 +80,11 @@ def main():
           % (found["environment"]["cpu"], arguments.threads, arguments.prompt, arguments.steps, arguments.repeats))
     print("Isobath %s; llama.cpp by the package %s, which is built for AVX2 (no AVX-512, whatever the CPU has)\n" % (found["environment"]["build"], PACKAGE))
     print("%-16s %10s %11s %18s %8s %11s" % ("", "tokens/s", "ms/token", "speed/Isobath's", "load", "peak memory"))
-    for name, speed, step, ratio, load, memory in rows(found, arguments.threads):
+    for name, speed, step, ratio, load, memory in rows(found):
         print("%-16s %10.1f %11.2f %17.2fx %6.2f s %8.0f MB" % (name, speed, step, ratio, load, memory))
     print("\nload: from opening the file until a first token can be asked for, tokenizer included, the file in the system's cache"
-          "\npeak memory: the most that the process had resident until it had decoded, mapped files included")
+          "\npeak memory: the most that the process had resident until it had decoded, mapped files included"
+          "\nllama.cpp has its own defaults: keys and values in fp16, flash attention where it thinks best. Isobath has them in fp32")
 
 
 if __name__ == "__main__":
