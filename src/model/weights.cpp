@@ -54,7 +54,12 @@ NamedTensors export_weights(LanguageModel const& model) {
 
 StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file) {
   StoredWeights weights;
-  for (TensorView const& view : tensors) weights.push_back({view.name, view.shape, [view, file] { return to_tensor(view); }});
+  for (TensorView const& view : tensors)
+    weights.push_back({view.name, view.shape, [view, file] {
+                         at::Tensor const read = to_tensor(view);
+                         forget_mapped(view.bytes);
+                         return read;
+                       }});
   return weights;
 }
 

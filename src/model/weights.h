@@ -27,7 +27,7 @@ struct StoredWeight {
   std::function<at::Tensor()> read;  // a copy on the CPU; valid as long as the StoredWeight
 };
 using StoredWeights = std::vector<StoredWeight>;
-// file: what keeps the bytes of `tensors` alive.
+// `tensors` lie in a mapped file, which `file` keeps alive. Reading one leaves its pages of the file to the system again.
 StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file);
 StoredWeights stored_weights(fs::path const& safetensors);
 

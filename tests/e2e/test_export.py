@@ -93,7 +93,45 @@ def check_imported_tokenizer(space, folder):
     space.run("export", run, "-o", space.path("again"), "--format", "hf")
     check(load(space, "again", "tokenizer_config.json")["split_special_tokens"] is True, "tokenizer_config.json")
     check(load(space, "again", "tokenizer.json")["model"]["vocab"]["A"] == ord("A"), "tokenizer.json")
-    refused(space, run, "--format", "gguf", words=["pretrained", "--format hf"])
+    refused(space, run, "--format", "gguf", words=["no pattern", "llama-bpe", "--format hf"])  # the byte tokenizer cuts no words
+    check_named_tokenizer(space)
+
+
+def byte_level_folder(space, name):
+    """A tokenizer.json as GPT-2's: bytes have the ids 0 to 255, "th" 256, <|end|> 257; a chat template."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(0x100, 0x200))
+    vocab = {chr(byte if byte in printable else next(others)): byte for byte in range(256)}
+    vocab["th"] = 256
+    end = {"id": 257, "content": "<|end|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    os.makedirs(space.path(name))
+    with open(space.path(name, "tokenizer.json"), "w", encoding="utf-8") as file:
+        json.dump({"added_tokens": [end], "normalizer": None, "pre_tokenizer": byte_level, "decoder": byte_level,
+                   "model": {"type": "BPE", "vocab": vocab, "merges": ["t h"]}}, file)
+    with open(space.path(name, "tokenizer_config.json"), "w", encoding="utf-8") as file:
+        json.dump({"eos_token": "<|end|>", "bos_token": "<|end|>", "chat_template": "{{ messages }}"}, file)
+    return space.path(name)
+
+
+def check_named_tokenizer(space):
+    """A byte-level tokenizer whose patterns llama.cpp has a name for goes into the GGUF file, and comes back with the same ids."""
+    folder = byte_level_folder(space, "named")
+    space.train("name=named", "train.budget=5step", "eval.every=5step", "depth.kind=dense", "tokenizer.kind=" + folder)
+    run, path = space.path("runs/named"), space.path("named.gguf")
+    space.run("export", run, "-o", path, "--format", "gguf")
+    out, _ = space.run("inspect", path)
+    for words in ("tokenizer.ggml.model = gpt2", "tokenizer.ggml.pre = gpt-2", "tokenizer.ggml.eos_token_id = 257", "tokenizer.ggml.add_bos_token = false",
+                  "tokenizer.chat_template = {{ messages }}", "its tokenizer: read, 258 ids"):
+        check(words in out, "'%s' is not in %s" % (words, out))
+    texts = [json.dumps(text) for text in ("the <|end|> cat", "a\tb 12\u00e9", "  th\n")]
+    ids = [space.run("tokenizer", "encode", at, stdin=space.lines(texts))[0] for at in (folder, path)]
+    check(ids[0] == ids[1] and "256" in ids[0] and "257" in ids[0], "%s" % ids)
+    again = space.path("named-again.gguf")
+    space.run("export", path, "-o", again, "--format", "gguf")
+    # Apart from the name of the model the second file is the first.
+    check(space.content("named.gguf")[-1000:] == space.content("named-again.gguf")[-1000:], "a GGUF file out of a GGUF file has other weights")
+    check(space.run("tokenizer", "encode", again, stdin=space.lines(texts))[0] == ids[0], "a GGUF file out of a GGUF file gives other ids")
 
 
 def main():

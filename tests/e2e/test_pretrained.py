@@ -1,6 +1,7 @@
 """Models that exist already: every format that is written is read back as the same model; runs start from them, also into another kind of depth."""
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -31,7 +32,8 @@ def check_formats(space):
         check(scores(space, again) == reference, "a folder out of %s is another model" % format)
         check(space.content("folder", "model.safetensors") == space.content(again, "model.safetensors"), "%s: other weights come out than went in" % format)
     _, err = space.run("export", space.path("folder"), "-o", space.path("again.gguf"), "--format", "gguf", expect=2)
-    check("tokenizer" in err, err)
+    check("tokenizer" in err and "no pattern" in err, err)
+    check_own_weights(space, run)
     _, err = space.run("eval", space.path("folder"), expect=2)
     check("--text" in err, err)
     space.run("export", run, "-o", space.path("plain.safetensors"))
@@ -42,6 +44,31 @@ def check_formats(space):
     check("computed here: yes, as 4 layers of width 32" in out and "its tokenizer: read, 257 ids" in out, out)
     _, err = space.run("generate", space.path("plain.safetensors"), "-p", "x", expect=3)
     check("no tokenizer" in err, err)
+
+
+def check_own_weights(space, run):
+    """bench decode measures the weights of a model that has some; --top says what was likely."""
+    quick = ("--prompt", "8", "--steps", "4", "--repeats", "1", "--json")
+    for path, word in ((run, "dense"), (space.path("model.gguf"), "model"), (space.path("folder"), "folder")):
+        found = json.loads(space.run("bench", "decode", path, *quick)[0])
+        check(path in found["weights"] and 0 < found["load_s"] < 60 and found["peak_memory_bytes_warm"] > 1 << 20, "%s" % found)
+        check([arm["name"] for arm in found["arms"]] == [word], "%s" % found["arms"])
+    found = json.loads(space.run("bench", "decode", space.path("model.gguf"), *quick, "depth.kind=mod")[0])
+    check(found["weights"] == "random" and "load_s" not in found and len(found["arms"]) == 2, "%s" % found)
+    _, err = space.run("bench", "decode", run, *quick, "model.width=64", expect=2)
+    check("model.width = 64" in err and "need 32" in err, err)
+
+    space.run("eval", run, "--text", space.path("text", "1.txt"), "--per-token", space.path("top.jsonl"), "--top", "257", "train.threads=1")
+    with open(space.path("top.jsonl")) as file:
+        records = [json.loads(line) for line in file]
+    check("top_ids" not in records[0], "nothing predicts the first token: %s" % records[0])
+    for record in records[1:50]:
+        of = dict(zip(record["top_ids"], record["top_log_probabilities"]))
+        check(len(of) == 257 and abs(of[record["id"]] + record["loss_causal"]) < 1e-5, "%s" % record)
+        check(record["top_log_probabilities"] == sorted(of.values(), reverse=True), "%s" % record)
+        check(abs(sum(math.exp(value) for value in of.values()) - 1) < 1e-6, "%s" % record)
+    _, err = space.run("eval", run, "--top", "3", expect=2)
+    check("--per-token" in err, err)
 
 
 def check_refusals(space):

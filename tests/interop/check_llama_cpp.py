@@ -6,46 +6,22 @@ and log-probabilities, with keys and values cached in F32."""
 import json
 import os
 import sys
-import urllib.request
 
 try:
     import gguf
     import numpy
-    import xllamacpp
+    from llama_server import TIE, Llama, worst_of_top
 except ImportError as error:
     print("SKIPPED: this Python has no gguf, numpy and xllamacpp (%s)" % error)
     sys.exit(77)
 
-TOLERANCE, TIE = 1e-5, 1e-3  # of log-probabilities: of the likeliest token; of two tokens that count as equal
+TOLERANCE, TOP_TOLERANCE = 1e-5, 1e-4  # of log-probabilities: of the likeliest token, of the ten likeliest
 
 
 def check(condition, message):
     if not condition:
         print("FAILED:", message)
         sys.exit(1)
-
-
-class Llama:
-    def __init__(self, path):
-        params = xllamacpp.CommonParams()
-        params.model.path = path
-        params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 4096, 1, False, -1
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it computes in fp16
-        params.cpuparams.n_threads = 2
-        self.server = xllamacpp.Server(params)
-
-    def post(self, name, data):
-        request = urllib.request.Request(self.server.listening_address + name, json.dumps(data).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    def ids(self, text):
-        return self.post("/tokenize", {"content": text, "add_special": True, "parse_special": False})["tokens"]
-
-    def go_on(self, prompt, count):
-        return self.post("/completion", {"prompt": self.ids(prompt), "n_predict": count, "temperature": 0, "n_probs": 2, "cache_prompt": False,
-                                         "samplers": ["temperature"], "return_tokens": True})
 
 
 def check_types(folder, name):
@@ -62,11 +38,15 @@ def check_types(folder, name):
 
 
 def check_text(llama, name, wanted):
-    """Greedy texts. Returns the largest difference of a log-probability, and the number of ties."""
-    worst, ties = 0.0, 0
-    for prompt, text, ours in zip(wanted["prompts"], wanted["continuations"], wanted["log_probabilities"]):
+    """Greedy texts. Returns the largest difference of a log-probability, of those of the ten likeliest tokens, the number of their places, and
+    of ties."""
+    worst, worst_top, places, ties = 0.0, 0.0, 0, 0
+    for prompt, text, ours, records in zip(wanted["prompts"], wanted["continuations"], wanted["log_probabilities"], wanted["likeliest"]):
         answer = llama.go_on(prompt, 64)
         steps = answer["completion_probabilities"]
+        of_top, compared = worst_of_top(steps, records)
+        check(of_top < TOP_TOLERANCE, "%s: behind %r log-probabilities of the ten likeliest differ by %.1e" % (name, prompt, of_top))
+        worst_top, places = max(worst_top, of_top), places + compared
         for step, mine in zip(steps, ours):
             tokens = [candidate["logprob"] for candidate in step["top_logprobs"]]
             if abs(step["logprob"] - mine) > TOLERANCE:  # another token: allowed only where two are as good as equal
@@ -76,7 +56,7 @@ def check_text(llama, name, wanted):
             worst = max(worst, abs(step["logprob"] - mine))
         else:
             check(answer["content"] == text, "%s: %r goes on as\n  %r, Isobath has\n  %r" % (name, prompt, answer["content"], text))
-    return worst, ties
+    return worst, worst_top, places, ties
 
 
 def check_model(folder, name):
@@ -87,11 +67,13 @@ def check_model(folder, name):
     for text, ids in zip(wanted["strings"], wanted["ids"]):
         found = llama.ids(text)
         check(found == ids, "%s: ids of %r are\n  %s, Isobath has\n  %s" % (name, text, found, ids))
-    worst, ties = check_text(llama, name, wanted)
+    worst, worst_top, places, ties = check_text(llama, name, wanted)
+    check(places > 100, "%s: the ten likeliest tokens were compared at %d places only" % (name, places))
     for dtype in ("f16", "bf16", "q8_0"):  # runs at all
         check(Llama(os.path.join(folder, dtype + ".gguf")).go_on("The ", 8)["tokens"], "%s as %s writes nothing" % (name, dtype))
-    print("%s: %d tensors, %d texts with the same ids, greedy text of %d prompts equal (%d ties), log-probabilities within %.1e"
-          % (name, tensors, len(wanted["ids"]), len(wanted["prompts"]), ties, worst), flush=True)
+    print("%s: %d tensors, %d texts with the same ids, greedy text of %d prompts equal (%d ties), log-probabilities within %.1e, those of the "
+          "ten likeliest at %d places within %.1e" % (name, tensors, len(wanted["ids"]), len(wanted["prompts"]), ties, worst, places, worst_top),
+          flush=True)
 
 
 if __name__ == "__main__":

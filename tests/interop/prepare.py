@@ -35,7 +35,11 @@ TORTURE = ["</s>", "<s>", "<unk>", "<0x41>", "<0x00>", "a</s>b", " <unk> ", " ",
 
 
 def run(*arguments):
-    result = subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return run_with_input("", *arguments)
+
+
+def run_with_input(text, *arguments):
+    result = subprocess.run([PROGRAM, *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if result.returncode != 0:
         sys.exit("%s ended with %s:\n%s%s" % (arguments, result.returncode, result.stdout, result.stderr))
     return result.stdout
@@ -81,11 +85,20 @@ def train_own_model():
     return True
 
 
-def records(run_folder, text_file):
+def records(run_folder, text_file, *more):
     path = os.path.join(FOLDER, "tokens.jsonl")
-    run("eval", run_folder, "--text", text_file, "--per-token", path, "train.threads=1")
+    run("eval", run_folder, "--text", text_file, "--per-token", path, "train.threads=1", *more)
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def likeliest(run_folder, prompt, continuation):
+    """The ten likeliest tokens in the place of each token behind the prompt, in a text that begins with the prompt."""
+    path = os.path.join(FOLDER, "one.jsonl")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"text": prompt + continuation}) + "\n")
+    length = len(json.loads(run_with_input(json.dumps(prompt) + "\n", "tokenizer", "encode", os.path.join(run_folder, "latest", "tokenizer.model"))))
+    return [{key: record[key] for key in ("id", "top_ids", "top_log_probabilities")} for record in records(run_folder, path, "--top", "10")[1 + length:]]  # one token stands before the text
 
 
 def outcomes(run_folder, texts):
@@ -104,10 +117,12 @@ def outcomes(run_folder, texts):
         sys.exit("eval scored %d documents of %d" % (len(ids), len(texts)))
     long = records(run_folder, long_file)
     lines = run("generate", run_folder, "-f", prompts_file, "-n", "64", "-t", "0", "--threads", "1").splitlines()
+    answers = [json.loads(line) for line in lines]
     return {"strings": texts, "ids": [ids[i][1:] for i in range(len(texts))],  # the first one stands before the text
             "document_end": long[0]["id"], "long_ids": [record["id"] for record in long], "long_losses": [record["loss_causal"] for record in long],
-            "prompts": PROMPTS, "continuations": [json.loads(line)["text"] for line in lines],
-            "log_probabilities": [json.loads(line)["log_probabilities"] for line in lines]}
+            "prompts": PROMPTS, "continuations": [answer["text"] for answer in answers],
+            "log_probabilities": [answer["log_probabilities"] for answer in answers],
+            "likeliest": [likeliest(run_folder, prompt, answer["text"]) for prompt, answer in zip(PROMPTS, answers)]}
 
 
 def main():

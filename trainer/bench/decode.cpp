@@ -202,7 +202,7 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
   }
 
   DecodeBench bench;
-  at::Tensor const memory = at::ones({subjects.front()->result.weight_bytes / 4});
+  at::Tensor memory;
   std::vector<double> read_s;
   for (int repeat = -1; repeat < settings.repeats; ++repeat) {
     if (!settings.on_turn)
@@ -217,6 +217,12 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
     for (size_t i = 0; i < peers.size(); ++i) {
       of_peers[i].step_s.push_back(peers[i]->seconds_per_step(settings.steps));
       of_peers[i].speedup.push_back(subjects.front()->result.step_s.back() / of_peers[i].step_s.back());
+      of_peers[i].peak_memory_bytes = peers[i]->peak_memory_bytes();
+      of_peers[i].load_s = peers[i]->load_s();
+    }
+    if (!memory.defined()) {
+      bench.peak_bytes_warm = peak_memory_bytes(at::kCPU);
+      memory = at::ones({subjects.front()->result.weight_bytes / 4});
     }
     auto const start = Time::now();
     for (int again = 0; again < 3; ++again) memory.sum();

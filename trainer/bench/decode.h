@@ -30,8 +30,10 @@ struct DecodeBenchSettings {
 struct DecodeBenchResult {
   std::string name;
   int64_t prompt = 0;
-  std::vector<double> step_s;   // seconds for one token of every text
-  std::vector<double> speedup;  // first arm's step time over this one's
+  std::vector<double> step_s;     // seconds for one token of every text
+  std::vector<double> speedup;    // first arm's step time over this one's
+  int64_t peak_memory_bytes = 0;  // of a peer's process, which it says itself; 0: not known
+  double load_s = 0;              // ... and how long it took to load its model
   // Not known of a peer:
   std::vector<double> prompt_s;                              // seconds to read one prompt in one pass
   double flops_per_token = 0, prompt_flops = 0;              // by the ledger, for the tokens that ran
@@ -45,6 +47,7 @@ struct DecodeBenchResult {
 struct DecodeBench {
   std::vector<DecodeBenchResult> results;                     // all arms at the first prompt length, at the second, ...; then the peers
   double read_bytes_per_s = 0;                                // memory speed, read over the first arm's weight_bytes in the same rounds
+  int64_t peak_bytes_warm = 0;                                // most memory of the process until the warm-up had ended
   int64_t resident_bytes_first = 0, resident_bytes_last = 0;  // of the process, after the first round and after the last
 };
 

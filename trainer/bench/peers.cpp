@@ -33,6 +33,7 @@ double BenchPeer::seconds_per_step(int steps) {
   std::fflush(in_);
   nlohmann::json const answer = read_line();
   peak_memory_bytes_ = answer.value("peak_memory_bytes", int64_t{0});
+  load_s_ = answer.value("load_s", 0.0);
   return answer.at("seconds_per_step").get<double>();
 }
 

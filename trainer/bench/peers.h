@@ -21,6 +21,7 @@ class BenchPeer {
 
   double seconds_per_step(int steps);
   int64_t peak_memory_bytes() const { return peak_memory_bytes_; }  // of its last answer; 0: it gave none
+  double load_s() const { return load_s_; }                         // likewise
 
  private:
   nlohmann::json read_line();
@@ -30,6 +31,7 @@ class BenchPeer {
   std::FILE* in_ = nullptr;
   std::FILE* out_ = nullptr;
   int64_t peak_memory_bytes_ = 0;
+  double load_s_ = 0;
 };
 
 }  // namespace isobath

@@ -2,6 +2,8 @@
 
 #include "trainer/bench/decode.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +12,7 @@
 #include "config/io.h"
 #include "core/units.h"
 #include "nn/device.h"
+#include "trainer/bench/stored_arm.h"
 #include "trainer/cli/bench_head.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
@@ -47,7 +50,14 @@ DecodeBenchResult const& shortest(DecodeBench const& bench, std::string const& a
   return *std::find_if(bench.results.begin(), bench.results.end(), [&](DecodeBenchResult const& r) { return r.name == arm; });
 }
 
-void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, BenchSubject const& subject) {
+// The models that are measured. load_s: how long loading their weights took; nothing where they are random.
+struct DecodeSubject {
+  BenchSubject head;
+  std::vector<DecodeArm> arms;
+  std::optional<double> load_s;
+};
+
+void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, DecodeSubject const& subject) {
   auto const batch = static_cast<double>(settings.batch);
   auto arms = nlohmann::ordered_json::array();
   for (DecodeBenchResult const& r : bench.results) {
@@ -56,7 +66,10 @@ void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, B
                                 {"tokens_per_s", batch / median(r.step_s)},
                                 {"step_time_s", r.step_s},
                                 {"speedup_median", median(r.speedup)}};
-    if (!is_peer(r)) {
+    if (is_peer(r)) {
+      if (r.load_s > 0) item["load_s"] = r.load_s;
+      if (r.peak_memory_bytes > 0) item["peak_memory_bytes"] = r.peak_memory_bytes;
+    } else {
       item.update({{"prompt_time_s", r.prompt_s},
                    {"prompt_tokens_per_s", static_cast<double>(r.prompt) / median(r.prompt_s)},
                    {"flops_per_token", r.flops_per_token},
@@ -75,10 +88,13 @@ void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, B
     }
     arms.push_back(item);
   }
-  nlohmann::ordered_json all = bench_head_json(subject);
+  nlohmann::ordered_json all = bench_head_json(subject.head);
+  all["weights"] = subject.head.weights;
+  if (subject.load_s) all["load_s"] = *subject.load_s;
   all.update({{"batch", settings.batch},
               {"steps", settings.steps},
               {"read_bytes_per_s", bench.read_bytes_per_s},
+              {"peak_memory_bytes_warm", bench.peak_bytes_warm},
               {"resident_bytes", {bench.resident_bytes_first, bench.resident_bytes_last}},
               {"arms", arms}});
   std::printf("%s\n", all.dump(2).c_str());
@@ -134,7 +150,8 @@ void print_findings(DecodeBench const& bench) {
   std::printf("weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
               first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
               100 * read / bench.read_bytes_per_s);
-  std::printf("resident memory: %s behind the first round, %s behind the last\n",
+  std::printf("resident memory: at most %s until the warm-up had ended, %s behind the first round, %s behind the last\n",
+              format_bytes(static_cast<double>(bench.peak_bytes_warm)).c_str(),
               format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
               format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
 }
@@ -148,17 +165,30 @@ void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, 
   print_findings(bench);
 }
 
-void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
+DecodeSubject random_subject(Target const& target, DecodeBenchSettings const& settings) {
   LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer);
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
   keep_freed_memory();
-  BenchSubject const subject{bench_arms(loaded, vocab_size), vocab_size, batch_text(settings), device, settings.peers};
-  std::vector<DecodeArm> arms;
-  for (BenchArm const& arm : subject.arms) arms.push_back(random_decode_arm(arm, vocab_size));
-  DecodeBench const bench = bench_decode(arms, settings);
-  json ? print_json(bench, settings, subject) : print_table(bench, settings, subject);
+  DecodeSubject subject{{bench_arms(loaded, vocab_size), vocab_size, batch_text(settings), device, settings.peers, "random"}, {}, {}};
+  for (BenchArm const& arm : subject.head.arms) subject.arms.push_back(random_decode_arm(arm, vocab_size));
+  return subject;
+}
+
+DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& settings) {
+  StoredArm arm = open_stored_arm(target.path, target.overrides);
+  keep_freed_memory();
+  std::string const weights = fmt::format("of {}, loaded in {:.2f} s; the text is random", target.path, arm.load_s);
+  BenchSubject const head{{arm.subject}, arm.vocab_size, batch_text(settings), arm.decode.model->device(), settings.peers, weights};
+  return {head, {std::move(arm.decode)}, arm.load_s};
+}
+
+void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
+  DecodeSubject const subject =
+      names_weights(target.path, target.overrides) ? stored_subject(target, settings) : random_subject(target, settings);
+  DecodeBench const bench = bench_decode(subject.arms, settings);
+  json ? print_json(bench, settings, subject) : print_table(bench, settings, subject.head);
 }
 
 }  // namespace
@@ -167,7 +197,8 @@ void add_bench_decode(CLI::App& bench) {
   CLI::App* command =
       bench.add_subcommand("decode",
                            "Text token by token from the key-value cache, for the arms of CONFIG with random weights whose\n"
-                           "decisions are calibrated: time, bytes of keys and values, and what the ledger says of both");
+                           "decisions are calibrated, or for a model that has weights (checkpoint, run folder, .gguf, Hugging\n"
+                           "Face folder): time, bytes of keys and values, and what the ledger says of both");
   auto const target = add_target(*command, "CONFIG", bench_config_help);
   auto const settings = std::make_shared<DecodeBenchSettings>();
   auto const json = std::make_shared<bool>(false);

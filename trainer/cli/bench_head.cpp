@@ -35,6 +35,7 @@ void print_bench_head(BenchSubject const& subject) {
                               model.context, subject.vocab_size, depth_of(arm)));
   }
   for (BenchSettings::Peer const& peer : subject.peers) line("peer", peer.name + ": " + peer.command);
+  if (!subject.weights.empty()) line("weights", subject.weights);
   line("batch", subject.batch);
   auto const environment = environment_json(this_machine(ISOBATH_VERSION, subject.device));
   std::string const cpu = environment.at("cpu"), threads = std::to_string(environment.at("threads").get<int>());

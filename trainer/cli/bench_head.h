@@ -15,6 +15,7 @@ struct BenchSubject {
   std::string batch;  // "8192 tokens a step"
   at::Device device = at::kCPU;
   std::vector<BenchSettings::Peer> peers;
+  std::string weights = {};  // where they come from; empty: it does not matter
 };
 
 // Sizes of the models, batch, device, threads, precision and build, one a line: a pasted table means something alone.

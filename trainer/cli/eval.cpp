@@ -41,6 +41,7 @@ struct EvalOptions {
   bool json = false;
   bool leak = false;
   int64_t decode = 0;  // number of texts
+  int64_t top = 0;     // likeliest tokens in each record of per_token
 };
 
 // The results for a terminal: one line a routing.
@@ -188,6 +189,8 @@ struct Evaluator {
 void check_eval_options(EvalOptions const& options, Config const& config) {
   if (!options.save.empty() && (options.capacities.size() > 1 || config.eval.calibration_tokens == 0))
     throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
+  if (options.top > 0 && options.per_token.empty())
+    throw Error(ExitCode::config, "--top " + std::to_string(options.top) + " goes with --per-token FILE, where it adds to each record");
   if (options.decode > 0 && config.precision == Precision::bf16)
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   bool const calibrates = config.eval.routing != EvalRouting::topk && (!options.capacities.empty() || !options.save.empty());
@@ -238,7 +241,9 @@ void run_eval(Target const& target, EvalOptions const& options) {
   if (options.capacities.empty()) result = evaluator.measure(config);
   if (!options.per_token.empty()) {
     TokenRecords records(output_file(options.per_token, "--per-token"));
-    visit_tokens(*model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { records.add(token); });
+    EvalSettings named = settings;
+    named.likeliest = options.top;
+    visit_tokens(*model, *text.windows, *checkpoint.tokenizer, named, [&](TokenOutcome const& token) { records.add(token); });
     records.finish();
   }
   std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
@@ -284,6 +289,12 @@ void add_eval(CLI::App& app) {
           "--per-token", options->per_token,
           "Write one JSON object a token: id, piece, document, byte offset, losses, depth, and per routed layer selected and score")
       ->type_name("FILE");
+  command
+      ->add_option(
+          "--top", options->top,
+          "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each token's "
+          "place")
+      ->check(CLI::Range(1, 1 << 24));
   command->add_flag("--json", options->json, "Print everything that was measured as JSON");
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");

@@ -152,7 +152,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, To
   Int128 pairs;  // of a query and a key
   DevicePrefetcher to_device(model.device());
   int64_t positions = 0;
-  Progress progress("evaluating", windows * length, Progress::Counts::tokens);
+  Progress progress("evaluating", windows, Progress::Counts::windows);
   for (int64_t first = 0; first < windows;) {
     if (stop && stop()) return std::nullopt;
     Batch const batch = text.at(first, std::min(settings.micro_sequences, windows - first));
@@ -164,7 +164,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, To
     positions += batch.sequences * batch.length;
     pairs += batch.pairs;
     first += batch.sequences;
-    progress.advance(batch.sequences * length);
+    progress.advance(batch.sequences);
     for (int64_t const target : batch.targets) {
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }

@@ -13,6 +13,10 @@ void TokenRecords::add(TokenOutcome const& token) {
                                    {"offset", token.offset},
                                    {"loss_topk", finite_or_null(token.loss_topk)},
                                    {"loss_causal", finite_or_null(token.loss_causal)}};
+  if (!token.top_ids.empty()) {
+    record["top_ids"] = token.top_ids;
+    record["top_log_probabilities"] = token.top_log_probabilities;
+  }
   if (token.read) {
     record["depth"] = token.depth;
     record["selected"] = token.selected;

@@ -9,7 +9,8 @@
 namespace isobath {
 
 // Writes one object a token: {"id", "piece", "document", "offset", "loss_topk", "loss_causal", "depth", "selected", "selected_topk",
-// "score"} (TokenOutcome); null where there is no value. Throws Error(disk).
+// "score"} (TokenOutcome); null where there is no value. With EvalSettings::likeliest also "top_ids" and "top_log_probabilities". Throws
+// Error(disk).
 class TokenRecords {
  public:
   explicit TokenRecords(std::filesystem::path const& path) : file_(path) {}

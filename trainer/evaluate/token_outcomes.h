@@ -17,8 +17,10 @@ namespace isobath {
 struct TokenOutcome {
   int64_t id = 0;
   std::string piece;
-  int64_t document = 0, offset = 0;       // offset: bytes from the start of its document
-  double loss_topk = 0, loss_causal = 0;  // nats to predict it; NaN where nothing does. Equal where one routing is evaluated
+  int64_t document = 0, offset = 0;           // offset: bytes from the start of its document
+  double loss_topk = 0, loss_causal = 0;      // nats to predict it; NaN where nothing does. Equal where one routing is evaluated
+  std::vector<int64_t> top_ids;               // the likeliest tokens in its place, under causal routing, the likeliest first
+  std::vector<double> top_log_probabilities;  // theirs in nats; both are empty for a first token, which nothing predicts
   bool read = true;
   int64_t window = 0;                         // that the model read it in
   int64_t depth = 0;                          // blocks it went through

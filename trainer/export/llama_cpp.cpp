@@ -3,10 +3,10 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "data/tokenizer/export.h"
 #include "format/floats.h"
 #include "format/gguf.h"
 #include "format/llama_cpp_names.h"
+#include "trainer/export/llama_cpp_tokenizer.h"
 
 namespace isobath {
 namespace {
@@ -37,9 +37,8 @@ uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 
 uint32_t file_type(std::string const& dtype) { return dtype == "F32" ? 0 : dtype == "F16" ? 1 : dtype == "Q8_0" ? 7 : 32; }
 
-GgufMetadata metadata_of(ExportedModel const& exported, std::string const& dtype) {
+GgufMetadata metadata_of(ExportedModel const& exported, std::string const& dtype, GgufMetadata const& tokenizer) {
   ModelConfig const& model = exported.model;
-  LlamaVocabulary const vocabulary = llama_vocabulary(*exported.tokenizer);
   std::string const architecture = llama_cpp_architecture(model), prefix = architecture + ".";
   int64_t const head_size = model.width / model.heads;
   GgufMetadata metadata{{"general.architecture", architecture},
@@ -57,17 +56,8 @@ GgufMetadata metadata_of(ExportedModel const& exported, std::string const& dtype
                         {prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(model.norm_eps)},
                         {prefix + "rope.freq_base", static_cast<float>(model.rope_theta)},
                         {prefix + "rope.dimension_count", u32(head_size)},
-                        {prefix + "vocab_size", u32(exported.tokenizer->vocab_size())},
-                        {"tokenizer.ggml.model", std::string("llama")},
-                        {"tokenizer.ggml.pre", std::string("default")},
-                        {"tokenizer.ggml.tokens", gguf_array(vocabulary.tokens)},
-                        {"tokenizer.ggml.scores", gguf_array(vocabulary.scores)},
-                        {"tokenizer.ggml.token_type", gguf_array(vocabulary.types)},
-                        {"tokenizer.ggml.eos_token_id", u32(exported.tokenizer->document_end())}};
-  if (vocabulary.unknown >= 0) metadata.emplace_back("tokenizer.ggml.unknown_token_id", u32(vocabulary.unknown));
-  metadata.emplace_back("tokenizer.ggml.add_bos_token", false);
-  metadata.emplace_back("tokenizer.ggml.add_eos_token", false);
-  metadata.emplace_back("tokenizer.ggml.add_space_prefix", false);
+                        {prefix + "vocab_size", u32(exported.tokenizer->vocab_size())}};
+  metadata.insert(metadata.end(), tokenizer.begin(), tokenizer.end());
   return metadata;
 }
 
@@ -81,7 +71,8 @@ std::string write_llama_cpp(fs::path const& path, ExportedModel const& exported,
   if (model.layers > most_layers)
     throw Error(ExitCode::config,
                 "model.layers is " + std::to_string(model.layers) + ": llama.cpp takes at most " + std::to_string(most_layers));
-  GgufMetadata const metadata = metadata_of(exported, dtype);
+  GgufTokenizer const tokenizer = gguf_tokenizer_of(*exported.tokenizer);
+  GgufMetadata const metadata = metadata_of(exported, dtype, tokenizer.metadata);
   EncodedTensors encoded;
   int64_t not_in_blocks = 0;
   for (TensorView weight : exported.weights) {
@@ -103,8 +94,9 @@ std::string write_llama_cpp(fs::path const& path, ExportedModel const& exported,
   check_read_back(path, encoded.views, file.tensors());
   if (!(file.metadata() == metadata))
     throw Error(ExitCode::disk, path.string() + ": the metadata were read back and are not what was written");
-  if (not_in_blocks == 0) return {};
-  return std::to_string(not_in_blocks) + " tensors are F16: their rows are no whole blocks of 32 values";
+  if (not_in_blocks == 0) return tokenizer.note;
+  return std::to_string(not_in_blocks) + " tensors are F16: their rows are no whole blocks of 32 values" +
+         (tokenizer.note.empty() ? "" : "\n  " + tokenizer.note);
 }
 
 }  // namespace isobath

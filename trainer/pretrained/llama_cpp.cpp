@@ -128,6 +128,7 @@ Pretrained open_llama_cpp(fs::path const& path) {
     weights.push_back({name, view.shape, [view, file, rotated, head_size] {
                          at::Tensor const values = at::empty(view.shape, at::TensorOptions().dtype(at::kFloat));
                          decode_floats(view.bytes, view.dtype, {values.mutable_data_ptr<float>(), static_cast<size_t>(values.numel())});
+                         forget_mapped(view.bytes);
                          if (rotated) undo_interleaving(values, head_size);
                          return values;
                        }});

@@ -45,8 +45,7 @@ Checkpoint open_checkpoint(fs::path const& folder) {
 
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
   Config const& config = checkpoint.config;
-  auto model =
-      std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), static_cast<uint64_t>(config.seed));
+  auto model = std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), std::nullopt);
   import_weights(*model, checkpoint.weights);
   model->eval();
   return model;

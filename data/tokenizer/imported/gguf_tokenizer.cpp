@@ -1,11 +1,12 @@
 #include "data/tokenizer/imported/gguf_tokenizer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "data/tokenizer/export.h"
 #include "data/tokenizer/imported/import_settings.h"
-#include "data/tokenizer/imported/pattern.h"
+#include "data/tokenizer/imported/preparation.h"
 #include "data/tokenizer/json_parts.h"
 #include "data/tokenizer/pieces.h"
 #include "format/gguf.h"
@@ -48,42 +49,13 @@ class TokenizerMetadata {
   GgufFile const& file_;
 };
 
-Json split_by(char const* pattern) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-}
-
-// What tokenizer.ggml.pre means, in tokenizer.json's terms.
-struct Preparation {
-  char const* names;  // each between spaces
-  std::vector<Json> steps;
-  bool nfc, ignore_merges;
-};
-std::vector<Preparation> preparations() {
-  Json const digits = {{"type", "Digits"}, {"individual_digits", true}};
-  auto const byte_level = [](bool use_regex) {
-    return Json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-  };
-  return {{" gpt-2 phi-2 ", {byte_level(true)}, false, false},
-          {" smollm starcoder refact ", {digits, byte_level(true)}, false, false},
-          {" llama-bpe llama3 llama-v3 ", {split_by(llama3_pattern), byte_level(false)}, false, true},
-          {" qwen2 deepseek-r1-qwen ", {split_by(qwen2_pattern), byte_level(false)}, true, false}};
-}
-
-Preparation preparation_called(std::string const& name) {
-  std::string known;
-  for (Preparation const& each : preparations()) {
-    if (std::string_view(each.names).find(" " + name + " ") != std::string_view::npos) return each;
-    known += each.names;
-  }
-  refuse_gguf_tokenizer("tokenizer.ggml.pre '" + name + "' is not supported; known are" + known.substr(0, known.size() - 1));
-}
-
 std::string byte_level_json(TokenizerMetadata const& metadata, std::vector<std::string> const& tokens, std::vector<int32_t> const& types) {
   Preparation const preparation = preparation_called(metadata.get<std::string>("ggml.pre", "(none)"));
   Json vocab = Json::object(), added = Json::array();
   for (size_t id = 0; id < tokens.size(); ++id) {
-    append(vocab, tokens[id], id);
     auto const type = static_cast<PieceType>(types[id]);
+    if (type == PieceType::unused) continue;  // an id without a token: embeddings are often longer than vocabularies
+    append(vocab, tokens[id], id);
     if (type == PieceType::control || type == PieceType::user_defined || type == PieceType::unknown)
       added.push_back(added_token(id, tokens[id], type != PieceType::user_defined));
   }
@@ -141,9 +113,16 @@ std::string gguf_tokenizer(std::filesystem::path const& path) {
   if (document_end >= tokens.size()) refuse_gguf_tokenizer("tokenizer.ggml.eos_token_id is missing or no id");
   ImportSettings settings;
   settings.document_end_id = static_cast<int32_t>(document_end);
+  auto const text_start = metadata.get<uint32_t>("ggml.bos_token_id", document_end);
+  if (text_start >= tokens.size())
+    refuse_gguf_tokenizer("tokenizer.ggml.bos_token_id is " + std::to_string(text_start) + ", and there are " +
+                          std::to_string(tokens.size()) + " tokens");
+  if (text_start != document_end) settings.text_start = tokens[text_start];
+  settings.preparation = kind == "gpt2" ? metadata.get<std::string>("ggml.pre", "") : "";
+  settings.split_special_tokens = metadata.get<bool>(split_special_key, false);
+  if (kind == "gpt2" && std::find(types.begin(), types.end(), static_cast<int32_t>(PieceType::unused)) != types.end())
+    settings.vocab_size = static_cast<int64_t>(tokens.size());
   settings.chat_template = metadata.get<std::string>("chat_template", "");
-  auto const text_start = metadata.get<uint32_t>("ggml.bos_token_id", static_cast<uint32_t>(tokens.size()));
-  if (text_start < tokens.size()) settings.text_start = tokens[text_start];
   try {
     std::string const json = kind == "gpt2" ? byte_level_json(metadata, tokens, types) : sentencepiece_json(metadata, tokens, types);
     bool const starts_texts = !settings.text_start.empty() && metadata.get("ggml.add_bos_token", puts_bos_unasked(metadata));

@@ -27,6 +27,7 @@ std::string with_settings(std::string_view tokenizer_json, ImportSettings const&
   if (settings.vocab_size > 0) values["vocab_size"] = settings.vocab_size;
   if (!settings.chat_template.empty()) values["chat_template"] = settings.chat_template;
   if (!settings.text_start.empty()) values["text_start"] = settings.text_start;
+  if (!settings.preparation.empty()) values["preparation"] = settings.preparation;
   return std::string(settings_start) + values.dump() + "," + std::string(tokenizer_json.substr(brace + 1));
 }
 
@@ -45,12 +46,20 @@ std::pair<std::string, ImportSettings> without_settings(std::string_view seriali
     settings.vocab_size = values.value("vocab_size", int64_t{0});
     settings.chat_template = values.value("chat_template", "");
     settings.text_start = values.value("text_start", "");
+    settings.preparation = values.value("preparation", "");
   } catch (nlohmann::json::exception const& error) {
     refuse_tokenizer_json(std::string("its key 'isobath': ") + error.what());
   }
   size_t const comma = serialized.find(',', settings_start.size() + static_cast<size_t>(rest.tellg()));
   if (comma == std::string_view::npos) refuse_tokenizer_json("it has nothing but the key 'isobath'");
   return {"{" + std::string(serialized.substr(comma + 1)), settings};
+}
+
+std::string what_decides_ids(std::string_view serialized) {
+  auto [json, settings] = without_settings(serialized);
+  settings.text_start.clear();
+  settings.preparation.clear();
+  return with_settings(json, settings);
 }
 
 }  // namespace isobath

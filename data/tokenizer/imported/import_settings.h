@@ -15,12 +15,16 @@ struct ImportSettings {
   bool split_special_tokens = false;  // special tokens in a text are text. Otherwise "<|im_start|>" in a text is that token.
   int64_t vocab_size = 0;             // there are at least as many ids: a model's embedding may have more rows than there are tokens
   std::string chat_template;          // kept, not used
+  std::string preparation;            // llama.cpp's name for the tokenizer's patterns, if it came from a GGUF file; for exports
 };
 
 // The content of a tokenizer.model file: the tokenizer.json with a key "isobath" that holds the settings.
 std::string with_settings(std::string_view tokenizer_json, ImportSettings const& settings);
 bool has_settings(std::string_view json);
 std::pair<std::string, ImportSettings> without_settings(std::string_view serialized);  // throws Error(data)
+
+// The same without text_start and preparation, which change no ids of a text. Throws Error(data).
+std::string what_decides_ids(std::string_view serialized);
 
 [[noreturn]] void refuse_tokenizer_json(std::string const& what);
 

@@ -99,12 +99,6 @@ int32_t document_end_of(TokenizerFile const& file, ImportSettings const& setting
   return id;
 }
 
-// What the files name as the start of a text does not change the ids of a text, so it is no part of the fingerprint.
-std::string fingerprint_of(std::string_view serialized, std::string const& json, ImportSettings settings) {
-  std::string const bare = std::exchange(settings.text_start, "").empty() ? std::string(serialized) : with_settings(json, settings);
-  return hex(checksum(std::as_bytes(std::span(bare))));
-}
-
 std::vector<AddedToken> added_of(TokenizerFile const& file, bool normalized) {
   std::vector<AddedToken> tokens;
   for (AddedToken token : file.added) {
@@ -122,9 +116,9 @@ std::vector<AddedToken> added_of(TokenizerFile const& file, bool normalized) {
 // In here a space stands for U+2581, too: the vocabularies that have U+2581 have no space.
 class ImportedTokenizer : public Tokenizer {
  public:
-  ImportedTokenizer(std::string_view serialized, std::string fingerprint, TokenizerFile const& file, ImportSettings const& settings)
+  ImportedTokenizer(std::string_view serialized, TokenizerFile const& file, ImportSettings const& settings)
       : serialized_(serialized),
-        fingerprint_(std::move(fingerprint)),
+        fingerprint_(hex(checksum(std::as_bytes(std::span(what_decides_ids(serialized)))))),
         pieces_(pieces_of(file, settings)),
         words_(file),
         added_(added_of(file, false), settings.split_special_tokens),
@@ -308,7 +302,7 @@ class ImportedTokenizer : public Tokenizer {
 
 std::unique_ptr<Tokenizer> imported_tokenizer(std::string_view serialized) {
   auto const [json, settings] = without_settings(serialized);
-  return std::make_unique<ImportedTokenizer>(serialized, fingerprint_of(serialized, json, settings), read_tokenizer_file(json), settings);
+  return std::make_unique<ImportedTokenizer>(serialized, read_tokenizer_file(json), settings);
 }
 
 }  // namespace isobath

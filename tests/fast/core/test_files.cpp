@@ -147,3 +147,17 @@ TEST_CASE("a file to write has a name that is no folder's") {
     CHECK(code_of([&] { output_file(wrong, "--out"); }) == ExitCode::config);
   }
 }
+
+TEST_CASE("a mapped file is the same after its memory was given back") {
+  Scratch const scratch;
+  std::string content(3 * 4096 + 100, 'x');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31 % 251);
+  MappedFile const map(scratch.write("a", content));
+  auto const text = [&] { return std::string(reinterpret_cast<char const*>(map.bytes().data()), map.bytes().size()); };
+  REQUIRE(text() == content);
+  for (size_t const begin : {0, 1, 5000})
+    for (size_t const size : {0, 10, 4096, 7288}) {
+      forget_mapped(map.bytes().subspan(begin, size));
+      CHECK(text() == content);
+    }
+}
