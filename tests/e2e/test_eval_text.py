@@ -56,6 +56,21 @@ def check_windows(space, run):
         check(abs(result["bits_per_byte_" + routing] - nats / math.log(2) / 180) < 1e-6, "bits_per_byte_" + routing)
 
 
+def check_likeliest(space, run):
+    """--top: the likeliest tokens of each place, whose log-probabilities belong to one distribution with the loss."""
+    tokens, _ = records(space, run, "--text", space.path("short.txt"), "--text", space.path("long.txt"), "--top", "257")
+    for token in tokens:
+        ids, values = token["top_ids"], token["top_log_probabilities"]
+        check(sorted(ids) == list(range(257)) and values == sorted(values, reverse=True), "%s" % token)
+        check(abs(sum(map(math.exp, values)) - 1) < 1e-5, "probabilities add up to %g" % sum(map(math.exp, values)))
+        check(abs(values[ids.index(token["id"])] + token["loss_causal"]) < 1e-5, "another distribution than the loss's: %s" % token)
+    few, _ = records(space, run, "--text", space.path("short.txt"), "--top", "3")
+    check([token["top_ids"] for token in few] == [token["top_ids"][:3] for token in tokens[:30]], "other tokens with a smaller --top")
+    with open(space.path("tokens.jsonl")) as file:
+        first = json.loads(file.readline())
+    check(first["loss_causal"] is None and not first.get("top_ids"), "nothing predicts the token before a text: %s" % first)
+
+
 def check_options(space, run):
     one, two = space.path("text", "1.txt"), space.path("text", "2.txt")
     out, _ = space.run("eval", run, "--text", one)
@@ -73,6 +88,7 @@ with Workspace() as space:
     space.train()
     run = space.path("runs/tiny")
     check_windows(space, run)
+    check_likeliest(space, run)
     check_options(space, run)
 
 print("ok")

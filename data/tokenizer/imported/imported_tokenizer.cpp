@@ -118,7 +118,7 @@ class ImportedTokenizer : public Tokenizer {
  public:
   ImportedTokenizer(std::string_view serialized, TokenizerFile const& file, ImportSettings const& settings)
       : serialized_(serialized),
-        fingerprint_(hex(checksum(std::as_bytes(std::span(what_decides_ids(serialized)))))),
+        fingerprint_(fingerprint_of(what_decides_ids(serialized))),
         pieces_(pieces_of(file, settings)),
         words_(file),
         added_(added_of(file, false), settings.split_special_tokens),
@@ -177,6 +177,7 @@ class ImportedTokenizer : public Tokenizer {
   std::string serialized() const override { return serialized_; }
 
  private:
+  static std::string fingerprint_of(std::string const& content) { return hex(checksum(std::as_bytes(std::span(content)))); }
   static bool is_cut(std::string_view text, size_t i) {
     return i > 0 && i + 1 < text.size() && text[i] == ' ' && WordBorders::is_letter(text[i - 1]) && WordBorders::is_letter(text[i + 1]);
   }
