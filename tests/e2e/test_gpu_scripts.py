@@ -52,7 +52,7 @@ with Workspace() as space:
     # The study packs its text, trains what the time allows and goes on.
     data, runs, results = space.path("data"), space.path("study"), space.path("results")
     sources = [os.path.join(ROOT, part) for part in ("src", "trainer", "data", "tests", "docs")]  # enough for 8Ki pieces
-    script("gpu_study.sh", "prepare", "--sources", *sources, "--data", data)
+    script("gpu_study.sh", "prepare", "--sources", *sources, "--data", data, "--megabytes", "1")
     check(sum(entry.stat().st_size for entry in os.scandir(data)) < 1 << 20, os.listdir(data))
     visit = ["run", "--tiny", "--device", "cpu", "--precision", "fp32", "--data", data, "--runs", runs, "--output", results, "--jobs", "1",
              "--budgets", "1e11", "--reserve-s", "1"]

@@ -171,12 +171,14 @@ DecodeSubject random_subject(Target const& target, DecodeBenchSettings const& se
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
   keep_freed_memory();
+  use_huge_pages();
   DecodeSubject subject{{bench_arms(loaded, vocab_size), vocab_size, batch_text(settings), device, settings.peers, "random"}, {}, {}};
   for (BenchArm const& arm : subject.head.arms) subject.arms.push_back(random_decode_arm(arm, vocab_size));
   return subject;
 }
 
 DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& settings) {
+  use_huge_pages();
   StoredArm arm = open_stored_arm(target.path, target.overrides);
   keep_freed_memory();
   std::string const weights = fmt::format("of {}, loaded in {:.2f} s; the text is random", target.path, arm.load_s);

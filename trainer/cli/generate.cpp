@@ -209,6 +209,7 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   open_device(config.device);
   set_threads(options.threads);
   keep_freed_memory();
+  use_huge_pages();
   auto const model = load_model(checkpoint);
   place_model(*model, config);
   Tokenizer const& tokenizer = *checkpoint.tokenizer;

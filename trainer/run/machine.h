@@ -15,6 +15,9 @@ namespace isobath {
 
 // Sets the number of threads of LibTorch; 0: all the cores that this process may use. Call it before any other work.
 void set_threads(int64_t threads);
+// Has LibTorch ask the system for huge pages for large tensors. Decoding reads every weight for every token, and with small pages spends a
+// tenth of its time on finding them. Call before the first tensor is made; THP_MEM_ALLOC_ENABLE=0 in the environment prevents it. Linux.
+void use_huge_pages();
 // From here on freed memory stays with the process: every step allocates the same tensors, and memory given back to the system would be
 // fetched and zeroed again, page by page. Call after the text is prepared. glibc only.
 void keep_freed_memory();
