@@ -149,10 +149,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void forget_mapped(std::span<std::byte const> bytes) {
-  auto const page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  auto const begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  auto const end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  auto const page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  size_t const before = reinterpret_cast<uintptr_t>(bytes.data()) % page, skipped = before == 0 ? 0 : page - before;  // up to a whole page
+  if (bytes.size() < skipped + page) return;
+  size_t const whole = (bytes.size() - skipped) / page * page;
+  ::madvise(const_cast<std::byte*>(bytes.data() + skipped), whole, MADV_DONTNEED);
 }
 
 FileLock::FileLock(fs::path const& path, bool wait) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
