@@ -77,7 +77,7 @@ struct Ledger {
 };
 
 std::vector<int64_t> routed_layers(ModelConfig const&, DepthConfig const&);
-int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity * T)), and 0 for capacity 0
+int64_t rows_of_capacity(double capacity, int64_t length);  // K = max(1, floor(capacity T + 1e-9)); 0 for capacity 0
 int64_t causal_pairs(int64_t rows);                         // rows (rows + 1) / 2
 
 // Returns the FLOPs of one training step over `tokens` tokens (or of one pass over a context) in 64 bits; only totals of a run may be
