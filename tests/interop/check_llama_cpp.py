@@ -41,10 +41,10 @@ def check_text(llama, name, wanted):
     """Greedy texts. Returns the largest difference of a log-probability, of those of the ten likeliest tokens, the number of their places, and
     of ties."""
     worst, worst_top, places, ties = 0.0, 0.0, 0, 0
-    for prompt, text, ours, records in zip(wanted["prompts"], wanted["continuations"], wanted["log_probabilities"], wanted["likeliest"]):
+    for prompt, text, ours, likeliest in zip(wanted["prompts"], wanted["continuations"], wanted["log_probabilities"], wanted["likeliest"]):
         answer = llama.go_on(prompt, 64)
         steps = answer["completion_probabilities"]
-        of_top, compared = worst_of_top(steps, records)
+        of_top, compared = worst_of_top(llama, likeliest["records"], likeliest["first"])
         check(of_top < TOP_TOLERANCE, "%s: behind %r log-probabilities of the ten likeliest differ by %.1e" % (name, prompt, of_top))
         worst_top, places = max(worst_top, of_top), places + compared
         for step, mine in zip(steps, ours):

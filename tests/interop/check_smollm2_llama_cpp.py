@@ -101,9 +101,11 @@ def check_text(llama, path, folder):
             file.write(json.dumps({"text": prompt + answer["text"]}) + "\n")
         isobath("eval", path, "--text", one, "--per-token", records, "--top", "10", "model.context=%d" % CONTEXT)
         with open(records, encoding="utf-8") as file:
-            ours = [json.loads(line) for line in file][1 + len(encode(path, [prompt])[0]):]  # one token stands before the text
+            records_of_text = [json.loads(line) for line in file]
+        first = 1 + len(encode(path, [prompt])[0])  # one token stands before the text
+        ours = records_of_text[first:]
         steps = llama.go_on(prompt, NEW_TOKENS, special=True)["completion_probabilities"]
-        of_top, compared = worst_of_top(steps, ours)
+        of_top, compared = worst_of_top(llama, records_of_text, first)
         worst, places = max(worst, of_top), places + compared
         for place, (step, record) in enumerate(zip(steps, ours)):
             if step["id"] != record["id"]:  # allowed only where two tokens are as good as equal

@@ -33,17 +33,19 @@ class Llama:
         return self.post("/completion", {"prompt": self.ids(prompt, special), "n_predict": count, "temperature": 0, "n_probs": likeliest,
                                          "cache_prompt": False, "samplers": ["temperature"], "return_tokens": True})
 
+    def likeliest(self, ids, count=10):
+        """The likeliest next tokens behind these ids, with their log-probabilities."""
+        answer = self.post("/completion", {"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": count, "cache_prompt": True, "samplers": ["temperature"]})
+        return answer["completion_probabilities"][0]["top_logprobs"]
 
-def worst_of_top(steps, records):
-    """The largest difference of a log-probability among the likeliest tokens, place by place, and the number of places. steps: llama.cpp's
-    completion_probabilities; records: those of `isobath eval --per-token --top` for the same tokens. Stops where the texts differ."""
-    worst, places = 0.0, 0
-    for step, record in zip(steps, records):
-        ours = dict(zip(record["top_ids"], record["top_log_probabilities"]))
+
+def worst_of_top(llama, records, first):
+    """The largest difference of a log-probability among the likeliest tokens, place by place, and the number of places. records: those of
+    `isobath eval --per-token --top` for a whole text, which begin with the token that is put before it; first: the place to begin with."""
+    worst, ids = 0.0, [record["id"] for record in records]
+    for place in range(first, len(ids)):
+        ours = dict(zip(records[place]["top_ids"], records[place]["top_log_probabilities"]))
         least = min(ours.values())
-        for candidate in step["top_logprobs"]:  # one that is not among ours is at most as likely as our last one
+        for candidate in llama.likeliest(ids[:place]):  # one that is not among ours is at most as likely as our last one
             worst = max(worst, abs(candidate["logprob"] - ours.get(candidate["id"], least)))
-        places += 1
-        if step["id"] != record["id"]:
-            break
-    return worst, places
+    return worst, len(ids) - first

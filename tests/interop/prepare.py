@@ -93,12 +93,13 @@ def records(run_folder, text_file, *more):
 
 
 def likeliest(run_folder, prompt, continuation):
-    """The ten likeliest tokens in the place of each token behind the prompt, in a text that begins with the prompt."""
+    """The ten likeliest tokens in the place of each token of a text that begins with the prompt, and the first place behind the prompt."""
     path = os.path.join(FOLDER, "one.jsonl")
     with open(path, "w", encoding="utf-8") as file:
         file.write(json.dumps({"text": prompt + continuation}) + "\n")
     length = len(json.loads(run_with_input(json.dumps(prompt) + "\n", "tokenizer", "encode", os.path.join(run_folder, "latest", "tokenizer.model"))))
-    return [{key: record[key] for key in ("id", "top_ids", "top_log_probabilities")} for record in records(run_folder, path, "--top", "10")[1 + length:]]  # one token stands before the text
+    found = [{key: record.get(key) for key in ("id", "top_ids", "top_log_probabilities")} for record in records(run_folder, path, "--top", "10")]
+    return {"records": found, "first": 1 + length}  # one token stands before the text
 
 
 def outcomes(run_folder, texts):
