@@ -178,9 +178,9 @@ DecodeSubject random_subject(Target const& target, DecodeBenchSettings const& se
 }
 
 DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& settings) {
-  keep_freed_memory();
   use_huge_pages();
   StoredArm arm = open_stored_arm(target.path, target.overrides);
+  keep_freed_memory();  // from here on: what loading has freed is given back
   std::string const weights = fmt::format("of {}, loaded in {:.2f} s; the text is random", target.path, arm.load_s);
   BenchSubject const head{{arm.subject}, arm.vocab_size, batch_text(settings), arm.decode.model->device(), settings.peers, weights};
   return {head, {std::move(arm.decode)}, arm.load_s};

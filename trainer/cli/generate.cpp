@@ -208,9 +208,9 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
   check_config(config);
   open_device(config.device);
   set_threads(options.threads);
-  keep_freed_memory();
   use_huge_pages();
   auto const model = load_model(checkpoint);
+  keep_freed_memory();  // from here on: what loading has freed is given back
   place_model(*model, config);
   Tokenizer const& tokenizer = *checkpoint.tokenizer;
   GenerateSettings settings = options.settings;
