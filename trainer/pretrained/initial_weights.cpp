@@ -1,6 +1,5 @@
 #include "trainer/pretrained/initial_weights.h"
 
-#include "core/error.h"
 #include "core/log.h"
 #include "trainer/pretrained/pretrained.h"
 
@@ -8,12 +7,7 @@ namespace isobath {
 
 double take_initial_weights(fs::path const& path, LanguageModel& model, Tokenizer const& tokenizer) {
   Pretrained const pretrained = open_pretrained(path);
-  auto const its_tokenizer = pretrained_tokenizer(pretrained);
-  if (its_tokenizer && its_tokenizer->fingerprint() != tokenizer.fingerprint())
-    throw Error(
-        ExitCode::data,
-        "train.init_from: " + path.string() +
-            " was trained with another tokenizer than this run's; leave the section tokenizer out, or give its file as tokenizer.kind");
+  check_tokenizer(pretrained, tokenizer, "train.init_from");
   std::vector<std::string> const fresh = import_weights(model, pretrained.weights, /*depth_may_lack=*/true);
   std::string text =
       "starts from " + path.string() + ", a " + pretrained.format + ": " + std::to_string(pretrained.weights.size()) + " tensors";

@@ -55,6 +55,15 @@ std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrain
   return load_tokenizer(path);
 }
 
+void check_tokenizer(Pretrained const& pretrained, Tokenizer const& of_run, std::string const& key) {
+  auto const own = pretrained_tokenizer(pretrained);
+  if (own && own->fingerprint() != of_run.fingerprint())
+    throw Error(
+        ExitCode::data,
+        key + ": " + pretrained.path.string() +
+            " was trained with another tokenizer than this run's; leave the section tokenizer out, or give its file as tokenizer.kind");
+}
+
 bool is_of_other_program(fs::path const& path) {
   return fs::is_directory(path) ? fs::exists(path / "config.json") : path.extension() == ".gguf" || path.extension() == ".safetensors";
 }

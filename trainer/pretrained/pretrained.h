@@ -25,6 +25,9 @@ Pretrained open_pretrained(fs::path const& path);
 // The tokenizer that lies with the model; null where there is none. Throws Error(data) for a kind that cannot be read.
 std::shared_ptr<Tokenizer const> pretrained_tokenizer(Pretrained const& pretrained);
 
+// Throws Error(data) where the model that `key` names was trained with another tokenizer than the run's.
+void check_tokenizer(Pretrained const& pretrained, Tokenizer const& of_run, std::string const& key);
+
 // The same for commands that run a model: a checkpoint, or a file of another program as if it were one, with the default configuration
 // besides the model's. Throws Error(checkpoint), and Error(data) where there is no tokenizer.
 Checkpoint open_model(fs::path const& path);

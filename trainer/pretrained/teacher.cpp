@@ -30,9 +30,7 @@ void look_up_teacher(Config& config) {
 
 TeacherFacts take_teacher_weights(DistillConfig const& distill, LanguageModel& teacher, Tokenizer const& tokenizer) {
   Pretrained const pretrained = open_pretrained(expand_user(distill.from));
-  auto const its_tokenizer = pretrained_tokenizer(pretrained);
-  if (its_tokenizer && its_tokenizer->fingerprint() != tokenizer.fingerprint())
-    throw Error(ExitCode::data, "train.distill.from: " + distill.from + " was trained with another tokenizer than this run's");
+  check_tokenizer(pretrained, tokenizer, "train.distill.from");
   import_weights(teacher, pretrained.weights);
   uint64_t sum = 0;
   for (auto const& [name, tensor] : export_weights(teacher)) {
