@@ -6,11 +6,10 @@ check_code.py FOLDER compares with that. Standard library only."""
 
 import json
 import os
-import subprocess
 import sys
 
-PROGRAM, FOLDER = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
+from prepare import FOLDER, PROMPTS, ROOT, run  # beside this file; it reads the same two arguments
+
 CONFIG = """\
 run_dir: {folder}/runs
 data: {{sources: ["{root}/docs", "{root}/src"], cache_dir: "{folder}/cache", valid_fraction: 0.1}}
@@ -61,14 +60,6 @@ MODELS = {
     "scaled_token_keep": ("depth.kind=scaled", "depth.skip_below=0.88", "depth.scale=token", "depth.skipped_kv=keep"),
     "scaled_soft": (*SCALED, "depth.scale=channel", "depth.harden_after=90%"),  # its checkpoint from before that
 }
-PROMPTS = ["namespace ", "The ", "for (int64_t i = 0;", "| key | meaning |", "é", "# Data", "    return ", "0.5"]
-
-
-def run(*arguments):
-    result = subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if result.returncode != 0:
-        sys.exit("%s ended with %s:\n%s%s" % (arguments, result.returncode, result.stdout, result.stderr))
-    return result.stdout
 
 
 def outcomes(checkpoint):
