@@ -17,7 +17,7 @@ namespace isobath {
 // second time. Only a document of fewer tokens than a window has a shorter one. Document ends are neither read nor predicted.
 class RollingWindows : public Windows {
  public:
-  // stream: each document with its end behind it. `stream` must outlive this.
+  // stream: documents, each followed by its document-end token; it must outlive this. start: the token that is read before a document.
   RollingWindows(TokenStream const& stream, int32_t start, int64_t length);
   int64_t count() const override { return static_cast<int64_t>(windows_.size()); }
   Batch at(int64_t first, int64_t most) const override;

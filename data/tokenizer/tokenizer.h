@@ -26,7 +26,7 @@ class Tokenizer {
   virtual std::string kind() const = 0;         // "byte" | "bpe" | "hf-bpe"
   virtual std::string serialized() const = 0;   // content of a tokenizer.model file; load_tokenizer reads it back
   // Parts of `text` that threads can encode separately: the encodings of the parts, joined, are the encoding of `text`. A part cannot be
-  // split further. Joined they are `text` again, except that a space which encode() would put before a part anyway may be left out.
+  // split further. The parts, joined, are `text`, but for spaces at the start of parts where encode() puts a space before every text.
   virtual std::vector<std::string_view> split_for_encoding(std::string_view text) const;
   std::string decode(std::span<int32_t const> ids) const;
 

@@ -231,7 +231,7 @@ std::string help_line(std::string const& key, std::string const& value, std::str
   return entry + " " + doc + (values.empty() ? "" : " (" + values + ")") + "\n";
 }
 
-// For searching: without case, "_" as a space, and "warm-up" as "warmup".
+// The form in which texts are searched: lower case, "_" replaced by a space, hyphens left out ("warm-up" is found as "warmup").
 std::string comparable(std::string const& text) {
   std::string result;
   for (char const c : text)

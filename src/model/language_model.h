@@ -18,7 +18,7 @@ namespace isobath {
 class LanguageModel : public torch::nn::Module {
  public:
   // A parameter's initial values depend on the seed and its name alone: models that share a parameter start with equal values for it.
-  // seed: of the initial weights. Without one the weights have no values until import_weights gives them.
+  // seed: of the initial weights. Without a seed the weights are left uninitialised; import_weights must fill them.
   LanguageModel(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, std::optional<uint64_t> seed);
 
   // Throws Error(data) for sequences longer than the context, and Error(other) for a replay under top-k routing or of the wrong number,

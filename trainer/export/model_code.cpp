@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Each file has imports of its own, so that it is valid Python; the exported file has one head, and of every part what follows its imports.
+// The part of a Python file behind its imports. The exported file is one head with all imports, followed by these parts.
 std::string without_imports(std::string_view part) { return std::string(part.substr(part.find("\n# ---- ") + 1)); }
 
 std::string short_hash(std::string const& text) { return hex(checksum(std::as_bytes(std::span(text)))).substr(0, 8); }

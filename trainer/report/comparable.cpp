@@ -56,7 +56,7 @@ Comparable comparable_by(std::vector<RunResult const*> const& runs) {
   if (auto const two = that_differ(runs, either_hash).empty() ? that_differ(runs, text) : std::vector<RunResult const*>(); !two.empty())
     return {"", fmt::format("{} and {} were validated on different text", label(*two[0]), label(*two[1]))};
   auto const other_tokenizer = that_differ(runs, [](RunResult const& run) { return run.tokenizer; });
-  // The first piece of a text is not predicted, and its length depends on the tokenizer.
+  // The first token of a text is not predicted, so its bytes are not counted; how many they are depends on the tokenizer.
   double const allowed = other_tokenizer.empty() ? 0 : longest_piece;
   for (RunResult const* run : runs)
     if (std::abs(validated_bytes(*run) - validated_bytes(*runs.front())) > allowed)

@@ -80,7 +80,7 @@ void note_arms(Report& report) {
                                           arms.size() == 1 ? "has" : "have", arms.size() == 1 ? "its" : "their", stand_in));
 }
 
-// Runs whose schedule was changed on the way, where that is not true of all.
+// Names the runs that were resumed under another schedule, unless all of them were.
 void note_schedules(Report& report) {
   Names changed;
   size_t runs = 0;

@@ -89,7 +89,8 @@ std::optional<ops::Distillation> ask_teacher(StepSettings const& settings, Model
                            settings.distill_weight, settings.distill_temperature};
 }
 
-// `total` with the losses of routers, predictors and gates of a micro-batch that is this share of the batch.
+// Adds the auxiliary losses of routers, predictors and gates to `total`, the loss of a micro-batch. share: the micro-batch's share of the
+// batch.
 at::Tensor with_auxiliary_losses(at::Tensor total, ModelOutput const& output, StepSettings const& settings, double share) {
   if (output.router_loss.defined()) total = total.add(output.router_loss, settings.bce_weight * share);
   if (output.predictor_loss.defined()) total = total.add(output.predictor_loss, share);

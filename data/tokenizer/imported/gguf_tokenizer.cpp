@@ -88,7 +88,7 @@ bool puts_bos_unasked(TokenizerMetadata const& metadata) {
   return metadata.get<std::string>("ggml.model", "") == "llama" || pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
 }
 
-// The tokenizer.json with a post-processor that puts this token before a text.
+// Adds a post-processor to a tokenizer.json, by which Hugging Face puts the token before every text.
 std::string with_template(std::string const& tokenizer_json, std::string const& token, uint32_t id) {
   Json json = Json::parse(tokenizer_json);
   Json const start = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}}, first = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}},

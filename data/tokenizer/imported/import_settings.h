@@ -23,7 +23,7 @@ std::string with_settings(std::string_view tokenizer_json, ImportSettings const&
 bool has_settings(std::string_view json);
 std::pair<std::string, ImportSettings> without_settings(std::string_view serialized);  // throws Error(data)
 
-// The same without text_start and preparation, which change no ids of a text. Throws Error(data).
+// A serialized tokenizer without text_start and preparation: equal for tokenizers that give every text the same ids. Throws Error(data).
 std::string what_decides_ids(std::string_view serialized);
 
 [[noreturn]] void refuse_tokenizer_json(std::string const& what);

@@ -71,7 +71,7 @@ struct Distillation {
   double weight = 1, temperature = 1;
 };
 
-// What linear_cross_entropy tells besides its sum, without gradients, where it is asked for.
+// The parts of linear_cross_entropy's sum, row by row, without gradients.
 struct RowLosses {
   at::Tensor losses_N;       // cross-entropy of each row
   at::Tensor divergences_N;  // Kullback-Leibler divergence from the teacher's distribution, at the temperature; undefined without a teacher

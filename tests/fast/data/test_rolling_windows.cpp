@@ -12,7 +12,7 @@ namespace {
 
 constexpr int32_t rolling_end = 1000, rolling_start = 999;
 
-// Documents of these lengths; tokens count up from 0 over all of them.
+// A stream of documents of the given lengths. Their tokens are 0, 1, 2, ..., counted through all documents.
 struct RollingText {
   Scratch scratch;
   std::vector<std::vector<int32_t>> documents;
