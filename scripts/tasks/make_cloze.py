@@ -30,7 +30,7 @@ FUNCTION_WORDS = frozenset("""
     back because been before behind being below beneath beside besides between beyond both cannot could does doing done down during each
     either else enough even ever every everyone everything except first forth from further gone half have having here herself
     himself however indeed instead into itself just last least less like made many might mine more most much must myself near neither never
-    none nothing often once only other others ought ours ourselves over perhaps quite rather same shall should since some someone something
+    none nothing often once only other others ought ours ourselves over perhaps quite rather said same shall should since some someone something
     soon still such than that their theirs them themselves then there therefore these they this those though through thus together
     toward towards twice under until upon very well were what when where whether which while whom whose will with within without would yours
     yourself yourselves your
