@@ -73,7 +73,7 @@ def how(name):
         return "scripts/get_tasks.sh without --from fetches it"
     if name.startswith("last-word"):
         return "scripts/tasks/make_cloze.py makes it from books"
-    return "the package has it not, give it with --from"
+    return "the package lacks it, give it with --from"
 
 
 def report(folder, tasks):
