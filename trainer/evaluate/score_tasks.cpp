@@ -30,7 +30,8 @@ void take_score(at::Tensor const& logits_TV, Tokens const& continuation, OptionS
   score.tokens = std::ssize(continuation);
   score.greedy = true;
   if (continuation.empty()) return;
-  at::Tensor const targets_T1 = at::tensor(std::vector<int64_t>(continuation.begin(), continuation.end())).to(logits_TV.device()).unsqueeze(1);
+  at::Tensor const targets_T1 =
+      at::tensor(std::vector<int64_t>(continuation.begin(), continuation.end())).to(logits_TV.device()).unsqueeze(1);
   at::Tensor const chosen_T = logits_TV.log_softmax(1).gather(1, targets_T1).to(at::kDouble);
   score.log_probability = chosen_T.sum().item<double>();
   score.greedy = logits_TV.argmax(1, /*keepdim=*/true).eq(targets_T1).all().item<bool>();
@@ -120,11 +121,13 @@ class Scorer {
 
 }  // namespace
 
-TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing, uint64_t seed) {
+TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing,
+                       uint64_t seed) {
   EvalMode const mode(model);
   TaskScores result;
   result.items.resize(items.size());
-  int const workers = model.device().is_cuda() ? 1 : static_cast<int>(std::min<size_t>(items.size(), static_cast<size_t>(at::get_num_threads())));
+  int const workers =
+      model.device().is_cuda() ? 1 : static_cast<int>(std::min<size_t>(items.size(), static_cast<size_t>(at::get_num_threads())));
   std::vector<Scorer> scorers;
   for (int i = 0; i < workers; ++i) scorers.emplace_back(model, tokenizer, routing, seed);
   Progress progress("scoring", std::ssize(items), Progress::Counts::items);

@@ -15,6 +15,7 @@ namespace isobath {
 // routing, which looks ahead, each option is read whole. On the CPU every core scores items of its own, one after another, so that a score
 // depends on its item alone, to the last bit. seed: of random routers. Throws Error(interrupted or terminated) when the program is asked to
 // stop, and Error(config) for a model with a first_uncalibrated_layer().
-TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing, uint64_t seed);
+TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing,
+                       uint64_t seed);
 
 }  // namespace isobath

@@ -34,7 +34,8 @@ constexpr std::array<std::pair<char const*, char const*>, 7> sections{{
     {"`end` records", "Written when a process leaves a run; a resumed run has several."},
     {"decode.json", "What `compare` measures of each arm after training, at one or more batch sizes; `arms[].decoding[]` in report.json."},
     {"`task` records",
-     "One a task and routing after each validation (on `eval.task_items`) and at the end of a run (`final: true`, on `eval.final_task_items`). "
+     "One a task and routing after each validation (on `eval.task_items`) and at the end of a run (`final: true`, on "
+     "`eval.final_task_items`). "
      "Accuracies are those that the task file asks for."},
     {"Derived in reports", "Computed for each run from its configuration and the metrics above; not in any record."},
 }};

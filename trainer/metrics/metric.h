@@ -64,7 +64,7 @@ struct Metric {
   int digits = 3;  // after the point, of decimals and percents
 
   bool of_decoding() const { return std::holds_alternative<Read<Decoding>>(source); }  // one value per batch size
-  bool of_task() const { return std::holds_alternative<Read<TaskReading>>(source); }         // one value per task and routing
+  bool of_task() const { return std::holds_alternative<Read<TaskReading>>(source); }   // one value per task and routing
   // Whether runs and arms of a report have it under report_key: not metrics of `train` records, of which reports draw curves, of decoding
   // and of tasks.
   bool in_reports() const { return !std::holds_alternative<Read<TrainReading>>(source) && !of_decoding() && !of_task(); }

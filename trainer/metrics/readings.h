@@ -127,8 +127,8 @@ struct Estimate {
 struct TaskReading {
   int64_t items = 0;
   Estimate acc, acc_norm, acc_bytes, bits_per_byte, f1;
-  double acc_first = 0;            // where the first of equal scores wins, as in lm-evaluation-harness
-  int64_t ties = 0;                // items whose right answer shares the highest score
+  double acc_first = 0;             // where the first of equal scores wins, as in lm-evaluation-harness
+  int64_t ties = 0;                 // items whose right answer shares the highest score
   double chance = 0, majority = 0;  // accuracies of guessing, and of the answer that is right most often
   int64_t cut_items = 0, cut_tokens = 0;
   double blocks_per_token = 0, kv_bytes_per_token = 0, tokens_per_s = 0;

@@ -60,16 +60,17 @@ std::vector<Answer> answers_of(TaskItems const& items, TaskScores const& scores,
   return answers;
 }
 
-void add_baselines(std::vector<TaskItem> const& items, TaskReading& reading) {
+void add_baselines(TaskFile const& task, std::vector<TaskItem> const& items, TaskReading& reading) {
   std::map<int64_t, int64_t> right;
   for (TaskItem const& item : items) {
     reading.chance += item.answers > 1 ? 1 / static_cast<double>(item.answers) / static_cast<double>(items.size()) : 0;
     ++right[item.answer];
   }
-  bool const choice = std::any_of(items.begin(), items.end(), [](TaskItem const& item) { return item.answers > 1; });
-  if (!choice) reading.chance = reading.majority = std::nan("");
+  if (task.kind == TaskKind::cloze) reading.chance = std::nan("");
   for (auto const& [answer, count] : right)
     reading.majority = std::max(reading.majority, static_cast<double>(count) / static_cast<double>(items.size()));
+  // Of a pair the first is always right, and of a cloze there is one answer.
+  if (task.kind == TaskKind::cloze || task.kind == TaskKind::pair) reading.majority = std::nan("");
 }
 
 void add_cost(TaskScores const& scores, TaskReading& reading) {
@@ -166,7 +167,7 @@ TaskResult task_result(TaskFile const& task, TaskItems const& items, TaskScores 
     first += items.items[i].answers == 1 ? sum[i].right : sum[i].given == items.items[i].answer;
   }
   reading.acc_first = static_cast<double>(first) / static_cast<double>(sum.size());
-  add_baselines(items.items, reading);
+  add_baselines(task, items.items, reading);
   add_cost(scores, reading);
 
   std::map<std::string, std::vector<Answer>> groups;

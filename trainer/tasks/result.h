@@ -17,9 +17,9 @@ enum class Normalisation { sum, characters, bytes };
 std::vector<double> answer_scores(TaskItem const& item, ItemScore const& score, Normalisation normalisation);
 
 struct Answer {
-  int64_t given = 0;     // the first with the highest score; of `cloze`: 0 where the model goes on with the text, else 1
-  bool right = false;    // the right answer's score is higher than all others
-  bool tied = false;     // it is the highest, but another has the same
+  int64_t given = 0;   // the first with the highest score; of `cloze`: 0 where the model goes on with the text, else 1
+  bool right = false;  // the right answer's score is higher than all others
+  bool tied = false;   // it is the highest, but another has the same
 };
 Answer answer_of(TaskItem const& item, ItemScore const& score, Normalisation normalisation);
 
@@ -27,8 +27,8 @@ double bits_per_byte_of_right(TaskItem const& item, ItemScore const& score);
 
 struct TaskResult {
   TaskReading reading;
-  std::string main_metric;                                   // the task's first
-  std::vector<Answer> answers;                               // by the normalisation of the main metric
+  std::string main_metric;                                     // the task's first
+  std::vector<Answer> answers;                                 // by the normalisation of the main metric
   std::map<std::string, std::pair<int64_t, Estimate>> groups;  // items, and accuracy by the main metric
   Estimate const& main() const;
 };

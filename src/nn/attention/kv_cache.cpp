@@ -44,7 +44,8 @@ int64_t KvCache::copy(int64_t slot) {
     to.rows = from.rows;
     for (int64_t const block : from.blocks) {
       to.blocks.push_back(take_block(slabs_.front().options()));
-      for (int part : {0, 1}) slab_of(to.blocks.back())[to.blocks.back() % slab_blocks][part].copy_(slab_of(block)[block % slab_blocks][part]);
+      for (int part : {0, 1})
+        slab_of(to.blocks.back())[to.blocks.back() % slab_blocks][part].copy_(slab_of(block)[block % slab_blocks][part]);
     }
     use_.stored += from.rows * row_bytes_;
   }
@@ -79,17 +80,12 @@ int64_t KvCache::take_block(at::TensorOptions const& options) {
 at::Tensor const& KvCache::slab_of(int64_t index) const { return slabs_[static_cast<size_t>(index / slab_blocks)]; }
 
 float* KvCache::block_floats(int64_t index) const {
-  return slab_of(index).mutable_data_ptr<float>() +
-         index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float)));
+  return slab_of(index).mutable_data_ptr<float>() + index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float)));
 }
 
-at::Tensor KvCache::keys(int64_t index) const {
-  return slab_of(index)[index % slab_blocks][0].view({kv_heads_, head_dim_, block_rows});
-}
+at::Tensor KvCache::keys(int64_t index) const { return slab_of(index)[index % slab_blocks][0].view({kv_heads_, head_dim_, block_rows}); }
 
-at::Tensor KvCache::values(int64_t index) const {
-  return slab_of(index)[index % slab_blocks][1].view({kv_heads_, block_rows, head_dim_});
-}
+at::Tensor KvCache::values(int64_t index) const { return slab_of(index)[index % slab_blocks][1].view({kv_heads_, block_rows, head_dim_}); }
 
 void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows) {
   row_bytes_ = 2 * kv_heads_ * head_dim_ * static_cast<int64_t>(k_RGE.element_size());
@@ -145,9 +141,8 @@ std::vector<int64_t> KvCache::visible_keys(int64_t const* slots, Rows const& row
   at::Tensor const positions_R = rows.positions_R.cpu().contiguous();
   for (int64_t r = 0; r < rows.count; ++r) {
     int64_t const position = positions_R.const_data_ptr<int64_t>()[r];
-    visible[static_cast<size_t>(r)] -= std::count_if(appended_.begin(), appended_.end(), [&](auto const& row) {
-      return row.first == slots[r] && row.second > position;
-    });
+    visible[static_cast<size_t>(r)] -=
+        std::count_if(appended_.begin(), appended_.end(), [&](auto const& row) { return row.first == slots[r] && row.second > position; });
   }
   return visible;
 }
