@@ -25,7 +25,9 @@ std::vector<ConfigField> train_fields() {
       R(KEY(train.init_from), text, identity,
         "Starts from the weights of a checkpoint, a run, an exported .safetensors file, a Hugging Face folder or a GGUF file. Keys of "
         "model and "
-        "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh.")
+        "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh. In a "
+        "comparison, {arm} and {seed} stand for those of "
+        "each run; the keys of model and tokenizer must then be given.")
           .may_be_empty_too(),
       R(KEY(train.freeze), text_list, identity,
         "Weights that stay as they are. blocks: attention and MLP matrices; embeddings: embedding and head; norms: all norms. Routers, "
