@@ -1,0 +1,44 @@
+#include "data/tasks/encoded_items.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace isobath {
+namespace {
+
+// What Python's str.rstrip() takes away beyond ASCII.
+constexpr std::array<std::string_view, 19> wide_spaces{"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+                                                       "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+                                                       "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+                                                       "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+
+size_t length_without_space(std::string_view text) {
+  constexpr std::string_view ascii = " \t\n\v\f\r\x1c\x1d\x1e\x1f";
+  for (size_t before = text.size() + 1; text.size() < before;) {
+    before = text.size();
+    text = text.substr(0, text.find_last_not_of(ascii) + 1);
+    for (std::string_view const space : wide_spaces)
+      if (text.ends_with(space)) text.remove_suffix(space.size());
+  }
+  return text.size();
+}
+
+}  // namespace
+
+EncodedOption encode_option(TaskOption const& option, Tokenizer const& tokenizer, int64_t most_tokens) {
+  std::string const whole = option.context + option.continuation;
+  size_t const border = length_without_space(option.context);
+  std::vector<int32_t> ids = with_text_start(tokenizer, tokenizer.encode(whole));
+  auto context = std::ssize(with_text_start(tokenizer, tokenizer.encode(std::string_view(whole).substr(0, border))));
+  if (border == 0) {
+    if (ids.empty() || ids.front() != tokenizer.text_start()) ids.insert(ids.begin(), tokenizer.text_start());
+    context = 1;
+  }
+  context = std::min(context, std::ssize(ids));  // a piece across the border may leave nothing behind it
+  int64_t const cut = std::max<int64_t>(std::ssize(ids) - most_tokens - 1, 0);
+  auto const split = ids.begin() + std::max(context, cut + 1);
+  return {{ids.begin() + cut, split}, {split, ids.end()}, cut};
+}
+
+}  // namespace isobath
