@@ -27,7 +27,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
   LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
   auto const size_of = [&](Config const& config) {
-    return prepare ? measured_data(prepare_data(config.data, config.tokenizer)) : estimate_data(config.data, config.tokenizer);
+    return prepare ? measured_data(prepare_data(config)) : estimate_data(config);
   };
   DataSize const size = size_of(loaded.config);
   std::vector<ArmPlan> plans;

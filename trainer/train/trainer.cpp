@@ -56,7 +56,7 @@ class Trainer {
   RunFolder const& run_;
   PreparedData const& data_;
   TokenStream const &train_stream_, &valid_stream_;
-  Loader const& loader_;
+  Windows const& train_windows_;
   Learner& learner_;
   LanguageModel& model_;
   MetricWindow& window_;
@@ -85,7 +85,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
       data_(parts.data),
       train_stream_(*parts.train_stream),
       valid_stream_(*parts.valid_stream),
-      loader_(*parts.loader),
+      train_windows_(*parts.windows),
       learner_(parts.learner),
       model_(*parts.learner.model),
       window_(parts.learner.window),
@@ -102,7 +102,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
   earlier_wait_ = state_.data_wait_seconds;
   earlier_seconds_ = state_.train_seconds;
   earlier_tokens_ = state_.tokens;
-  prefetcher_ = std::make_unique<Prefetcher>(loader_, state_.next_sample, batch_sequences_);
+  prefetcher_ = std::make_unique<Prefetcher>(train_windows_, state_.next_sample, batch_sequences_);
 }
 
 void Trainer::start(Origin const& origin) {
@@ -166,7 +166,7 @@ void Trainer::resume(EarlierRun const& earlier) {
 void Trainer::write_run_record() {
   double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
   metrics_->write(
-      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())}));
+      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(train_windows_.count())}));
 }
 
 int Trainer::loop() {
@@ -316,8 +316,8 @@ bool Trainer::validate(bool final) {
   if (!final) settings.tokens = config_.eval.tokens;
   int64_t const calibration_tokens =
       settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
-  Loader const windows = validation_windows(valid_stream_, model_, settings);
-  auto evaluation = evaluate(model_, windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
+  auto const windows = validation_windows(valid_stream_, model_, settings);
+  auto evaluation = evaluate(model_, *windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
   evaluation->calibration_tokens = calibration_tokens;
   double const seconds = seconds_since(start);
@@ -331,7 +331,7 @@ bool Trainer::validate(bool final) {
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
-  if (final) reading.oracle = measure_branch_oracle(model_, windows, evaluation->causal_or_topk().mean_depth, settings);
+  if (final) reading.oracle = measure_branch_oracle(model_, *windows, evaluation->causal_or_topk().mean_depth, settings);
   metrics_->write(validation_record(state_, reading, final, sample));
   log_info(validation_line(state_.step, *evaluation, final));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.

@@ -1,5 +1,7 @@
 #include "config/sections/data.h"
 
+#include <algorithm>
+
 #include "config/row.h"
 #include "config/sections/sections.h"
 
@@ -21,8 +23,36 @@ std::vector<ConfigField> data_fields() {
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
       R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),
       R(KEY(data.isolate_documents), boolean, identity, "Attention and positions stop at document borders inside a sequence."),
+      R(KEY(data.tasks), text_list, identity,
+        "Task files (folders, globs) to fine-tune on, in place of data.sources: the model learns the right answers to their questions.")
+          .may_be_empty_too(),
+      R(KEY(data.task_weights), real_list, identity,
+        "How often an example of each of data.tasks appears in an epoch: 2 is twice, 0.25 a quarter of the examples; empty: all once.")
+          .above(0)
+          .between(0, 1000)
+          .may_be_empty_too(),
       R(KEY(data.cache_dir), text, free, "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
   };
+}
+
+void check_data(Config const& config, std::vector<Contradiction>& found) {
+  DataConfig const& data = config.data;
+  if (data.tasks.empty()) {
+    if (!data.task_weights.empty()) found.push_back({{"data.task_weights"}, "data.task_weights needs data.tasks, which they are of"});
+    return;
+  }
+  if (data.sources != DataConfig{}.sources)
+    found.push_back({{"data.sources", "data.tasks"}, "data.sources and data.tasks exclude each other: a run reads text or learns tasks"});
+  if (!data.valid_sources.empty())
+    found.push_back({{"data.valid_sources", "data.tasks"}, "data.valid_sources has no meaning with data.tasks, whose scored rows are read"});
+  // A folder or a glob may stand for any number of tasks; read_examples counts those.
+  bool const files = std::all_of(data.tasks.begin(), data.tasks.end(), [](std::string const& name) {
+    return name.ends_with(".yaml") && name.find_first_of("*?[") == std::string::npos;
+  });
+  if (files && !data.task_weights.empty() && data.task_weights.size() != data.tasks.size())
+    found.push_back({{"data.task_weights", "data.tasks"},
+                     "data.task_weights has " + std::to_string(data.task_weights.size()) + " numbers for " +
+                         std::to_string(data.tasks.size()) + " tasks: one a task, or none"});
 }
 
 }  // namespace isobath

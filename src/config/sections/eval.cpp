@@ -22,6 +22,7 @@ std::vector<ConfigField> eval_fields() {
           .zero_is("off"),
       R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.").at_least(1).zero_is("off"),
       R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
+      R(KEY(eval.tasks_folder), text, free, "Folder with the rows that task files name."),
   };
 }
 

@@ -23,6 +23,7 @@ struct EvalConfig {
   int64_t calibration_tokens = 16384;  // 0: off
   int64_t sample_tokens = 64;          // length of the text sample; 0: none
   std::string sample_prompt;
+  std::string tasks_folder = "~/.cache/isobath/tasks";  // the rows of tasks
 };
 
 }  // namespace isobath
