@@ -41,6 +41,7 @@ TaskExamples read_examples(Config const& config) {
     throw Error(ExitCode::config, "data.task_weights has " + std::to_string(data.task_weights.size()) + " numbers, but data.tasks names " +
                                       std::to_string(files.size()) + " tasks: one a task, or none");
   TaskExamples examples;
+  examples.tasks = files.size();
   uint64_t train_key = 0, valid_key = 0;
   for (size_t i = 0; i < files.size(); ++i) {
     TaskFile const task = load_task(files[i]);

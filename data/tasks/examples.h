@@ -12,6 +12,7 @@ namespace isobath {
 struct TaskExamples {
   std::vector<TaskOption> train;  // each as often as data.task_weights says
   std::vector<TaskOption> valid;  // the tasks' scored rows
+  size_t tasks = 0;
   std::string train_key, valid_key;  // 16 hex digits: hashes of what they are
 };
 

@@ -2,6 +2,7 @@
 // What training, evaluation and decoding measure, as plain values on the host: the sources of the table of metrics (metric.h). No LibTorch.
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -105,6 +106,7 @@ struct ValidationReading {
   Evaluation evaluation;
   std::optional<Oracle> oracle;
   double train_seconds = 0, eval_seconds = 0;
+  double accuracy = std::numeric_limits<double>::quiet_NaN();  // mean of the main metrics of the tasks; NaN: none were scored
 };
 
 // An `end` record: what one process of a run measured (a resumed run has several). NaN: not measured.

@@ -37,6 +37,8 @@ std::vector<ConfigField> data_fields() {
 
 void check_data(Config const& config, std::vector<Contradiction>& found) {
   DataConfig const& data = config.data;
+  if (config.checkpoint.best == BestBy::accuracy)
+    found.push_back({{"checkpoint.best"}, "checkpoint.best: accuracy needs tasks that are scored at a validation"});
   if (data.tasks.empty()) {
     if (!data.task_weights.empty()) found.push_back({{"data.task_weights"}, "data.task_weights needs data.tasks, which they are of"});
     return;
