@@ -33,7 +33,7 @@ KINDS = {
     "mod": (),
     "nested": ("depth={kind: nested, exits: [2]}",),
     "expert": ("depth={kind: nested, exits: [2], choice: expert, causal: threshold}",),
-    "scaled": ("depth={kind: scaled, scale: token}",),
+    "scaled": ("depth={kind: scaled, scale: token, mean_depth: 3}",),
 }
 
 
