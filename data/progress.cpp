@@ -21,7 +21,9 @@ Progress::~Progress() { end_live_line(); }
 
 double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
 
-std::string Progress::amount(double count) const { return counts_ == Counts::bytes ? format_bytes(count) : format_si(count) + " windows"; }
+std::string Progress::amount(double count) const {
+  return counts_ == Counts::bytes ? format_bytes(count) : format_si(count) + (counts_ == Counts::items ? " items" : " windows");
+}
 
 std::string Progress::rate() const {
   double const per_s = static_cast<double>(done_) / std::max(seconds(), 1e-9);

@@ -9,7 +9,8 @@ namespace isobath {
 
 class Progress {
  public:
-  enum class Counts { bytes, windows };                                      // windows of text that a model evaluates
+  // windows: of text that a model evaluates; items: questions of a task.
+  enum class Counts { bytes, windows, items };
   Progress(std::string what, int64_t total, Counts counts = Counts::bytes);  // total 0: not known
   ~Progress();
   void add(int64_t done);  // throws Error(interrupted or terminated) when the program was asked to stop, and advances otherwise

@@ -29,16 +29,29 @@ size_t length_without_space(std::string_view text) {
 EncodedOption encode_option(TaskOption const& option, Tokenizer const& tokenizer, int64_t most_tokens) {
   std::string const whole = option.context + option.continuation;
   size_t const border = length_without_space(option.context);
-  std::vector<int32_t> ids = with_text_start(tokenizer, tokenizer.encode(whole));
-  auto context = std::ssize(with_text_start(tokenizer, tokenizer.encode(std::string_view(whole).substr(0, border))));
-  if (border == 0) {
-    if (ids.empty() || ids.front() != tokenizer.text_start()) ids.insert(ids.begin(), tokenizer.text_start());
-    context = 1;
+  std::vector<int32_t> const all = with_text_start(tokenizer, tokenizer.encode(whole));
+  EncodedOption encoded;
+  size_t behind = 0;  // tokens of `all` that belong to the context
+  if (border > 0) {
+    encoded.context = with_text_start(tokenizer, tokenizer.encode(std::string_view(whole).substr(0, border)));
+    behind = std::min(encoded.context.size(), all.size());  // a piece across the border may leave nothing behind it
+  } else {
+    encoded.context = {tokenizer.text_start()};
+    behind = !all.empty() && all.front() == tokenizer.text_start() ? 1 : 0;
   }
-  context = std::min(context, std::ssize(ids));  // a piece across the border may leave nothing behind it
-  int64_t const cut = std::max<int64_t>(std::ssize(ids) - most_tokens - 1, 0);
-  auto const split = ids.begin() + std::max(context, cut + 1);
-  return {{ids.begin() + cut, split}, {split, ids.end()}, cut};
+  encoded.continuation.assign(all.begin() + static_cast<std::ptrdiff_t>(behind), all.end());
+
+  auto const total = std::ssize(encoded.context) + std::ssize(encoded.continuation);
+  encoded.cut = std::max<int64_t>(total - most_tokens - 1, 0);
+  // The context keeps one token at least, which may then be the continuation's first.
+  auto const of_context = std::min<int64_t>(encoded.cut, std::ssize(encoded.context)), more = encoded.cut - of_context;
+  encoded.context.erase(encoded.context.begin(), encoded.context.begin() + of_context);
+  encoded.continuation.erase(encoded.continuation.begin(), encoded.continuation.begin() + more);
+  if (encoded.context.empty()) {
+    encoded.context.push_back(encoded.continuation.front());
+    encoded.continuation.erase(encoded.continuation.begin());
+  }
+  return encoded;
 }
 
 }  // namespace isobath

@@ -15,8 +15,8 @@ struct EncodedOption {
   int64_t cut = 0;                             // tokens lost at the left end
 };
 
-// White space at the end of the context belongs to the continuation. The whole is encoded at once; the continuation is what is there behind
-// as many ids as the context alone has. An empty context is the token that starts a text.
+// White space at the end of the context belongs to the continuation. Context and whole are encoded each; the continuation is what the whole
+// has behind as many ids as the context has. An empty context is the token that starts a text.
 // most_tokens (1 or more): of the input; the left end is lost, which may be some of the continuation.
 EncodedOption encode_option(TaskOption const& option, Tokenizer const& tokenizer, int64_t most_tokens);
 

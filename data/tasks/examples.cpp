@@ -33,20 +33,29 @@ std::vector<TaskOption> by_hash(std::vector<TaskOption> examples) {
 
 }  // namespace
 
+std::vector<TaskFile> load_training_tasks(DataConfig const& data) {
+  std::vector<fs::path> const files = find_task_files(data.tasks);
+  if (!data.task_weights.empty() && data.task_weights.size() != files.size())
+    throw Error(ExitCode::config, "data.task_weights has " + std::to_string(data.task_weights.size()) + " numbers for " +
+                                      std::to_string(files.size()) + " tasks: one a task, or none");
+  std::vector<TaskFile> tasks;
+  for (fs::path const& file : files) {
+    tasks.push_back(load_task(file));
+    if (tasks.back().train.empty())
+      throw Error(ExitCode::config, file.string() + " has no `train`, rows to train on, and can only be scored");
+  }
+  return tasks;
+}
+
 TaskExamples read_examples(Config const& config) {
   DataConfig const& data = config.data;
   fs::path const folder = expand_user(config.eval.tasks_folder);
-  std::vector<fs::path> const files = find_task_files(data.tasks);
-  if (!data.task_weights.empty() && data.task_weights.size() != files.size())
-    throw Error(ExitCode::config, "data.task_weights has " + std::to_string(data.task_weights.size()) + " numbers, but data.tasks names " +
-                                      std::to_string(files.size()) + " tasks: one a task, or none");
+  std::vector<TaskFile> const tasks = load_training_tasks(data);
   TaskExamples examples;
-  examples.tasks = files.size();
+  examples.tasks = tasks.size();
   uint64_t train_key = 0, valid_key = 0;
-  for (size_t i = 0; i < files.size(); ++i) {
-    TaskFile const task = load_task(files[i]);
-    if (task.train.empty())
-      throw Error(ExitCode::config, "data.tasks: " + files[i].string() + " has no `train`, rows to train on, and can only be scored");
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    TaskFile const& task = tasks[i];
     double const weight = data.task_weights.empty() ? 1 : data.task_weights[i];
     TaskItems const train = read_training_items(task, folder), valid = read_task_items(task, folder);
     for (TaskItem const& item : train.items)

@@ -16,8 +16,12 @@ struct TaskExamples {
   std::string train_key, valid_key;  // 16 hex digits: hashes of what they are
 };
 
+// The task files that data.tasks names. Throws Error(config) for a faulty one, one without rows to train on, and another number of weights
+// than of tasks.
+std::vector<TaskFile> load_training_tasks(DataConfig const& data);
+
 // Reads the task files that data.tasks names and their rows in eval.tasks_folder. The examples are in the order of hashes of their
-// contents. Throws Error(config) for a task without rows to train on and for another number of weights than of tasks.
+// contents. Throws as load_training_tasks and read_training_items do.
 TaskExamples read_examples(Config const& config);
 
 }  // namespace isobath

@@ -32,8 +32,8 @@ struct ModelInput {
   at::Tensor tokens_BT;     // int64
   at::Tensor positions_BT;  // int64; undefined: 0..T-1
   at::Tensor segments_BT;   // int64; undefined: attention crosses documents
-  // Generation. T is 1: each row is the next token of a text in the cache; otherwise each sequence is the whole beginning of a text that is
-  // new to the cache. slots_B: the texts' slots in the cache; positions_BT must be defined.
+  // Generation. T is 1: each row is the next token of a text in the cache (several rows may be of one text); otherwise each sequence is the
+  // whole beginning of a text that is new to the cache. slots_B: the texts' slots in the cache; positions_BT must be defined.
   KvCache* cache = nullptr;
   at::Tensor slots_B = {};
   // Causal routing only: the tokens that each routed layer runs, instead of the model's own decision (bool [B, T] per layer, as

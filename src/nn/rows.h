@@ -22,8 +22,8 @@ struct Rows {
   // While text is generated: the cache of the layers' keys and values, and the slot of each row's text in it (int64).
   KvCache* cache = nullptr;
   at::Tensor slots_R = {};
-  // True: one row per text, which attends to the text's keys in the cache. False: the rows are whole beginnings of texts and attend to each
-  // other.
+  // True: each row is a sequence of its own, which attends to its text's keys in the cache. False: the rows are whole beginnings of texts
+  // and attend to each other.
   bool one_row_per_text = false;
 
   bool dense() const { return !cells_R.defined(); }

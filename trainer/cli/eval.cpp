@@ -21,6 +21,7 @@
 #include "model/depth/plan.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/eval_tasks.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/evaluate/future_leakage.h"
 #include "trainer/evaluate/oracle.h"
@@ -38,6 +39,7 @@ namespace {
 struct EvalOptions {
   std::vector<std::string> capacities, texts;
   std::string save, per_token;
+  TaskOptions tasks;
   bool json = false;
   bool leak = false;
   int64_t decode = 0;  // number of texts
@@ -191,6 +193,9 @@ void check_eval_options(EvalOptions const& options, Config const& config) {
     throw Error(ExitCode::config, "--save takes one capacity, calibrated (eval.calibration_tokens)");
   if (options.top > 0 && options.per_token.empty())
     throw Error(ExitCode::config, "--top " + std::to_string(options.top) + " goes with --per-token FILE, where it adds to each record");
+  for (auto const& [file, option] : {std::pair(options.tasks.predictions, "--predictions"), std::pair(options.tasks.against, "--against")})
+    if (!file.empty() && config.eval.tasks.empty())
+      throw Error(ExitCode::config, std::string(option) + " " + file + " goes with tasks: eval.tasks=[configs/tasks/arc-easy.yaml]");
   if (options.decode > 0 && config.precision == Precision::bf16)
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   bool const calibrates = config.eval.routing != EvalRouting::topk && (!options.capacities.empty() || !options.save.empty());
@@ -206,6 +211,9 @@ void refuse_unread_keys(std::vector<std::string> const& overrides) {
     std::string const key = text.substr(0, text.find('='));
     if (key == "eval.tokens")
       throw Error(ExitCode::config, key + " is for validations during training; eval reads eval.final_tokens" + text.substr(key.size()));
+    if (key == "eval.task_items")
+      throw Error(ExitCode::config,
+                  key + " is for validations during training; eval reads eval.final_task_items" + text.substr(key.size()));
     if (key == "eval.every" || key == "eval.sample_tokens" || key == "eval.sample_prompt")
       throw Error(ExitCode::config, key +
                                         " is for validations during training; of this section eval reads eval.final_tokens, "
@@ -213,11 +221,36 @@ void refuse_unread_keys(std::vector<std::string> const& overrides) {
   }
 }
 
+// Tasks that the call names are scored alone: neither the run's text nor its split is needed.
+bool scores_tasks_alone(Target const& target, EvalOptions const& options) {
+  bool const named = std::any_of(target.overrides.begin(), target.overrides.end(),
+                                 [](std::string const& text) { return text.starts_with("eval.tasks="); });
+  if (!named || !options.texts.empty()) return false;
+  for (auto const& [given, option] :
+       {std::pair(!options.capacities.empty(), "--capacity"), std::pair(!options.save.empty(), "--save"),
+        std::pair(!options.per_token.empty(), "--per-token"), std::pair(options.leak, "--leak"), std::pair(options.decode > 0, "--decode")})
+    if (given)
+      throw Error(ExitCode::config, std::string(option) +
+                                        " measures on text, and eval.tasks on the command line scores tasks alone: add --text FILE, "
+                                        "or call eval twice");
+  return true;
+}
+
+void eval_tasks_alone(Checkpoint const& checkpoint, Config const& config, EvalOptions const& options) {
+  open_device(config.device);
+  set_threads(config.train.threads);
+  auto const model = load_evaluated_model(checkpoint, config);
+  nlohmann::ordered_json result{{"step", checkpoint.state.step}};
+  std::string const table = add_tasks(checkpoint, config, *model, options.tasks, result);
+  std::cout << (options.json ? result.dump(2) + "\n" : table);
+}
+
 void run_eval(Target const& target, EvalOptions const& options) {
   Checkpoint const checkpoint = open_model(target.path);
   Config const config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
   refuse_unread_keys(target.overrides);
+  if (scores_tasks_alone(target, options)) return eval_tasks_alone(checkpoint, config, options);
   EvalSubject const subject(checkpoint, config, options.texts);
   auto const& [text, model, settings] = subject;
   Evaluator evaluator{checkpoint,
@@ -246,6 +279,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
     visit_tokens(*model, *text.windows, *checkpoint.tokenizer, named, [&](TokenOutcome const& token) { records.add(token); });
     records.finish();
   }
+  if (!config.eval.tasks.empty()) evaluator.table += add_tasks(checkpoint, config, *model, options.tasks, result);
   std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
   if (!evaluator.decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + evaluator.decodes_otherwise + ", where 1e-4 is allowed");
@@ -258,13 +292,14 @@ void run_eval(Target const& target, EvalOptions const& options) {
 }  // namespace
 
 void add_eval(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings");
+  CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings, or its answers to tasks");
   command->footer(
       "Examples:\n  isobath eval runs/quickstart --text book.txt\n  isobath eval runs/quickstart --json eval.routing=causal\n  isobath "
       "eval runs/quickstart/best data.valid_sources=[book.txt] "
       "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval "
       "runs/quickstart "
-      "--capacity 25% --save runs/quickstart-25");
+      "--capacity 25% --save runs/quickstart-25\n  isobath eval runs/quickstart 'eval.tasks=[configs/tasks/arc-easy.yaml]' --predictions "
+      "answers.jsonl");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<EvalOptions>();
   command
@@ -295,6 +330,15 @@ void add_eval(CLI::App& app) {
           "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each token's "
           "place")
       ->check(CLI::Range(1, 1 << 24));
+  command
+      ->add_option("--predictions", options->tasks.predictions,
+                   "Write one JSON object an item of eval.tasks: scores, answer, depth of every token")
+      ->type_name("FILE");
+  command
+      ->add_option("--against", options->tasks.against,
+                   "Such a file of another model with the same items: adds a paired comparison (bootstrap, McNemar's test) with it as the "
+                   "baseline")
+      ->type_name("FILE");
   command->add_flag("--json", options->json, "Print everything that was measured as JSON");
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");

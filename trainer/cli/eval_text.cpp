@@ -62,14 +62,19 @@ Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const&
   return config;
 }
 
+std::shared_ptr<LanguageModel> load_evaluated_model(Checkpoint const& checkpoint, Config const& config) {
+  Checkpoint at_context = checkpoint;
+  at_context.config.model.context = config.model.context;
+  std::shared_ptr<LanguageModel> model = load_model(at_context);
+  place_model(*model, config);
+  return model;
+}
+
 EvalSubject::EvalSubject(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
   open_device(config.device);  // throws for a missing device before the text is prepared
   set_threads(config.train.threads);
   text = open_text(checkpoint, config, files);
-  Checkpoint at_context = checkpoint;
-  at_context.config.model.context = config.model.context;
-  model = load_model(at_context);
-  place_model(*model, config);
+  model = load_evaluated_model(checkpoint, config);
   settings = eval_settings(config, *model);
   if (text.named) {
     settings.tokens = 0;  // all of it

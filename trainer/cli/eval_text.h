@@ -24,6 +24,9 @@ struct EvalText {
 // The checkpoint's configuration with overrides, which may change what is evaluated but not the model.
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides);
 
+// The checkpoint's model at config's context, on its device.
+std::shared_ptr<LanguageModel> load_evaluated_model(Checkpoint const& checkpoint, Config const& config);
+
 // A model on its device and the text it is evaluated on. files: as data.sources, each document on its own and whole (RollingWindows);
 // empty: the run's validation text.
 struct EvalSubject {

@@ -22,7 +22,7 @@ char const* name_of(Names const& names, E value) {
 }
 
 // The kinds of records, in the order of Metric::source.
-constexpr std::array<std::pair<char const*, char const*>, 6> sections{{
+constexpr std::array<std::pair<char const*, char const*>, 7> sections{{
     {"`run` records", "Written when a run starts and when its schedule changes: what is planned."},
     {"`train` records",
      "Every `train.log_every` steps: means over the steps since the last one, unless a row says otherwise. Reports draw the loss, the "
@@ -33,6 +33,10 @@ constexpr std::array<std::pair<char const*, char const*>, 6> sections{{
      "take. Values of layers are those under causal routing."},
     {"`end` records", "Written when a process leaves a run; a resumed run has several."},
     {"decode.json", "What `compare` measures of each arm after training, at one or more batch sizes; `arms[].decoding[]` in report.json."},
+    {"`task` records",
+     "One a task and routing after each validation (on `eval.task_items`) and at the end of a run (`final: true`, on "
+     "`eval.final_task_items`). "
+     "Accuracies are those that the task file asks for."},
     {"Derived in reports", "Computed for each run from its configuration and the metrics above; not in any record."},
 }};
 

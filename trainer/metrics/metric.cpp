@@ -21,7 +21,7 @@ std::vector<Metric>& table() {
   static std::vector<Metric> rows = [] {
     std::vector<Metric> all;
     for (std::vector<Metric> const& part :
-         {run_metrics(), train_metrics(), validation_metrics(), end_metrics(), decoding_metrics(), derived_metrics()})
+         {run_metrics(), train_metrics(), validation_metrics(), end_metrics(), decoding_metrics(), task_metrics(), derived_metrics()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
@@ -158,6 +158,7 @@ template Json metrics_json(TrainReading const&);
 template Json metrics_json(ValidationReading const&);
 template Json metrics_json(EndReading const&);
 template Json metrics_json(Decoding const&);
+template Json metrics_json(TaskReading const&);
 template void take_metrics<RunFacts>(nlohmann::json const&, MetricMap&);
 template void take_metrics<ValidationReading>(nlohmann::json const&, MetricMap&);
 template void take_metrics<EndReading>(nlohmann::json const&, MetricMap&);

@@ -51,7 +51,8 @@ struct Metric {
   std::string key;   // in the record
   std::string unit;  // empty: a pure number
   std::string meaning;
-  std::variant<Read<RunFacts>, Read<TrainReading>, Read<ValidationReading>, Read<EndReading>, Read<Decoding>, Derive> source;
+  std::variant<Read<RunFacts>, Read<TrainReading>, Read<ValidationReading>, Read<EndReading>, Read<Decoding>, Read<TaskReading>, Derive>
+      source;
   bool integer = false;
   Each each = Each::run;
   OverSeeds over_seeds = OverSeeds::mean;  // values of layers and of seeds are pooled
@@ -63,9 +64,10 @@ struct Metric {
   int digits = 3;  // after the point, of decimals and percents
 
   bool of_decoding() const { return std::holds_alternative<Read<Decoding>>(source); }  // one value per batch size
-  // Whether runs and arms of a report have it under report_key: not metrics of `train` records, of which reports draw curves, and of
-  // decoding.
-  bool in_reports() const { return !std::holds_alternative<Read<TrainReading>>(source) && !of_decoding(); }
+  bool of_task() const { return std::holds_alternative<Read<TaskReading>>(source); }   // one value per task and routing
+  // Whether runs and arms of a report have it under report_key: not metrics of `train` records, of which reports draw curves, of decoding
+  // and of tasks.
+  bool in_reports() const { return !std::holds_alternative<Read<TrainReading>>(source) && !of_decoding() && !of_task(); }
 
   // For the rows: changes of these values, as a chain.
   Metric whole() &&;
@@ -125,6 +127,7 @@ std::vector<Metric> train_metrics();
 std::vector<Metric> validation_metrics();
 std::vector<Metric> end_metrics();
 std::vector<Metric> decoding_metrics();
+std::vector<Metric> task_metrics();
 std::vector<Metric> derived_metrics();
 
 }  // namespace isobath

@@ -119,6 +119,24 @@ struct EndReading {
   int64_t checkpoints = 0, memory_bytes = 0;
 };
 
+// A value and its 95 % interval. NaN: not asked for.
+struct Estimate {
+  double value = std::numeric_limits<double>::quiet_NaN(), low = value, high = value;
+};
+
+// A `task` record: a model's answers to the questions of one task, under one routing.
+struct TaskReading {
+  int64_t items = 0;
+  Estimate acc, acc_norm, acc_bytes, bits_per_byte, f1;
+  double acc_first = 0;             // where the first of equal scores wins, as in lm-evaluation-harness
+  int64_t ties = 0;                 // items whose right answer shares the highest score
+  double chance = 0, majority = 0;  // accuracies of guessing, and of the answer that is right most often
+  int64_t cut_items = 0, cut_tokens = 0;
+  double blocks_per_token = 0, kv_bytes_per_token = 0, tokens_per_s = 0;
+  int64_t tokens = 0, tokens_not_read = 0;
+  double seconds = 0;
+};
+
 // Decoding token by token from the key-value cache, as `compare` measures it after training (decode.json).
 struct Decoding {
   int64_t batch = 0, prompt = 0;  // texts decoded together; length of each prompt in tokens

@@ -5,6 +5,7 @@
 #include "config/fields.h"
 #include "config/values.h"
 #include "core/error.h"
+#include "data/tasks/open_tasks.h"
 #include "trainer/pretrained/pretrained.h"
 #include "trainer/pretrained/teacher.h"
 
@@ -52,7 +53,7 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   }
   auto const written = written_values(file, overrides);
   auto const given = written.find("train.init_from");
-  if (given == written.end() || given->second.empty()) return with_teacher(load_config(file, overrides));
+  if (given == written.end() || given->second.empty()) return with_teacher(load_config(file, overrides, {check_task_files}));
   Pretrained const pretrained = open_pretrained(expand_user(given->second));
   auto const values = model_values(pretrained);
   std::vector<std::string> with_sizes = overrides;
@@ -66,7 +67,7 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   if (!written.contains("train.batch_tokens") && !written.contains("model.context"))
     take("train.batch_tokens", std::to_string(pretrained.model.context));
   if (!written.contains("tokenizer.vocab_size")) take("tokenizer.kind", yaml_text(given->second));
-  LoadedConfig loaded = load_config(file, with_sizes);
+  LoadedConfig loaded = load_config(file, with_sizes, {check_task_files});
   for (std::string const& key : taken) loaded.origins[key] = "train.init_from";
   auto const here = values_of(loaded.config);
   std::string problems;

@@ -6,8 +6,10 @@
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
+#include <numbers>
 
 #include "core/error.h"
+#include "core/random.h"
 
 namespace isobath {
 
@@ -52,6 +54,39 @@ Correlation correlation(std::vector<std::pair<double, double>> const& pairs) {
   double const spread = std::sqrt(aa * bb), r = n > 3 && spread > 1e-12 ? ab / spread : std::nan("");
   double const z = std::atanh(r), half_width = 1.96 / std::sqrt(n - 3);
   return {r, std::tanh(z - half_width), std::tanh(z + half_width)};
+}
+
+std::pair<double, double> wilson_interval(double hits, double n) {
+  if (n <= 0) return {std::nan(""), std::nan("")};
+  constexpr double z = 1.959963984540054;  // 97.5 % of a normal distribution lie below
+  double const p = hits / n, scale = 1 / (1 + z * z / n), center = scale * (p + z * z / (2 * n)),
+               half = scale * z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+  return {std::max(0.0, center - half), std::min(1.0, center + half)};
+}
+
+std::pair<double, double> bootstrap_interval(int64_t n, uint64_t seed,
+                                             std::function<double(std::vector<int64_t> const&)> const& statistic) {
+  constexpr int64_t resamples = 1000;
+  if (n == 0) return {std::nan(""), std::nan("")};
+  uint64_t const key = make_key({seed, hash_text("bootstrap")});
+  std::vector<double> values;
+  std::vector<int64_t> drawn(static_cast<size_t>(n));
+  for (int64_t resample = 0; resample < resamples; ++resample) {
+    for (int64_t i = 0; i < n; ++i)
+      drawn[static_cast<size_t>(i)] =
+          static_cast<int64_t>(random_bits(key, static_cast<uint64_t>(resample * n + i)) % static_cast<uint64_t>(n));
+    values.push_back(statistic(drawn));
+  }
+  std::sort(values.begin(), values.end());
+  return {values[resamples / 40], values[resamples - 1 - resamples / 40]};
+}
+
+double mcnemar_exact(int64_t first, int64_t second) {
+  int64_t const n = first + second, fewer = std::min(first, second);
+  double tail = 0;  // of a binomial distribution with p = 1/2
+  for (int64_t k = 0; k <= fewer; ++k)
+    tail += std::exp(std::lgamma(n + 1.0) - std::lgamma(k + 1.0) - std::lgamma(n - k + 1.0) - static_cast<double>(n) * std::numbers::ln2);
+  return std::min(1.0, 2 * tail);
 }
 
 double threshold_f1_ceiling(int64_t K, int64_t T) {

@@ -2,6 +2,7 @@
 // Statistics over few seeds: spread, paired differences and their confidence intervals. Uses no LibTorch.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,6 +38,14 @@ struct Correlation {
   double r = 0, low = 0, high = 0;
 };
 Correlation correlation(std::vector<std::pair<double, double>> const& pairs);
+
+// Wilson's 95 % interval of a share, `hits` of n.
+std::pair<double, double> wilson_interval(double hits, double n);
+// 95 % interval of a statistic of n items: its quantiles over 1000 resamples of them, drawn with replacement by `seed`. statistic: of the
+// items of a resample, by their numbers.
+std::pair<double, double> bootstrap_interval(int64_t n, uint64_t seed, std::function<double(std::vector<int64_t> const&)> const& statistic);
+// Two-sided exact p of McNemar's test: of items where exactly one of two models is right, `first` and `second` are right so often.
+double mcnemar_exact(int64_t first, int64_t second);
 
 // The F1 against top-k that the best fixed threshold reaches on average when scores are independent: top-k takes exactly K of every T
 // tokens, a threshold a varying number. A causal decision is measured against this F1.

@@ -37,8 +37,8 @@ std::vector<ConfigField> data_fields() {
 
 void check_data(Config const& config, std::vector<Contradiction>& found) {
   DataConfig const& data = config.data;
-  if (config.checkpoint.best == BestBy::accuracy)
-    found.push_back({{"checkpoint.best"}, "checkpoint.best: accuracy needs tasks that are scored at a validation"});
+  if (config.checkpoint.best == BestBy::accuracy && config.eval.tasks.empty())
+    found.push_back({{"checkpoint.best", "eval.tasks"}, "checkpoint.best: accuracy needs eval.tasks, whose accuracy is meant"});
   if (data.tasks.empty()) {
     if (!data.task_weights.empty()) found.push_back({{"data.task_weights"}, "data.task_weights needs data.tasks, which they are of"});
     return;
@@ -47,7 +47,7 @@ void check_data(Config const& config, std::vector<Contradiction>& found) {
     found.push_back({{"data.sources", "data.tasks"}, "data.sources and data.tasks exclude each other: a run reads text or learns tasks"});
   if (!data.valid_sources.empty())
     found.push_back({{"data.valid_sources", "data.tasks"}, "data.valid_sources has no meaning with data.tasks, whose scored rows are read"});
-  // A folder or a glob may stand for any number of tasks; read_examples counts those.
+  // A folder or a glob may stand for any number of tasks; load_training_tasks counts those.
   bool const files = std::all_of(data.tasks.begin(), data.tasks.end(), [](std::string const& name) {
     return name.ends_with(".yaml") && name.find_first_of("*?[") == std::string::npos;
   });

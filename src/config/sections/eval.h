@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "config/choice.h"
 #include "core/units.h"
@@ -23,7 +24,10 @@ struct EvalConfig {
   int64_t calibration_tokens = 16384;  // 0: off
   int64_t sample_tokens = 64;          // length of the text sample; 0: none
   std::string sample_prompt;
-  std::string tasks_folder = "~/.cache/isobath/tasks";  // the rows of tasks
+  std::vector<std::string> tasks;  // task files (docs/tasks.md)
+  std::string tasks_folder = "~/.cache/isobath/tasks";
+  int64_t task_items = 200;      // of each task at a validation during training; 0: all
+  int64_t final_task_items = 0;  // same, at the end
 };
 
 }  // namespace isobath

@@ -48,9 +48,19 @@ int64_t Decoder::start(std::vector<int32_t> const& tokens, Read& result) {
   return text;
 }
 
+int64_t Decoder::copy(int64_t text) {
+  c10::InferenceMode const inference;
+  int64_t const number = cache_.copy(text);
+  if (number >= static_cast<int64_t>(lengths_.size())) lengths_.resize(static_cast<size_t>(number) + 1);
+  lengths_[static_cast<size_t>(number)] = length(text);
+  return number;
+}
+
 Decoder::Read Decoder::next(std::vector<int64_t> const& texts, std::vector<int32_t> const& tokens) {
-  for (int64_t const text : texts) {
-    if (length(text) < model_.model_config().context) continue;
+  int64_t several = 0;  // tokens of the same text before this one
+  for (size_t i = 0; i < texts.size(); ++i) {
+    several = i > 0 && texts[i] == texts[i - 1] ? several + 1 : 0;
+    if (length(texts[i]) + several < model_.model_config().context) continue;
     throw Error(ExitCode::data, "the text has reached model.context = " + std::to_string(model_.model_config().context) + " tokens");
   }
   return read(texts, tokens, 1);
@@ -64,12 +74,14 @@ Decoder::Read Decoder::read(std::vector<int64_t> const& texts, std::vector<int32
   at::Tensor const tokens_BT = at::empty({B, T}, at::kLong);
   std::copy(tokens.begin(), tokens.end(), tokens_BT.mutable_data_ptr<int64_t>());
   std::vector<int64_t> places;
-  for (int64_t const text : texts) places.push_back(length(text));
+  for (int64_t const text : texts) {
+    places.push_back(length(text));
+    lengths_[static_cast<size_t>(text)] += T;
+  }
   at::Device const device = model_.device();
   at::Tensor const positions_BT = at::tensor(places).unsqueeze(1) + at::arange(T);
   ModelInput const input{tokens_BT.to(device), positions_BT.to(device), {}, &cache_, at::tensor(texts).to(device)};
   ModelOutput output = model_.forward(input, Routing::causal, {seed_, 0, 0, NoiseStream::decoding});
-  for (int64_t const text : texts) lengths_[static_cast<size_t>(text)] += T;
   at::Tensor const last_BD = output.x_ND.view({B, T, -1}).select(1, T - 1);
   return {model_.logits(last_BD), output.depth_BT, std::move(output.routed_layers)};
 }

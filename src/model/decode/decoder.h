@@ -18,14 +18,16 @@ class Decoder {
   ~Decoder();
 
   struct Read {
-    at::Tensor logits_BV;                    // after the last token of each text
+    at::Tensor logits_BV;                    // after the last token that start read, after each token that next read
     at::Tensor depth_BT;                     // number of layers that each token of this read went through, on the model's device
     std::vector<RoutedLayer> routed_layers;  // [B, T]
   };
   // Reads the beginning of a new text and returns the text's number. Throws Error(data) when `tokens` is empty or longer than the context.
   int64_t start(std::vector<int32_t> const& tokens, Read& read);
-  // Reads one more token of each of these texts, in one batch. Throws Error(data) when a text fills the context. After Error(allocation)
-  // these texts can only be finished.
+  // A new text with the same beginning, without reading it again; returns its number.
+  int64_t copy(int64_t text);
+  // Reads more tokens of these texts, in one batch: tokens[i] is the next one of texts[i]. A text may have several, which stand together.
+  // Throws Error(data) when a text fills the context. After Error(allocation) these texts can only be finished.
   Read next(std::vector<int64_t> const& texts, std::vector<int32_t> const& tokens);
   void finish(int64_t text);  // forgets it
 

@@ -36,6 +36,23 @@ int64_t KvCache::add() {
   return slot;
 }
 
+int64_t KvCache::copy(int64_t slot) {
+  int64_t const target = add();
+  for (size_t layer = 0; layer < static_cast<size_t>(layers_); ++layer) {
+    Stored& to = texts_[static_cast<size_t>(target)][layer];
+    Stored const& from = texts_[static_cast<size_t>(slot)][layer];
+    to.rows = from.rows;
+    for (int64_t const block : from.blocks) {
+      to.blocks.push_back(take_block(slabs_.front().options()));
+      for (int part : {0, 1})
+        slab_of(to.blocks.back())[to.blocks.back() % slab_blocks][part].copy_(slab_of(block)[block % slab_blocks][part]);
+    }
+    use_.stored += from.rows * row_bytes_;
+  }
+  if (auto const found = prefixes_.find(slot); found != prefixes_.end()) prefixes_[target] = found->second;
+  return target;
+}
+
 void KvCache::remove(int64_t slot) {
   for (Stored& text : texts_[static_cast<size_t>(slot)]) {
     use_.stored -= text.rows * row_bytes_;
@@ -47,10 +64,10 @@ void KvCache::remove(int64_t slot) {
   free_slots_.push_back(slot);
 }
 
-int64_t KvCache::take_block(at::Tensor const& like) {
+int64_t KvCache::take_block(at::TensorOptions const& options) {
   if (free_blocks_.empty()) {
     int64_t const first = static_cast<int64_t>(slabs_.size()) * slab_blocks;
-    slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_ * block_rows * head_dim_}, like.options()));
+    slabs_.push_back(at::empty({slab_blocks, 2, kv_heads_ * block_rows * head_dim_}, options));
     for (int64_t index = first + slab_blocks; index-- > first;) free_blocks_.push_back(index);
     use_.allocated += slab_blocks * block_bytes_;
   }
@@ -60,18 +77,15 @@ int64_t KvCache::take_block(at::Tensor const& like) {
   return index;
 }
 
+at::Tensor const& KvCache::slab_of(int64_t index) const { return slabs_[static_cast<size_t>(index / slab_blocks)]; }
+
 float* KvCache::block_floats(int64_t index) const {
-  return slabs_[static_cast<size_t>(index / slab_blocks)].mutable_data_ptr<float>() +
-         index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float)));
+  return slab_of(index).mutable_data_ptr<float>() + index % slab_blocks * (block_bytes_ / static_cast<int64_t>(sizeof(float)));
 }
 
-at::Tensor KvCache::keys(int64_t index) const {
-  return slabs_[static_cast<size_t>(index / slab_blocks)][index % slab_blocks][0].view({kv_heads_, head_dim_, block_rows});
-}
+at::Tensor KvCache::keys(int64_t index) const { return slab_of(index)[index % slab_blocks][0].view({kv_heads_, head_dim_, block_rows}); }
 
-at::Tensor KvCache::values(int64_t index) const {
-  return slabs_[static_cast<size_t>(index / slab_blocks)][index % slab_blocks][1].view({kv_heads_, block_rows, head_dim_});
-}
+at::Tensor KvCache::values(int64_t index) const { return slab_of(index)[index % slab_blocks][1].view({kv_heads_, block_rows, head_dim_}); }
 
 void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows) {
   row_bytes_ = 2 * kv_heads_ * head_dim_ * static_cast<int64_t>(k_RGE.element_size());
@@ -79,9 +93,10 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
   at::Tensor const slots_R = rows.slots_R.cpu().contiguous();
   int64_t const* slots = slots_R.const_data_ptr<int64_t>();
   int64_t const count = rows.count;
-  int64_t blocks = 0;  // blocks to take; the rows of one text are contiguous
+  int64_t blocks = 0, longest = 0;  // blocks to take, most rows of one text
   for (int64_t first = 0, last; first < count; first = last) {
     last = std::find_if(slots + first, slots + count, [&](int64_t slot) { return slot != slots[first]; }) - slots;
+    longest = std::max(longest, last - first);
     Stored const& text = stored(slots[first]);
     blocks += (text.rows + last - first + block_rows - 1) / block_rows - static_cast<int64_t>(text.blocks.size());
   }
@@ -90,13 +105,18 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
                                           format_bytes(static_cast<double>(use_.reserved + blocks * block_bytes_)) +
                                           ", more than its limit of " + format_bytes(static_cast<double>(most_bytes_)) +
                                           ": fewer texts at a time, shorter ones, or a higher --max-cache");
+  appended_.clear();
+  if (longest > 1) {
+    at::Tensor const positions_R = rows.positions_R.cpu().contiguous();
+    for (int64_t r = 0; r < count; ++r) appended_.emplace_back(slots[r], positions_R.const_data_ptr<int64_t>()[r]);
+  }
   at::Tensor const k = k_RGE.contiguous(), v = v_RGE.contiguous();
   bool const on_cpu = &backend_for(k) == &cpu_backend();
   int64_t const row_floats = kv_heads_ * head_dim_;
   for (int64_t r = 0; r < count; ++r) {
     Stored& text = stored(slots[r]);
     int64_t const place = text.rows % block_rows;
-    if (place == 0) text.blocks.push_back(take_block(k));
+    if (place == 0) text.blocks.push_back(take_block(k.options()));
     text.rows += 1;
     use_.stored += row_bytes_;
     int64_t const index = text.blocks.back();
@@ -114,11 +134,25 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
   }
 }
 
+std::vector<int64_t> KvCache::visible_keys(int64_t const* slots, Rows const& rows) const {
+  std::vector<int64_t> visible;
+  for (int64_t r = 0; r < rows.count; ++r) visible.push_back(stored(slots[r]).rows);
+  if (appended_.empty()) return visible;
+  at::Tensor const positions_R = rows.positions_R.cpu().contiguous();
+  for (int64_t r = 0; r < rows.count; ++r) {
+    int64_t const position = positions_R.const_data_ptr<int64_t>()[r];
+    visible[static_cast<size_t>(r)] -=
+        std::count_if(appended_.begin(), appended_.end(), [&](auto const& row) { return row.first == slots[r] && row.second > position; });
+  }
+  return visible;
+}
+
 at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
   RECORD_FUNCTION("KvCache::attend", c10::ArrayRef<c10::IValue const>());
   at::Tensor const q = q_RHE.contiguous(), slots_R = rows.slots_R.cpu().contiguous();
   int64_t const* slots = slots_R.const_data_ptr<int64_t>();
   int64_t const heads = q.size(1);
+  std::vector<int64_t> const visible = visible_keys(slots, rows);
   if (&backend_for(q) == &cpu_backend() && head_dim_ % kernels::decode_head_dim_step == 0) {
     std::vector<std::vector<float const*>> blocks(static_cast<size_t>(rows.count));
     std::vector<kernels::BlockedKeys> texts;
@@ -127,8 +161,8 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
       Stored const& text = stored(slots[r]);
       auto& of_text = blocks[static_cast<size_t>(r)];
       for (int64_t const index : text.blocks) of_text.push_back(block_floats(index));
-      texts.push_back({of_text.data(), text.rows});
-      all_rows += text.rows;
+      texts.push_back({of_text.data(), visible[static_cast<size_t>(r)]});
+      all_rows += texts.back().rows;
     }
     at::Tensor const out = at::empty_like(q);
     kernels::DecodeShape const shape{heads, kv_heads_, head_dim_, block_rows * kv_heads_ * head_dim_};
@@ -149,7 +183,7 @@ at::Tensor KvCache::attend(at::Tensor const& q_RHE, Rows const& rows) const {
       v.push_back(values(index));
     }
     auto const whole = [&](std::vector<at::Tensor> const& parts) {  // [1, H, rows, E]
-      return at::cat(parts, 1).narrow(1, 0, text.rows).repeat_interleave(heads / kv_heads_, 0).unsqueeze(0);
+      return at::cat(parts, 1).narrow(1, 0, visible[static_cast<size_t>(r)]).repeat_interleave(heads / kv_heads_, 0).unsqueeze(0);
     };
     outs.push_back(at::scaled_dot_product_attention(q[r].view({1, heads, 1, head_dim_}), whole(k), whole(v)).flatten());
   }

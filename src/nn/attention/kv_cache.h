@@ -20,14 +20,17 @@ class KvCache {
   // most_bytes: limit for the bytes of blocks in use; 0: no limit.
   KvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t most_bytes = 0);
 
-  int64_t add();              // a new text's slot
-  void remove(int64_t slot);  // the text is finished
+  int64_t add();               // a new text's slot
+  int64_t copy(int64_t slot);  // the slot of a new text with the same keys and values
+  void remove(int64_t slot);   // the text is finished
 
   // Sets the layer that the next calls refer to.
   void enter(int64_t layer) { layer_ = layer; }
-  // Appends k_RGE and v_RGE to the texts rows.slots_R. Throws Error(allocation) and stores nothing where that would exceed most_bytes.
+  // Appends k_RGE and v_RGE to the texts rows.slots_R; the rows of one text stand together, in ascending position. Throws
+  // Error(allocation) and stores nothing where that would exceed most_bytes.
   void append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows const& rows);
-  // Attention of one query per text over all stored keys of that text in this layer: [R, H * E].
+  // Attention of queries, which are among the rows appended last, over the stored keys of their texts in this layer up to their own
+  // position: [R, H * E].
   at::Tensor attend(at::Tensor const& q_RHE, Rows const& rows) const;
 
   struct Use {
@@ -55,11 +58,13 @@ class KvCache {
   };
   Stored& stored(int64_t slot) { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
   Stored const& stored(int64_t slot) const { return texts_[static_cast<size_t>(slot)][static_cast<size_t>(layer_)]; }
-  int64_t take_block(at::Tensor const& like);
+  int64_t take_block(at::TensorOptions const& options);
+  std::vector<int64_t> visible_keys(int64_t const* slots, Rows const& rows) const;  // of each query
   // Views of one block: keys [G, E, block_rows], so that one vector register holds the same element of many keys; values [G, block_rows,
   // E].
   at::Tensor keys(int64_t index) const;
   at::Tensor values(int64_t index) const;
+  at::Tensor const& slab_of(int64_t index) const;
   float* block_floats(int64_t index) const;
 
   int64_t layers_, kv_heads_, head_dim_, most_bytes_, layer_ = 0, block_bytes_ = 0, row_bytes_ = 0;
@@ -67,6 +72,8 @@ class KvCache {
   std::vector<int64_t> free_blocks_, free_slots_;
   std::vector<std::vector<Stored>> texts_;
   std::map<int64_t, Prefix> prefixes_;
+  // Slots and positions of the rows appended last, where a text has more than one of them; else empty.
+  std::vector<std::pair<int64_t, int64_t>> appended_;
   Use use_;
 };
 

@@ -148,7 +148,7 @@ TEST_CASE("examples: what is wrong names the file and the key") {
   TaskCorner corner;
   auto const error = [&](ExitCode code) { return error_of([&] { read_examples(corner.config); }, code); };
   corner.config.data.task_weights = {1};
-  CHECK_THAT(error(ExitCode::config), ContainsSubstring("data.task_weights has 1 numbers") && ContainsSubstring("2 tasks"));
+  CHECK_THAT(error(ExitCode::config), ContainsSubstring("data.task_weights has 1 numbers for 2 tasks"));
   corner.config.data.task_weights = {};
   corner.task("even", "kind: label\nsource: even.jsonl\nprompt: \"{text}\"\nanswer: even\nlabels: [yes, no]\nwords: [True, False]\n");
   CHECK_THAT(error(ExitCode::config), ContainsSubstring("even.yaml") && ContainsSubstring("has no `train`"));

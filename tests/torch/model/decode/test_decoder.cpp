@@ -137,6 +137,18 @@ TEST_CASE("decoder: token by token as in one causal pass, in batches of texts of
     }
     CHECK(worst < 1e-10);
     CHECK(other_depths == 0);
+
+    // The rest of the text at once, in one batch with a copy of its beginning that goes on with fewer tokens.
+    int64_t const begin = decoder.start({c.texts[0].begin(), c.texts[0].begin() + 7}, read), copied = decoder.copy(begin);
+    std::vector<int64_t> texts(33, begin);
+    std::vector<int32_t> tokens(c.texts[0].begin() + 7, c.texts[0].end());
+    texts.insert(texts.end(), 5, copied);
+    tokens.insert(tokens.end(), c.texts[0].begin() + 7, c.texts[0].begin() + 12);
+    at::Tensor const logits_RV = decoder.next(texts, tokens).logits_BV;
+    CHECK(largest_relative_difference(logits_RV.narrow(0, 0, 33), logits_TV.narrow(0, 7, 33)) < 1e-10);
+    CHECK(largest_relative_difference(logits_RV.narrow(0, 33, 5), logits_TV.narrow(0, 7, 5)) < 1e-10);
+    CHECK(decoder.length(copied) == 12);
+    CHECK_THROWS_AS(decoder.next({copied, begin}, {0, 0}), Error);  // the whole text fills the context
   }
 }
 

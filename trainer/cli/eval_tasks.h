@@ -1,0 +1,20 @@
+#pragma once
+// The tasks of `isobath eval`.
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "trainer/run/saved_model.h"
+
+namespace isobath {
+
+struct TaskOptions {
+  std::string predictions;  // file to write; "": none
+  std::string against;      // such a file of another model; "": none
+};
+
+// Scores eval.tasks with `eval.final_task_items` items each. Adds an array `tasks` to `result`; returns the table for a terminal.
+std::string add_tasks(Checkpoint const& checkpoint, Config const& config, LanguageModel& model, TaskOptions const& options,
+                      nlohmann::ordered_json& result);
+
+}  // namespace isobath

@@ -1,0 +1,24 @@
+#pragma once
+// Tasks with one model: scores, results and what is written of them.
+
+#include <string>
+#include <vector>
+
+#include "data/tasks/open_tasks.h"
+#include "trainer/evaluate/score_tasks.h"
+#include "trainer/tasks/result.h"
+
+namespace isobath {
+
+struct ScoredTask {
+  OpenedTask const* task = nullptr;
+  std::string routing;  // "causal" or "topk"
+  TaskScores scores;
+  TaskResult result;
+};
+
+// Scores each task under causal routing, and under top-k routing where that is another and `routing` asks for it. seed: of random routers.
+std::vector<ScoredTask> evaluate_tasks(LanguageModel& model, Tokenizer const& tokenizer, std::vector<OpenedTask> const& tasks,
+                                       EvalRouting routing, uint64_t seed);
+
+}  // namespace isobath
