@@ -194,8 +194,8 @@ int64_t TokenStream::text_bytes() const {
 
 void TokenStream::check_range(int64_t first, int64_t last) const {
   if (first < 0 || last > size_)
-    throw Error(ExitCode::data, "tokens " + std::to_string(first) + " to " + std::to_string(last) + " are outside of a stream of " +
-                                    std::to_string(size_));
+    throw Error(ExitCode::data,
+                "tokens " + std::to_string(first) + " to " + std::to_string(last) + " are outside of a stream of " + std::to_string(size_));
 }
 
 size_t TokenStream::shard_at(int64_t token) const {

@@ -100,7 +100,9 @@ DataSize estimate_examples(Config const& config) {
     lengths.push_back(std::max<int64_t>(1, std::llround(static_cast<double>(size) / per_token)));
   }
   for (int64_t const size : sizes.valid) valid_bytes += static_cast<double>(size);
-  DataSize size{bytes / per_token, valid_bytes / per_token, false,
+  DataSize size{bytes / per_token,
+                valid_bytes / per_token,
+                false,
                 fmt::format("{} examples to train on, {} for validation, {}{}", sizes.train.size(), sizes.valid.size(),
                             format_bytes(bytes + valid_bytes), guess),
                 {}};
@@ -153,7 +155,9 @@ DataSize measured_data(PreparedData const& data) {
   auto const train = static_cast<double>(data.train_tokens), valid = static_cast<double>(data.valid_tokens);
   auto const bytes = static_cast<double>(data.train_bytes + data.valid_bytes);
   bool const examples = stream->has_targets();
-  DataSize size{train, valid, true,
+  DataSize size{train,
+                valid,
+                true,
                 fmt::format("{} {}, {}, {:.2f} bytes a token", data.documents, examples ? "examples" : "documents", format_bytes(bytes),
                             bytes / (train + valid)),
                 {}};

@@ -1,7 +1,5 @@
 #include "config/sections/data.h"
 
-#include <algorithm>
-
 #include "config/row.h"
 #include "config/sections/sections.h"
 
@@ -46,15 +44,8 @@ void check_data(Config const& config, std::vector<Contradiction>& found) {
   if (data.sources != DataConfig{}.sources)
     found.push_back({{"data.sources", "data.tasks"}, "data.sources and data.tasks exclude each other: a run reads text or learns tasks"});
   if (!data.valid_sources.empty())
-    found.push_back({{"data.valid_sources", "data.tasks"}, "data.valid_sources has no meaning with data.tasks, whose scored rows are read"});
-  // A folder or a glob may stand for any number of tasks; load_training_tasks counts those.
-  bool const files = std::all_of(data.tasks.begin(), data.tasks.end(), [](std::string const& name) {
-    return name.ends_with(".yaml") && name.find_first_of("*?[") == std::string::npos;
-  });
-  if (files && !data.task_weights.empty() && data.task_weights.size() != data.tasks.size())
-    found.push_back({{"data.task_weights", "data.tasks"},
-                     "data.task_weights has " + std::to_string(data.task_weights.size()) + " numbers for " +
-                         std::to_string(data.tasks.size()) + " tasks: one a task, or none"});
+    found.push_back(
+        {{"data.valid_sources", "data.tasks"}, "data.valid_sources has no meaning with data.tasks, whose scored rows are read"});
 }
 
 }  // namespace isobath

@@ -22,19 +22,22 @@ struct TaskCorner {
   TaskCorner() {
     std::string train, source, words;
     for (int i = 0; i < 200; ++i) {
-      std::string const row =
-          "{\"a\": " + std::to_string(i) + ", \"even\": \"" + (i % 2 == 0 ? "yes" : "no") + "\", \"text\": \"number " + std::to_string(i) + "\"}\n";
+      std::string const row = "{\"a\": " + std::to_string(i) + ", \"even\": \"" + (i % 2 == 0 ? "yes" : "no") + "\", \"text\": \"number " +
+                              std::to_string(i) + "\"}\n";
       (i < 40 ? source : train) += row;
     }
     for (int i = 0; i < 30; ++i)
-      words += "{\"q\": \"word " + std::to_string(i) + "\", \"options\": [\"left\", \"right\", \"up\"], \"right\": " + std::to_string(i % 3) + "}\n";
+      words += "{\"q\": \"word " + std::to_string(i) +
+               "\", \"options\": [\"left\", \"right\", \"up\"], \"right\": " + std::to_string(i % 3) + "}\n";
     scratch.write("rows/even-train.jsonl", train);
     scratch.write("rows/even.jsonl", source);
     scratch.write("rows/words.jsonl", words);
-    task("even", "kind: label\nsource: even.jsonl\ntrain: even-train.jsonl\nprompt: \"{text} is even:\"\nanswer: even\n"
-                 "labels: [yes, no]\nwords: [True, False]\n");
-    task("words", "kind: choice\nsource: words.jsonl\ntrain: words.jsonl\nsplit_by: q\nsplit_share: 0.3\nprompt: \"{q} goes\"\n"
-                  "choices: options\nanswer: right\n");
+    task("even",
+         "kind: label\nsource: even.jsonl\ntrain: even-train.jsonl\nprompt: \"{text} is even:\"\nanswer: even\n"
+         "labels: [yes, no]\nwords: [True, False]\n");
+    task("words",
+         "kind: choice\nsource: words.jsonl\ntrain: words.jsonl\nsplit_by: q\nsplit_share: 0.3\nprompt: \"{q} goes\"\n"
+         "choices: options\nanswer: right\n");
     config.data.tasks = {path("even"), path("words")};
     config.data.cache_dir = (scratch / "cache").string();
     config.eval.tasks_folder = (scratch / "rows").string();
@@ -82,7 +85,8 @@ TEST_CASE("examples: every training row with its right answer, and the rows that
   CHECK(train.size() + valid.size() == 230);
   for (auto const& [example, count] : valid) CHECK_FALSE(train.contains(example));
   for (int i = 0; i < 30; ++i) {
-    std::string const example = "word " + std::to_string(i) + " goes| " + std::vector<std::string>{"left", "right", "up"}[static_cast<size_t>(i) % 3];
+    std::string const example =
+        "word " + std::to_string(i) + " goes| " + std::vector<std::string>{"left", "right", "up"}[static_cast<size_t>(i) % 3];
     CHECK(train.contains(example) != valid.contains(example));
   }
 }

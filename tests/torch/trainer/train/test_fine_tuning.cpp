@@ -103,7 +103,8 @@ TEST_CASE("fine-tuning: the loss is a mean over the targets of the whole batch, 
 TEST_CASE("fine-tuning: validation is nats per token of the answers, and their bytes", "[fine_tuning]") {
   Scratch const scratch;
   auto const tokenizer = byte_tokenizer();
-  std::vector<std::vector<int32_t>> examples{tokenizer->encode("2+2=4"), tokenizer->encode("one and one is two"), tokenizer->encode("a?yes")};
+  std::vector<std::vector<int32_t>> examples{tokenizer->encode("2+2=4"), tokenizer->encode("one and one is two"),
+                                             tokenizer->encode("a?yes")};
   std::vector<std::vector<bool>> targets{std::vector<bool>(4), std::vector<bool>(14), std::vector<bool>(2)};
   for (size_t i = 0; i < 3; ++i) targets[i].resize(examples[i].size(), true);  // 4, " two", "yes"
   write_shard(scratch / "x", examples, 256, 28, "x", targets);
