@@ -51,6 +51,9 @@ for version in 4 5; do
 done
 if environment lm-eval transformers==4.57.6 lm-eval==0.4.13 accelerate==1.15.0; then
   check lm-eval check_lm_eval.py "$program" "$work" "${@:2:1}"
+  # Rows of the shipped tasks, kept beside the packages.
+  [[ -f $cache/tasks/piqa-val.jsonl ]] || scripts/get_tasks.sh "$cache/tasks" >/dev/null || echo "SKIPPED: no rows of tasks could be fetched"
+  if [[ -d $cache/tasks ]]; then check lm-eval check_tasks.py "$program" "$cache/tasks"; fi
 else
   echo "SKIPPED: lm-evaluation-harness: its packages could not be installed"
 fi

@@ -16,7 +16,6 @@ except ImportError as missing:
     print("SKIPPED: this Python has no package %s" % missing.name)
     sys.exit(77)
 
-PROGRAM, FILE = sys.argv[1:3]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 LAYER = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -25,9 +24,9 @@ LAYER = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k":
 HEADS = {"attn_q": 9, "attn_k": 3}
 
 
-def load():
+def load(gguf):
     weights = {}
-    for tensor in GGUFReader(FILE).tensors:
+    for tensor in GGUFReader(gguf).tensors:
         values = quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
         values = values.reshape([int(size) for size in reversed(tensor.shape)])
         parts = tensor.name.split(".")
@@ -55,7 +54,7 @@ def isobath(*arguments):
 
 
 def main():
-    model, context = load(), 256
+    model, context = load(FILE), 256
     with tempfile.TemporaryDirectory() as folder:
         text, records = os.path.join(folder, "text.txt"), os.path.join(folder, "records.jsonl")
         with open(os.path.join(ROOT, "docs", "experiments.md"), encoding="utf-8") as source, open(text, "w", encoding="utf-8") as file:
@@ -105,4 +104,6 @@ def encode(text):
     return json.loads(output.splitlines()[0])
 
 
-main()
+if __name__ == "__main__":
+    PROGRAM, FILE = sys.argv[1:3]
+    main()
