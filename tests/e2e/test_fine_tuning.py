@@ -113,17 +113,21 @@ def check_kinds(space):
 
 
 def check_patience(space):
-    patient = ("name=patient", "train.patience=2", "train.lr=1e-9", "eval.every=3step", "train.budget=1000step", *DENSE)
+    patient = ("train.patience=4", "eval.every=6step", "train.budget=1000step", *DENSE)
     still = ("train.min_lr=100%", "train.warmup=0step", "train.lr=1e-12", "train.weight_decay=0")
-    _, err = space.train(*keys(space, *patient, *still))
+    _, err = space.train(*keys(space, "name=patient", *patient, *still))
     check("the run ends here (train.patience)" in err, err)
     end = records(space, "patient", "end")[-1]
     check(end["status"] == "finished" and end["reason"] == "train.patience" and end["step"] < 100, "%s" % end)
+    space.train_until("patient-halted", 18, STOP, *keys(space, *patient, *still))
+    space.train(*keys(space, "name=patient-halted", *patient, *still))
+    check_same_run(space, "patient-halted", "patient")
+    patient = ("name=patient", *patient)
     _, err = space.train(*keys(space, *patient, *still))
     check("is finished" in err and len(records(space, "patient", "end")) == 1, err)
     _, err = space.train(*keys(space, *patient, *still, "train.budget=2000step"), expect=2)
     check("a larger train.patience" in err, err)
-    space.train(*keys(space, *patient, *still, "train.patience=4"))
+    space.train(*keys(space, *patient, *still, "train.patience=6"))
     check(records(space, "patient", "end")[-1]["step"] > end["step"], "%s" % records(space, "patient", "end"))
     check(records(space, "patient", "end")[-1]["reason"] == "train.patience", "%s" % records(space, "patient", "end"))
 
