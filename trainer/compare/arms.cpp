@@ -71,6 +71,9 @@ void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
     plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
   if (plan.epochs > 1 && !data.pack)
     plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
+  if (plan.longer_examples > 0)
+    plan.warnings.push_back(fmt::format("{}{} examples are longer than model.context ({}) and lose their left ends",
+                                        data.exact ? "" : "about ", plan.longer_examples, plan.config.model.context));
   if (plan.evaluation_share() > 0.15)
     plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
                                         100 * plan.evaluation_share()));
@@ -84,10 +87,14 @@ std::pair<double, std::string> bytes_per_token(TokenizerConfig const& tokenizer)
 }
 
 DataSize::Packing packing_of(std::vector<int64_t> lengths, int64_t context) {
-  int64_t tokens = 0;
-  for (int64_t& length : lengths) tokens += length = std::min(length, context);
+  int64_t tokens = 0, longer = 0;
+  for (int64_t& length : lengths) {
+    longer += length > context;
+    length = std::min(length, context);
+    tokens += length;
+  }
   int64_t const windows = std::ssize(pack_examples(lengths, context));
-  return {windows, 1 - static_cast<double>(tokens) / static_cast<double>(windows * context)};
+  return {windows, 1 - static_cast<double>(tokens) / static_cast<double>(windows * context), longer};
 }
 
 DataSize estimate_examples(Config const& config) {
@@ -194,9 +201,10 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);
   double samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
   if (data.pack) {
-    auto const [windows, padding] = data.pack(T);
-    samples = static_cast<double>(windows);
-    plan.padding = padding;
+    DataSize::Packing const packing = data.pack(T);
+    samples = static_cast<double>(packing.windows);
+    plan.padding = packing.padding;
+    plan.longer_examples = packing.longer;
   }
   Schedule const schedule = make_schedule(config, vocab_size, samples / static_cast<double>(sequences));
   plan.step_flops = schedule.mean_step_flops();

@@ -21,6 +21,7 @@ struct DataSize {
   struct Packing {
     int64_t windows = 0;
     double padding = 0;  // share of the tokens
+    int64_t longer = 0;  // examples that lose their left ends
   };
   std::function<Packing(int64_t context)> pack = {};  // of data.tasks, whose examples stay whole; empty: of text
 };
@@ -56,6 +57,7 @@ struct ArmPlan {
   double work() const { return static_cast<double>(train_flops) + evaluation.flops(); }
   double work_done(RunStatus const& run) const;
   double epochs = 0, padding = 0;
+  int64_t longer_examples = 0;  // than model.context
   double state_bytes = 0, activation_bytes = 0;
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;
