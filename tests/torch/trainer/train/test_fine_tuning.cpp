@@ -4,7 +4,9 @@
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 
+#include "core/error.h"
 #include "data/packed_examples.h"
 #include "tests/fast/data/examples_stream.h"
 #include "tests/torch/reference.h"
@@ -168,4 +170,20 @@ TEST_CASE("patience: validations without a better one are counted in a row", "[f
   note(1, 0.4, BestBy::accuracy);
   note(9, 0.6, BestBy::accuracy);
   CHECK((state.best_step == 80 && state.best_value == 0.4));
+  CHECK_THROWS_AS(note(1, std::nan(""), BestBy::accuracy), Error);
+}
+
+TEST_CASE("the accuracy of several tasks is the mean of their main metrics under causal routing", "[fine_tuning]") {
+  std::vector<ScoredTask> tasks(4);
+  CHECK(std::isnan(mean_accuracy({})));
+  for (size_t i = 0; i < 4; ++i) {
+    tasks[i].routing = i % 2 == 0 ? "causal" : "topk";
+    tasks[i].result.main_metric = i < 2 ? "acc_norm" : "bits_per_byte";
+    tasks[i].result.reading.acc.value = 0.5;
+    tasks[i].result.reading.acc_norm.value = i == 1 ? 0.9 : 0.75;
+    tasks[i].result.reading.bits_per_byte.value = 3;
+  }
+  CHECK(mean_accuracy(tasks) == 0.625);
+  for (ScoredTask& task : tasks) task.routing = "topk";
+  CHECK(mean_accuracy(tasks) == (0.75 + 0.9 + 0.5 + 0.5) / 4);
 }
