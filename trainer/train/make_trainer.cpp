@@ -50,7 +50,7 @@ TrainerParts make_trainer(Config const& config, std::string const& version, Trai
   double const batches_per_epoch = static_cast<double>(windows->count()) / static_cast<double>(batch_sequences);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
   return {std::move(origin),  std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(windows),
-          std::move(learner), std::move(machine), std::move(peak),         std::move(schedule), std::move(tasks)};
+          std::move(learner), std::move(machine), std::move(peak),         std::move(schedule),     std::move(tasks)};
 }
 
 }  // namespace isobath

@@ -16,8 +16,9 @@ namespace {
 std::string short_result(ScoredTask const& task) {
   Estimate const& main = task.result.main();
   std::string const name = task.task->file.name + (task.routing == "topk" ? " (top-k)" : "");
-  return task.result.main_metric == "bits_per_byte" ? fmt::format("{} {:.3f} bits per byte", name, main.value)
-                                                    : fmt::format("{} {:.1f} % ({:.1f} to {:.1f})", name, 100 * main.value, 100 * main.low, 100 * main.high);
+  return task.result.main_metric == "bits_per_byte"
+             ? fmt::format("{} {:.3f} bits per byte", name, main.value)
+             : fmt::format("{} {:.1f} % ({:.1f} to {:.1f})", name, 100 * main.value, 100 * main.low, 100 * main.high);
 }
 
 }  // namespace
