@@ -132,6 +132,8 @@ void take(json const& record, RunResult& run, std::optional<ValidationPoint>& re
     if (record.value("final", false)) result = point;
     if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
     if (std::string const sample = text(record, "sample"); !sample.empty()) run.sample = sample;
+  } else if (kind == "task") {
+    take_task(record, run);
   } else if (kind == "train") {
     run.training.push_back(training_point(record));
   } else if (kind == "end") {
@@ -224,6 +226,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   run.depth_text = read_depth_text(folder / "depth_text.json");
   run.depth_analysis = read_depth_analysis(folder / "depth_analysis.json");
   run.decoding = read_decoding(folder / "decode.json");
+  finish_tasks(run);
   if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {
     for (ValidationPoint& point : run.curve) complete_causal(point.metrics, run);
     if (result) complete_causal(result->metrics, run);
