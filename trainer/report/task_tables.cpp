@@ -54,15 +54,16 @@ std::string shown_estimate(std::string_view metric, Estimate const& e) {
 }
 
 std::string shown_difference(TaskPair const* pair) {
-  if (!pair) return "";
-  if (!pair->compared()) return "-";
+  if (!pair || !pair->compared()) return "-";
   Estimate const& d = pair->paired.difference;
   return fmt::format("{:+.1f} ({:+.1f} to {:+.1f})", 100 * d.value, 100 * d.low, 100 * d.high);
 }
 
 // Of the first baseline; all others stand in report.json and on the page.
 std::string task_rows(Report const& report, ReportedTask const& task) {
-  std::vector<std::vector<std::string>> rows{{"arm", "seeds", task.main_metric, "vs " + report.best_dense, "depth", "tokens/s"}};
+  bool const accuracy = is_accuracy(task.main_metric);
+  std::vector<std::vector<std::string>> rows{{"arm", "seeds", task.main_metric + (task.main_metric == "bits_per_byte" ? "" : " %"),
+                                              (accuracy ? "vs " : "acc vs ") + report.best_dense, "depth", "tokens/s"}};
   for (ArmOnTask const& arm : task.arms) {
     auto const mean = [&](char const* metric) {
       auto const found = arm.means.find(metric);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "core/random.h"
 #include "trainer/report/comparable.h"
 #include "trainer/report/report.h"
 
@@ -34,8 +35,9 @@ std::string unusable(RunResult const& run, TaskRecord const* record, ReportedTas
   double const share = static_cast<double>(std::count(right.begin(), right.end(), true)) / static_cast<double>(right.size());
   double const recorded = (*record)[accuracy_of(record->main_metric)];
   if (static_cast<double>(right.size()) == (*record)["items"] && std::abs(share - recorded) < 1e-6) return "";
-  return fmt::format("the answers of {} to {} (task_answers.json) are not those of its record: {:.2f} % of {} items are right, there {:.2f} %",
-                     run.label(), task.task, 100 * share, right.size(), 100 * recorded);
+  return fmt::format(
+      "the answers of {} to {} (task_answers.json) are not those of its record: {:.2f} % of {} items are right, there {:.2f} %",
+      run.label(), task.task, 100 * share, right.size(), 100 * recorded);
 }
 
 Answers answers_of(Runs const& runs, ReportedTask const& task) {
@@ -69,8 +71,23 @@ std::string task_verdict(TaskPair const& pair) {
     return fmt::format("no significant difference ({:+.{}f} points, {:+.{}f} to {:+.{}f}, {})", points, digits, low, digits, high, digits,
                        seeds);
   if (points < 0) std::tie(low, high) = std::pair(-high, -low);
-  return fmt::format("{} by {:.{}f} points ({:.{}f} to {:.{}f}), {}", points > 0 ? "better" : "worse", std::abs(points), digits, low, digits,
-                     high, digits, seeds);
+  return fmt::format("{} by {:.{}f} points ({:.{}f} to {:.{}f}), {}", points > 0 ? "better" : "worse", std::abs(points), digits, low,
+                     digits, high, digits, seeds);
+}
+
+// compare_answers, which takes up to a second: the page of a running comparison is written again and again from the same answers.
+PairedTask const& compared(std::vector<std::vector<bool>> const& model, std::vector<std::vector<bool>> const& baseline) {
+  static std::map<std::string, PairedTask> known;
+  std::string key;
+  for (auto const* runs : {&model, &baseline})
+    for (std::vector<bool> const& right : *runs) {
+      std::string bits;
+      for (bool const one : right) bits += one ? '1' : '0';
+      key += fmt::format("{} {:x} ", right.size(), hash_text(bits));
+    }
+  auto const [found, is_new] = known.try_emplace(key);
+  if (is_new) found->second = compare_answers(model, baseline);
+  return found->second;
 }
 
 // Over the seeds that both have.
@@ -91,7 +108,7 @@ TaskPair task_pair(ArmResult const& arm, ArmResult const& baseline, ReportedTask
     return pair;
   }
   auto const middle = answers.right.begin() + seeds;
-  pair.paired = compare_answers({middle, answers.right.end()}, {answers.right.begin(), middle});
+  pair.paired = compared({middle, answers.right.end()}, {answers.right.begin(), middle});
   pair.n_seeds = seeds;
   pair.metric = answers.metric;
   pair.verdict = task_verdict(pair);
@@ -116,7 +133,7 @@ ArmOnTask arm_on_task(ArmResult const& arm, ReportedTask const& task) {
   result.main.value = result.means.at(task.main_metric);
   if (Answers const answers = answers_of(runs, task); answers.reason.empty() && answers.metric == task.main_metric) {
     std::vector<std::vector<bool>> const none(runs.size(), std::vector<bool>(answers.right.front().size()));  // the interval of a share
-    Estimate const share = compare_answers(answers.right, none).difference;
+    Estimate const share = compared(answers.right, none).difference;
     result.main.low = share.low;
     result.main.high = share.high;
   }
