@@ -77,10 +77,10 @@ function taskPairs(report) {
   const p = (value) => (value < 0.001 ? "<\u00a00.001" : value.toFixed(3));
   const rows = report.tasks.flatMap((task) => task.pairs.map((pair) => [escapeHtml(task.task) + (task.looks_ahead ? ` <i>${aheadText(task)}</i>` : ""),
     `${escapeHtml(pair.arm)} against ${escapeHtml(pair.baseline)}`, ...(pair.n_seeds ? [pair.significant ? `<b>${points(pair.difference)}</b>` : points(pair.difference),
-      `${points(pair.ci95[0])} … ${points(pair.ci95[1])}`, pair.mcnemar_p.map(p).join(", "), pair.n_seeds] : [prose(pair.verdict), "–", "–", "–"])]));
+      `${points(pair.ci95[0])} … ${points(pair.ci95[1])}`, pair.mcnemar_p.map(p).join(", ")] : [prose(pair.verdict), "–", "–"])]));
   return rows.length ? `<details${rows.length > 12 ? "" : " open"}><summary>Every pair on tasks</summary><p class="note">Difference in points of accuracy (shares of right answers, in per cent) ` +
     "on the same items, seed by seed; above zero the first arm is better, bold where the interval excludes zero. p: McNemar's exact test, one a seed.</p>" +
-    `${table(["Task", "Pair", "Difference, points", "95\u00a0% interval", "p", "Seeds"], rows, "task-pairs")}</details>` : "";
+    `${table(["Task", "Pair", "Difference, points", "95\u00a0% interval", "p"], rows, "task-pairs")}</details>` : "";
 }
 
 function tasks(report) {
