@@ -85,7 +85,7 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
 }
 
 struct Prefetcher::State {
-  Loader const& loader;
+  Windows const& windows;
   int64_t sample, sequences;
   size_t depth;
   std::mutex mutex;
@@ -96,13 +96,13 @@ struct Prefetcher::State {
   double wait_seconds = 0;  // time that next() waited
   std::thread thread;
 
-  State(Loader const& l, int64_t first, int64_t n, int d)
-      : loader(l), sample(first), sequences(n), depth(static_cast<size_t>(std::max(d, 1))) {}
+  State(Windows const& w, int64_t first, int64_t n, int d)
+      : windows(w), sample(first), sequences(n), depth(static_cast<size_t>(std::max(d, 1))) {}
 
   void run() {
     try {
       for (;; sample += sequences) {
-        Batch batch = loader.at(sample, sequences);
+        Batch batch = windows.at(sample, sequences);
         std::unique_lock lock(mutex);
         not_full.wait(lock, [&] { return stop || ready.size() < depth; });
         if (stop) return;
@@ -117,8 +117,8 @@ struct Prefetcher::State {
   }
 };
 
-Prefetcher::Prefetcher(Loader const& loader, int64_t first_sample, int64_t sequences, int depth)
-    : state_(std::make_unique<State>(loader, first_sample, sequences, depth)) {
+Prefetcher::Prefetcher(Windows const& windows, int64_t first_sample, int64_t sequences, int depth)
+    : state_(std::make_unique<State>(windows, first_sample, sequences, depth)) {
   state_->thread = std::thread([state = state_.get()] { state->run(); });
 }
 

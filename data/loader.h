@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/shards/shards.h"
@@ -30,15 +31,18 @@ struct Batch {
   std::vector<WindowPlace> places;  // of each sequence; empty where windows go over document borders
 };
 
-// The windows of a text in order, which an evaluation reads.
+// The windows of a text: in order, which an evaluation reads, or permuted by (seed, epoch).
 class Windows {
  public:
   virtual ~Windows() = default;
   virtual int64_t count() const = 0;
-  // Windows of one length from `first` on: `most`, or fewer where the length changes or the text ends.
+  // In order: windows of one length from `first` on, `most`, or fewer where the length changes or the text ends. Permuted: `most`
+  // windows, on into the next epochs. The same arguments give the same batch.
   virtual Batch at(int64_t first, int64_t most) const = 0;
   // Of the text that the targets of all windows make up; nullopt: as many as the bytes of their pieces.
   virtual std::optional<int64_t> text_bytes() const { return std::nullopt; }
+  // What a log says of them; empty: nothing.
+  virtual std::string describe() const { return {}; }
 };
 
 // Cuts the token stream into windows of `length` + 1 tokens (inputs, and the same tokens shifted by one as targets) that start `length`
@@ -49,8 +53,6 @@ class Loader : public Windows {
   Loader(TokenStream const& stream, int64_t length, uint64_t seed, bool ordered, bool isolate_documents);
   int64_t samples_per_epoch() const;
   int64_t count() const override { return samples_per_epoch(); }
-  // The same arguments give the same batch. A shuffled batch may span two epochs; an ordered one ends with the text and holds windows of
-  // one length, so it may have fewer sequences.
   Batch at(int64_t first_sample, int64_t sequences) const override;
 
  private:
@@ -63,7 +65,7 @@ class Loader : public Windows {
 // Reads up to `depth` batches ahead on its own thread. Each next() returns the batch of the next `sequences` samples, from first_sample on.
 class Prefetcher {
  public:
-  Prefetcher(Loader const& loader, int64_t first_sample, int64_t sequences, int depth = 4);
+  Prefetcher(Windows const& windows, int64_t first_sample, int64_t sequences, int depth = 4);
   ~Prefetcher();
   Batch next();                 // rethrows what the reader thread threw
   double wait_seconds() const;  // total time next() had to wait

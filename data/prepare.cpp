@@ -1,7 +1,5 @@
 #include "data/prepare.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -10,75 +8,20 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/units.h"
+#include "data/prepare_examples.h"
 #include "data/progress.h"
 #include "data/shards/cache.h"
+#include "data/shards/shard_series.h"
 #include "data/sources/byte_reader.h"
 #include "data/sources/corpus.h"
-#include "data/tokenizer/bpe_tokenizer.h"
+#include "data/tokenizer/make_tokenizer.h"
 #include "data/tokenizer/parallel_encoder.h"
 
 namespace isobath {
 namespace {
 
-constexpr int64_t shard_tokens = int64_t{32} << 20;
-
-// Collects encoded documents and writes a shard whenever the next document would exceed shard_tokens.
-class ShardSeries {
- public:
-  ShardSeries(fs::path folder, std::string name, Tokenizer const& tokenizer)
-      : folder_(std::move(folder)), name_(std::move(name)), tokenizer_(tokenizer) {}
-
-  void add(std::vector<int32_t>&& ids, int64_t bytes) {
-    auto const size = static_cast<int64_t>(ids.size()) + 1;
-    if (held_tokens_ > 0 && held_tokens_ + size > shard_tokens) flush();
-    documents_.push_back(std::move(ids));
-    held_tokens_ += size;
-    held_bytes_ += bytes;
-    tokens += size;
-    text_bytes += bytes;
-  }
-  void flush() {
-    if (documents_.empty()) return;
-    std::string number = std::to_string(paths.size());
-    number.insert(0, 5 - std::min<size_t>(number.size(), 5), '0');
-    paths.push_back(folder_ / (name_ + "-" + number + ".shard"));
-    write_shard(paths.back(), documents_, tokenizer_.document_end(), held_bytes_, tokenizer_.fingerprint());
-    documents_.clear();
-    held_tokens_ = held_bytes_ = 0;
-  }
-
-  std::vector<fs::path> paths;
-  int64_t tokens = 0, text_bytes = 0;
-
- private:
-  fs::path folder_;
-  std::string name_;
-  Tokenizer const& tokenizer_;
-  std::vector<std::vector<int32_t>> documents_;
-  int64_t held_tokens_ = 0, held_bytes_ = 0;
-};
-
-// Makes a folder and removes it at the end of the scope, unless it has been renamed.
-struct TemporaryFolder {
-  fs::path path;
-  explicit TemporaryFolder(fs::path p) : path(std::move(p)) { fs::create_directories(path); }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-};
-
 std::unique_ptr<Tokenizer> tokenizer_for(Corpus const& corpus, TokenizerConfig const& config) {
-  if (config.is_byte()) return byte_tokenizer();
-  if (!config.is_trained()) return load_tokenizer(expand_user(config.kind));
-  auto const begin = std::chrono::steady_clock::now();
-  std::vector<std::string> const sample = corpus.training_sample(config.train_bytes);
-  int64_t bytes = 0;
-  for (std::string const& text : sample) bytes += static_cast<int64_t>(text.size());
-  log_info("training a tokenizer of " + std::to_string(config.vocab_size) + " pieces on " + format_bytes(static_cast<double>(bytes)));
-  auto tokenizer = train_bpe(sample, config.vocab_size);
-  log_info("tokenizer trained in " + format_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()));
-  return tokenizer;
+  return make_tokenizer(config, [&] { return corpus.training_sample(config.train_bytes); });
 }
 
 void encode(Corpus const& corpus, DataConfig const& config, fs::path const& folder, PreparedData& data) {
@@ -125,46 +68,15 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
   data.valid_bytes = series[valid].text_bytes;
 }
 
-// Removes temporary folders of killed processes. This process holds the lock of `key`, so no other process uses them.
-void remove_leftovers(fs::path const& root, std::string const& key) {
-  std::error_code ignored;
-  for (auto const& entry : fs::directory_iterator(root, ignored)) {
-    if (entry.path().filename().string().starts_with(key + ".tmp-")) fs::remove_all(entry.path(), ignored);
-  }
-}
-
-// Prepares the data in a temporary folder beside `folder`, then renames it.
 void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const& tokenizer, fs::path const& folder) {
-  TemporaryFolder const temporary(folder.string() + ".tmp-" + std::to_string(::getpid()));
   PreparedData data;
   data.tokenizer = tokenizer_for(corpus, tokenizer);
-  write_file_atomic(temporary.path / "tokenizer.model", data.tokenizer->serialized());
-  encode(corpus, config, temporary.path, data);
+  write_file_atomic(folder / "tokenizer.model", data.tokenizer->serialized());
+  encode(corpus, config, folder, data);
   data.documents = corpus.summary().train_documents + corpus.summary().valid_documents;
   data.duplicates_removed = corpus.summary().duplicates;
   data.valid_text = corpus.valid_text_key();
-  write_summary(temporary.path, data, config);
-  fs::remove_all(folder);
-  fs::rename(temporary.path, folder);
-  sync_folder(folder_of(folder));
-}
-
-std::optional<PreparedData> open_if_undamaged(fs::path const& folder, bool complain) {
-  try {
-    return open_prepared(folder);
-  } catch (Error const& error) {
-    if (complain) log_warning(std::string("prepared data in the cache are damaged and made anew: ") + error.what());
-    return std::nullopt;
-  }
-}
-
-std::unique_ptr<FileLock> lock(fs::path const& path) {
-  try {
-    return std::make_unique<FileLock>(path, /*wait=*/false);
-  } catch (Error const&) {
-    log_info("waiting for another process that prepares the same data");
-    return std::make_unique<FileLock>(path);
-  }
+  write_summary(folder, data, config);
 }
 
 // Whether all files were last modified more than two seconds ago, so that any later change also changes their modification times.
@@ -189,34 +101,27 @@ PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer)
   text.add(prepared_format).add(corpus.content_key());
   add_tokenizer_settings(text, tokenizer);
   std::string const key = text.key();
-  fs::path const folder = root / key;
-  auto const held = lock(root / (key + ".lock"));
-  auto data = open_if_undamaged(folder, true);
-  if (!data) {
-    remove_leftovers(root, key);
-    make(corpus, config, tokenizer, folder);
-    data = open_prepared(folder);
-    data->from_cache = false;
-  }
+  PreparedData data = open_or_make(root, key, [&](fs::path const& folder) { make(corpus, config, tokenizer, folder); });
   if (unmodified_recently(corpus, now)) write_index(root, name, key);
-  return *data;
+  return data;
 }
 
 }  // namespace
 
-PreparedData prepare_data(DataConfig const& config, TokenizerConfig const& tokenizer) {
+PreparedData prepare_data(Config const& config) {
   try {
-    return prepare(config, tokenizer);
+    return config.data.tasks.empty() ? prepare(config.data, config.tokenizer) : prepare_examples(config);
   } catch (fs::filesystem_error const& error) {
     throw Error(ExitCode::disk, "cannot work in data.cache_dir: " + error.path1().string() + ": " + error.code().message());
   }
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const& config, TokenizerConfig const& tokenizer) {
-  if (!tokenizer.is_trained()) return tokenizer.is_byte() ? byte_tokenizer() : load_tokenizer(expand_user(tokenizer.kind));
-  Corpus corpus(config);
+std::unique_ptr<Tokenizer> make_tokenizer(Config const& config) {
+  if (!config.tokenizer.is_trained()) return make_tokenizer(config.tokenizer, {});
+  if (!config.data.tasks.empty()) return make_tokenizer_of_examples(config);
+  Corpus corpus(config.data);
   corpus.scan();
-  return tokenizer_for(corpus, tokenizer);
+  return tokenizer_for(corpus, config.tokenizer);
 }
 
 SourceSummary summarize_sources(DataConfig const& config) {

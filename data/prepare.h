@@ -1,6 +1,6 @@
 #pragma once
-// Prepares text for training: reads the sources into documents, splits them, trains or loads the tokenizer and writes token shards. The
-// result is cached by content.
+// Prepares text for training: reads the sources into documents, splits them, trains or loads the tokenizer and writes token shards, or the
+// examples of data.tasks (prepare_examples.h). The result is cached by content.
 
 #include <memory>
 #include <string>
@@ -24,10 +24,10 @@ struct PreparedData {
 
 // Prepares the data or finds them in the cache. Several processes may call it at once: a file lock lets one of them prepare the data.
 // Throws Error(data) that names the faulty source.
-PreparedData prepare_data(DataConfig const&, TokenizerConfig const&);
+PreparedData prepare_data(Config const&);
 
 // The tokenizer prepare_data would make: trained on the training documents (bpe), or read from a file. Nothing is cached.
-std::unique_ptr<Tokenizer> make_tokenizer(DataConfig const&, TokenizerConfig const&);
+std::unique_ptr<Tokenizer> make_tokenizer(Config const&);
 
 // What prepare_data would read, for `isobath plan`: number of files after globbing, and their sizes on disk.
 // Throws Error(data) when data.split: document cannot divide a single document.

@@ -1,10 +1,13 @@
 #include "data/shards/cache.h"
 
+#include <unistd.h>
+
 #include <bit>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "data/shards/verified.h"
 #include "data/tokenizer/tokenizer.h"
 
@@ -56,6 +59,33 @@ int64_t shard_bytes(Json const& part) {
   int64_t bytes = 0;
   for (Json const& shard : part.at("shards")) bytes += shard.at("bytes").get<int64_t>();
   return bytes;
+}
+
+// Makes a folder and removes it at the end of the scope, unless it has been renamed.
+struct TemporaryFolder {
+  fs::path path;
+  explicit TemporaryFolder(fs::path p) : path(std::move(p)) { fs::create_directories(path); }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+// Removes temporary folders of killed processes. This process holds the lock of `key`, so no other process uses them.
+void remove_leftovers(fs::path const& root, std::string const& key) {
+  std::error_code ignored;
+  for (auto const& entry : fs::directory_iterator(root, ignored)) {
+    if (entry.path().filename().string().starts_with(key + ".tmp-")) fs::remove_all(entry.path(), ignored);
+  }
+}
+
+std::unique_ptr<FileLock> lock(fs::path const& path) {
+  try {
+    return std::make_unique<FileLock>(path, /*wait=*/false);
+  } catch (Error const&) {
+    log_info("waiting for another process that prepares the same data");
+    return std::make_unique<FileLock>(path);
+  }
 }
 
 }  // namespace
@@ -140,11 +170,38 @@ std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always
   }
 }
 
+std::optional<PreparedData> open_if_undamaged(fs::path const& folder, bool complain) {
+  try {
+    return open_prepared(folder);
+  } catch (Error const& error) {
+    if (complain) log_warning(std::string("prepared data in the cache are damaged and made anew: ") + error.what());
+    return std::nullopt;
+  }
+}
+
+PreparedData open_or_make(fs::path const& root, std::string const& key, std::function<void(fs::path const& folder)> const& make) {
+  fs::create_directories(root);
+  fs::path const folder = root / key;
+  auto const held = lock(root / (key + ".lock"));
+  if (auto data = open_if_undamaged(folder, true)) return *data;
+  remove_leftovers(root, key);
+  TemporaryFolder const temporary(folder.string() + ".tmp-" + std::to_string(::getpid()));
+  make(temporary.path);
+  fs::remove_all(folder);
+  fs::rename(temporary.path, folder);
+  sync_folder(folder_of(folder));
+  auto data = open_prepared(folder);
+  data->from_cache = false;
+  return *data;
+}
+
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config) {
   Json const summary{
       {"format", prepared_format},
       {"sources", config.sources},
       {"valid_sources", config.valid_sources},
+      {"tasks", config.tasks},
+      {"task_weights", config.task_weights},
       {"documents", data.documents},
       {"duplicates_removed", data.duplicates_removed},
       {"valid_text", data.valid_text},

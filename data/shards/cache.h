@@ -5,6 +5,7 @@
 //   <root>/index/<name>  holds the key; <name> hashes file names, sizes, times and settings, so that unchanged sources are not read again
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -42,6 +43,11 @@ void write_index(fs::path const& root, std::string const& name, std::string cons
 // Shards of up to `always_verified_bytes` in all are compared with their checksums every time, which takes a fraction of a second; larger
 // data are compared once, and again when a file's size or time changes.
 std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always_verified_bytes = int64_t{1} << 30);
+// The data of a key: those in the cache, or what `make` writes into a folder that is renamed into place when it is complete. A file lock
+// lets one of several processes make them.
+PreparedData open_or_make(fs::path const& root, std::string const& key, std::function<void(fs::path const& folder)> const& make);
+// open_prepared, and nullopt for what is damaged. complain: with a warning.
+std::optional<PreparedData> open_if_undamaged(fs::path const& folder, bool complain);
 // Writes data.json beside tokenizer and shards; open_prepared() reads it back.
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config);
 

@@ -13,7 +13,10 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "shards are little-endian and mapped as they are");
 
-// File: Header, u64 document_starts[documents], u16 or i32 tokens[tokens]. Nothing follows.
+// File: Header, u64 document_starts[documents], u16 or i32 tokens[tokens]; from version 2 on u8 targets[(tokens + 7) / 8], a bit for each
+// token, the lowest first. Nothing follows. Shards without targets are still written as version 1.
+constexpr uint32_t version_with_targets = 2;
+
 struct Header {
   std::array<char, 8> magic{'I', 'S', 'O', 'S', 'H', 'A', 'R', 'D'};
   uint32_t version = 1;
@@ -36,6 +39,22 @@ uint64_t own_checksum(Header const& header) {
 template <typename T>
 T const* tokens_of(std::span<std::byte const> file, int64_t documents) {
   return reinterpret_cast<T const*>(file.data() + sizeof(Header) + static_cast<size_t>(documents) * sizeof(uint64_t));
+}
+
+uint64_t target_bytes(Header const& header) { return header.version < version_with_targets ? 0 : (header.tokens + 7) / 8; }
+
+// The bytes after the tokens.
+std::vector<std::byte> pack_targets(std::vector<std::vector<bool>> const& targets, uint64_t tokens) {
+  std::vector<std::byte> packed((tokens + 7) / 8);
+  size_t token = 0;
+  for (auto const& document : targets) {
+    for (bool const is_target : document) {
+      if (is_target) packed[token / 8] |= std::byte{1} << (token % 8);
+      ++token;
+    }
+    ++token;  // document_end
+  }
+  return packed;
 }
 
 // The bytes after the header.
@@ -63,7 +82,7 @@ std::vector<std::byte> make_payload(std::vector<std::vector<int32_t>> const& doc
 }  // namespace
 
 void write_shard(fs::path const& path, std::vector<std::vector<int32_t>> const& documents, int32_t document_end, int64_t text_bytes,
-                 std::string const& tokenizer_fingerprint) {
+                 std::string const& tokenizer_fingerprint, std::vector<std::vector<bool>> const& targets) {
   Header header;
   int32_t largest = document_end;
   for (auto const& document : documents) {
@@ -75,8 +94,13 @@ void write_shard(fs::path const& path, std::vector<std::vector<int32_t>> const& 
   bool const narrow = largest <= std::numeric_limits<uint16_t>::max();
   header.token_bytes = narrow ? 2 : 4;
   tokenizer_fingerprint.copy(header.fingerprint.data(), header.fingerprint.size() - 1);
-  std::vector<std::byte> const payload = narrow ? make_payload<uint16_t>(documents, document_end, header.tokens)
-                                                : make_payload<int32_t>(documents, document_end, header.tokens);
+  std::vector<std::byte> payload = narrow ? make_payload<uint16_t>(documents, document_end, header.tokens)
+                                          : make_payload<int32_t>(documents, document_end, header.tokens);
+  if (!targets.empty()) {
+    header.version = version_with_targets;
+    std::vector<std::byte> const packed = pack_targets(targets, header.tokens);
+    payload.insert(payload.end(), packed.begin(), packed.end());
+  }
   header.payload_checksum = checksum(payload);
   header.header_checksum = own_checksum(header);
 
@@ -99,11 +123,12 @@ Shard::Shard(fs::path const& path, bool verify) : file_(path) {
   std::memcpy(&header, bytes.data(), sizeof header);
   Header const blank;
   if (header.magic != blank.magic) damaged(path, "it does not begin like a shard");
-  if (header.version != blank.version) {
-    damaged(path, "its format version is " + std::to_string(header.version) + ", this program reads " + std::to_string(blank.version));
+  if (header.version < blank.version || header.version > version_with_targets) {
+    damaged(path, "its format version is " + std::to_string(header.version) + ", this program reads " + std::to_string(blank.version) +
+                      " to " + std::to_string(version_with_targets));
   }
   if (header.header_checksum != own_checksum(header)) damaged(path, "its header is damaged");
-  uint64_t const expected = sizeof header + header.documents * sizeof(uint64_t) + header.tokens * header.token_bytes;
+  uint64_t const expected = sizeof header + header.documents * sizeof(uint64_t) + header.tokens * header.token_bytes + target_bytes(header);
   if (expected != bytes.size()) {
     damaged(path, "it has " + std::to_string(bytes.size()) + " bytes, its header promises " + std::to_string(expected));
   }
@@ -112,6 +137,7 @@ Shard::Shard(fs::path const& path, bool verify) : file_(path) {
   info_.documents = static_cast<int64_t>(header.documents);
   info_.bytes = static_cast<int64_t>(header.text_bytes);
   info_.token_bytes = static_cast<int>(header.token_bytes);
+  info_.has_targets = header.version >= version_with_targets;
   info_.tokenizer_fingerprint = header.fingerprint.data();
 }
 
@@ -127,6 +153,12 @@ void Shard::copy(int64_t first, std::span<int64_t> out) const {
   } else {
     std::copy_n(tokens_of<int32_t>(file_.bytes(), info_.documents) + first, out.size(), out.begin());
   }
+}
+
+bool Shard::is_target(int64_t index) const {
+  if (!info_.has_targets) return true;
+  std::byte const* packed = file_.bytes().data() + file_.bytes().size() - (info_.tokens + 7) / 8;
+  return (packed[index / 8] >> (index % 8) & std::byte{1}) != std::byte{0};
 }
 
 std::span<uint64_t const> Shard::document_starts() const {
@@ -160,14 +192,33 @@ int64_t TokenStream::text_bytes() const {
   return sum;
 }
 
+void TokenStream::check_range(int64_t first, int64_t last) const {
+  if (first < 0 || last > size_)
+    throw Error(ExitCode::data,
+                "tokens " + std::to_string(first) + " to " + std::to_string(last) + " are outside of a stream of " + std::to_string(size_));
+}
+
+size_t TokenStream::shard_at(int64_t token) const {
+  return static_cast<size_t>(std::upper_bound(begins_.begin(), begins_.end(), token) - begins_.begin()) - 1;
+}
+
+bool TokenStream::has_targets() const {
+  return std::any_of(shards_.begin(), shards_.end(), [](Shard const& shard) { return shard.info().has_targets; });
+}
+
+std::vector<bool> TokenStream::targets(int64_t first, int64_t last) const {
+  check_range(first, last);
+  std::vector<bool> found;
+  for (size_t shard = last > first ? shard_at(first) : 0; first < last; ++shard)
+    for (int64_t const end = std::min(last, begins_[shard] + shards_[shard].info().tokens); first < end; ++first)
+      found.push_back(shards_[shard].is_target(first - begins_[shard]));
+  return found;
+}
+
 void TokenStream::copy(int64_t first, std::span<int64_t> out) const {
   if (out.empty()) return;
-  if (first < 0 || first + static_cast<int64_t>(out.size()) > size_) {
-    throw Error(ExitCode::data, "tokens " + std::to_string(first) + " to " + std::to_string(first + static_cast<int64_t>(out.size())) +
-                                    " are outside of a stream of " + std::to_string(size_));
-  }
-  auto shard = static_cast<size_t>(std::upper_bound(begins_.begin(), begins_.end(), first) - begins_.begin()) - 1;
-  for (; !out.empty(); ++shard) {
+  check_range(first, first + static_cast<int64_t>(out.size()));
+  for (size_t shard = shard_at(first); !out.empty(); ++shard) {
     int64_t const local = first - begins_[shard];
     auto const count = std::min<size_t>(out.size(), static_cast<size_t>(shards_[shard].info().tokens - local));
     shards_[shard].copy(local, out.first(count));

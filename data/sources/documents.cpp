@@ -9,7 +9,7 @@
 namespace isobath {
 namespace {
 
-using Json = nlohmann::json;
+using JsonTree = nlohmann::json;
 
 constexpr size_t sniffed_bytes = 8 << 10;
 
@@ -37,7 +37,7 @@ std::string row_text(std::string const& line, std::string const& key, fs::path c
   auto const complain = [&](std::string const& what) {
     throw Error(ExitCode::data, path.string() + ":" + std::to_string(number) + ": " + what);
   };
-  Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  JsonTree row = JsonTree::parse(line, nullptr, /*allow_exceptions=*/false);
   if (row.is_discarded()) complain("this line is not JSON (a .jsonl file holds one object a line)");
   if (!row.is_object()) complain("this line is JSON but not an object with the key '" + key + "'");
   auto const found = row.find(key);

@@ -1,6 +1,7 @@
 #include "data/tasks/open_tasks.h"
 
 #include "core/error.h"
+#include "data/tasks/examples.h"
 
 namespace isobath {
 
@@ -18,6 +19,11 @@ void check_task_files(Config const& config, std::vector<Contradiction>& found) {
     for (fs::path const& path : find_task_files(config.eval.tasks)) load_task(path);
   } catch (Error const& error) {
     found.push_back({{"eval.tasks"}, std::string("eval.tasks: ") + error.what()});
+  }
+  try {
+    if (!config.data.tasks.empty()) load_training_tasks(config.data);
+  } catch (Error const& error) {
+    found.push_back({{"data.tasks"}, std::string("data.tasks: ") + error.what()});
   }
 }
 

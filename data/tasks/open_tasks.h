@@ -18,7 +18,7 @@ struct OpenedTask {
 // rows.
 std::vector<OpenedTask> open_tasks(EvalConfig const& eval, int64_t most);
 
-// Checks the task files of eval.tasks, for load_config.
+// Checks the task files of eval.tasks and data.tasks, for load_config.
 void check_task_files(Config const& config, std::vector<Contradiction>& found);
 
 }  // namespace isobath

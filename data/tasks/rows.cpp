@@ -8,15 +8,15 @@
 namespace isobath {
 namespace {
 
-using Json = nlohmann::json;
+using JsonTree = nlohmann::json;
 
-std::string type_of(Json const& value) { return value.is_null() ? "empty (null)" : "a " + std::string(value.type_name()); }
+std::string type_of(JsonTree const& value) { return value.is_null() ? "empty (null)" : "a " + std::string(value.type_name()); }
 
 }  // namespace
 
 void TaskRow::fail(std::string const& what) const { throw Error(ExitCode::data, where + ": " + what); }
 
-Json const& TaskRow::at(std::string const& field) const {
+JsonTree const& TaskRow::at(std::string const& field) const {
   auto const found = values.find(field);
   if (found != values.end()) return *found;
   std::string names;
@@ -25,17 +25,17 @@ Json const& TaskRow::at(std::string const& field) const {
 }
 
 std::string TaskRow::text(std::string const& field) const {
-  Json const& value = at(field);
+  JsonTree const& value = at(field);
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number()) return value.dump();
   fail("field '" + field + "' is " + type_of(value) + ", where a text or a number is needed");
 }
 
 std::vector<std::string> TaskRow::texts(std::string const& field) const {
-  Json const& value = at(field);
+  JsonTree const& value = at(field);
   if (!value.is_array()) fail("field '" + field + "' is " + type_of(value) + ", where a list of texts is needed");
   std::vector<std::string> items;
-  for (Json const& item : value) {
+  for (JsonTree const& item : value) {
     if (!item.is_string()) fail("field '" + field + "': item " + std::to_string(items.size()) + " is " + type_of(item) + ", not a text");
     items.push_back(item.get<std::string>());
   }
@@ -43,7 +43,7 @@ std::vector<std::string> TaskRow::texts(std::string const& field) const {
 }
 
 int64_t TaskRow::index(std::string const& field, int64_t below) const {
-  Json const& value = at(field);
+  JsonTree const& value = at(field);
   std::string const allowed =
       " (a whole number from 0 to " + std::to_string(below - 1) + ", for there are " + std::to_string(below) + " options)";
   if (!value.is_number_integer()) fail("field '" + field + "' is " + (value.is_number() ? value.dump() : type_of(value)) + allowed);
@@ -72,7 +72,7 @@ void read_task_rows(fs::path const& file, std::function<void(TaskRow const&)> co
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     row.line = lines.number();
     row.where = file.string() + ":" + std::to_string(row.line);
-    row.values = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    row.values = JsonTree::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!row.values.is_object()) row.fail("this line is no JSON object (a .jsonl file holds one a line)");
     sink(row);
   }

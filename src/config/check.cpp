@@ -7,7 +7,7 @@ namespace isobath {
 
 std::vector<Contradiction> find_contradictions(Config const& config, std::vector<ConfigCheck> const& extra_checks) {
   std::vector<Contradiction> found;
-  for (auto const check : {check_run, check_model, check_depth, check_train, check_compare}) check(config, found);
+  for (auto const check : {check_run, check_data, check_model, check_depth, check_train, check_compare}) check(config, found);
   for (ConfigCheck const& check : extra_checks) check(config, found);
   return found;
 }

@@ -143,6 +143,17 @@ std::map<std::string, std::string> written_values(std::filesystem::path const& f
   return values;
 }
 
+namespace {
+
+// "runs/books/{arm}/seed-{seed}" for one run.
+std::string of_run(std::string text, std::string const& arm, int64_t seed) {
+  for (auto const& [word, value] : {std::pair(std::string("{arm}"), arm), std::pair(std::string("{seed}"), std::to_string(seed))})
+    for (size_t at = 0; (at = text.find(word, at)) != std::string::npos; at += value.size()) text.replace(at, word.size(), value);
+  return text;
+}
+
+}  // namespace
+
 LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed) {
   auto const& arms = base.config.compare.arms;
   auto const found = std::find_if(arms.begin(), arms.end(), [&](ArmConfig const& candidate) { return candidate.name == arm; });
@@ -168,6 +179,7 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
   }
   config.name = base.config.name + "/" + arm + "/seed-" + std::to_string(seed);
   config.seed = seed;
+  config.train.init_from = of_run(config.train.init_from, arm, seed);
   config.compare = {};
   std::erase_if(loaded.origins, [](auto const& entry) { return entry.first.starts_with("compare."); });
   loaded.origins["name"] = loaded.origins["seed"] = "arm " + arm + ", seed " + std::to_string(seed);

@@ -31,7 +31,7 @@ class Texts {
   PreparedData const& of(Config const& config) {
     for (auto const& [owner, data] : texts_)
       if (same_text(owner, config)) return data;
-    return texts_.emplace_back(config, prepare_data(config.data, config.tokenizer)).second;
+    return texts_.emplace_back(config, prepare_data(config)).second;
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include "config/io.h"
 #include "core/error.h"
+#include "data/tasks/examples.h"
 #include "trainer/cli/commands.h"
 #include "trainer/pretrained/experiment_config.h"
 
@@ -32,8 +33,14 @@ void add_check(CLI::App& config) {
   command->callback([target] {
     LoadedConfig const loaded = load_experiment(target->path, target->overrides);
     for (ArmConfig const& arm : loaded.config.compare.arms) arm_config(loaded, arm.name, loaded.config.compare.seeds.front());
-    size_t const arms = loaded.config.compare.arms.size();
-    std::cout << target->path << ": ok" << (arms == 0 ? "" : " (" + std::to_string(arms) + " arms)") << "\n";
+    std::string found;
+    if (size_t const arms = loaded.config.compare.arms.size(); arms > 0) found = std::to_string(arms) + " arms";
+    if (!loaded.config.data.tasks.empty()) {
+      TaskExamples const examples = read_examples(loaded.config);
+      found += (found.empty() ? "" : ", ") + std::to_string(examples.tasks) + " tasks with " + std::to_string(examples.train.size()) +
+               " examples to train on and " + std::to_string(examples.valid.size()) + " for validation";
+    }
+    std::cout << target->path << ": ok" << (found.empty() ? "" : " (" + found + ")") << "\n";
   });
 }
 

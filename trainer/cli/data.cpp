@@ -3,10 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
-#include "config/io.h"
 #include "core/units.h"
 #include "data/prepare.h"
 #include "trainer/cli/commands.h"
+#include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
 namespace {
@@ -17,8 +17,8 @@ void print_part(char const* name, size_t shards, int64_t tokens, int64_t bytes) 
 }
 
 void prepare(Target const& target) {
-  Config const config = load_config(target.path, target.overrides).config;
-  PreparedData const data = prepare_data(config.data, config.tokenizer);
+  Config const config = load_experiment(target.path, target.overrides).config;
+  PreparedData const data = prepare_data(config);
   std::cout << "folder      " << data.folder.string() << (data.from_cache ? " (was there)\n" : "\n") << "documents   " << data.documents
             << " (" << data.duplicates_removed << " copies removed)\n"
             << "tokenizer   " << data.tokenizer->kind() << ", " << data.tokenizer->vocab_size() << " pieces, fingerprint "

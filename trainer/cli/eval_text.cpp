@@ -16,12 +16,12 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
   bool other_text = false;
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) other_text |= difference.path.starts_with("data.");
   if (!other_text) {
-    PreparedData data = prepare_data(config.data, config.tokenizer);
+    PreparedData data = prepare_data(config);
     if (data.tokenizer->fingerprint() == checkpoint.tokenizer->fingerprint()) return data;
   }
-  TokenizerConfig tokenizer = config.tokenizer;
-  if (!tokenizer.is_byte()) tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
-  return prepare_data(config.data, tokenizer);
+  Config with_own = config;
+  if (!config.tokenizer.is_byte()) with_own.tokenizer.kind = (checkpoint.folder / "tokenizer.model").string();
+  return prepare_data(with_own);
 }
 
 EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
@@ -80,7 +80,7 @@ EvalSubject::EvalSubject(Checkpoint const& checkpoint, Config const& config, std
     settings.tokens = 0;  // all of it
     text.windows = std::make_unique<RollingWindows>(text.valid(), checkpoint.tokenizer->text_start(), config.model.context);
   } else {
-    text.windows = std::make_unique<Loader>(validation_windows(text.valid(), *model, settings));
+    text.windows = validation_windows(text.valid(), *model, settings);
   }
 }
 

@@ -116,6 +116,7 @@ void inspect_shard(fs::path const& path) {
             << "  documents  " << info.documents << "\n"
             << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
             << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
+  if (info.has_targets) std::cout << "  targets    some of the tokens: answers of examples\n";
 }
 
 void inspect_tokenizer(fs::path const& path) {
@@ -134,7 +135,10 @@ void inspect_checkpoint(fs::path const& folder) {
             << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
             << "  tokens      " << exact_and_short(state.tokens) << "\n"
             << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
-  if (state.best_step >= 0) std::cout << "  best loss   " << state.best_loss << " at step " << state.best_step << "\n";
+  bool const by_loss = checkpoint.config.checkpoint.best == BestBy::loss;
+  if (state.best_step >= 0)
+    std::cout << (by_loss ? "  best loss   " : "  accuracy    ") << (by_loss ? state.best_value : 1 - state.best_value) << " at step "
+              << state.best_step << (by_loss ? "\n" : ", the best\n");
   std::cout << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
             << checkpoint.config.depth.kind << "\n"
             << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"

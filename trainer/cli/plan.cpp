@@ -26,9 +26,7 @@ std::vector<std::pair<std::string, Config>> arms_of(LoadedConfig const& loaded, 
 void plan(Target const& target, bool prepare, bool as_json) {
   LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
-  auto const size_of = [&](Config const& config) {
-    return prepare ? measured_data(prepare_data(config.data, config.tokenizer)) : estimate_data(config.data, config.tokenizer);
-  };
+  auto const size_of = [&](Config const& config) { return prepare ? measured_data(prepare_data(config)) : estimate_data(config); };
   DataSize const size = size_of(loaded.config);
   std::vector<ArmPlan> plans;
   for (auto const& [name, config] : arms_of(loaded, vocab_size)) {

@@ -17,7 +17,7 @@ namespace {
 void train(Target const& target, std::string const& output) {
   fs::path const file = output_file(output, "-o");
   Config const config = load_config(target.path, target.overrides).config;
-  auto const tokenizer = make_tokenizer(config.data, config.tokenizer);
+  auto const tokenizer = make_tokenizer(config);
   write_file_atomic(file, tokenizer->serialized());
   std::cout << output << ": " << tokenizer->kind() << ", " << tokenizer->vocab_size() << " pieces, fingerprint " << tokenizer->fingerprint()
             << "\n";

@@ -7,6 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "data/packed_examples.h"
+#include "data/packing.h"
+#include "data/prepare_examples.h"
 #include "data/tokenizer/tokenizer.h"
 #include "format/total.h"
 #include "model/depth/plan.h"
@@ -66,11 +69,52 @@ void warn(ArmPlan& plan, Schedule const& schedule, DataSize const& data) {
   if (plan.steps < 500) plan.warnings.push_back(fmt::format("{} steps: fewer than 500 say little about longer training", plan.steps));
   if (schedule.warmup() > 0.5)
     plan.warnings.push_back(fmt::format("warm-up takes {:.0f} % of the run (train.warmup)", 100 * schedule.warmup()));
-  if (plan.epochs > 1)
+  if (plan.epochs > 1 && !data.pack)
     plan.warnings.push_back(fmt::format("{}{:.1f} epochs: the text is seen more than once", data.exact ? "" : "about ", plan.epochs));
+  if (plan.longer_examples > 0)
+    plan.warnings.push_back(fmt::format("{}{} examples are longer than model.context ({}) and lose their left ends",
+                                        data.exact ? "" : "about ", plan.longer_examples, plan.config.model.context));
   if (plan.evaluation_share() > 0.15)
     plan.warnings.push_back(fmt::format("evaluation takes {:.0f} % of the training FLOPs (eval.every, eval.tokens, eval.final_tokens)",
                                         100 * plan.evaluation_share()));
+}
+
+// For the tokenizer of the configuration, and what a note says of it.
+std::pair<double, std::string> bytes_per_token(TokenizerConfig const& tokenizer) {
+  if (tokenizer.is_byte()) return {1, ", one token a byte"};
+  double const guess = guessed_bytes_per_token(planned_vocab_size(tokenizer));
+  return {guess, fmt::format(", at a guessed {:.1f} bytes a token (--data prepares the text and counts)", guess)};
+}
+
+DataSize::Packing packing_of(std::vector<int64_t> lengths, int64_t context) {
+  int64_t tokens = 0, longer = 0;
+  for (int64_t& length : lengths) {
+    longer += length > context;
+    length = std::min(length, context);
+    tokens += length;
+  }
+  int64_t const windows = std::ssize(pack_examples(lengths, context));
+  return {windows, 1 - static_cast<double>(tokens) / static_cast<double>(windows * context), longer};
+}
+
+DataSize estimate_examples(Config const& config) {
+  ExampleSizes const sizes = example_sizes(config);
+  auto const [per_token, guess] = bytes_per_token(config.tokenizer);
+  double bytes = 0, valid_bytes = 0;
+  std::vector<int64_t> lengths;
+  for (int64_t const size : sizes.train) {
+    bytes += static_cast<double>(size);
+    lengths.push_back(std::max<int64_t>(1, std::llround(static_cast<double>(size) / per_token)));
+  }
+  for (int64_t const size : sizes.valid) valid_bytes += static_cast<double>(size);
+  DataSize size{bytes / per_token,
+                valid_bytes / per_token,
+                false,
+                fmt::format("{} examples to train on, {} for validation, {}{}", sizes.train.size(), sizes.valid.size(),
+                            format_bytes(bytes + valid_bytes), guess),
+                {}};
+  size.pack = [lengths](int64_t context) { return packing_of(lengths, context); };
+  return size;
 }
 
 std::string si(double value) { return format_si(value); }
@@ -90,7 +134,9 @@ int64_t planned_vocab_size(TokenizerConfig const& tokenizer) {
   return load_tokenizer(expand_user(tokenizer.kind))->vocab_size();
 }
 
-DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer) {
+DataSize estimate_data(Config const& config) {
+  if (!config.data.tasks.empty()) return estimate_examples(config);
+  DataConfig const& data = config.data;
   SourceSummary const summary = summarize_sources(data);
   auto bytes = static_cast<double>(summary.bytes);
   if (data.max_bytes > 0) bytes = std::min(bytes, static_cast<double>(data.max_bytes));
@@ -99,13 +145,8 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
   std::string const text =
       fmt::format("{} file{}, {}", summary.files, summary.files == 1 ? "" : "s", format_bytes(train_bytes + valid_bytes));
   DataSize size;
-  double per_token = 1;
-  if (tokenizer.is_byte()) {
-    size.note = text + ", one token a byte";
-  } else {
-    per_token = guessed_bytes_per_token(planned_vocab_size(tokenizer));
-    size.note = text + fmt::format(", at a guessed {:.1f} bytes a token (--data prepares the text and counts)", per_token);
-  }
+  auto const [per_token, guess] = bytes_per_token(config.tokenizer);
+  size.note = text + guess;
   if (summary.compressed_files > 0)
     size.note += fmt::format(
         "; {} of them compressed and counted as it lies on disk: there is more text than "
@@ -117,10 +158,18 @@ DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer)
 }
 
 DataSize measured_data(PreparedData const& data) {
+  auto const stream = std::make_shared<TokenStream>(data.train);
   auto const train = static_cast<double>(data.train_tokens), valid = static_cast<double>(data.valid_tokens);
   auto const bytes = static_cast<double>(data.train_bytes + data.valid_bytes);
-  return {train, valid, true,
-          fmt::format("{} documents, {}, {:.2f} bytes a token", data.documents, format_bytes(bytes), bytes / (train + valid))};
+  bool const examples = stream->has_targets();
+  DataSize size{train,
+                valid,
+                true,
+                fmt::format("{} {}, {}, {:.2f} bytes a token", data.documents, examples ? "examples" : "documents", format_bytes(bytes),
+                            bytes / (train + valid)),
+                {}};
+  if (examples) size.pack = [stream](int64_t context) { return packing_of(example_lengths(*stream), context); };
+  return size;
 }
 
 ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens) {
@@ -150,7 +199,13 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.teacher = static_cast<double>(ledger.teacher_row) + static_cast<double>(ledger.teacher_pair * (T + 1)) / 2;
 
   int64_t const sequences = std::max<int64_t>(1, config.train.batch_tokens / T);
-  double const samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
+  double samples = std::max(1.0, std::floor((data.train_tokens - 1) / static_cast<double>(T)));
+  if (data.pack) {
+    DataSize::Packing const packing = data.pack(T);
+    samples = static_cast<double>(packing.windows);
+    plan.padding = packing.padding;
+    plan.longer_examples = packing.longer;
+  }
   Schedule const schedule = make_schedule(config, vocab_size, samples / static_cast<double>(sequences));
   plan.step_flops = schedule.mean_step_flops();
   plan.steps = schedule.total_steps();
@@ -206,6 +261,7 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
   row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
   row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
   row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
+  if (data.pack) row("padding", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.padding); });
   row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share()); });
   row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
   row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
@@ -260,6 +316,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
          {"train_flops", total_json(a.train_flops)},
          {"tokens", a.tokens},
          {"epochs", a.epochs},
+         {"padding", a.padding},
          {"evaluation_share", a.evaluation_share()},
          {"memory_bytes", a.state_bytes + a.activation_bytes},
          {"kv_bytes_per_token", a.kv_bytes_per_token},

@@ -1,6 +1,7 @@
 #pragma once
 // Estimates what a run will cost, before anything is allocated. Uses no LibTorch.
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -17,8 +18,14 @@ struct DataSize {
   double train_tokens = 0, valid_tokens = 0;
   bool exact = false;
   std::string note;
+  struct Packing {
+    int64_t windows = 0;
+    double padding = 0;  // share of the tokens
+    int64_t longer = 0;  // examples that lose their left ends
+  };
+  std::function<Packing(int64_t context)> pack = {};  // of data.tasks, whose examples stay whole; empty: of text
 };
-DataSize estimate_data(DataConfig const& data, TokenizerConfig const& tokenizer);  // reads file sizes only
+DataSize estimate_data(Config const& config);  // reads file sizes only; of data.tasks, the rows
 DataSize measured_data(PreparedData const& data);
 // Vocabulary size of the tokenizer that training would use; reads the tokenizer file when the configuration names one.
 int64_t planned_vocab_size(TokenizerConfig const& tokenizer);
@@ -49,7 +56,8 @@ struct ArmPlan {
   // For progress: FLOPs of training and evaluation, and how many of them a run has done.
   double work() const { return static_cast<double>(train_flops) + evaluation.flops(); }
   double work_done(RunStatus const& run) const;
-  double epochs = 0;
+  double epochs = 0, padding = 0;
+  int64_t longer_examples = 0;  // than model.context
   double state_bytes = 0, activation_bytes = 0;
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;

@@ -26,7 +26,7 @@ void write_depth_records(fs::path const& folder, LanguageModel& model, TokenStre
   int64_t const layers = model.model_config().layers;
   Json text{{"pieces", Json::array()}, {"depth", Json::array()}, {"layers", layers}, {"loss", Json::array()}};
   DepthAnalysis analysis(layers);
-  visit_tokens(model, validation_windows(valid, model, settings), tokenizer, settings, [&](TokenOutcome const& token) {
+  visit_tokens(model, *validation_windows(valid, model, settings), tokenizer, settings, [&](TokenOutcome const& token) {
     if (routed) analysis.add(token);
     if (!token.read || token.window > 0) return;
     text["pieces"].push_back(token.piece);

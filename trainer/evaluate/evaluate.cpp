@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "data/packed_examples.h"
 #include "data/progress.h"
 #include "trainer/evaluate/routing_statistics.h"
 #include "trainer/train/device_prefetcher.h"
@@ -99,10 +100,10 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
     model.set_offsets(at::zeros_like(model.offsets()));
     return 0;
   }
-  Loader const loader(train, length, settings.seed, /*ordered=*/false, settings.isolate_documents);
-  int64_t const samples = loader.samples_per_epoch(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
+  auto const text = training_windows(train, length, settings.seed, settings.isolate_documents);
+  int64_t const samples = text->count(), windows = std::clamp<int64_t>(tokens / length, 1, samples);
   EvalMode const mode(model);
-  Batch const all = loader.at(samples - windows, windows);
+  Batch const all = text->at(samples - windows, windows);
   DevicePrefetcher to_device(model.device());
   DeviceBatch const loaded = to_device.load(all);
   std::vector<ModelInput> batches;
@@ -119,7 +120,7 @@ EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
   settings.routing = config.eval.routing;
   settings.tokens = config.eval.final_tokens;
   settings.micro_sequences = default_eval_sequences(config.model, model.device().is_cuda());
-  settings.isolate_documents = config.data.isolate_documents;
+  settings.isolate_documents = config.data.isolates();
   settings.seed = static_cast<uint64_t>(config.seed);
   return settings;
 }
@@ -129,8 +130,8 @@ int64_t evaluated_windows(Windows const& text, int64_t length, int64_t tokens) {
   return tokens > 0 ? std::min(all, std::max<int64_t>(1, tokens / length)) : all;
 }
 
-Loader validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings) {
-  return {valid, model.model_config().context, 0, /*ordered=*/true, settings.isolate_documents};
+std::unique_ptr<Windows> validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings) {
+  return ordered_windows(valid, model.model_config().context, settings.isolate_documents);
 }
 
 std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,

@@ -2,6 +2,7 @@
 // Validation loss of a model under top-k routing and under causal routing, on windows that all arms share.
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,8 +51,8 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
 // How many windows of `length` tokens an evaluation on `tokens` of text takes: whole ones, at least one; tokens 0: all.
 int64_t evaluated_windows(Windows const& text, int64_t length, int64_t tokens);
 
-// The windows of a validation text: one after the other, over document borders.
-Loader validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings);
+// The windows of a validation text: one after the other, over document borders; of tasks, whole examples.
+std::unique_ptr<Windows> validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings);
 
 // Evaluates on a text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when there is no
 // text.

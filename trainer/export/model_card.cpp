@@ -76,10 +76,11 @@ std::string usage_text(ExportedModel const& exported) {
 
 std::string training_text(CardFacts const& facts, std::string const& valid_text) {
   DataConfig const& data = facts.config.data;
-  std::string text = "Sources: " + joined(data.sources) + ". Content key of the prepared text: `" + facts.text_key + "`";
+  std::string text = (data.tasks.empty() ? "Sources: " + joined(data.sources) : "Tasks: " + joined(data.tasks)) +
+                     ". Content key of the prepared text: `" + facts.text_key + "`";
   if (!valid_text.empty()) text += "; hash of the validation text: `" + valid_text + "`";
   return text + ". " +
-         (data.isolate_documents ? "Documents did not see each other in training." : "Documents in one window saw those before them.");
+         (data.isolates() ? "Documents did not see each other in training." : "Documents in one window saw those before them.");
 }
 
 // The losses that the run recorded at this step: those of its end if the step is its last.

@@ -106,6 +106,7 @@ struct ValidationReading {
   Evaluation evaluation;
   std::optional<Oracle> oracle;
   double train_seconds = 0, eval_seconds = 0;
+  double accuracy = std::numeric_limits<double>::quiet_NaN();  // mean of the main metrics of the tasks; NaN: none were scored
 };
 
 // An `end` record: what one process of a run measured (a resumed run has several). NaN: not measured.

@@ -53,7 +53,9 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   }
   auto const written = written_values(file, overrides);
   auto const given = written.find("train.init_from");
-  if (given == written.end() || given->second.empty()) return with_teacher(load_config(file, overrides, {check_task_files}));
+  // With {arm} and {seed} every run starts from another model, which it checks itself.
+  bool const of_each_run = given != written.end() && given->second.find('{') != std::string::npos;
+  if (given == written.end() || given->second.empty() || of_each_run) return with_teacher(load_config(file, overrides, {check_task_files}));
   Pretrained const pretrained = open_pretrained(expand_user(given->second));
   auto const values = model_values(pretrained);
   std::vector<std::string> with_sizes = overrides;

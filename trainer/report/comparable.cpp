@@ -34,7 +34,14 @@ double validated_bytes(RunResult const& run) {
   return std::isnan(bytes) ? run.metrics["eval_tokens"] : bytes;
 }
 
-// Why runs did not all begin with the same: FLOPs and time that initial weights have cost are not in a run's own.
+// Whether FLOPs that were spent before a run are known and equal.
+bool equal_pretraining(RunResult const& a, RunResult const& b) {
+  double const first = a.metrics["pretraining_flops"], second = b.metrics["pretraining_flops"];
+  return std::abs(first - second) <= equal_flops * std::min(first, second);  // false where one is not known
+}
+
+// Why runs did not all begin with the same, or with weights that have cost the same FLOPs: what initial weights have cost is not in a run's
+// own FLOPs and time.
 std::string unequal_starts(std::vector<RunResult const*> const& runs) {
   auto const start = [](RunResult const& run) {
     TrainConfig const& train = run.config.train;
@@ -43,7 +50,11 @@ std::string unequal_starts(std::vector<RunResult const*> const& runs) {
     return from + (taught ? " with the teacher " + train.distill.from : "");
   };
   auto const two = that_differ(runs, start);
-  return two.empty() ? "" : fmt::format("{} started from {}, {} from {}", two[0]->label(), start(*two[0]), two[1]->label(), start(*two[1]));
+  bool const same_cost =
+      std::all_of(runs.begin(), runs.end(), [&](RunResult const* run) { return equal_pretraining(*runs.front(), *run); });
+  return two.empty() || same_cost
+             ? ""
+             : fmt::format("{} started from {}, {} from {}", two[0]->label(), start(*two[0]), two[1]->label(), start(*two[1]));
 }
 
 }  // namespace

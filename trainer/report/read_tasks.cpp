@@ -30,8 +30,7 @@ void take_task(nlohmann::json const& record, RunResult& run) {
   run.tasks.push_back(std::move(task));
 }
 
-void finish_tasks(RunResult& run) {
-  std::erase_if(run.tasks, [&](TaskRecord const& task) { return task.step != run.step; });
+void take_answers(RunResult& run) {
   if (run.tasks.empty()) return;
   try {
     run.answers = read_task_answers(run.folder);

@@ -22,7 +22,6 @@ using TaskValues = std::map<std::string, double, std::less<>>;  // metrics of th
 struct TaskRecord {
   std::string task, routing, main_metric;
   bool looks_ahead = false;
-  int64_t step = 0;
   TaskValues values;
   double operator[](std::string_view metric) const;  // NaN where it is not there
 };
@@ -62,8 +61,8 @@ struct ReportedTask {
 
 // Takes a `task` record; one that is not final, or that lacks its names, is left out. Of several to a task and routing the last counts.
 void take_task(nlohmann::json const& record, RunResult& run);
-// When all records are read: drops results of an earlier end of the run, and reads the answers.
-void finish_tasks(RunResult& run);
+// Reads the answers to the tasks that the records are of.
+void take_answers(RunResult& run);
 // Fills report.tasks, after judge().
 void judge_tasks(Report& report);
 

@@ -137,6 +137,7 @@ EndReading totals_of(TrainState const& state) {
 Json end_record(TrainState const& state, std::string const& status, EndReading const& reading) {
   Json record = record_head("end", state);
   record["status"] = status;
+  if (state.ended_by_patience) record["reason"] = "train.patience";
   add_metrics(record, metrics_json(reading));
   return record;
 }

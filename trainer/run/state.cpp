@@ -44,11 +44,13 @@ Json to_json(TrainState const& state) {
       {"window_seconds", state.window_seconds},
       {"train_seconds", state.train_seconds},
       {"data_wait_seconds", state.data_wait_seconds},
-      {"best_loss", number(state.best_loss)},
+      {"best_loss", number(state.best_value)},
       {"best_step", state.best_step},
+      {"validations_without_better", state.validations_without_better},
       {"validated_step", state.validated_step},
       {"checkpointed_step", state.checkpointed_step},
       {"finished", state.finished},
+      {"ended_by_patience", state.ended_by_patience},
       {"seed", state.seed},
       {"micro_batch_tokens", state.micro_batch_tokens},
       {"data_key", state.data_key},
@@ -79,11 +81,13 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     object.at("window_seconds").get_to(state.window_seconds);
     object.at("train_seconds").get_to(state.train_seconds);
     object.at("data_wait_seconds").get_to(state.data_wait_seconds);
-    state.best_loss = number_or(object, "best_loss", state.best_loss);
+    state.best_value = number_or(object, "best_loss", state.best_value);
     object.at("best_step").get_to(state.best_step);
+    state.validations_without_better = object.value("validations_without_better", int64_t{0});
     object.at("validated_step").get_to(state.validated_step);
     object.at("checkpointed_step").get_to(state.checkpointed_step);
     object.at("finished").get_to(state.finished);
+    state.ended_by_patience = object.value("ended_by_patience", false);
     object.at("seed").get_to(state.seed);
     object.at("micro_batch_tokens").get_to(state.micro_batch_tokens);
     object.at("data_key").get_to(state.data_key);

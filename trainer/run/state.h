@@ -46,11 +46,13 @@ struct TrainState {
   double window_seconds = 0;
   double train_seconds = 0;  // training alone: no evaluation, no checkpoints
   double data_wait_seconds = 0;
-  double best_loss = std::numeric_limits<double>::infinity();
+  double best_value = std::numeric_limits<double>::infinity();  // by checkpoint.best, the lower the better: the loss, or 1 - accuracy
   int64_t best_step = -1;
-  int64_t validated_step = -1;     // last step whose due validation was done
-  int64_t checkpointed_step = -1;  // last step whose due checkpoint was written
+  int64_t validations_without_better = 0;  // since then, in a row
+  int64_t validated_step = -1;             // last step whose due validation was done
+  int64_t checkpointed_step = -1;          // last step whose due checkpoint was written
   bool finished = false;
+  bool ended_by_patience = false;
   int64_t seed = 0;  // all randomness is keyed by it and by counters above: there is no generator state
   int64_t micro_batch_tokens = 0;
   std::string data_key;  // of the prepared text: the key of its folder in the cache

@@ -32,15 +32,16 @@ std::string bit_exactness_lost(TrainState const& before, Machine const& now, int
   return differences;
 }
 
-void check_something_is_left(EarlierRun const& earlier, bool nothing_left) {
+void check_something_is_left(EarlierRun const& earlier, bool nothing_left, bool no_patience) {
   if (!nothing_left) return;
   std::string changes;
   for (ConfigDifference const& change : earlier.schedule_changes)
-    if (change.path != "train.budget")
+    if (no_patience || change.path != "train.budget")
       changes += (changes.empty() ? "" : ", ") + change.path + ": " + change.before + " -> " + change.after;
   if (changes.empty()) return;
-  throw Error(ExitCode::config, earlier.checkpoint.string() + " is the end of its run (step " + std::to_string(earlier.state.step) + "): " +
-                                    changes + " would change nothing; a larger train.budget trains on with it, another name= trains anew");
+  throw Error(ExitCode::config, earlier.checkpoint.string() + " is the end of its run (step " + std::to_string(earlier.state.step) +
+                                    "): " + changes + " would change nothing; a larger " +
+                                    (no_patience ? "train.patience" : "train.budget") + " trains on with it, another name= trains anew");
 }
 
 void complete_records(RunFolder const& run, TrainState const& state) {

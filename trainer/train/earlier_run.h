@@ -25,8 +25,9 @@ std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& c
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens);
 
 // Throws Error(config) when a schedule was changed (but for the way that the budget is written) for a run that has nothing left to train:
-// it would be reported under settings that it never had. nothing_left: it has reached the end of the schedule that is given now.
-void check_something_is_left(EarlierRun const& earlier, bool nothing_left);
+// it would be reported under settings that it never had. nothing_left: it has reached the end of the schedule that is given now;
+// no_patience: that is train.patience, which a larger budget would not change.
+void check_something_is_left(EarlierRun const& earlier, bool nothing_left, bool no_patience);
 
 // Writes the last record of a finished run whose process died between its last checkpoint and that record.
 void complete_records(RunFolder const& run, TrainState const& state);

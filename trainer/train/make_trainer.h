@@ -17,7 +17,7 @@ struct TrainerParts {
   Origin origin;
   PreparedData data;
   std::unique_ptr<TokenStream> train_stream, valid_stream;
-  std::unique_ptr<Loader> loader;
+  std::unique_ptr<Windows> windows;  // of the training text
   Learner learner;
   Machine machine;
   PeakFlops peak_flops;

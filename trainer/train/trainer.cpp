@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -20,8 +19,10 @@
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
 #include "trainer/run/saved_model.h"
+#include "trainer/train/best_validation.h"
 #include "trainer/train/earlier_run.h"
 #include "trainer/train/make_trainer.h"
+#include "trainer/train/skipped_steps.h"
 #include "trainer/train/step_times.h"
 
 namespace isobath {
@@ -30,8 +31,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t most_skipped_in_a_row = 10;  // skipped steps in a row that end a run
-constexpr double plain_line_seconds = 5;       // between progress lines when there is no terminal
+constexpr double plain_line_seconds = 5;  // between progress lines when there is no terminal
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -46,17 +46,16 @@ class Trainer {
   void write_run_record();
   void one_step();
   void log_window(double learning_rate);
-  void check_skipped_steps(WindowReading const& reading);
   bool validate(bool final);  // false when a signal interrupted it
   void save(std::string const& reason);
   void finish(std::string const& status);
-  bool finished() const { return schedule_.finished(state_.step, state_.train_flops); }
+  bool finished() const { return schedule_.finished(state_.step, state_.train_flops) || out_of_patience(state_, config_.train); }
 
   Config const& config_;
   RunFolder const& run_;
   PreparedData const& data_;
   TokenStream const &train_stream_, &valid_stream_;
-  Loader const& loader_;
+  Windows const& train_windows_;
   Learner& learner_;
   LanguageModel& model_;
   MetricWindow& window_;
@@ -85,7 +84,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
       data_(parts.data),
       train_stream_(*parts.train_stream),
       valid_stream_(*parts.valid_stream),
-      loader_(*parts.loader),
+      train_windows_(*parts.windows),
       learner_(parts.learner),
       model_(*parts.learner.model),
       window_(parts.learner.window),
@@ -102,7 +101,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
   earlier_wait_ = state_.data_wait_seconds;
   earlier_seconds_ = state_.train_seconds;
   earlier_tokens_ = state_.tokens;
-  prefetcher_ = std::make_unique<Prefetcher>(loader_, state_.next_sample, batch_sequences_);
+  prefetcher_ = std::make_unique<Prefetcher>(train_windows_, state_.next_sample, batch_sequences_);
 }
 
 void Trainer::start(Origin const& origin) {
@@ -137,7 +136,9 @@ void Trainer::resume(EarlierRun const& earlier) {
   if (in_flops ? state_.train_flops > schedule_.total_flops() + schedule_.mean_step_flops() : state_.step > schedule_.total_steps())
     throw Error(ExitCode::config, "train.budget (" + format_duration(config_.train.budget) + ") is less than what " + run_.root().string() +
                                       " has done, " + std::to_string(state_.step) + " steps: give a larger one, or another name=");
-  check_something_is_left(earlier, finished());
+  for (ConfigDifference const& change : earlier.schedule_changes)
+    if (change.path == "checkpoint.best") forget_best(state_);
+  check_something_is_left(earlier, finished(), out_of_patience(state_, config_.train));
   restore_training(earlier.checkpoint, model_, learner_.optimizers, window_);
   if (state_.window_pairs < 0) state_.window_pairs = Int128(state_.window_steps) * batch_sequences_ * causal_pairs(config_.model.context);
   if (state_.window_flops < 0) state_.window_flops = Int128(state_.window_steps) * schedule_.mean_step_flops();
@@ -159,25 +160,25 @@ void Trainer::resume(EarlierRun const& earlier) {
     segment.changes.push_back(change.path + ": " + change.before + " -> " + change.after);
     log_info("new schedule from step " + std::to_string(state_.step) + ": " + segment.changes.back());
   }
-  state_.finished = false;
+  state_.finished = state_.ended_by_patience = false;
   write_run_record();
 }
 
 void Trainer::write_run_record() {
   double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
   metrics_->write(
-      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(loader_.samples_per_epoch())}));
+      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(train_windows_.count())}));
 }
 
 int Trainer::loop() {
   for (;;) {
     int64_t const step = state_.step;
-    bool const last = finished();
     // A checkpoint is due at this step and not written yet, neither by this process nor by the one before it.
     std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
-    if (stop_requested() == 0 && state_.validated_step != step && (last || schedule_.due(step, config_.eval.every))) {
+    if (stop_requested() == 0 && state_.validated_step != step && (finished() || schedule_.due(step, config_.eval.every))) {
       validate(/*final=*/false);
     }
+    bool const last = finished();
     // Decided from the state: the process that validated this step may have been stopped before it saved the best checkpoint.
     if (reason.empty() && state_.best_step == step && state_.checkpointed_step != step) reason = "best";
     // Validations above use the same text (eval.tokens) at every step; the final result uses eval.final_tokens.
@@ -189,6 +190,7 @@ int Trainer::loop() {
     }
     if (last) {
       state_.finished = true;
+      state_.ended_by_patience = out_of_patience(state_, config_.train);
       EvalSettings settings = eval_settings(config_, model_);
       settings.tokens = config_.eval.tokens;
       write_depth_records(run_.root(), model_, valid_stream_, *data_.tokenizer, settings);
@@ -213,7 +215,7 @@ void Trainer::one_step() {
   std::string const changed = learner_.step(learner_.to_device.load(batch), place);
   if (!changed.empty()) {
     log_info("step " + std::to_string(state_.step + 1) + ": " + changed);
-    state_.best_loss = std::numeric_limits<double>::infinity();  // the best loss so far is of a model that ran differently
+    forget_best(state_);  // of a model that ran differently
   }
 
   state_.step += 1;
@@ -223,7 +225,8 @@ void Trainer::one_step() {
   state_.window_pairs += batch.pairs;
   state_.next_sample += batch.sequences;
   state_.window_steps += 1;
-  bool const due = finished() || schedule_.due(state_.step, config_.train.log_every);
+  bool const may_end = config_.train.patience > 0 && schedule_.due(state_.step, config_.eval.every);
+  bool const due = finished() || may_end || schedule_.due(state_.step, config_.train.log_every);
   // A GPU's queued steps have taken no time yet. Without a wait here, a validation or a checkpoint would wait for them, and its time would
   // include theirs.
   bool const waits = due || schedule_.due(state_.step, config_.eval.every) || schedule_.due(state_.step, config_.checkpoint.every);
@@ -275,38 +278,16 @@ void Trainer::log_window(double learning_rate) {
     last_plain_line_ = Clock::now();
   }
 
-  check_skipped_steps(reading);
+  if (auto const why = why_diverged(reading, state_, run_)) {
+    finish("diverged");
+    throw Error(ExitCode::non_finite, *why);
+  }
+  warn_of_skipped_steps(reading, state_);
   window_.clear();
   state_.window_steps = 0;
   state_.window_flops = 0;
   state_.window_pairs = 0;
   state_.window_seconds = 0;
-}
-
-// Warns about steps that were skipped because gradients were not finite, and ends a run that does not recover from them.
-void Trainer::check_skipped_steps(WindowReading const& reading) {
-  int64_t const steps = state_.window_steps;
-  bool const first_window = steps == state_.step;
-  if (reading.streak >= most_skipped_in_a_row || (first_window && reading.skipped == steps)) {
-    std::vector<fs::path> const good = list_checkpoints(run_.checkpoints());
-    finish("diverged");
-    throw Error(ExitCode::non_finite, "training diverged: at step " + std::to_string(state_.step) + " the gradients of the last " +
-                                          std::to_string(reading.streak) + " steps were not finite; " +
-                                          (good.empty() ? "there is no checkpoint yet" : "last good checkpoint: " + good.back().string()) +
-                                          "; try a smaller train.lr or a longer train.warmup");
-  }
-  if (reading.skipped > 0) {
-    log_warning(std::to_string(reading.skipped) + " of the " + std::to_string(steps) + " steps up to step " + std::to_string(state_.step) +
-                " had gradients that were not finite and were skipped");
-  }
-  if (reading.predictor_skipped > 0) {
-    log_warning(std::to_string(reading.predictor_skipped) + " of the " + std::to_string(steps) + " steps up to step " +
-                std::to_string(state_.step) + " left the routers' predictors as they were, for their gradients were not finite" +
-                (reading.predictor_streak >= most_skipped_in_a_row
-                     ? "; so were those of the last " + std::to_string(reading.predictor_streak) +
-                           " steps: the causal decisions no longer learn; try a smaller train.lr or depth.router_input: normalised"
-                     : ""));
-  }
 }
 
 bool Trainer::validate(bool final) {
@@ -316,8 +297,8 @@ bool Trainer::validate(bool final) {
   if (!final) settings.tokens = config_.eval.tokens;
   int64_t const calibration_tokens =
       settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
-  Loader const windows = validation_windows(valid_stream_, model_, settings);
-  auto evaluation = evaluate(model_, windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
+  auto const windows = validation_windows(valid_stream_, model_, settings);
+  auto evaluation = evaluate(model_, *windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
   if (!evaluation) return false;
   evaluation->calibration_tokens = calibration_tokens;
   double const seconds = seconds_since(start);
@@ -331,7 +312,7 @@ bool Trainer::validate(bool final) {
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
   ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
-  if (final) reading.oracle = measure_branch_oracle(model_, windows, evaluation->causal_or_topk().mean_depth, settings);
+  if (final) reading.oracle = measure_branch_oracle(model_, *windows, evaluation->causal_or_topk().mean_depth, settings);
   metrics_->write(validation_record(state_, reading, final, sample));
   log_info(validation_line(state_.step, *evaluation, final));
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
@@ -339,11 +320,10 @@ bool Trainer::validate(bool final) {
 
   if (final) return true;
   state_.validated_step = state_.step;
-  double const loss = evaluation->causal_or_topk().loss;
-  if (loss < state_.best_loss) {
-    state_.best_loss = loss;
-    state_.best_step = state_.step;
-  }
+  note_validation(state_, reading, config_.checkpoint.best);
+  if (out_of_patience(state_, config_.train))
+    log_info("the last " + std::to_string(config_.train.patience) + " validations were no better than that of step " +
+             std::to_string(state_.best_step) + ": the run ends here (train.patience)");
   return true;
 }
 

@@ -21,8 +21,31 @@ std::vector<ConfigField> data_fields() {
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
       R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),
       R(KEY(data.isolate_documents), boolean, identity, "Attention and positions stop at document borders inside a sequence."),
+      R(KEY(data.tasks), text_list, identity,
+        "Task files (folders, globs) to fine-tune on, in place of data.sources: the model learns the right answers to their questions.")
+          .may_be_empty_too(),
+      R(KEY(data.task_weights), real_list, identity,
+        "How often an example of each of data.tasks appears in an epoch: 2 is twice, 0.25 a quarter of the examples; empty: all once.")
+          .above(0)
+          .between(0, 1000)
+          .may_be_empty_too(),
       R(KEY(data.cache_dir), text, free, "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
   };
+}
+
+void check_data(Config const& config, std::vector<Contradiction>& found) {
+  DataConfig const& data = config.data;
+  if (config.checkpoint.best == BestBy::accuracy && config.eval.tasks.empty())
+    found.push_back({{"checkpoint.best", "eval.tasks"}, "checkpoint.best: accuracy needs eval.tasks, whose accuracy is meant"});
+  if (data.tasks.empty()) {
+    if (!data.task_weights.empty()) found.push_back({{"data.task_weights"}, "data.task_weights needs data.tasks, which they are of"});
+    return;
+  }
+  if (data.sources != DataConfig{}.sources)
+    found.push_back({{"data.sources", "data.tasks"}, "data.sources and data.tasks exclude each other: a run reads text or learns tasks"});
+  if (!data.valid_sources.empty())
+    found.push_back(
+        {{"data.valid_sources", "data.tasks"}, "data.valid_sources has no meaning with data.tasks, whose scored rows are read"});
 }
 
 }  // namespace isobath

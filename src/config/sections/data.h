@@ -24,6 +24,10 @@ struct DataConfig {
   std::string text_key = "text";
   bool isolate_documents = false;
   std::string cache_dir = "auto";
+  std::vector<std::string> tasks;    // task files, folders or globs; empty: text from `sources`
+  std::vector<double> task_weights;  // one a task; empty: 1
+
+  bool isolates() const { return isolate_documents || !tasks.empty(); }  // examples never see each other
 };
 
 }  // namespace isobath

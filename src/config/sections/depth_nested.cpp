@@ -85,9 +85,11 @@ void check_sequence_choice(Config const& config, std::vector<Contradiction>& fou
     refuse({"depth.prefix", "depth.choice"}, "depth.prefix goes with `choice: sequence` (choice is " + depth.choice.name() + ")");
   if (depth.choice == BranchChoice::sequence && resolved_prefix(model, depth) >= model.context)
     refuse({"depth.prefix", "model.context"}, "depth.prefix leaves nothing of model.context to decide for");
-  if (depth.choice == BranchChoice::sequence && config.data.isolate_documents)
-    refuse({"depth.choice", "data.isolate_documents"},
-           "`choice: sequence` decides from the beginning of a sequence; with data.isolate_documents that is another document's");
+  if (depth.choice == BranchChoice::sequence && config.data.isolates()) {
+    std::string const isolated = config.data.tasks.empty() ? "data.isolate_documents" : "data.tasks";
+    refuse({"depth.choice", isolated},
+           "`choice: sequence` decides from the beginning of a sequence; with " + isolated + " that is another document's");
+  }
 }
 
 void check_nested(Config const& config, std::vector<Contradiction>& found) {

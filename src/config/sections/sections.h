@@ -25,6 +25,7 @@ std::vector<ConfigField> compare_fields();
 std::vector<MatchField> match_rows();
 
 void check_run(Config const& config, std::vector<Contradiction>& found);
+void check_data(Config const& config, std::vector<Contradiction>& found);
 void check_model(Config const& config, std::vector<Contradiction>& found);
 void check_depth(Config const& config, std::vector<Contradiction>& found);  // runs the check of the chosen depth.kind
 void check_train(Config const& config, std::vector<Contradiction>& found);

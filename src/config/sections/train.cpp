@@ -25,7 +25,9 @@ std::vector<ConfigField> train_fields() {
       R(KEY(train.init_from), text, identity,
         "Starts from the weights of a checkpoint, a run, an exported .safetensors file, a Hugging Face folder or a GGUF file. Keys of "
         "model and "
-        "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh.")
+        "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh. In a "
+        "comparison, {arm} and {seed} stand for those of "
+        "each run; the keys of model and tokenizer must then be given.")
           .may_be_empty_too(),
       R(KEY(train.freeze), text_list, identity,
         "Weights that stay as they are. blocks: attention and MLP matrices; embeddings: embedding and head; norms: all norms. Routers, "
@@ -58,6 +60,10 @@ std::vector<ConfigField> train_fields() {
       R(KEY(train.betas), real_list, schedule, "AdamW's two decay rates.").between(0, 1).below(1),
       R(KEY(train.eps), real, schedule, "AdamW's epsilon.").above(0).below(1),
       R(KEY(train.clip_norm), real, schedule, "Gradients are scaled down to this norm.").above(0).zero_is("off"),
+      R(KEY(train.patience), count, schedule,
+        "Ends the run before its budget, after so many validations in a row without a better one (checkpoint.best).")
+          .at_least(1)
+          .zero_is("off"),
       R(KEY(train.log_every), duration, free, "How often a train record is written.").above(0).in(cadence),
       R(KEY(train.threads), integer, free, "CPU threads; auto: all that this process may use.").between(1, 4096).zero_is("auto"),
   };

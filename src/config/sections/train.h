@@ -46,7 +46,8 @@ struct TrainConfig {
   double eps = 1e-8;
   double clip_norm = 1.0;
   Duration log_every{10, Unit::step};
-  int64_t threads = 0;  // 0: auto
+  int64_t threads = 0;   // 0: auto
+  int64_t patience = 0;  // 0: off
 };
 
 }  // namespace isobath

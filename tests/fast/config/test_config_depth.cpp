@@ -49,6 +49,7 @@ TEST_CASE("nested: keys that make no sense are refused, with the reason") {
   refused_nested("exits: [2], prefix: 3", "sequence");
   refused_nested("exits: [2], choice: sequence, prefix: 128", "leaves nothing");
   refused_nested("exits: [2], choice: sequence", "isolate_documents", "data: {isolate_documents: true}\n");
+  refused_nested("exits: [2], choice: sequence", "data.tasks", "data: {tasks: [a.yaml]}\n");
   refused_nested("exits: [2], target: mlp", "target");
   refused_nested("exits: [2], skip_path: linear", "skip path");
   refused_nested("exits: [2, 4], mean_depth: 2", "between the first exit");

@@ -297,3 +297,13 @@ TEST_CASE("names of other trainers are answered with keys that there are") {
   CHECK(folder.problems("model: {dropout: 0.1}\n")[0].find("there is no dropout") != std::string::npos);
   CHECK(known_elsewhere("lr").empty());
 }
+
+TEST_CASE("tasks to train on: contradictions") {
+  check({{"data: {tasks: [a.yaml], sources: [b.txt]}\n", {"x.yaml:1:34: error: data.sources and data.tasks exclude each other"}},
+         {"data: {tasks: [a.yaml], valid_sources: [b.txt]}\n", {"x.yaml:1:40: error: data.valid_sources has no meaning"}},
+         {"data: {task_weights: [1]}\n", {"x.yaml:1:22: error: data.task_weights needs data.tasks"}},
+         {"data: {tasks: [folder], task_weights: [1, 2]}\n", {}},
+         {"data: {tasks: [a.yaml], task_weights: [0]}\n", {"*'0' is too small"}},
+         {"checkpoint: {best: accuracy}\n", {"*checkpoint.best: accuracy needs"}},
+         {"train: {patience: -1}\n", {"*train.patience"}}});
+}

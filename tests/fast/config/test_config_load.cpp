@@ -161,6 +161,9 @@ TEST_CASE("arms of an included experiment can be extended") {
   CHECK(mod.depth.capacity == std::vector{0.25});
   CHECK(mod.depth.kind == "mod");
   CHECK(arm_config(loaded, "wide", 3).config.model.width == 128);
+  LoadedConfig each = loaded;
+  each.config.train.init_from = "runs/{arm}/seed-{seed}/{arm}";
+  CHECK(arm_config(each, "wide", 3).config.train.init_from == "runs/wide/seed-3/wide");
 }
 
 TEST_CASE("includes that lead nowhere") {

@@ -44,7 +44,13 @@ struct Corner {
     auto const old = fs::file_time_type::clock::now() - std::chrono::seconds(60);
     for (auto const& entry : fs::recursive_directory_iterator(scratch / "text")) fs::last_write_time(entry.path(), old);
   }
-  PreparedData prepare() { return prepare_data(data, tokenizer); }
+  Config config() const {
+    Config config;
+    config.data = data;
+    config.tokenizer = tokenizer;
+    return config;
+  }
+  PreparedData prepare() { return prepare_data(config()); }
 };
 
 inline std::string text_of(PreparedData const& data, std::vector<fs::path> const& shards) {

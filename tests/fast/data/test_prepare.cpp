@@ -309,7 +309,7 @@ TEST_CASE("prepare: tail and validation sources") {
 
 TEST_CASE("prepare: a tokenizer file of one's own") {
   Corner corner;
-  auto const trained = make_tokenizer(corner.data, corner.tokenizer);
+  auto const trained = make_tokenizer(corner.config());
   PreparedData const first = corner.prepare();
   CHECK(trained->fingerprint() == first.tokenizer->fingerprint());
   write_file_atomic(corner.scratch / "own.model", trained->serialized());

@@ -61,9 +61,54 @@ TEST_CASE("shards: the largest 16-bit id fits, the next one widens") {
   CHECK(Shard(scratch / "b").token(0) == 65'536);
 }
 
+TEST_CASE("shards: those of version 1 are read, and written where nothing is said of targets") {
+  std::string const hex =
+      "49534f53484152440100000002000000070000000000000003000000000000000a00000000000000303132333435363738396162636465660000000000000000"
+      "00000000000000000000000000000000000000000000000000000000000000000000000000000000e70a58ded5faa25125818363ea0a38f30000000000000000"
+      "040000000000000005000000000000000100020003000500050004000500";
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  Scratch const scratch;
+  Shard const shard(scratch.write("old", bytes), true);
+  CHECK((shard.info().tokens == 7 && shard.info().documents == 3 && !shard.info().has_targets));
+  TokenStream const stream({scratch / "old"});
+  CHECK(all_of(stream) == std::vector<int64_t>{1, 2, 3, 5, 5, 4, 5});
+  CHECK_FALSE(stream.has_targets());
+  CHECK(stream.targets(0, 7) == std::vector<bool>(7, true));
+  write_shard(scratch / "new", {{1, 2, 3}, {}, {4}}, 5, 10, "0123456789abcdef");
+  CHECK(read_file(scratch / "new") == bytes);
+}
+
+TEST_CASE("shards: which tokens are to be predicted comes back") {
+  Scratch const scratch;
+  Documents const first = numbered(1, 9), second = numbered(100, 12);
+  std::vector<bool> expected;
+  uint64_t count = 0;
+  auto const targets_of = [&](Documents const& documents) {
+    std::vector<std::vector<bool>> targets;
+    for (auto const& document : documents) {
+      targets.emplace_back();
+      for (size_t i = 0; i < document.size(); ++i) {
+        targets.back().push_back(count++ % 3 == 1);
+        expected.push_back(targets.back().back());
+      }
+      expected.push_back(false);
+    }
+    return targets;
+  };
+  write_shard(scratch / "0", first, 99, 10, "x", targets_of(first));
+  write_shard(scratch / "1", second, 99, 10, "x", targets_of(second));
+  TokenStream const stream({scratch / "0", scratch / "1"});
+  CHECK(stream.has_targets());
+  for (int64_t from = 0; from <= stream.size(); ++from)
+    for (int64_t to = from; to <= stream.size(); ++to)
+      REQUIRE(stream.targets(from, to) == std::vector<bool>(expected.begin() + from, expected.begin() + to));
+  CHECK_THROWS_AS(stream.targets(0, stream.size() + 1), Error);
+}
+
 TEST_CASE("shards: damage of any byte is found, truncation at any length too") {
   Scratch const scratch;
-  write_shard(scratch / "a", {{1, 2, 3}, {4}}, 5, 10, "0123456789abcdef");
+  write_shard(scratch / "a", {{1, 2, 3}, {4}}, 5, 10, "0123456789abcdef", {{false, true, true}, {true}});
   std::string const whole = read_file(scratch / "a");
   CHECK_NOTHROW(Shard(scratch / "a", true));
   for (size_t i = 0; i < whole.size(); ++i) {

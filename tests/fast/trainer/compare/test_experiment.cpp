@@ -253,6 +253,22 @@ TEST_CASE("experiment: a plan warns of epochs and of evaluation that eats the bu
   CHECK(mentions(warnings(2e6, 0), "evaluation takes"));  // all of a million validation tokens
 }
 
+TEST_CASE("experiment: a plan of examples counts their windows, and says how much of them is padding") {
+  Config config;
+  config.model.context = 16;
+  config.train.batch_tokens = 32;
+  config.train.budget = {3, Unit::epoch};
+  DataSize data{70, 10, true, "7 examples"};
+  data.pack = [](int64_t context) { return DataSize::Packing{context == 16 ? 6 : 3, 0.25, 4}; };
+  ArmPlan const plan = plan_arm("a", config, 257, data, 32);
+  CHECK(plan.steps == 9);
+  CHECK(plan.epochs == 3);
+  CHECK(mentions(plan_table({plan}, data), "25.0 %"));
+  CHECK(mentions(plan_table({plan}, data), "warning: a: 4 examples are longer than model.context (16)"));
+  CHECK(plan_json({plan}, data)["arms"][0]["padding"] == 0.25);
+  for (std::string const& warning : plan.warnings) CHECK_FALSE(mentions(warning, "epochs"));
+}
+
 TEST_CASE("experiment: evaluation is work, too, and work is done only when all of it is recorded") {
   Config config;
   config.train.budget = {1000, Unit::step};

@@ -130,3 +130,15 @@ TEST_CASE("comparable: what initial weights have cost is no part of a run's comp
   CHECK(report.pair("mod", "dense", "time")->verdict == reason);
   CHECK(report.ranked_by == "loss_causal");  // the losses themselves can be ranked
 }
+
+TEST_CASE("comparable: initial weights that have cost the same FLOPs are equal starts") {
+  Folder const root;
+  write_experiment(root.path, {"dense", "mod", "long"}, {1}, "dense");
+  auto const from = [](char const* path, double flops) { return FakeRun{.start = {{"pretraining_flops", flops}}, .init_from = path}; };
+  write_run(root.path, "dense", 1, from("runs/books/dense/seed-1", 3e12));
+  write_run(root.path, "mod", 1, from("runs/books/mod/seed-1", 3.002e12));
+  write_run(root.path, "long", 1, from("runs/books/long/seed-1", 3.1e12));
+  Report const report = read_report({root.path});
+  CHECK_FALSE(report.pair("mod", "dense", "flops")->verdict.starts_with("no verdict"));
+  CHECK(report.pair("long", "dense", "flops")->verdict.starts_with("no verdict: dense seed 1 started from the weights of"));
+}

@@ -61,7 +61,7 @@ EvalSettings causal_settings() {
 }
 
 std::vector<double> capacities_that_ran(LanguageModel& model, CalibrationText const& text) {
-  return evaluate(model, validation_windows(*text.stream, model, causal_settings()), *text.tokenizer, causal_settings())->causal->capacity;
+  return evaluate(model, *validation_windows(*text.stream, model, causal_settings()), *text.tokenizer, causal_settings())->causal->capacity;
 }
 
 auto every_decision() {

@@ -53,7 +53,7 @@ TEST_CASE("the oracle is the best branch of every token, at its own depth or at 
   EvalSettings settings;
   settings.micro_sequences = 5;
   settings.tokens = 20 * 16;
-  auto const oracle = measure_branch_oracle(*model, validation_windows(*text.stream, *model, settings), 2.0, settings);
+  auto const oracle = measure_branch_oracle(*model, *validation_windows(*text.stream, *model, settings), 2.0, settings);
   REQUIRE(oracle);
   CHECK(model->is_training());
 
@@ -95,5 +95,5 @@ TEST_CASE("only nested models have an oracle", "[nested]") {
   Shape shape = oracle_shape();
   shape.depth = {};
   auto model = make_model(shape);
-  CHECK_FALSE(measure_branch_oracle(*model, validation_windows(*text.stream, *model, {}), 2.0, {}));
+  CHECK_FALSE(measure_branch_oracle(*model, *validation_windows(*text.stream, *model, {}), 2.0, {}));
 }

@@ -179,7 +179,7 @@ TEST_CASE("a training state survives JSON exactly") {
   state.train_flops = *parse_int128("1000000000000000000000001");  // neither a double nor 64 bits
   state.window_flops = (int64_t{1} << 53) - 1;
   state.train_seconds = 0.1 + 0.2;
-  state.best_loss = 2.345678901234567;
+  state.best_value = 2.345678901234567;
   state.finished = true;
   // Every number differs, so that none can be lost or take another's place.
   state.tokens = 8;
@@ -206,7 +206,7 @@ TEST_CASE("a training state survives JSON exactly") {
   CHECK(back.train_seconds == state.train_seconds);
   CHECK(back.machine == state.machine);
   CHECK(back.segments[1].changes == state.segments[1].changes);
-  CHECK(state_from_json(to_json(TrainState{}).dump(), "here").best_loss == std::numeric_limits<double>::infinity());
+  CHECK(state_from_json(to_json(TrainState{}).dump(), "here").best_value == std::numeric_limits<double>::infinity());
   auto older = to_json(state);
   older["train_flops"] = (int64_t{1} << 62) + 1;  // a number, as totals of any size were written before
   older.erase("window_flops");

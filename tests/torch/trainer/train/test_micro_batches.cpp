@@ -112,7 +112,12 @@ struct Run {
   }
   void step(int64_t number) {
     at::Tensor const tokens_BT = random_tokens(4, 16, model->vocab_size(), 100 + static_cast<uint64_t>(number));
-    DeviceBatch const batch{4, 4 * 16, tokens_BT, tokens_BT.roll(-1, 1), {}, {}};
+    at::Tensor const targets_BT = tokens_BT.roll(-1, 1);
+    if (number % 2 == 1) {  // as examples have it: of the first sequence only the last tokens are targets, of the third none
+      targets_BT[0].narrow(0, 0, 13).fill_(-100);
+      targets_BT[2].fill_(-100);
+    }
+    DeviceBatch const batch{4, targets_BT.ne(-100).sum().item<int64_t>(), tokens_BT, targets_BT, {}, {}};
     double const total = steps;
     train_step(*model, optimizers, batch, settings,
                {number, static_cast<double>(number) / total, static_cast<double>(number + 1) / total, 1e-2}, window);

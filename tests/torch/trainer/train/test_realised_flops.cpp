@@ -53,7 +53,7 @@ TEST_CASE("training counts the attention of isolated documents, and no more", "[
   auto const steps = end["step"].get<int64_t>();
   REQUIRE(steps > 20);
 
-  PreparedData const data = prepare_data(config.data, config.tokenizer);
+  PreparedData const data = prepare_data(config);
   TokenStream const stream(data.train);
   Loader const loader(stream, context, static_cast<uint64_t>(config.seed), false, true);
   Ledger const ledger = make_ledger(config.model, config.depth, data.tokenizer->vocab_size());

@@ -299,7 +299,7 @@ TEST_CASE("validation covers every token once, moves nothing, and counts what ra
   auto const before = weights_by_name(run.model);
   EvalSettings settings;
   settings.micro_sequences = 5;
-  auto const all = evaluate(run.model, validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings);
+  auto const all = evaluate(run.model, *validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings);
   REQUIRE(all);
   CHECK(all->tokens == text.stream->size() - 1);
   CHECK(all->bytes == text.stream->size() - 2);  // the document end is a token and no text
@@ -319,13 +319,13 @@ TEST_CASE("validation covers every token once, moves nothing, and counts what ra
   CHECK((all->causal->forward_flops_per_token < planned) == fewer);
 
   settings.micro_sequences = 2;
-  auto const again = evaluate(run.model, validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings);
+  auto const again = evaluate(run.model, *validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings);
   CHECK(again->topk->loss == Catch::Approx(all->topk->loss).epsilon(1e-6));
   CHECK(again->causal->loss == Catch::Approx(all->causal->loss).epsilon(1e-6));
   settings.tokens = 40;
-  CHECK(evaluate(run.model, validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings)->tokens ==
+  CHECK(evaluate(run.model, *validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings)->tokens ==
         32);  // whole windows
-  CHECK_FALSE(evaluate(run.model, validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings, [] { return true; }));
+  CHECK_FALSE(evaluate(run.model, *validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings, [] { return true; }));
 }
 
 TEST_CASE("a text shorter than the context is evaluated as it is: padding neither counts nor competes") {
@@ -334,7 +334,7 @@ TEST_CASE("a text shorter than the context is evaluated as it is: padding neithe
   Scratch const scratch;
   write_shard(scratch / "s.shard", {tokenizer->encode("nine here")}, tokenizer->document_end(), 9, tokenizer->fingerprint());
   TokenStream const stream(std::vector<fs::path>{scratch / "s.shard"});
-  auto const result = evaluate(run.model, validation_windows(stream, run.model, {}), *tokenizer, {});
+  auto const result = evaluate(run.model, *validation_windows(stream, run.model, {}), *tokenizer, {});
   CHECK(result->tokens == 9);
   CHECK(result->topk->capacity[0] == 2.0 / 9);  // K = floor(9 / 4)
   EvalMode const mode(run.model);
@@ -351,12 +351,12 @@ TEST_CASE("a text shorter than the context is evaluated as it is: padding neithe
 TEST_CASE("a dense model has one loss under both names") {
   SmallText const text;
   SmallRun run{DepthConfig{}};
-  auto const result = evaluate(run.model, validation_windows(*text.stream, run.model, {}), *text.tokenizer, {});
+  auto const result = evaluate(run.model, *validation_windows(*text.stream, run.model, {}), *text.tokenizer, {});
   CHECK(result->causal->loss == result->topk->loss);
   CHECK(result->causal->capacity.empty());
   EvalSettings settings;
   settings.routing = EvalRouting::causal;
-  CHECK_FALSE(evaluate(run.model, validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings)->topk);
+  CHECK_FALSE(evaluate(run.model, *validation_windows(*text.stream, run.model, settings), *text.tokenizer, settings)->topk);
 }
 
 TEST_CASE("micro-batches are chosen from the configuration and the kind of device") {
