@@ -20,8 +20,7 @@ void take_task(nlohmann::json const& record, RunResult& run) {
     return found != record.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
   auto const is = [&](char const* key) { return record.contains(key) && record[key].is_boolean() && record[key].get<bool>(); };
-  TaskRecord task{
-      text("task"), text("routing"), text("main_metric"), is("looks_ahead"), static_cast<int64_t>(number(record, "step", 0)), {}};
+  TaskRecord task{text("task"), text("routing"), text("main_metric"), is("looks_ahead"), {}};
   if (!is("final") || task.task.empty() || task.routing.empty() || task.main_metric.empty()) return;
   for (Metric const& metric : all_metrics())
     if (metric.of_task() && metric.each == Each::run)
