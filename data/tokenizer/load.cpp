@@ -91,7 +91,7 @@ std::string read_tokenizer(fs::path const& path) {
   if (fs::is_directory(path)) {
     if (fs::exists(path / "tokenizer.json")) return read_hugging_face(path / "tokenizer.json");
     if (fs::exists(path / "tokenizer.model")) return read_file(path / "tokenizer.model");
-    throw Error(ExitCode::data, "there is neither a tokenizer.json nor a tokenizer.model in it");
+    throw Error(ExitCode::data, "there is neither a tokenizer.json nor a tokenizer.model in " + path.string());
   }
   if (file_starts_with(path, "GGUF")) return gguf_tokenizer(path);
   return file_starts_with(path, "{") ? read_hugging_face(path) : read_file(path);

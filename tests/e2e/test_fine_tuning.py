@@ -132,6 +132,29 @@ def check_patience(space):
     check(records(space, "patient", "end")[-1]["reason"] == "train.patience", "%s" % records(space, "patient", "end"))
 
 
+def check_accuracy(space):
+    """The best checkpoint is the one with the highest accuracy, the first of equal ones, also after a stop."""
+    names = ", ".join(space.path("tasks", name + ".yaml") for name in ("sums", "colours"))
+    more = ("eval.tasks=[%s]" % names, "checkpoint.best=accuracy", "eval.every=5step", "train.lr=1e-2", "checkpoint.keep=1", *DENSE)
+    space.train(*keys(space, "name=accurate", *more))
+    accuracies = {}
+    for record in records(space, "accurate", "task"):
+        if not record["final"]:
+            accuracies.setdefault(record["step"], []).append(record["acc"])
+    means = {step: sum(values) / 2 for step, values in accuracies.items()}
+    check(len(means) == 8 and all(len(values) == 2 for values in accuracies.values()), "%s" % accuracies)
+    best = min(step for step in means if means[step] == max(means.values()))
+    check(os.readlink(space.path("runs/accurate/best")) == "checkpoints/step-%08d" % best, "the best of %s is not %d" % (means, best))
+    out, _ = space.run("inspect", space.path("runs/accurate/latest"))
+    check("accuracy" in out and "at step %d, the best" % best in out, out)
+    space.train_until("accurate-halted", 22, STOP, *keys(space, *more))
+    space.train(*keys(space, "name=accurate-halted", *more))
+    check(space.content("runs/accurate-halted/latest/model.safetensors") == space.content("runs/accurate/latest/model.safetensors"), "resumed otherwise")
+    check(os.readlink(space.path("runs/accurate-halted/best")) == os.readlink(space.path("runs/accurate/best")), "another checkpoint is the best after a stop")
+    _, err = space.train(*keys(space, "name=x", "checkpoint.best=accuracy"), expect=2)
+    check("needs eval.tasks" in err, err)
+
+
 def check_refusals(space):
     _, err = space.train(*keys(space, "data.sources=[%s]" % space.path("text")), expect=2)
     check("data.sources and data.tasks exclude each other" in err, err)
@@ -152,6 +175,7 @@ with Workspace() as space:
     check_resume(space)
     check_kinds(space)
     check_patience(space)
+    check_accuracy(space)
     check_refusals(space)
 
 print("ok")

@@ -52,7 +52,7 @@ std::vector<Metric> task_metrics() {
   add(of_task("kv_bytes_per_token", "bytes", "keys and values stored for a token of this task, mean",
               [](auto const& t) { return t.kv_bytes_per_token; }));
   add(of_task("tokens_per_s", "tokens/s", "tokens that were read in a second", [](auto const& t) { return t.tokens_per_s; }));
-  add(of_task("tokens", "tokens", "tokens that were read", [](auto const& t) { return t.tokens; }).whole());
+  add(of_task("read_tokens", "tokens", "tokens that were read", [](auto const& t) { return t.tokens; }).whole());
   add(of_task("tokens_not_read", "tokens", "of prompts that several options share: read once, not once an option", [](auto const& t) {
         return t.tokens_not_read;
       }).whole());

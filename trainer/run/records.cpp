@@ -9,6 +9,7 @@
 #include "format/total.h"
 #include "trainer/evaluate/evaluate.h"
 #include "trainer/metrics/metric.h"
+#include "trainer/tasks/predictions.h"
 
 namespace isobath {
 
@@ -113,6 +114,13 @@ Json validation_record(TrainState const& state, ValidationReading const& reading
   }
   if (!histograms.empty()) record["score_histogram"] = std::move(histograms);
   if (!sample.empty()) record["sample"] = sample;
+  return record;
+}
+
+Json task_record(TrainState const& state, ScoredTask const& task, bool final) {
+  Json record = record_head("task", state);
+  record["final"] = final;
+  add_metrics(record, task_json(task.task->file.name, task.routing, task.result));
   return record;
 }
 

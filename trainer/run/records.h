@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/prepare.h"
+#include "trainer/evaluate/task_evaluation.h"
 #include "trainer/metrics/readings.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/state.h"
@@ -29,6 +30,7 @@ nlohmann::ordered_json run_record(TrainState const& state, Config const& config,
 nlohmann::ordered_json train_record(TrainState const& state, TrainReading const& reading);
 // `sample`: continuation of eval.sample_prompt, may be empty.
 nlohmann::ordered_json validation_record(TrainState const& state, ValidationReading const& reading, bool final, std::string const& sample);
+nlohmann::ordered_json task_record(TrainState const& state, ScoredTask const& task, bool final);
 nlohmann::ordered_json checkpoint_record(TrainState const& state, std::string const& path, std::string const& reason);
 EndReading totals_of(TrainState const& state);  // what `end` says of the whole run; the rest is not measured
 nlohmann::ordered_json end_record(TrainState const& state, std::string const& status, EndReading const& reading);

@@ -31,6 +31,7 @@ Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tok
 }  // namespace
 
 TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier) {
+  TaskValidation tasks(config);
   PreparedData data = prepare_data(config);
   auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
   auto windows = training_windows(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), config.data.isolates());
@@ -49,7 +50,7 @@ TrainerParts make_trainer(Config const& config, std::string const& version, Trai
   double const batches_per_epoch = static_cast<double>(windows->count()) / static_cast<double>(batch_sequences);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);
   return {std::move(origin),  std::move(data),    std::move(train_stream), std::move(valid_stream), std::move(windows),
-          std::move(learner), std::move(machine), std::move(peak),         std::move(schedule)};
+          std::move(learner), std::move(machine), std::move(peak),         std::move(schedule),     std::move(tasks)};
 }
 
 }  // namespace isobath

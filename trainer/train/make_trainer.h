@@ -9,6 +9,7 @@
 #include "trainer/run/machine.h"
 #include "trainer/schedule/schedule.h"
 #include "trainer/train/learner.h"
+#include "trainer/train/task_validation.h"
 
 namespace isobath {
 
@@ -22,10 +23,12 @@ struct TrainerParts {
   Machine machine;
   PeakFlops peak_flops;
   Schedule schedule;
+  TaskValidation tasks;
 };
 
-// Prepares the text, then makes the parts. version: of the program; earlier: where the run stands; null: it has no checkpoint, so it takes
-// the weights of train.init_from. Throws Error(data) when the text is shorter than one window, or the teacher another one than before.
+// Prepares the text, then makes the parts; config must outlive them. version: of the program; earlier: where the run stands; null: it has
+// no checkpoint, so it takes the weights of train.init_from. Throws Error(data) when the text is shorter than one window, or the teacher
+// another one than before.
 TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier);
 
 }  // namespace isobath

@@ -24,6 +24,7 @@
 #include "trainer/train/make_trainer.h"
 #include "trainer/train/skipped_steps.h"
 #include "trainer/train/step_times.h"
+#include "trainer/train/task_validation.h"
 
 namespace isobath {
 
@@ -63,6 +64,7 @@ class Trainer {
   Machine const& machine_;
   Schedule const& schedule_;
   PeakFlops& peak_flops_;
+  TaskValidation& tasks_;
   int64_t batch_sequences_;
 
   // The state of the run, and what this process measures.
@@ -92,6 +94,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
       machine_(parts.machine),
       schedule_(parts.schedule),
       peak_flops_(parts.peak_flops),
+      tasks_(parts.tasks),
       batch_sequences_(config.train.batch_tokens / config.model.context) {
   if (earlier) {
     resume(*earlier);
@@ -311,10 +314,14 @@ bool Trainer::validate(bool final) {
     sampling.window = true;
     sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
   }
+  auto const tasks = tasks_.score(model_, *data_.tokenizer, final);
+  if (!tasks) return false;
   ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
+  reading.accuracy = mean_accuracy(*tasks);
   if (final) reading.oracle = measure_branch_oracle(model_, *windows, evaluation->causal_or_topk().mean_depth, settings);
   metrics_->write(validation_record(state_, reading, final, sample));
   log_info(validation_line(state_.step, *evaluation, final));
+  tasks_.write(*tasks, state_, final, *metrics_, run_.root());
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
   if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 
