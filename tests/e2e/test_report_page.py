@@ -179,6 +179,48 @@ def check_runs(workspace):
     check("No run has finished yet" in page and "Not finished" in page and "<svg" in page, "a report of nothing but a run that has begun")
 
 
+def add_task(folder, task, right, routing="causal", **more):
+    """A task's final record, as a run leaves it, and the answers to its 40 items."""
+    record = {"kind": "task", "final": True, "step": 1000, "task": task, "routing": routing, "looks_ahead": routing == "topk", "main_metric": "acc",
+              "items": 40, "acc": right / 40, "bits_per_byte": 1.5, "chance": 0.25, "majority": 0.3, "blocks_per_token": 3.25, "tokens_per_s": 1500.0, **more}
+    with open(os.path.join(folder, "metrics.jsonl"), "a") as file:
+        file.write(json.dumps(record) + "\n")
+    path, answers = os.path.join(folder, "task_answers.json"), []
+    if os.path.exists(path):
+        with open(path) as file:
+            answers = json.load(file)
+    answers.append({"task": task, "routing": routing, "items_key": "k", "metric": record["main_metric"], "right": "1" * right + "0" * (40 - right)})
+    with open(path, "w") as file:
+        json.dump(answers, file)
+
+
+def check_tasks(workspace):
+    """Two tasks, one of them also under top-k, which looks ahead; and bits per byte, which have no interval."""
+    folders = [write_run(workspace, arm, seed, loss, depth, {}) for arm, loss, depth in (("asked", 3, "{}"), ("ask<ed>", 2.9, "{kind: mod}")) for seed in (1, 2)]
+    for i, folder in enumerate(folders):
+        add_task(folder, "quiz<1>", 10 if i < 2 else 30)
+        add_task(folder, "words", 10, main_metric="bits_per_byte", chance=None, majority=None)
+        if i >= 2:
+            add_task(folder, "quiz<1>", 32, "topk")
+    page = draw(workspace, folders)[1]
+    tables = {tuple(rows[0]): rows[1:] for rows in Tables(page).tables if rows}
+    rows = tables[("", "Chance", "Majority", "asked", "ask<ed>")]
+    check([row[0] for row in rows] == ["quiz<1>acc, %; 40 items", "quiz<1> top-k, looks aheadacc, %; 40 items", "wordsbits per byte; 40 items"], rows)
+    check(rows[0][1:3] == ["25.0", "30.0"] and re.fullmatch(r"75\.0 [0-9.]+–[0-9.]+3\.25 blocks", rows[0][4]), rows[0])
+    check(rows[1][3] == "–" and rows[1][4].startswith("80.0 "), rows[1])
+    check(rows[2][1:] == ["–", "–", "1.500 3.25 blocks", "1.500 3.25 blocks"], rows[2])
+    pairs = tables[("Task", "Pair", "Difference, points", "95 % interval", "p")]
+    check([row[2] for row in pairs] == ["+50.0", "+55.0", "+0.0"] and pairs[0][4:] == ["< 0.001, < 0.001"], pairs)
+    check("<td><b>+50.0</b></td>" in page and "<td>+0.0</td>" in page, "bold where the interval excludes zero, and only there")
+    check('against asked: better by 50.0 points (' in page, "no verdict where the pointer rests")
+    figures = re.findall('<figure class="card"><h3>(?:quiz&lt;1&gt;|words)</h3>.*?</figure>', page)
+    check([figure.count('class="dot"') for figure in figures] == [3, 2], "a dot an arm and routing")
+    check([figure.count('class="interval"') for figure in figures] == [3, 0], "an interval where there is one")
+    check([figure.count('class="guess"') for figure in figures] == [2, 0], "ticks for chance and majority")
+    check("ask&lt;ed&gt;, top-k" in figures[0] and "Top-k routing looks ahead" in page, "top-k is not marked")
+    check("Tasks</h2>" not in draw(workspace, [write_run(workspace, "unasked", 1, 3, "{}", {})])[1], "tasks of a run that has none")
+
+
 def check_many(workspace):
     """More arms than colours."""
     folders = [write_run(workspace, "arm-%d" % i, 1, 3 - 0.01 * i, "{kind: mod}" if i % 2 else "{}", {}) for i in range(14)]
@@ -209,6 +251,7 @@ def main():
         check_comparison(workspace)
         check_edges(workspace)
         check_runs(workspace)
+        check_tasks(workspace)
         check_many(workspace)
     print("the page of a report: fine")
 

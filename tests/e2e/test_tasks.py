@@ -110,6 +110,12 @@ def check_training(space):
           "%s" % stored)
     final = {record["routing"]: record["acc"] for record in records if record["final"]}
     check(all(math.isclose(one["right"].count("1") / 32, final[one["routing"]]) for one in stored), "%s" % stored)
+    # A report reads both.
+    space.run("report", space.path("runs", "asked"), "--output", space.path("out"))
+    reported = json.loads(space.content("out", "report.json"))["tasks"]
+    check([(task["task"], task["routing"], task["looks_ahead"], task["items"]) for task in reported] ==
+          [("words", "causal", False, 32), ("words", "topk", True, 32)], "%s" % reported)
+    check(all(math.isclose(task["arms"][0]["value"], final[task["routing"]]) and task["arms"][0]["ci95"] for task in reported), "%s" % reported)
     # The stored model gives the same answers.
     result, _, _ = answers(space, space.path("runs/asked"))
     check([task["acc"] for task in result["tasks"]] == [final["causal"], final["topk"]], "%s" % result)

@@ -12,8 +12,6 @@ namespace {
 constexpr double equal_flops = 0.001;
 constexpr double longest_piece = 64;  // bytes; sentencepiece makes none longer than 16 characters
 
-std::string label(RunResult const& run) { return fmt::format("{} seed {}", run.arm, run.config.seed); }
-
 // Two runs whose `property` differs; empty when all agree.
 template <typename Property>
 std::vector<RunResult const*> that_differ(std::vector<RunResult const*> const& runs, Property property) {
@@ -56,7 +54,7 @@ std::string unequal_starts(std::vector<RunResult const*> const& runs) {
       std::all_of(runs.begin(), runs.end(), [&](RunResult const* run) { return equal_pretraining(*runs.front(), *run); });
   return two.empty() || same_cost
              ? ""
-             : fmt::format("{} started from {}, {} from {}", label(*two[0]), start(*two[0]), label(*two[1]), start(*two[1]));
+             : fmt::format("{} started from {}, {} from {}", two[0]->label(), start(*two[0]), two[1]->label(), start(*two[1]));
 }
 
 }  // namespace
@@ -65,17 +63,17 @@ Comparable comparable_by(std::vector<RunResult const*> const& runs) {
   auto const either_hash = [&](RunResult const& run) { return run.valid_text.empty(); };
   auto const text = [&](RunResult const& run) { return valid_text(run); };
   if (auto const two = that_differ(runs, either_hash).empty() ? that_differ(runs, text) : std::vector<RunResult const*>(); !two.empty())
-    return {"", fmt::format("{} and {} were validated on different text", label(*two[0]), label(*two[1]))};
+    return {"", fmt::format("{} and {} were validated on different text", two[0]->label(), two[1]->label())};
   auto const other_tokenizer = that_differ(runs, [](RunResult const& run) { return run.tokenizer; });
   // The first token of a text is not predicted, so its bytes are not counted; how many they are depends on the tokenizer.
   double const allowed = other_tokenizer.empty() ? 0 : longest_piece;
   for (RunResult const* run : runs)
     if (std::abs(validated_bytes(*run) - validated_bytes(*runs.front())) > allowed)
-      return {"", fmt::format("{} was validated on {:.0f} bytes of text, {} on {:.0f} (eval.final_tokens)", label(*runs.front()),
-                              validated_bytes(*runs.front()), label(*run), validated_bytes(*run))};
+      return {"", fmt::format("{} was validated on {:.0f} bytes of text, {} on {:.0f} (eval.final_tokens)", runs.front()->label(),
+                              validated_bytes(*runs.front()), run->label(), validated_bytes(*run))};
   if (auto const& two = other_tokenizer; !two.empty())
     return {"bits_per_byte_causal",
-            fmt::format("{} and {} have different tokenizers, so bits per byte are compared", label(*two[0]), label(*two[1]))};
+            fmt::format("{} and {} have different tokenizers, so bits per byte are compared", two[0]->label(), two[1]->label())};
   return {"loss_causal", ""};
 }
 
@@ -87,18 +85,18 @@ std::string unequal_flops(std::vector<RunResult const*> const& runs) {
   if (most <= least * (1 + equal_flops)) return "";
   bool const in_flops = std::all_of(runs.begin(), runs.end(), [](auto* run) { return run->config.train.budget.unit == Unit::flop; });
   return fmt::format(
-      "training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}; {})", 100 * (most / least - 1), label(**low), least,
-      label(**high), most,
+      "training FLOPs differ by {:.2f} % ({} spent {:.4g}, {} spent {:.4g}; {})", 100 * (most / least - 1), (*low)->label(), least,
+      (*high)->label(), most,
       in_flops ? "with so few steps the budget cannot be matched more closely: a larger one can" : "give train.budget in flop");
 }
 
 std::string unequal_machines(std::vector<RunResult const*> const& runs) {
   if (std::string const reason = unequal_starts(runs); !reason.empty()) return reason;
   if (auto const two = that_differ(runs, [](RunResult const& run) { return run.device; }); !two.empty())
-    return fmt::format("{} ran on {}, {} on {}", label(*two[0]), two[0]->device, label(*two[1]), two[1]->device);
+    return fmt::format("{} ran on {}, {} on {}", two[0]->label(), two[0]->device, two[1]->label(), two[1]->device);
   auto const threads = [](RunResult const& run) { return fmt::format("{:.0f}", run.metrics["threads"]); };
   if (auto const two = that_differ(runs, threads); !two.empty())
-    return fmt::format("{} used {} threads, {} {}", label(*two[0]), threads(*two[0]), label(*two[1]), threads(*two[1]));
+    return fmt::format("{} used {} threads, {} {}", two[0]->label(), threads(*two[0]), two[1]->label(), threads(*two[1]));
   return "";
 }
 

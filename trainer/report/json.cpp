@@ -218,6 +218,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"order", report.order},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
+          {"tasks", tasks_json(report)},
           {"warnings", report.warnings},
           {"incomplete", report.incomplete},
           {"unfinished", std::move(unfinished)},

@@ -44,7 +44,7 @@ void note_builds(Report& report) {
   std::map<std::string, Names> runs;  // by the build that trained them
   for (ArmResult const& arm : report.arms)
     for (RunResult const& run : arm.runs) {
-      std::string const label = fmt::format("{} seed {}", arm.name, run.config.seed);
+      std::string const label = run.label();
       for (std::string const& build : run.builds) runs[build].push_back(label);
       if (run.builds.empty()) runs["not recorded"].push_back(label);
     }
@@ -87,7 +87,7 @@ void note_schedules(Report& report) {
   for (ArmResult const& arm : report.arms)
     for (RunResult const& run : arm.runs) {
       ++runs;
-      if (run.schedules > 1) changed.push_back(fmt::format("{} seed {}", arm.name, run.config.seed));
+      if (run.schedules > 1) changed.push_back(run.label());
     }
   if (changed.empty() || changed.size() == runs) return;
   report.warnings.push_back(fmt::format("{} went on under a new schedule (budget or learning rate), other runs did not", listed(changed)));
@@ -121,6 +121,34 @@ void note_jobs(Report& report) {
                                         *threads.begin() == 1 ? "" : "s"));
 }
 
+void note_tasks(Report& report) {
+  int64_t compared = 0, single = 0;
+  Names guessing;                        // tasks that no arm answers better than guessing
+  std::map<std::string, Names> unequal;  // pairs, by why they did not train equally
+  for (ReportedTask const& task : report.tasks) {
+    double const least = std::fmax(task.chance, task.majority);
+    auto const guesses = [&](ArmOnTask const& arm) { return std::isfinite(arm.main.low) && arm.main.low <= least; };
+    if (is_accuracy(task.main_metric) && std::isfinite(least) && std::all_of(task.arms.begin(), task.arms.end(), guesses))
+      guessing.push_back(task.looks_ahead ? task.task + " (top-k)" : task.task);
+    for (TaskPair const& pair : task.pairs) {
+      compared += pair.compared();
+      single += pair.n_seeds == 1;
+      if (pair.note.empty()) continue;
+      Names& names = unequal[pair.note];
+      std::string const name = fmt::format("{} against {}", pair.arm, pair.baseline);
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  if (compared > 0)
+    report.warnings.push_back(fmt::format(
+        "{} paired comparison{} on tasks: where nothing differs, about one interval in twenty excludes zero by chance{}", compared,
+        compared == 1 ? "" : "s", single > 0 ? "; those of one seed are over items alone and say nothing about other seeds" : ""));
+  if (!guessing.empty())
+    report.warnings.push_back("no arm is surely better than guessing and than the commonest answer on " + listed(guessing));
+  for (auto const& [reason, names] : unequal)
+    report.warnings.push_back(fmt::format("on tasks, {} is not at equal training FLOPs: {}", listed(names), reason));
+}
+
 }  // namespace
 
 void add_notes(Report& report) {
@@ -128,6 +156,7 @@ void add_notes(Report& report) {
   note_arms(report);
   note_schedules(report);
   note_pretraining(report);
+  note_tasks(report);
   for (std::string const& edge : sweep_edges(report)) report.warnings.push_back(edge);
   note_jobs(report);
 }

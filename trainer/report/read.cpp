@@ -126,12 +126,15 @@ void take(json const& record, RunResult& run, std::optional<ValidationPoint>& re
     if (!build.empty() && std::find(run.builds.begin(), run.builds.end(), build) == run.builds.end()) run.builds.push_back(build);
     ++run.schedules;
     run.status.clear();  // a resumed run has not ended yet
+    run.tasks.clear();   // of the end of its schedule before
   } else if (kind == "validation") {
     ValidationPoint const point = validation_point(record);
     // The last step is validated twice: on eval.tokens for the curve, and on eval.final_tokens for the result.
     if (record.value("final", false)) result = point;
     if (run.curve.empty() || run.curve.back().step < point.step) run.curve.push_back(point);
     if (std::string const sample = text(record, "sample"); !sample.empty()) run.sample = sample;
+  } else if (kind == "task") {
+    take_task(record, run);
   } else if (kind == "train") {
     run.training.push_back(training_point(record));
   } else if (kind == "end") {
@@ -224,6 +227,7 @@ RunResult read_run(fs::path const& folder, std::string const& arm) {
   run.depth_text = read_depth_text(folder / "depth_text.json");
   run.depth_analysis = read_depth_analysis(folder / "depth_analysis.json");
   run.decoding = read_decoding(folder / "decode.json");
+  take_answers(run);
   if (!plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing()) {
     for (ValidationPoint& point : run.curve) complete_causal(point.metrics, run);
     if (result) complete_causal(result->metrics, run);

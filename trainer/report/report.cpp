@@ -56,6 +56,8 @@ std::string incomplete_text(RunResult const& run) {
 
 }  // namespace
 
+std::string RunResult::label() const { return fmt::format("{} seed {}", arm, config.seed); }
+
 std::string RunResult::state() const { return run_state(running, begun, status); }
 
 Spread ArmResult::spread(std::string_view metric) const {
@@ -155,6 +157,7 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
     return report;
   }
   judge(report);
+  judge_tasks(report);
   add_notes(report);
   return report;
 }

@@ -16,6 +16,8 @@
 #include "model/depth/plan.h"
 #include "trainer/metrics/metric.h"
 #include "trainer/report/statistics.h"
+#include "trainer/report/tasks.h"
+#include "trainer/tasks/answers_file.h"
 
 namespace isobath {
 
@@ -67,6 +69,12 @@ struct RunResult {
   DepthText depth_text;
   std::string depth_analysis;  // JSON, as `isobath analyze --json` prints it; empty: not measured
   std::vector<Decoding> decoding;
+  std::vector<TaskRecord> tasks;  // of the final model
+  AnswersByTask answers;          // to the items of these tasks
+  std::string answers_error;      // why task_answers.json cannot be read
+  // The result of a task. A model whose two routings are the same has it as causal alone. Null: not measured.
+  TaskRecord const* task(std::string_view name, std::string_view routing) const;
+  std::string label() const;  // "mod seed 2"
   std::string state() const;  // run_state (run_progress.h)
   bool finished() const { return status == "finished" && !curve.empty(); }
 };
@@ -108,6 +116,7 @@ struct Report {
   std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
+  std::vector<ReportedTask> tasks;     // by name, causal routing first
   std::string ranked_by;               // metric that all arms may be compared by; empty: none
   std::string headline;
   std::string command;  // command line that ran the experiment

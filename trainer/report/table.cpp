@@ -89,7 +89,8 @@ std::string report_table(Report const& report) {
     text += "\n" + quality_table(report);
     for (Group const group : {Group::compute, Group::speed, Group::routing, Group::depth})
       if (std::string const table = group_table(report, group); !table.empty()) text += "\n" + table;
-    if (std::string const table = decoding_table(report); !table.empty()) text += "\n" + table;
+    for (std::string const& table : {decoding_table(report), task_tables(report)})
+      if (!table.empty()) text += "\n" + table;
   }
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())
