@@ -263,10 +263,38 @@ def test_package(space):
     wheel.SETS = sets
 
 
+def test_tables(space):
+    """What is made of predictions and results."""
+    folder = space.path("tables")
+    os.mkdir(folder)
+    write(os.path.join(folder, "recall-test.jsonl"), [{"prompt": "x", "answer": "y", "distance": number % 2} for number in range(4)])
+    records = [{"task": "recall", "routing": routing, "line": number + 1, "right": number == 1 and routing == "causal", "prompt_depth": [2, 2, 4 - number]}
+               for number in range(4) for routing in ("causal", "topk")]
+    write(os.path.join(folder, "answers.jsonl"), records)
+    lines = script("tasks/by_distance.py", folder, "mod=" + os.path.join(folder, "answers.jsonl")).splitlines()
+    # Of distance 1 one of two is right (Wilson's interval of 1 in 2: 9.5 to 90.5 %); their last tokens went through 3 and 1 blocks.
+    check("| pairs between: 0 | 2 | 0.0 (0.0 to 65.8), 3.00 of 2.33 |" in lines, str(lines))
+    check("| pairs between: 1 | 2 | 50.0 (9.5 to 90.5), 2.00 of 2.00 |" in lines, str(lines))
+
+    text = " ".join("word%d" % number for number in range(30))
+    write(os.path.join(folder, "copa-val.jsonl"), [{"query": "Word3, word4 word5. Word6", "choices": ["a", "b"], "label": 0},
+                                                   {"query": "word4 word3 word5 word6", "choices": ["a", "b"], "label": 0},
+                                                   {"query": "word3", "choices": ["word4", "word5"], "label": 0}])
+    write(os.path.join(folder, "text.jsonl"), [{"text": text}])
+    table = script("tasks/overlap.py", folder, os.path.join(folder, "text.jsonl"), "--words", "4")
+    check("| `copa-val` | 3 | 1 (33.33 %) | 1 |" in table, table)
+
+    task = {"task": "sick", "items": 10, "looks_ahead": False, "acc": 0.5, "acc_ci95": [0.2, 0.8], "bits_per_byte": 1.25, "chance": 1 / 3}
+    write(os.path.join(folder, "results.json"), [{"tasks": [task]}])
+    table = script("tasks/results_table.py", os.path.join(folder, "results.json"))
+    check("| `sick` | 10 | 50.0 (20.0 to 80.0) | - | - | 1.250 | 33.3 | - |" in table, table)
+
+
 test_task_files()
 with Workspace() as workspace:
     test_recall(workspace)
     test_cloze(workspace)
     test_from_folder(workspace)
     test_package(workspace)
+    test_tables(workspace)
 print("ok")

@@ -37,8 +37,9 @@ void add_check(CLI::App& config) {
     if (size_t const arms = loaded.config.compare.arms.size(); arms > 0) found = std::to_string(arms) + " arms";
     if (!loaded.config.data.tasks.empty()) {
       TaskExamples const examples = read_examples(loaded.config);
-      found += (found.empty() ? "" : ", ") + std::to_string(examples.tasks) + " tasks with " + std::to_string(examples.train.size()) +
-               " examples to train on and " + std::to_string(examples.valid.size()) + " for validation";
+      found += (found.empty() ? "" : ", ") + std::to_string(examples.tasks) + (examples.tasks == 1 ? " task with " : " tasks with ") +
+               std::to_string(examples.train.size()) + " examples to train on and " + std::to_string(examples.valid.size()) +
+               " for validation";
     }
     std::cout << target->path << ": ok" << (found.empty() ? "" : " (" + found + ")") << "\n";
   });
