@@ -27,9 +27,10 @@ class ItemBuilder {
     TaskItem item;
     item.line = row.line;
     if (!task_.group.empty()) item.group = row.text(task_.group);
-    for (auto const& [choice, answer] : choices(row)) {
+    for (auto const& of_row : choices(row)) {
+      std::string const& choice = of_row.first;
       auto const value = [&](std::string const& field) { return field == "choice" ? choice : row.text(field); };
-      TaskOption option{prompt_.fill(value), continuation_.fill(value), choice, answer};
+      TaskOption option{prompt_.fill(value), continuation_.fill(value), choice, of_row.second};
       if (task_.kind == TaskKind::cloze) option.choice = trimmed_start(option.continuation);
       if (!prompt_.empty() && option.context.find_first_not_of(" \t\r\n") == std::string::npos)
         row.fail("the prompt is empty, for the fields of `prompt` in " + task_.name + " are");
