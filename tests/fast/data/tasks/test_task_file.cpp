@@ -39,6 +39,7 @@ TEST_CASE("text template: fields, filters one after another, braces") {
   CHECK(filled("{s|after met |before in}") == "_ ");
   CHECK(filled("{s|after nothing}").empty());
   CHECK(filled("{s|before nothing}") == "Ann met _ in town. ");
+  CHECK(TextTemplate("{t|before _}-{t|after _}").fill([](std::string const&) { return "a_b_c"; }) == "a-b_c");
   CHECK(filled("{{x}} {x}") == "{x} <x>");
   for (char const* wrong : {"{x", "x}", "{}", "{x|upper}", "{x|before}", "{x|before }", "{x|trim 3}"})
     CHECK_THROWS_AS(TextTemplate(wrong), Error);
