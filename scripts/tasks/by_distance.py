@@ -75,7 +75,7 @@ def groups(task, row):
 def interval(hits, n):
     z, p = 1.96, hits / n
     center, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return 100 * (center - half) / (1 + z * z / n), 100 * (center + half) / (1 + z * z / n)
+    return max(0.0, 100 * (center - half)) / (1 + z * z / n), 100 * (center + half) / (1 + z * z / n)
 
 
 def read_predictions(arguments):
