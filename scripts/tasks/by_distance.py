@@ -4,7 +4,7 @@
     scripts/tasks/by_distance.py TASKS_FOLDER NAME=predictions.jsonl [NAME=predictions.jsonl ...]
 
 NAME: what a model is called in the tables; several files of one name are its seeds, whose items are pooled. One table a task:
-recall        by the number of pairs between the pair and the question
+recall        by the number of pairs between the pair and the question, also by how many pairs there are
 last-word     by the number of words since the last word occurred before; last-word-alone the same rows without the sentences before
 boolq, mctest by the length of the passage, and by the words between the sentence that shares most words with question and answer, and the question
 blimp         agreement, by whether another noun stands between the two words that agree
@@ -60,7 +60,7 @@ def groups(task, row):
     """The names of the groups that a row belongs to, each with its kind."""
     passage = TASKS[task][1]
     if task.startswith("recall"):
-        return [("pairs between", "%d" % row["distance"])]
+        return [("pairs between", "%d" % row["distance"]), ("pairs between, of %d" % row["pairs"], "%d" % row["distance"])]
     if task.startswith("last-word"):
         return [("words since", bucket(row["distance"], [0, 20, 40, 60, 80]))]
     if passage:
