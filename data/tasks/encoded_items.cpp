@@ -42,7 +42,8 @@ EncodedOption encode_option(TaskOption const& option, Tokenizer const& tokenizer
   encoded.continuation.assign(all.begin() + static_cast<std::ptrdiff_t>(behind), all.end());
 
   auto const total = std::ssize(encoded.context) + std::ssize(encoded.continuation);
-  encoded.cut = std::max<int64_t>(total - most_tokens - 1, 0);
+  int64_t const not_read = encoded.continuation.empty() ? 0 : 1;  // the last token of the continuation
+  encoded.cut = std::max<int64_t>(total - most_tokens - not_read, 0);
   // The context keeps one token at least, which may then be the continuation's first.
   auto const of_context = std::min<int64_t>(encoded.cut, std::ssize(encoded.context)), more = encoded.cut - of_context;
   encoded.context.erase(encoded.context.begin(), encoded.context.begin() + of_context);

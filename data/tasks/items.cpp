@@ -99,6 +99,7 @@ std::vector<TaskItem> ready_requests(fs::path const& file) {
     last = question;
     std::vector<TaskOption>& options = items.back().options;
     std::string const continuation = inside.text("continuation");
+    if (continuation.empty()) row.fail("field 'continuation' is empty: there is nothing to score");
     options.push_back({inside.text("context"), continuation, continuation.substr(continuation.starts_with(' ')), std::ssize(options)});
   });
   for (TaskItem& item : items) {
@@ -114,7 +115,12 @@ std::vector<TaskItem> ready_requests(fs::path const& file) {
 double share_of(TaskRow const& row, std::string const& field) { return static_cast<double>(hash_text(row.text(field)) >> 11) * 0x1p-53; }
 
 std::vector<TaskItem> items_of(TaskFile const& task, fs::path const& file, bool scored) {
-  if (file.filename().string().starts_with("requests.jsonl")) return ready_requests(file);
+  if (file.filename().string().starts_with("requests.jsonl")) {
+    if (!task.split_by.empty() || task.few_shot > 0)
+      throw Error(ExitCode::config,
+                  task.name + ": ready requests (" + file.string() + ") are scored as they are, without split_by and few_shot");
+    return ready_requests(file);
+  }
   ItemBuilder const builder(task);
   std::vector<TaskItem> items;
   read_task_rows(file, [&](TaskRow const& row) {
@@ -126,21 +132,22 @@ std::vector<TaskItem> items_of(TaskFile const& task, fs::path const& file, bool 
 
 uint64_t hash_of(TaskItem const& item) {
   uint64_t key = make_key({static_cast<uint64_t>(item.answer)});
-  for (TaskOption const& option : item.options) key = make_key({key, hash_text(option.context), hash_text(option.continuation)});
+  for (TaskOption const& option : item.options)
+    key = make_key({key, hash_text(option.context), hash_text(option.continuation), static_cast<uint64_t>(option.answer)});
   return key;
 }
 
 // The items with the lowest hashes, in their own order.
 void keep(std::vector<TaskItem>& items, int64_t most) {
   if (most == 0 || most >= std::ssize(items)) return;
-  std::vector<uint64_t> hashes;
-  for (TaskItem const& item : items) hashes.push_back(hash_of(item));
-  std::vector<uint64_t> sorted = hashes;
+  std::vector<std::pair<uint64_t, size_t>> hashes;  // with the item's number, which tells equal items apart
+  for (size_t i = 0; i < items.size(); ++i) hashes.emplace_back(hash_of(items[i]), i);
+  auto sorted = hashes;
   std::nth_element(sorted.begin(), sorted.begin() + most, sorted.end());
-  uint64_t const limit = sorted[static_cast<size_t>(most)];
+  auto const limit = sorted[static_cast<size_t>(most)];
   std::vector<TaskItem> kept;
   for (size_t i = 0; i < items.size(); ++i)
-    if (hashes[i] < limit && std::ssize(kept) < most) kept.push_back(std::move(items[i]));
+    if (hashes[i] < limit) kept.push_back(std::move(items[i]));
   items = std::move(kept);
 }
 

@@ -14,7 +14,7 @@ struct TaskRow {
   nlohmann::json values;  // an object
   int64_t line = 0;
 
-  // A field as text; numbers as they are written. Throws Error(data) with file, line, and the fields that there are.
+  // A field as text; numbers in their shortest form. Throws Error(data) with file, line, and the fields that there are.
   std::string text(std::string const& field) const;
   // The items of a list of texts.
   std::vector<std::string> texts(std::string const& field) const;

@@ -60,6 +60,8 @@ class Reader {
     for (std::string const& metric : task_.metrics)
       if (std::count(metric_names.begin(), metric_names.end(), metric) == 0)
         complain("metrics", "'" + metric + "' is no metric (acc, acc_norm, acc_bytes, bits_per_byte, f1)");
+    if (task_.split_by.empty() && !task_.train.empty() && task_.train == task_.source)
+      complain("train", "train and source are the same file: split_by and split_share divide it, or what is scored would be trained on");
     if (task_.few_shot > 0 && task_.train.empty()) complain("few_shot", "few_shot draws solved rows from `train`, which this task lacks");
     problems_.throw_if_any();
     return std::move(task_);
@@ -179,9 +181,10 @@ std::vector<fs::path> find_task_files(std::vector<std::string> const& names) {
       throw Error(ExitCode::config, "task file '" + name + "': no such file" +
                                         (fs::exists(shipped, ignored) ? " (did you mean '" + shipped.string() + "'?)" : ""));
     }
+    size_t const before = files.size();
     for (SourceFile const& file : list_sources({name}))
       if (file.path.extension() == ".yaml") files.push_back(file.path);
-    if (files.empty()) throw Error(ExitCode::config, "'" + name + "' holds no task file (.yaml)");
+    if (files.size() == before) throw Error(ExitCode::config, "'" + name + "' holds no task file (.yaml)");
   }
   std::set<std::string> seen;
   for (fs::path const& file : files)

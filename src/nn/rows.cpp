@@ -52,7 +52,7 @@ Rows select_ragged(Rows const& rows, at::Tensor const& mask_BT, at::Tensor& inde
   index_R = mask_BT.reshape({-1}).nonzero().squeeze(1);
   Rows selected = rows_at(rows, index_R);
   selected.count = index_R.size(0);
-  if (rows.one_row_per_text) {  // one row per text: the selected rows are a smaller batch
+  if (rows.one_row_per_text) {  // each row is a sequence of its own: the selected rows are a smaller batch
     selected.sequences = selected.count;
     selected.longest = 1;
     return selected;

@@ -116,6 +116,8 @@ def check_training(space):
     check([(task["task"], task["routing"], task["looks_ahead"], task["items"]) for task in reported] ==
           [("words", "causal", False, 32), ("words", "topk", True, 32)], "%s" % reported)
     check(all(math.isclose(task["arms"][0]["value"], final[task["routing"]]) and task["arms"][0]["ci95"] for task in reported), "%s" % reported)
+    out, _ = space.run("eval", space.path("runs/asked"), "eval.tasks=[]")
+    check("loss" in out and "words" not in out, out)
     # The stored model gives the same answers.
     result, _, _ = answers(space, space.path("runs/asked"))
     check([task["acc"] for task in result["tasks"]] == [final["causal"], final["topk"]], "%s" % result)

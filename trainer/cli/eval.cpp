@@ -196,6 +196,8 @@ void check_eval_options(EvalOptions const& options, Config const& config) {
   for (auto const& [file, option] : {std::pair(options.tasks.predictions, "--predictions"), std::pair(options.tasks.against, "--against")})
     if (!file.empty() && config.eval.tasks.empty())
       throw Error(ExitCode::config, std::string(option) + " " + file + " goes with tasks: eval.tasks=[configs/tasks/arc-easy.yaml]");
+  if (options.capacities.size() > 1 && !config.eval.tasks.empty())
+    throw Error(ExitCode::config, "several --capacity measure text alone: add eval.tasks=[]");
   if (options.decode > 0 && config.precision == Precision::bf16)
     throw Error(ExitCode::config, "--decode allows differences of 1e-4, which bf16 does not keep to: add precision=fp32");
   bool const calibrates = config.eval.routing != EvalRouting::topk && (!options.capacities.empty() || !options.save.empty());
@@ -222,10 +224,15 @@ void refuse_unread_keys(std::vector<std::string> const& overrides) {
 }
 
 // Tasks that the call names are scored alone: neither the run's text nor its split is needed.
-bool scores_tasks_alone(Target const& target, EvalOptions const& options) {
+bool scores_tasks_alone(Target const& target, Config const& config, EvalOptions const& options) {
   bool const named = std::any_of(target.overrides.begin(), target.overrides.end(),
                                  [](std::string const& text) { return text.starts_with("eval.tasks="); });
-  if (!named || !options.texts.empty()) return false;
+  if (!named || config.eval.tasks.empty() || !options.texts.empty()) return false;
+  for (std::string const& text : target.overrides)
+    if (text.starts_with("eval.calibration_tokens="))
+      throw Error(ExitCode::config,
+                  "eval.calibration_tokens calibrates on the training text, which eval.tasks on the command line does without: "
+                  "calibrate a copy first (--save)");
   for (auto const& [given, option] :
        {std::pair(!options.capacities.empty(), "--capacity"), std::pair(!options.save.empty(), "--save"),
         std::pair(!options.per_token.empty(), "--per-token"), std::pair(options.leak, "--leak"), std::pair(options.decode > 0, "--decode")})
@@ -250,7 +257,7 @@ void run_eval(Target const& target, EvalOptions const& options) {
   Config const config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
   refuse_unread_keys(target.overrides);
-  if (scores_tasks_alone(target, options)) return eval_tasks_alone(checkpoint, config, options);
+  if (scores_tasks_alone(target, config, options)) return eval_tasks_alone(checkpoint, config, options);
   EvalSubject const subject(checkpoint, config, options.texts);
   auto const& [text, model, settings] = subject;
   Evaluator evaluator{checkpoint,

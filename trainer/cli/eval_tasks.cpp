@@ -72,6 +72,8 @@ std::string add_tasks(Checkpoint const& checkpoint, Config const& config, Langua
   std::vector<OpenedTask> const tasks = open_tasks(config.eval, config.eval.final_task_items);
   std::optional<EarlierAnswers> baseline;
   if (!options.against.empty()) baseline.emplace(expand_user(options.against));
+  for (OpenedTask const& task : tasks)
+    if (baseline) baseline->check(task);
   std::optional<FileWriter> file;
   if (!options.predictions.empty()) file.emplace(output_file(options.predictions, "--predictions"));
   auto const scored = evaluate_tasks(model, *checkpoint.tokenizer, tasks, config.eval.routing, static_cast<uint64_t>(config.seed));

@@ -7,9 +7,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 
+#include "core/log.h"
 #include "data/progress.h"
 #include "data/tasks/encoded_items.h"
 #include "model/decode/decoder.h"
@@ -28,11 +30,15 @@ void add_depths(at::Tensor const& depth_N, std::vector<int64_t>& depths) {
 // logits_TV: those that predict the continuation's tokens.
 void take_score(at::Tensor const& logits_TV, Tokens const& continuation, OptionScore& score) {
   score.tokens = std::ssize(continuation);
+  if (continuation.empty()) {  // the context's last piece holds it, so nothing of it can be predicted
+    score.log_probability = -std::numeric_limits<double>::infinity();
+    return;
+  }
   score.greedy = true;
-  if (continuation.empty()) return;
   at::Tensor const targets_T1 =
       at::tensor(std::vector<int64_t>(continuation.begin(), continuation.end())).to(logits_TV.device()).unsqueeze(1);
-  at::Tensor const chosen_T = logits_TV.log_softmax(1).gather(1, targets_T1).to(at::kDouble);
+  at::Tensor const wide_TV = logits_TV.scalar_type() == at::kDouble ? logits_TV : logits_TV.to(at::kFloat);
+  at::Tensor const chosen_T = wide_TV.log_softmax(1).gather(1, targets_T1).to(at::kDouble);
   score.log_probability = chosen_T.sum().item<double>();
   score.greedy = logits_TV.argmax(1, /*keepdim=*/true).eq(targets_T1).all().item<bool>();
 }
@@ -119,6 +125,31 @@ class Scorer {
   ScoringCost cost_;
 };
 
+// LibTorch uses one thread while this lives, as inside a parallel region. Nothing on a GPU.
+class OneThread {
+ public:
+  explicit OneThread(bool on_gpu) : before_(on_gpu ? 0 : at::get_num_threads()) {
+    if (before_ > 1) at::set_num_threads(1);
+  }
+  ~OneThread() {
+    if (before_ > 1) at::set_num_threads(before_);
+  }
+  OneThread(OneThread const&) = delete;
+
+ private:
+  int before_;
+};
+
+void warn_of_options_without_tokens(std::vector<ItemScore> const& items) {
+  int64_t options = 0;
+  for (ItemScore const& item : items)
+    options += std::count_if(item.options.begin(), item.options.end(), [](OptionScore const& option) { return option.tokens == 0; });
+  if (options > 0)
+    log_warning(std::to_string(options) +
+                " options have no token of their own, for the last piece of the prompt holds them: they are never "
+                "the answer");
+}
+
 }  // namespace
 
 TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing,
@@ -126,30 +157,41 @@ TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::ve
   EvalMode const mode(model);
   TaskScores result;
   result.items.resize(items.size());
-  int const workers =
-      model.device().is_cuda() ? 1 : static_cast<int>(std::min<size_t>(items.size(), static_cast<size_t>(at::get_num_threads())));
+  bool const on_gpu = model.device().is_cuda();
+  int const workers = static_cast<int>(std::min<size_t>(items.size(), on_gpu ? 1 : static_cast<size_t>(at::get_num_threads())));
   std::vector<Scorer> scorers;
   for (int i = 0; i < workers; ++i) scorers.emplace_back(model, tokenizer, routing, seed);
   Progress progress("scoring", std::ssize(items), Progress::Counts::items);
   std::mutex mutex;
   size_t next = 0;
+  auto const score_next = [&](Scorer& scorer) {  // false: there is none
+    size_t item = 0;
+    {
+      std::lock_guard const lock(mutex);
+      if (next == items.size()) return false;
+      item = next++;
+    }
+    result.items[item] = scorer.score(items[item]);
+    std::lock_guard const lock(mutex);
+    progress.add(1);
+    return true;
+  };
   auto const work = [&](Scorer& scorer) {
-    for (;;) {
-      size_t item = 0;
-      {
-        std::lock_guard const lock(mutex);
-        if (next == items.size()) return;
-        if (next > 0) progress.add(1);
-        item = next++;
+    try {
+      while (score_next(scorer)) {
       }
-      result.items[item] = scorer.score(items[item]);
+    } catch (...) {
+      std::lock_guard const lock(mutex);
+      next = items.size();  // the others stop, too
+      throw;
     }
   };
-  // The first pass makes tables that the model keeps, so it runs alone.
-  if (!items.empty()) result.items[next++] = scorers.front().score(items.front());
-  if (workers == 1) {
-    work(scorers.front());
-  } else {
+  if (workers > 0) {  // the first pass makes tables that the model keeps, so it runs alone
+    OneThread const one_thread(on_gpu);
+    score_next(scorers.front());
+    if (workers == 1) work(scorers.front());
+  }
+  if (workers > 1) {
     at::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) work(scorers[static_cast<size_t>(i)]);
     });
@@ -161,6 +203,7 @@ TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::ve
     result.cost.kv_bytes += scorer.cost().kv_bytes;
   }
   result.cost.seconds = progress.seconds();
+  warn_of_options_without_tokens(result.items);
   return result;
 }
 

@@ -30,22 +30,24 @@ EarlierAnswers::EarlierAnswers(fs::path const& path) : path_(path) {
 }
 
 EarlierAnswers::Item const* EarlierAnswers::find(std::string const& task, std::string const& routing, int64_t line) const {
-  auto const found = items_.find({task, routing, line});
+  auto found = items_.find({task, routing, line});
+  // A model without routers answers alike under both routings and is recorded as causal.
+  if (found == items_.end()) found = items_.find({task, "causal", line});
   return found == items_.end() ? nullptr : &found->second;
+}
+
+void EarlierAnswers::check(OpenedTask const& task) const {
+  for (TaskItem const& item : task.items.items)
+    if (!find(task.file.name, "causal", item.line))
+      throw Error(ExitCode::data, path_.string() + " has no answer under causal routing of " + task.file.name + " to line " +
+                                      std::to_string(item.line) + ": it must hold the same items");
 }
 
 PairedTask EarlierAnswers::compare(OpenedTask const& task, std::string const& routing, TaskResult const& result) const {
   std::vector<bool> mine, theirs;
   for (size_t i = 0; i < result.answers.size(); ++i) {
-    int64_t const line = task.items.items[i].line;
-    Item const* const item = find(task.file.name, routing, line);
-    // A model without routers answers alike under both routings and is recorded as causal.
-    Item const* const either = item ? item : find(task.file.name, "causal", line);
-    if (!either)
-      throw Error(ExitCode::data, path_.string() + " has no answer of " + task.file.name + " to line " + std::to_string(line) +
-                                      ": it must hold the same items");
     mine.push_back(result.answers[i].right);
-    theirs.push_back(either->right);
+    theirs.push_back(find(task.file.name, routing, task.items.items[i].line)->right);
   }
   return compare_answers({mine}, {theirs});
 }

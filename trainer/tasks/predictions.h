@@ -24,9 +24,11 @@ class EarlierAnswers {
     int64_t given = 0;
     bool right = false;
   };
-  // Of the item in this line of the task's source; null where there is none.
+  // Of the item in this line of the task's source, under this routing or else under causal routing; null where there is none.
   Item const* find(std::string const& task, std::string const& routing, int64_t line) const;
-  // The same task with the same items, paired. Throws Error(data) where an item is missing.
+  // Throws Error(data) where an item of the task has no answer under causal routing.
+  void check(OpenedTask const& task) const;
+  // The same task with the same items, paired.
   PairedTask compare(OpenedTask const& task, std::string const& routing, TaskResult const& result) const;
 
  private:

@@ -1,7 +1,6 @@
 #pragma once
 // Keys and values of texts that are being generated. Each layer stores only the rows that it appends (those of its selected tokens, or of
-// all tokens with kept keys), in blocks that are never moved: the cache grows by blocks, is never copied, and reuses the blocks of finished
-// texts.
+// all tokens with kept keys), in blocks that are never moved: the cache grows by blocks, and reuses the blocks of finished texts.
 
 #include <ATen/core/Tensor.h>
 
@@ -21,7 +20,7 @@ class KvCache {
   KvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t most_bytes = 0);
 
   int64_t add();               // a new text's slot
-  int64_t copy(int64_t slot);  // the slot of a new text with the same keys and values
+  int64_t copy(int64_t slot);  // the slot of a new text with the same keys and values; most_bytes is not checked
   void remove(int64_t slot);   // the text is finished
 
   // Sets the layer that the next calls refer to.

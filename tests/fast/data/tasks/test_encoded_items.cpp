@@ -54,6 +54,7 @@ TEST_CASE("encoded option: spaces at the end of the context go to the continuati
   // The context alone has two ids; of the whole, "ab" is the second, so what is behind two ids lacks the b.
   CHECK(are(encode_pair("xa", "bz"), {'x', 'a'}, {'z'}));
   CHECK(are(encode_pair("xa", "b"), {'x', 'a'}, {}));
+  CHECK(are(encode_pair("xa", "b", false, 1), {'a'}, {}, 1));  // all of the context is read then
 }
 
 TEST_CASE("encoded option: a text is predicted from the token that starts one") {

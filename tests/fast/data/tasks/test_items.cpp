@@ -140,6 +140,8 @@ TEST_CASE("task items: fewer of them are the same ones, whatever the order of ro
   CHECK(questions(reversed, 10) == ten);
   CHECK(std::includes(twenty.begin(), twenty.end(), ten.begin(), ten.end()));
   CHECK(questions(rows, 50).size() == 50);
+  folder.write("rows.jsonl", std::string(two_rows) + two_rows + two_rows);
+  CHECK(read_task_items(small_task(TaskKind::choice), folder.path(), 3).items.size() == 3);  // equal rows are as many items
 }
 
 TEST_CASE("task items: solved examples, and a set that is divided by a field") {

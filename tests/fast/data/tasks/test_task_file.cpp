@@ -70,6 +70,7 @@ TEST_CASE("task file: every problem is named with its line and what is allowed")
   CHECK_THAT(task_error("kind: cloze\nsource: a\nprompt: \"{p}\"\ncontinuation: \" {choice}\"\n"), ContainsSubstring("has no {choice}"));
   CHECK_THAT(task_error(choice_task + "continuation: \" x\"\n"), ContainsSubstring("all options would be the same"));
   CHECK_THAT(task_error(choice_task + "split_by: q\n"), ContainsSubstring("split_by needs split_share"));
+  CHECK_THAT(task_error(choice_task + "train: a.jsonl\n"), ContainsSubstring("are the same file"));
   CHECK_THAT(task_error(choice_task + "few_shot: 1\n"), ContainsSubstring("which this task lacks"));
   CHECK_THAT(task_error("include: t.yaml\n"), ContainsSubstring("in a circle"));
   CHECK_THAT(task_error("- a\n"), ContainsSubstring("is a map of keys"));
