@@ -46,7 +46,7 @@ std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always
 // The data of a key: those in the cache, or what `make` writes into a folder that is renamed into place when it is complete. A file lock
 // lets one of several processes make them.
 PreparedData open_or_make(fs::path const& root, std::string const& key, std::function<void(fs::path const& folder)> const& make);
-// open_prepared, and nullopt for what is damaged. complain: with a warning.
+// As open_prepared, but returns nullopt for damaged data. complain: whether to log a warning then.
 std::optional<PreparedData> open_if_undamaged(fs::path const& folder, bool complain);
 // Writes data.json beside tokenizer and shards; open_prepared() reads it back.
 void write_summary(fs::path const& folder, PreparedData const& data, DataConfig const& config);

@@ -15,9 +15,9 @@ struct EncodedOption {
   int64_t cut = 0;                             // tokens lost at the left end
 };
 
-// White space at the end of the context belongs to the continuation. Context and whole are encoded each; the continuation is what the whole
-// has behind as many ids as the context has. An empty context is the token that starts a text.
-// most_tokens (1 or more): of the input; the left end is lost, which may be some of the continuation.
+// White space at the end of the context belongs to the continuation. The context, and context and continuation together, are encoded
+// separately; where the context has n ids, the continuation is the rest of the latter behind its first n. An empty context is the token
+// that starts a text. most_tokens (1 or more): of the input; the left end is lost, which may be some of the continuation.
 EncodedOption encode_option(TaskOption const& option, Tokenizer const& tokenizer, int64_t most_tokens);
 
 }  // namespace isobath

@@ -31,8 +31,9 @@ struct TaskItems {
   std::string key;                  // 16 hex digits: a hash of all contexts, continuations and answers
 };
 
-// The rows that are scored. folder: eval.tasks_folder. most: keeps so many of them, the same for every model (drawn by their hash);
-// 0: all. Throws Error(data) naming file, line and field of a row that is no question, and a missing file with the command that makes it.
+// Reads the rows that are scored. folder: eval.tasks_folder. most: at most this many items, chosen by a hash of their text, so that every
+// model gets the same ones; 0: all. Throws Error(data) naming file, line and field of a row that is no question, and a missing file with
+// the command that makes it.
 TaskItems read_task_items(TaskFile const& task, fs::path const& folder, int64_t most = 0);
 // The rows for training: of `train`, without those that `split_share` keeps for scoring; no solved examples before them.
 TaskItems read_training_items(TaskFile const& task, fs::path const& folder);

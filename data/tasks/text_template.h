@@ -8,8 +8,9 @@
 
 namespace isobath {
 
-// `{field}`, with filters `{field|before X}`, `{field|after X}` (what stands before or after the first X; all of it or nothing where there
-// is no X) and `{field|trim}` (without spaces and line breaks at its ends), one after another. `{{` and `}}` are braces.
+// `{field}` stands for the text of a field. Filters cut it, one after another: `{field|before X}` keeps what precedes the first X (all of
+// it where there is no X), `{field|after X}` what follows it (nothing where there is no X), `{field|trim}` drops white space at both ends.
+// `{{` and `}}` are braces.
 class TextTemplate {
  public:
   explicit TextTemplate(std::string_view text);  // throws Error(config) that names the faulty brace or filter

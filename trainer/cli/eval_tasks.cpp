@@ -21,7 +21,7 @@ std::string with_interval(Estimate const& e) {
   return std::isfinite(e.value) ? fmt::format("{:.1f} ({:.1f} to {:.1f})", 100 * e.value, 100 * e.low, 100 * e.high) : "-";
 }
 
-// One line a task and routing; accuracies in per cent with their 95 % intervals.
+// One line per task and routing; accuracies in per cent with their 95 % intervals.
 std::string task_table(std::vector<ScoredTask> const& scored) {
   std::vector<std::vector<std::string>> rows{{"task", "routing", "items", "acc %", "acc_norm %", "acc_bytes %", "F1 %", "bits/byte",
                                               "chance", "majority", "depth", "KV/token", "tokens/s"}};

@@ -17,7 +17,8 @@ struct ScoredTask {
   TaskResult result;
 };
 
-// Scores each task under causal routing, and under top-k routing where that is another and `routing` asks for it. seed: of random routers.
+// Scores each task under every routing that `routing` names. A model whose two routings are the same is scored once, as causal. seed: of
+// random routers.
 std::vector<ScoredTask> evaluate_tasks(LanguageModel& model, Tokenizer const& tokenizer, std::vector<OpenedTask> const& tasks,
                                        EvalRouting routing, uint64_t seed);
 

@@ -25,7 +25,7 @@ struct Answers {
 // By which answers to a task count as right.
 std::string accuracy_of(std::string const& main_metric) { return is_accuracy(main_metric) ? main_metric : "acc"; }
 
-// Why a run's answers to a task cannot be used; empty: they can.
+// Why the answers that a run stored for a task cannot be compared; empty where they can.
 std::string unusable(RunResult const& run, TaskRecord const* record, ReportedTask const& task) {
   if (!record) return run.label() + " has no result of " + task.task;
   auto const found = run.answers.find({record->task, record->routing});

@@ -18,7 +18,7 @@ class TaskValidation {
 
   // final: eval.final_task_items of each task, otherwise eval.task_items. nullopt: the program was asked to stop.
   std::optional<std::vector<ScoredTask>> score(LanguageModel& model, Tokenizer const& tokenizer, bool final);
-  // Writes a `task` record each and a line to the log; at the end of a run also task_answers.json.
+  // Writes one `task` record per scored task and one log line for all; at the end of a run (final) also task_answers.json.
   void write(std::vector<ScoredTask> const& scored, TrainState const& state, bool final, RecordFile& metrics,
              fs::path const& run_folder) const;
 

@@ -44,8 +44,7 @@ int64_t KvCache::copy(int64_t slot) {
     to.rows = from.rows;
     for (int64_t const block : from.blocks) {
       to.blocks.push_back(take_block(slabs_.front().options()));
-      for (int part : {0, 1})
-        slab_of(to.blocks.back())[to.blocks.back() % slab_blocks][part].copy_(slab_of(block)[block % slab_blocks][part]);
+      slab_of(to.blocks.back())[to.blocks.back() % slab_blocks].copy_(slab_of(block)[block % slab_blocks]);
     }
     use_.stored += from.rows * row_bytes_;
   }
@@ -106,10 +105,7 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
                                           ", more than its limit of " + format_bytes(static_cast<double>(most_bytes_)) +
                                           ": fewer texts at a time, shorter ones, or a higher --max-cache");
   appended_.clear();
-  if (longest > 1) {
-    at::Tensor const positions_R = rows.positions_R.cpu().contiguous();
-    for (int64_t r = 0; r < count; ++r) appended_.emplace_back(slots[r], positions_R.const_data_ptr<int64_t>()[r]);
-  }
+  at::Tensor const positions_R = longest > 1 ? rows.positions_R.cpu().contiguous() : at::Tensor();
   at::Tensor const k = k_RGE.contiguous(), v = v_RGE.contiguous();
   bool const on_cpu = &backend_for(k) == &cpu_backend();
   int64_t const row_floats = kv_heads_ * head_dim_;
@@ -118,6 +114,7 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
     int64_t const place = text.rows % block_rows;
     if (place == 0) text.blocks.push_back(take_block(k.options()));
     text.rows += 1;
+    if (longest > 1) appended_.push_back({slots[r], positions_R.const_data_ptr<int64_t>()[r], text.rows});
     use_.stored += row_bytes_;
     int64_t const index = text.blocks.back();
     if (!on_cpu) {
@@ -136,13 +133,16 @@ void KvCache::append(at::Tensor const& k_RGE, at::Tensor const& v_RGE, Rows cons
 
 std::vector<int64_t> KvCache::visible_keys(int64_t const* slots, Rows const& rows) const {
   std::vector<int64_t> visible;
-  for (int64_t r = 0; r < rows.count; ++r) visible.push_back(stored(slots[r]).rows);
-  if (appended_.empty()) return visible;
+  if (appended_.empty()) {
+    for (int64_t r = 0; r < rows.count; ++r) visible.push_back(stored(slots[r]).rows);
+    return visible;
+  }
   at::Tensor const positions_R = rows.positions_R.cpu().contiguous();
+  auto row = appended_.begin();  // the queries are some of the appended rows, in their order
   for (int64_t r = 0; r < rows.count; ++r) {
     int64_t const position = positions_R.const_data_ptr<int64_t>()[r];
-    visible[static_cast<size_t>(r)] -=
-        std::count_if(appended_.begin(), appended_.end(), [&](auto const& row) { return row.first == slots[r] && row.second > position; });
+    row = std::find_if(row, appended_.end(), [&](Appended const& one) { return one.slot == slots[r] && one.position == position; });
+    visible.push_back(row->keys);
   }
   return visible;
 }

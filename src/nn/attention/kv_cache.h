@@ -71,8 +71,11 @@ class KvCache {
   std::vector<int64_t> free_blocks_, free_slots_;
   std::vector<std::vector<Stored>> texts_;
   std::map<int64_t, Prefix> prefixes_;
-  // Slots and positions of the rows appended last, where a text has more than one of them; else empty.
-  std::vector<std::pair<int64_t, int64_t>> appended_;
+  // The rows appended last, where a text has more than one of them; else empty. keys: of the text up to and with this row.
+  struct Appended {
+    int64_t slot, position, keys;
+  };
+  std::vector<Appended> appended_;
   Use use_;
 };
 

@@ -100,7 +100,7 @@ TEST_CASE("report of tasks: values are means over seeds, with an interval over i
   CHECK(dense["blocks_per_token"].get<double>() == Approx(3.5));
   CHECK(dense["acc_norm"].get<double>() == Approx(0.5));  // of the seed that has it
   CHECK_FALSE(dense.contains("f1"));
-  // Binomial: 1.96 sqrt(0.275 * 0.725 / 200) = 0.06 around the mean; less than twice that with the seeds.
+  // A binomial interval has the half width 1.96 sqrt(0.275 * 0.725 / 200) = 0.06; spread between seeds widens it to less than twice that.
   double const low = dense["ci95"][0], high = dense["ci95"][1];
   CHECK(low < 0.275 - 0.04);
   CHECK(low > 0.275 - 0.12);
