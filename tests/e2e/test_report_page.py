@@ -189,7 +189,8 @@ def add_task(folder, task, right, routing="causal", **more):
     if os.path.exists(path):
         with open(path) as file:
             answers = json.load(file)
-    answers.append({"task": task, "routing": routing, "items_key": "k", "metric": record["main_metric"], "right": "1" * right + "0" * (40 - right)})
+    answers.append({"task": task, "routing": routing, "items_key": "k", "metric": record["main_metric"], "right": "1" * right + "0" * (40 - right),
+                    "group": [i % 4 for i in range(40)], "group_names": ["0", "1", "2", "far <off>" if task == "words" else "10"]})
     with open(path, "w") as file:
         json.dump(answers, file)
 
@@ -202,6 +203,10 @@ def check_tasks(workspace):
         add_task(folder, "words", 10, main_metric="bits_per_byte", chance=None, majority=None)
         if i >= 2:
             add_task(folder, "quiz<1>", 32, "topk")
+        with open(os.path.join(folder, "metrics.jsonl"), "a") as file:
+            for flops, acc in ((10 ** 12, 0.2), (2 * 10 ** 12, 0.4)):
+                file.write(json.dumps({"kind": "task", "final": False, "step": 1, "train_flops_total": flops, "task": "quiz<1>", "routing": "causal",
+                                       "looks_ahead": False, "main_metric": "acc", "items": 10, "acc": acc}) + "\n")
     page = draw(workspace, folders)[1]
     tables = {tuple(rows[0]): rows[1:] for rows in Tables(page).tables if rows}
     rows = tables[("", "Chance", "Majority", "asked", "ask<ed>")]
@@ -218,6 +223,12 @@ def check_tasks(workspace):
     check([figure.count('class="interval"') for figure in figures] == [3, 0], "an interval where there is one")
     check([figure.count('class="guess"') for figure in figures] == [2, 0], "ticks for chance and majority")
     check("ask&lt;ed&gt;, top-k" in figures[0] and "Top-k routing looks ahead" in page, "top-k is not marked")
+    by_group = [rows[1:] for rows in Tables(page).tables if rows[0][0] == "Group"]
+    check([[row[0] for row in rows] for rows in by_group] == [["0", "1", "2", "10"], ["0", "1", "2", "10"], ["0", "1", "2", "far <off>"]], by_group)
+    check(by_group[0][0][1:3] == ["10", "30.0 %s" % by_group[0][0][2].split(" ")[1]] and by_group[0][3][2].startswith("20.0 "), by_group[0])
+    check(page.count("by group, accuracy in per cent</h3>") == 1, "a chart where all groups are numbers, top-k left out")
+    during = re.findall('<figure class="card"><h3>quiz&lt;1&gt; \\(acc, %\\)</h3>.*?</figure>', page)
+    check(len(during) == 1 and "Tasks during training" in page and during[0].count('class="mean"') == 2, "a curve an arm")
     check("Tasks</h2>" not in draw(workspace, [write_run(workspace, "unasked", 1, 3, "{}", {})])[1], "tasks of a run that has none")
 
 

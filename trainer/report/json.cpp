@@ -91,6 +91,7 @@ ordered_json run_json(RunResult const& run, fs::path const& folder, bool shows_t
   }
   json["curve"] = curve_json(run);
   json["training"] = training_json(run.training);
+  json["task_curves"] = task_curves_json(run);
   return json;
 }
 
@@ -108,7 +109,8 @@ ordered_json unfinished_json(RunResult const& run, fs::path const& folder) {
           {"train_loss", finite_or_null(run.training.empty() ? NAN : run.training.back().values.front())},
           {"loss_causal", last("loss_causal")},
           {"curve", curve_json(run)},
-          {"training", training_json(run.training)}};
+          {"training", training_json(run.training)},
+          {"task_curves", task_curves_json(run)}};
 }
 
 ordered_json decoding_json(std::vector<Decoding> const& decoding) {

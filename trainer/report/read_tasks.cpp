@@ -2,12 +2,29 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
+#include "format/total.h"
 #include "trainer/report/record_number.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
+namespace {
+
+void add_point(nlohmann::json const& record, TaskRecord const& task, RunResult& run) {
+  auto const flops = record.find("train_flops_total");
+  std::optional<Int128> const at = flops == record.end() ? std::nullopt : read_total(*flops);
+  double const value = number(record, task.main_metric.c_str());
+  if (!at || !std::isfinite(value)) return;
+  auto const same = [&](TaskCurve const& curve) { return curve.task == task.task && curve.routing == task.routing; };
+  auto found = std::find_if(run.task_curves.begin(), run.task_curves.end(), same);
+  if (found == run.task_curves.end())
+    found = run.task_curves.insert(found, {task.task, task.routing, task.main_metric, task.looks_ahead, {}});
+  if (found->points.empty() || found->points.back().first < *at) found->points.emplace_back(*at, value);
+}
+
+}  // namespace
 
 double TaskRecord::operator[](std::string_view metric) const {
   auto const found = values.find(metric);
@@ -21,7 +38,8 @@ void take_task(nlohmann::json const& record, RunResult& run) {
   };
   auto const is = [&](char const* key) { return record.contains(key) && record[key].is_boolean() && record[key].get<bool>(); };
   TaskRecord task{text("task"), text("routing"), text("main_metric"), is("looks_ahead"), {}};
-  if (!is("final") || task.task.empty() || task.routing.empty() || task.main_metric.empty()) return;
+  if (task.task.empty() || task.routing.empty() || task.main_metric.empty()) return;
+  if (!is("final")) return add_point(record, task, run);
   for (Metric const& metric : all_metrics())
     if (metric.of_task() && metric.each == Each::run)
       if (double const value = number(record, metric.key.c_str()); std::isfinite(value)) task.values[metric.key] = value;

@@ -70,8 +70,9 @@ struct RunResult {
   std::string depth_analysis;  // JSON, as `isobath analyze --json` prints it; empty: not measured
   std::vector<Decoding> decoding;
   std::vector<TaskRecord> tasks;  // of the final model
-  AnswersByTask answers;          // to the items of these tasks
-  std::string answers_error;      // why task_answers.json cannot be read
+  std::vector<TaskCurve> task_curves;
+  AnswersByTask answers;      // to the items of these tasks
+  std::string answers_error;  // why task_answers.json cannot be read
   // The result of a task. A model whose two routings are the same has it as causal alone. Null: not measured.
   TaskRecord const* task(std::string_view name, std::string_view routing) const;
   std::string label() const;  // "mod seed 2"

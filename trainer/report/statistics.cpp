@@ -61,7 +61,8 @@ std::pair<double, double> wilson_interval(double hits, double n) {
   constexpr double z = 1.959963984540054;  // 97.5 % of a normal distribution lie below
   double const p = hits / n, scale = 1 / (1 + z * z / n), center = scale * (p + z * z / (2 * n)),
                half = scale * z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  return {std::max(0.0, center - half), std::min(1.0, center + half)};
+  // Exact where no item or every item hits, which rounding would miss.
+  return {hits == 0 ? 0 : std::max(0.0, center - half), hits == n ? 1 : std::min(1.0, center + half)};
 }
 
 std::pair<double, double> bootstrap_interval(int64_t n, uint64_t seed,

@@ -1,11 +1,13 @@
 // Tasks in report.json and for a terminal.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/columns.h"
 #include "core/units.h"
+#include "format/total.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
@@ -22,6 +24,9 @@ Json on_task_json(ArmOnTask const& arm) {
     if (auto const found = arm.means.find(metric.key); metric.of_task() && !of_the_task && found != arm.means.end())
       json[metric.key] = found->second;
   }
+  for (ArmOnGroup const& group : arm.groups)
+    json["groups"].push_back(
+        {{"group", group.group}, {"items", group.items}, {"acc", group.accuracy.value}, {"ci95", bounds_json(group.accuracy)}});
   return json;
 }
 
@@ -77,6 +82,25 @@ std::string task_rows(Report const& report, ReportedTask const& task) {
   return aligned_columns(rows);
 }
 
+// Accuracies by group; empty where the task has none, or more than a terminal should show.
+std::string group_rows(ReportedTask const& task) {
+  constexpr size_t most_groups = 12;
+  auto const has = [](ArmOnTask const& arm) { return !arm.groups.empty(); };
+  auto const first = std::find_if(task.arms.begin(), task.arms.end(), has);
+  if (first == task.arms.end() || first->groups.size() > most_groups) return "";
+  std::vector<std::vector<std::string>> rows{{"group", "items"}};
+  for (ArmOnGroup const& group : first->groups) rows.push_back({group.group, std::to_string(group.items)});
+  for (ArmOnTask const& arm : task.arms) {
+    rows.front().push_back(arm.arm);
+    for (size_t i = 1; i < rows.size(); ++i) {
+      auto const of = [&](ArmOnGroup const& group) { return group.group == rows[i].front(); };
+      auto const found = std::find_if(arm.groups.begin(), arm.groups.end(), of);
+      rows[i].push_back(found == arm.groups.end() ? "-" : shown_estimate("acc", found->accuracy));
+    }
+  }
+  return aligned_columns(rows);
+}
+
 }  // namespace
 
 Json tasks_json(Report const& report) {
@@ -98,6 +122,20 @@ Json tasks_json(Report const& report) {
   return all;
 }
 
+Json task_curves_json(RunResult const& run) {
+  Json all = Json::array();
+  for (TaskCurve const& curve : run.task_curves) {
+    Json points = Json::array();
+    for (auto const& [flops, value] : curve.points) points.push_back({total_json(flops), value});
+    all.push_back({{"task", curve.task},
+                   {"routing", curve.routing},
+                   {"looks_ahead", curve.looks_ahead},
+                   {"main_metric", curve.main_metric},
+                   {"points", std::move(points)}});
+  }
+  return all;
+}
+
 std::string task_tables(Report const& report) {
   std::string text;
   for (ReportedTask const& task : report.tasks) {
@@ -105,7 +143,7 @@ std::string task_tables(Report const& report) {
                         task.looks_ahead ? ", looks ahead" : "", task.items);
     if (std::isfinite(task.chance)) text += fmt::format(", chance {:.1f} %", 100 * task.chance);
     if (std::isfinite(task.majority)) text += fmt::format(", majority {:.1f} %", 100 * task.majority);
-    text += "\n" + task_rows(report, task);
+    text += "\n" + task_rows(report, task) + group_rows(task);
     for (TaskPair const& pair : task.pairs)
       if (!pair.compared()) text += fmt::format("  {} against {}: {}\n", pair.arm, pair.baseline, pair.verdict);
   }

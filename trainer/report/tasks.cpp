@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -19,6 +20,7 @@ using Runs = std::vector<RunResult const*>;
 // Answers of several runs to the same items; without them, the reason.
 struct Answers {
   std::vector<std::vector<bool>> right;  // by run and item
+  std::vector<std::string> groups;       // by item; empty: the task has none
   std::string metric, reason;
 };
 
@@ -56,7 +58,7 @@ Answers answers_of(Runs const& runs, ReportedTask const& task) {
     if (!all.reason.empty()) return all;
     all.right.push_back(own.right);
   }
-  if (first) all.metric = accuracy_of(first->metric);
+  if (first) all.metric = accuracy_of(first->metric), all.groups = first->groups;
   return all;
 }
 
@@ -116,6 +118,48 @@ TaskPair task_pair(ArmResult const& arm, ArmResult const& baseline, ReportedTask
   return pair;
 }
 
+// Of several runs: bootstrap over items and seeds, but no narrower than Wilson's interval over the items, for where all or none are right a
+// bootstrap draws nothing else.
+Estimate share_of_right(std::vector<std::vector<bool>> const& right) {
+  std::vector<std::vector<bool>> const none(right.size(), std::vector<bool>(right.front().size()));
+  Estimate share = compared(right, none).difference;
+  auto const items = static_cast<double>(right.front().size());
+  auto const [low, high] = wilson_interval(share.value * items, items);
+  share.low = std::min(share.low, low);
+  share.high = std::max(share.high, high);
+  return share;
+}
+
+std::optional<double> as_number(std::string const& text) {
+  double value = 0;
+  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  bool const whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+// Numbers by their size and before words.
+bool group_before(std::string const& a, std::string const& b) {
+  std::optional<double> const x = as_number(a), y = as_number(b);
+  if (x && y && *x != *y) return *x < *y;
+  if (x.has_value() != y.has_value()) return x.has_value();
+  return a < b;
+}
+
+std::vector<ArmOnGroup> arm_on_groups(Answers const& answers) {
+  std::map<std::string, std::vector<size_t>, decltype(&group_before)> items(&group_before);
+  for (size_t i = 0; i < answers.groups.size(); ++i) items[answers.groups[i]].push_back(i);
+  std::vector<ArmOnGroup> groups;
+  for (auto const& [name, of_group] : items) {
+    std::vector<std::vector<bool>> right;
+    for (std::vector<bool> const& run : answers.right) {
+      right.emplace_back();
+      for (size_t const i : of_group) right.back().push_back(run[i]);
+    }
+    groups.push_back({name, std::ssize(of_group), share_of_right(right)});
+  }
+  return groups;
+}
+
 ArmOnTask arm_on_task(ArmResult const& arm, ReportedTask const& task) {
   ArmOnTask result;
   result.arm = arm.name;
@@ -131,9 +175,11 @@ ArmOnTask arm_on_task(ArmResult const& arm, ReportedTask const& task) {
   for (auto const& [metric, of_seeds] : values) result.means[metric] = spread(of_seeds).mean;
   if (runs.empty()) return result;
   result.main.value = result.means.at(task.main_metric);
-  if (Answers const answers = answers_of(runs, task); answers.reason.empty() && answers.metric == task.main_metric) {
-    std::vector<std::vector<bool>> const none(runs.size(), std::vector<bool>(answers.right.front().size()));  // the interval of a share
-    Estimate const share = compared(answers.right, none).difference;
+  Answers const answers = answers_of(runs, task);
+  if (!answers.reason.empty()) return result;
+  result.groups = arm_on_groups(answers);
+  if (answers.metric == task.main_metric) {
+    Estimate const share = share_of_right(answers.right);
     result.main.low = share.low;
     result.main.high = share.high;
   }

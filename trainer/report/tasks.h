@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/int128.h"
 #include "trainer/metrics/readings.h"
 #include "trainer/tasks/paired.h"
 
@@ -26,14 +27,31 @@ struct TaskRecord {
   double operator[](std::string_view metric) const;  // NaN where it is not there
 };
 
+// The main metric of one task under one routing at the validations of a run, on eval.task_items.
+struct TaskCurve {
+  std::string task, routing, main_metric;
+  bool looks_ahead = false;
+  std::vector<std::pair<Int128, double>> points;  // training FLOPs, value
+};
+
 // Whether `metric` is a share of right answers. Of other main metrics (F1, bits per byte) task_answers.json says nothing.
 bool is_accuracy(std::string_view metric);
+
+// Right answers among the items of one group: a distance, a phenomenon, whatever the task file calls `group`.
+struct ArmOnGroup {
+  std::string group;
+  int64_t items = 0;
+  Estimate accuracy;  // mean over seeds; its interval as in ArmOnTask
+};
 
 struct ArmOnTask {
   std::string arm;
   std::vector<int64_t> seeds;
-  Estimate main;     // mean over seeds of the main metric; its interval: bootstrap over items and seeds, none (NaN) without answers
-  TaskValues means;  // of every metric, over the seeds that have it
+  // Mean over seeds of the main metric; its interval: bootstrap over items and seeds, no narrower than Wilson's over the items; none (NaN)
+  // without answers.
+  Estimate main;
+  TaskValues means;                // of every metric, over the seeds that have it
+  std::vector<ArmOnGroup> groups;  // by name, numbers by their size; empty where the task has none, or where the answers were not kept
 };
 
 // `arm` against `baseline` on the same items, seed by seed.
@@ -59,7 +77,8 @@ struct ReportedTask {
   TaskPair const* pair(std::string_view arm, std::string_view baseline) const;
 };
 
-// Takes a `task` record; one that is not final, or that lacks its names, is left out. Of several to a task and routing the last counts.
+// Takes a `task` record: a final one as the run's result (of several to a task and routing the last counts), others as points of its
+// curve. One that lacks its names is left out.
 void take_task(nlohmann::json const& record, RunResult& run);
 // Reads the answers to the tasks that the records are of.
 void take_answers(RunResult& run);
@@ -67,6 +86,7 @@ void take_answers(RunResult& run);
 void judge_tasks(Report& report);
 
 nlohmann::ordered_json tasks_json(Report const& report);
+nlohmann::ordered_json task_curves_json(RunResult const& run);
 std::string task_tables(Report const& report);  // for a terminal; empty without tasks
 
 }  // namespace isobath

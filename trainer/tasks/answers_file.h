@@ -11,9 +11,10 @@
 namespace isobath {
 
 struct TaskAnswers {
-  std::string items_key;    // TaskItems::key: equal for the same items in the same order
-  std::string metric;       // by which answers are right: the task's main one
-  std::vector<bool> right;  // one an item
+  std::string items_key;            // TaskItems::key: equal for the same items in the same order
+  std::string metric;               // by which answers are right: the task's main one
+  std::vector<bool> right;          // one an item
+  std::vector<std::string> groups;  // of each item (TaskFile::group); empty where the task has none
 };
 using AnswersByTask = std::map<std::pair<std::string, std::string>, TaskAnswers>;  // by task and routing
 

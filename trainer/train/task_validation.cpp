@@ -46,6 +46,8 @@ void TaskValidation::write(std::vector<ScoredTask> const& scored, TrainState con
     of_task.items_key = task.task->items.key;
     of_task.metric = task.result.main_metric;
     for (Answer const& answer : task.result.answers) of_task.right.push_back(answer.right);
+    if (!task.task->file.group.empty())
+      for (TaskItem const& item : task.task->items.items) of_task.groups.push_back(item.group);
   }
   if (!scored.empty()) log_info("tasks at step " + std::to_string(state.step) + ": " + line);
   if (final && !scored.empty()) write_task_answers(run_folder, answers);

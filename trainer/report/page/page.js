@@ -112,7 +112,7 @@ function lead(report) {
 function renderReport(report) {
   const head = `<h1>${escapeHtml(report.name)}</h1>${lead(report)}`;
   const soFar = unfinishedRuns(report) + validationCurves(report);
-  if (!report.arms.length) return head + notes(report) + soFar + trainingCurves(report);
+  if (!report.arms.length) return head + notes(report) + soFar + tasks(report) + trainingCurves(report);
   return head + verdicts(report) + notes(report) + soFar + results(report) + pairs(report) + tasks(report) + settings(report) +
     wordDepth(report) + depthText(report) + routing(report) + trainingCurves(report) + samples(report) + provenance(report);
 }

@@ -70,6 +70,52 @@ function taskChart(report, tasks) {
     guessMarks(first, x, top, floor) + lines.map((line, i) => forestRow(report, line, x, top + row * (i + 0.5))).join("") + "</svg></figure>";
 }
 
+// ---- By group
+
+// Accuracy against the group where groups are numbers, such as distances.
+function groupChart(report, task, arms) {
+  const lines = arms.map((arm) => ({ name: arm.arm, style: armStyle(report, arm.arm), routed: isRouted(armNamed(report, arm.arm)), seeds: [],
+    mean: arm.groups.map((group) => [Number(group.group), 100 * group.acc]) }));
+  return `<figure class="card"><h3>${escapeHtml(task.task)} by group, accuracy in per cent</h3>${curves(`${task.task} by group`, "group", lines, { whole: true })}</figure>`;
+}
+
+function groupTable(report, task, arms) {
+  const names = [...new Set(arms.flatMap((arm) => arm.groups.map((one) => one.group)))];
+  const rows = names.map((name) => {
+    const of = (arm) => arm.groups.find((one) => one.group === name), percent = (value) => (100 * value).toFixed(1);
+    const cell = (one) => (one ? `${percent(one.acc)}<span class="spread"> ${one.ci95 ? one.ci95.map(percent).join("–") : ""}</span>` : "–");
+    return [escapeHtml(name), arms.map(of).find((one) => one).items, ...arms.map((arm) => cell(of(arm)))];
+  });
+  const heads = ["Group", "Items", ...arms.map((arm) => `<span class="${armStyle(report, arm.arm)}">${escapeHtml(arm.arm)}</span>`)];
+  return `<details><summary>${escapeHtml(task.task)}${task.looks_ahead ? ` <i>${aheadText(task)}</i>` : ""}: ${names.length} groups</summary>${table(heads, rows)}</details>`;
+}
+
+function taskGroups(report) {
+  const grouped = report.tasks.map((task) => ({ task, arms: task.arms.filter((arm) => arm.groups) })).filter(({ arms }) => arms.length);
+  if (!grouped.length) return "";
+  const numeric = grouped.filter(({ task, arms }) => !task.looks_ahead && arms.every((arm) => arm.groups.length > 2 && arm.groups.every((one) => Number.isFinite(Number(one.group)))));
+  return '<h3>By group</h3><p class="note">Accuracy among the items of each group that a task file names (group:), such as a distance or a phenomenon, with its 95\u00a0% interval.</p>' +
+    `<div class="charts">${numeric.map(({ task, arms }) => groupChart(report, task, arms)).join("")}</div>` +
+    grouped.map(({ task, arms }) => groupTable(report, task, arms)).join("");
+}
+
+// ---- During training
+
+function taskCurves(report) {
+  const all = allRuns(report).flatMap((run) => run.task_curves ?? []), of = (curve, { task, routing }) => curve.task === task && curve.routing === routing;
+  const shown = all.filter((curve, i) => all.findIndex((other) => of(curve, other)) === i && all.some((other) => of(curve, other) && other.points.length > 1));
+  if (!shown.length) return "";
+  const [label, flops] = flopsAxis(report);
+  const chart = (which) => {
+    const points = (run) => ((run.task_curves ?? []).find((curve) => of(curve, which))?.points ?? []).map(([x, y]) => [flops(x), taskNumber(which, y)]);
+    const lines = armLines(report, points).filter((line) => line.mean.length || line.seeds.some((seed) => seed.length));
+    return `<figure class="card"><h3>${escapeHtml(which.task)}${which.looks_ahead ? ` <i>${aheadText(which)}</i>` : ""} (${escapeHtml(taskUnit(which))})</h3>` +
+      `${curves(`${which.task} ${which.routing} against training FLOPs`, label, lines, { whole: true })}</figure>`;
+  };
+  return `<details${shown.length > 6 ? "" : " open"}><summary>Tasks during training</summary><p class="note">On the items of eval.task_items, fewer than the results above are of.</p>` +
+    `<div class="charts">${shown.map(chart).join("")}</div></details>`;
+}
+
 // ---- Pairs
 
 function taskPairs(report) {
@@ -84,10 +130,11 @@ function taskPairs(report) {
 }
 
 function tasks(report) {
-  if (!report.tasks.length) return "";
+  if (!report.tasks.length) return taskCurves(report);
   const names = [...new Set(report.tasks.map((task) => task.task))], ahead = report.tasks.some((task) => task.looks_ahead);
-  return '<h2>Tasks</h2><p class="note">Main metric of each task, mean over seeds, with its 95\u00a0% interval (bootstrap over items and seeds). Chance: guessing; majority: always the ' +
+  return '<h2>Tasks</h2><p class="note">Main metric of each task, mean over seeds, with its 95\u00a0% interval (bootstrap over items and seeds, no narrower than Wilson over items). Chance: guessing; majority: always the ' +
     `commonest answer; both accuracies in per cent. Hold the pointer over a value for what it is against other arms.${ahead ? " Top-k routing looks ahead: text cannot be written with it." : ""}</p>` +
-    `${taskTable(report)}<div class="charts forests">${names.map((name) => taskChart(report, report.tasks.filter((task) => task.task === name))).join("")}</div>${taskPairs(report)}`;
+    `${taskTable(report)}<div class="charts forests">${names.map((name) => taskChart(report, report.tasks.filter((task) => task.task === name))).join("")}</div>${taskPairs(report)}` +
+    taskGroups(report) + taskCurves(report);
 }
 

@@ -19,7 +19,8 @@ struct FakeTask {
   std::string right;  // '1' for an item that is answered rightly
   std::string task = "quiz", routing = "causal", metric = "acc", items_key = "abc";
   bool with_answers = true;
-  json more = json::object();  // more keys of the record
+  std::vector<std::string> groups = {};  // of each item
+  json more = json::object();            // more keys of the record
 };
 
 // Adds a final record, as a run leaves it at its last step, and the answers.
@@ -46,7 +47,7 @@ void answer(fs::path const& run, FakeTask const& fake) {
   if (!fake.with_answers) return;
   AnswersByTask answers = read_task_answers(run);
   TaskAnswers& own = answers[{fake.task, fake.routing}];
-  own = {fake.items_key, fake.metric, {}};
+  own = {fake.items_key, fake.metric, {}, fake.groups};
   for (char const c : fake.right) own.right.push_back(c == '1');
   write_task_answers(run, answers);
 }
@@ -111,6 +112,59 @@ TEST_CASE("report of tasks: values are means over seeds, with an interval over i
   std::string const table = report_table(report);
   CHECK(contains(table, "quiz, causal: 200 items, chance 25.0 %, majority 30.0 %"));
   CHECK(contains(table, "27.5 ("));
+}
+
+TEST_CASE("report of tasks: accuracy by group, numbers in their order, with an interval over items and seeds") {
+  Comparison const two;
+  std::vector<std::string> groups;  // "10" for the first 100 items, "2" for the others
+  for (int i = 0; i < 200; ++i) groups.push_back(i < 100 ? "10" : "2");
+  answer(two.run("dense", 1), {.right = ones(50, 200), .groups = groups});
+  answer(two.run("dense", 2), {.right = ones(60, 200), .groups = groups});
+  two.mod({.right = ones(110, 200)});
+  Report const report = two.report();
+  json const arms = json::parse(report_json(report).dump())["tasks"][0]["arms"];
+  REQUIRE(arms[0]["groups"].size() == 2);
+  CHECK_FALSE(arms[1].contains("groups"));
+  json const &second = arms[0]["groups"][0], &tenth = arms[0]["groups"][1];
+  CHECK(second["group"] == "2");
+  CHECK(second["items"] == 100);
+  CHECK(second["acc"] == 0);
+  CHECK(second["ci95"][0] == 0);
+  CHECK(second["ci95"][1].get<double>() == Approx(0.0370).margin(1e-4));  // Wilson's of 0 in 100: a bootstrap would say 0
+  CHECK(tenth["group"] == "10");
+  CHECK(tenth["acc"].get<double>() == Approx(0.55));
+  // The binomial half width is 1.96 sqrt(0.55 * 0.45 / 100) = 0.098; seeds that differ by 0.1 widen it to less than twice that.
+  CHECK(tenth["ci95"][0].get<double>() < 0.55 - 0.07);
+  CHECK(tenth["ci95"][0].get<double>() > 0.55 - 0.19);
+  std::string const table = report_table(report);
+  CHECK(table.find("\n  2   ") < table.find("\n  10  "));
+  CHECK(contains(table, "55.0 ("));
+}
+
+TEST_CASE("report of tasks: results during training become curves, of unfinished runs as well") {
+  Comparison const two;
+  two.dense({.right = ones(50, 200)});
+  auto const validate = [&](fs::path const& run, int64_t flops, double value) {
+    json const record = {{"kind", "task"}, {"step", 1},           {"final", false},       {"train_flops_total", flops},
+                         {"task", "quiz"}, {"routing", "causal"}, {"looks_ahead", false}, {"main_metric", "acc"},
+                         {"items", 20},    {"acc", value}};
+    std::ofstream(run / "metrics.jsonl", std::ios::app) << record << "\n";
+  };
+  validate(two.run("dense", 1), 1000, 0.2);
+  validate(two.run("dense", 1), 2000, 0.3);
+  validate(two.run("dense", 1), 2000, 0.4);  // measured again by a run that was resumed
+  write_experiment(two.root.path, {"dense", "mod", "late"}, {1, 2}, "dense");
+  write_run(two.root.path, "late", 1, {.status = ""});
+  validate(two.run("late", 1), 1500, 0.25);
+  json const report = json::parse(report_json(two.report()).dump());
+  json const curves = report["arms"][0]["runs"][0]["task_curves"];
+  REQUIRE(curves.size() == 1);
+  CHECK(curves[0]["task"] == "quiz");
+  CHECK(curves[0]["main_metric"] == "acc");
+  CHECK(curves[0]["points"] == json{{1000, 0.2}, {2000, 0.3}});
+  CHECK(report["arms"][0]["runs"][1]["task_curves"].empty());
+  REQUIRE(report["unfinished"].size() == 1);
+  CHECK(report["unfinished"][0]["task_curves"][0]["points"] == json::array({{1500, 0.25}}));
 }
 
 TEST_CASE("report of tasks: a pair is compared item by item and seed by seed") {
