@@ -135,7 +135,12 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
     DecodeBench const bench = bench_decode(arms, settings);
     for (size_t i = 0; i < arms.size(); ++i) {
       DecodeBenchResult const& r = bench.results[i];
-      Decoding const measured{batch, r.prompt, static_cast<double>(batch) / median(r.step_s), r.kv_bytes_per_token, r.blocks_per_token};
+      Decoding const measured{batch,
+                              r.prompt,
+                              static_cast<double>(batch) / median(r.step_s),
+                              r.kv_bytes_per_token,
+                              r.blocks_per_token,
+                              static_cast<double>(r.prompt) / median(r.prompt_s)};
       nlohmann::ordered_json record = {{"batch", batch},
                                        {"prompt", r.prompt},
                                        {"steps", settings.steps},

@@ -56,6 +56,9 @@ std::vector<Metric> decoding_metrics() {
       decoded("tokens_per_s", "tokens/s", "speed of decoding, all texts of the batch together",
               [](auto const& d) { return d.tokens_per_s; })
           .shown(Group::decoding, "Tokens per second", "tok/s", Format::si),
+      decoded("prompt_tokens_per_s", "tokens/s", "speed of reading a prompt in one pass, before the others",
+              [](auto const& d) { return d.prompt_tokens_per_s; })
+          .shown(Group::decoding, "Prompt tokens per second", "prompt tok/s", Format::si),
       decoded("kv_bytes_per_token", "bytes", "keys and values in the cache, of a token, measured",
               [](auto const& d) { return d.kv_bytes_per_token; })
           .shown(Group::decoding, "Keys and values per token", "KV/tok", Format::bytes),

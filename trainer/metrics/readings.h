@@ -141,6 +141,7 @@ struct TaskReading {
 struct Decoding {
   int64_t batch = 0, prompt = 0;  // texts decoded together; length of each prompt in tokens
   double tokens_per_s = 0, kv_bytes_per_token = 0, blocks_per_token = 0;
+  double prompt_tokens_per_s = 0;  // read at once, before the others
 };
 
 }  // namespace isobath

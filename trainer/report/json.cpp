@@ -157,6 +157,15 @@ ordered_json arm_json(ArmResult const& arm, fs::path const& folder) {
   return json;
 }
 
+ordered_json equivalence_json(Pair const& pair) {
+  if (!pair.equivalence) return nullptr;
+  Equivalence const& e = *pair.equivalence;
+  return {{"margin_percent", e.margin_percent},
+          {"verdict", name_of(e.decision)},
+          {"p", e.p},
+          {"seeds_needed", e.seeds_needed ? ordered_json(*e.seeds_needed) : ordered_json(nullptr)}};
+}
+
 ordered_json pair_json(Pair const& pair) {
   PairedDifference const& d = pair.difference;
   ordered_json interval = nullptr;
@@ -164,6 +173,7 @@ ordered_json pair_json(Pair const& pair) {
   return {{"arm", pair.arm},
           {"baseline", pair.baseline},
           {"basis", pair.basis},
+          {"cost", pair.cost.empty() ? ordered_json(nullptr) : ordered_json(pair.cost)},
           {"metric", pair.metric},
           {"delta_percent", d.n > 0 ? finite_or_null(d.percent) : ordered_json(nullptr)},
           {"ci95", interval},
@@ -171,6 +181,10 @@ ordered_json pair_json(Pair const& pair) {
           {"arm_loss", finite_or_null(pair.arm_loss)},
           {"baseline_loss", finite_or_null(pair.baseline_loss)},
           {"significant", d.significant()},
+          {"p", finite_or_null(pair.p)},
+          {"p_holm", finite_or_null(pair.p_holm)},
+          {"tests", pair.tests},
+          {"equivalence", equivalence_json(pair)},
           {"verdict", pair.verdict},
           {"hint", pair.hint},
           {"note", pair.note}};
@@ -220,6 +234,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"order", report.order},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
+          {"frontiers", frontiers_json(report)},
           {"tasks", tasks_json(report)},
           {"warnings", report.warnings},
           {"incomplete", report.incomplete},

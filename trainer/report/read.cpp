@@ -188,7 +188,7 @@ std::vector<Decoding> read_decoding(fs::path const& path) {
   if (!file.is_object()) return all;
   for (json const& one : file.value("batches", json::array()))
     all.push_back({integer(one, "batch"), integer(one, "prompt"), number(one, "tokens_per_s"), number(one, "kv_bytes_per_token"),
-                   number(one, "blocks_per_token")});
+                   number(one, "blocks_per_token"), number(one, "prompt_tokens_per_s")});
   return all;
 }
 

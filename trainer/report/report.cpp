@@ -124,6 +124,11 @@ ArmResult const* Report::arm(std::string const& wanted) const {
   return nullptr;
 }
 
+bool Report::is_reference(std::string const& wanted) const {
+  auto const& arms = experiment.compare.arms;
+  return std::any_of(arms.begin(), arms.end(), [&](ArmConfig const& arm) { return arm.name == wanted && arm.reference; });
+}
+
 Pair const* Report::pair(std::string const& arm, std::string const& baseline, std::string const& basis) const {
   for (Pair const& candidate : pairs)
     if (candidate.arm == arm && candidate.baseline == baseline && candidate.basis == basis) return &candidate;

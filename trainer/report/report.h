@@ -15,6 +15,8 @@
 #include "core/int128.h"
 #include "model/depth/plan.h"
 #include "trainer/metrics/metric.h"
+#include "trainer/report/equivalence.h"
+#include "trainer/report/frontier.h"
 #include "trainer/report/statistics.h"
 #include "trainer/report/tasks.h"
 #include "trainer/tasks/answers_file.h"
@@ -100,13 +102,19 @@ struct ArmResult {
 // `arm` compared with `baseline`, paired by seed.
 struct Pair {
   std::string arm, baseline;
-  std::string basis;  // "flops": final losses; "time": losses of both after the training time of the faster run
+  // "flops": final losses; "time": losses of both after the training time of the faster run; "cost": the final loss against that of the
+  // dense frontier at the arm's cost of inference (frontier.h).
+  std::string basis;
+  std::string cost = "";  // of the basis "cost": which one, such as "forward_flops"
   PairedDifference difference;
   std::string metric = "loss_causal";          // what is compared: the loss, or bits per byte between different tokenizers
   double arm_loss = NAN, baseline_loss = NAN;  // of that metric, means over the seeds both have; NaN without a comparison
   std::string verdict;                         // ends with `hint`, where there is one; without a comparison the reason
   std::string hint;                            // "; 5 seeds could detect about 0.4 %"
   std::string note;
+  std::optional<Equivalence> equivalence;  // none with fewer than two seeds
+  double p = NAN, p_holm = NAN;            // of the difference: by itself, and among `tests` arms held against the same baseline
+  int64_t tests = 0;
   bool compared() const { return difference.n > 0; }
 };
 
@@ -117,6 +125,7 @@ struct Report {
   std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
+  std::vector<Frontier> frontiers;     // loss against each cost of inference that was measured
   std::vector<ReportedTask> tasks;     // by name, causal routing first
   std::string ranked_by;               // metric that all arms may be compared by; empty: none
   std::string headline;
@@ -127,6 +136,7 @@ struct Report {
   bool running = false;                 // a run or the comparison goes on
   int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
+  bool is_reference(std::string const& arm) const;  // marked in the experiment: part of no verdict
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
   std::vector<int64_t> seeds() const;            // seeds that at least one arm has finished, ascending
   std::vector<int64_t> decoded_batches() const;  // batch sizes that at least one arm was decoded at, ascending

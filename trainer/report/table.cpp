@@ -97,6 +97,9 @@ std::string report_table(Report const& report) {
     if (Pair const* time = report.pair(report.challenger, report.best_dense, "time"))
       text += "at equal time: " + time->verdict + "\n  (" + time->note + ")\n";
   for (Pair const& pair : report.pairs)
+    if (pair.basis == "cost" && pair.arm == report.challenger)
+      text += fmt::format("at equal {}: {}\n  ({})\n", pair.cost, pair.verdict, pair.note);
+  for (Pair const& pair : report.pairs)
     if (pair.basis == "flops" && !(pair.arm == report.challenger && pair.baseline == report.best_dense))
       text += fmt::format("{} against {}: {}\n", pair.arm, pair.baseline, pair.verdict);
   for (std::string const& warning : report.warnings) text += "note: " + warning + "\n";

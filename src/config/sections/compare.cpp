@@ -16,6 +16,11 @@ std::vector<ConfigField> compare_fields() {
   return {
       R(KEY(compare.baseline), text, free, "Arm that the others are compared with; empty: the first.").may_be_empty_too(),
       R(KEY(compare.seeds), integer_list, free, "Every arm is trained once with each.").between(0, largest_count),
+      R(KEY(compare.margin), fraction, free,
+        "Losses that differ by less than this share count as equal: where no difference is found, the report says whether the arms are "
+        "equal within it.")
+          .above(0)
+          .below(1),
       R(KEY(compare.jobs), integer, free, "Runs at a time, each with its share of the cores.").between(1, 1024),
   };
 }

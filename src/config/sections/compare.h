@@ -32,12 +32,14 @@ struct ArmConfig {
   std::string name;
   std::vector<Assignment> set;
   MatchConfig match;
+  bool reference = false;  // shown beside the others, part of no verdict
 };
 
 struct CompareConfig {
   std::string baseline;
   std::vector<int64_t> seeds{1};
-  int64_t jobs = 1;  // runs at a time, each with its share of the cores
+  double margin = 0.005;  // losses that differ by no more than this share count as equal
+  int64_t jobs = 1;       // runs at a time, each with its share of the cores
   std::vector<ArmConfig> arms;
 };
 

@@ -1,0 +1,54 @@
+#pragma once
+// Loss against the cost of inference: what the best dense model of the same cost would reach. Uses no LibTorch.
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/report/statistics.h"
+
+namespace isobath {
+
+struct ArmResult;
+struct Report;
+
+// What a token costs at inference.
+struct Cost {
+  char const *name, *label, *unit;
+  double (*of)(ArmResult const&);  // mean over seeds, or as measured of one; NaN: not measured
+};
+// forward_flops (under causal routing), decode_time_1 and decode_time_16 (texts at a time), prefill_time, kv_bytes.
+std::vector<Cost> const& all_costs();
+
+struct FrontierPoint {
+  std::string arm;
+  double cost = 0;
+  std::vector<double> losses;  // by seed
+  bool dense = false;
+  bool on_frontier = false;  // a dense arm than which no cheaper dense arm has a lower mean loss
+};
+
+// Arms by ascending cost, over seeds that all dense ones have.
+struct Frontier {
+  Cost const* cost = nullptr;
+  std::vector<int64_t> seeds;
+  std::vector<FrontierPoint> points;
+  // The frontier's loss of one seed: between two dense arms linear in the logarithm of the cost, beyond the last arm that is on the
+  // frontier as low as that. nullopt where no dense arm is as cheap, or none as costly: nothing is extrapolated.
+  std::optional<double> loss_at(size_t seed, double at) const;
+  double cheapest() const;  // dense arm's cost; NaN without one
+  double costliest() const;
+  std::string around(double at) const;  // "between d2 and d3", "as d3"
+};
+
+// The frontier of these dense arms. The points' losses have one value for each of `seeds`.
+Frontier make_frontier(Cost const& cost, std::vector<int64_t> seeds, std::vector<FrontierPoint> points);
+
+// Fills report.frontiers, and adds a pair of basis "cost" for every routed arm and every cost, after the other pairs.
+void judge_frontiers(Report& report);
+
+nlohmann::ordered_json frontiers_json(Report const& report);
+
+}  // namespace isobath
