@@ -14,7 +14,7 @@
 namespace isobath {
 namespace {
 
-constexpr double same_cost = 1e-9;  // relative
+constexpr double same_cost = 0.005;  // relative: as closely as `match` makes costs equal
 constexpr size_t wanted_dense_arms = 3;
 
 double decode_time(ArmResult const& arm, int64_t batch) {
@@ -53,6 +53,13 @@ Runs all_runs(Report const& report, Frontier const& frontier) {
   return runs;
 }
 
+// "428k forward FLOPs a token", "163 us a token"
+std::string shown_cost(Cost const& cost, double at) {
+  std::string const unit = cost.unit;
+  if (!unit.starts_with("s ")) return format_si(at) + " " + unit;
+  return at < 1e-3 ? fmt::format("{:.3g} u{}", 1e6 * at, unit) : fmt::format("{:.3g} m{}", 1e3 * at, unit);
+}
+
 // Why the arm at this cost is not held against the frontier; empty where it is.
 std::string no_bracket(Frontier const& frontier, double at) {
   if (std::isnan(frontier.cheapest())) return "no dense arm has finished these seeds";
@@ -75,7 +82,7 @@ Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
   std::vector<double> const ours = reason.empty() ? values_of(runs_of(arm, seeds), report.ranked_by) : std::vector<double>();
   Pair pair = make_pair({arm.name, "dense frontier", "cost", by}, reason, ours, theirs);
   pair.cost = cost.name;
-  pair.note = fmt::format("at {} {}{}", format_si(at), cost.unit, reason.empty() ? ", " + frontier.around(at) : "");
+  pair.note = fmt::format("at {}{}", shown_cost(cost, at), reason.empty() ? ", " + frontier.around(at) : "");
   return pair;
 }
 

@@ -18,6 +18,7 @@ function verdicts(report) {
   const flops = pairOf(report, report.challenger, report.best_dense, "flops");
   if (!flops) return `<p class="verdict even">${prose(report.headline)}</p>`;
   const time = pairOf(report, report.challenger, report.best_dense, "time");
+  const cost = report.pairs.find((pair) => pair.arm === report.challenger && pair.cost === "forward_flops");
   const arm = armNamed(report, report.challenger), other = armNamed(report, report.best_dense);
   const role = !isRouted(other) && isRouted(arm) ? "the best dense arm" : "the baseline";
   const against = (pair) => `${pair.metric === "loss_causal" ? "Causal loss" : "Bits per byte"} ${pair.arm_loss.toFixed(4)} against ` +
@@ -26,7 +27,8 @@ function verdicts(report) {
   const note = compared(flops) ? `${against(flops)}, after ${scientific(total(other.train_flops))} training FLOPs each. ${sentence(flops.note)}` +
     (flops.ci95 ? "The interval is the 95 % t-interval of the paired differences over seeds." : "") : "";
   return `<div class="cards">${verdictCard("At equal training FLOPs", flops, note)}` +
-    (time ? verdictCard("At equal measured time", time, (compared(time) ? `${against(time)}. ` : "") + sentence(time.note)) : "") + "</div>";
+    (time ? verdictCard("At equal measured time", time, (compared(time) ? `${against(time)}. ` : "") + sentence(time.note)) : "") +
+    (cost ? verdictCard("At equal inference FLOPs", cost, "Against the frontier of the dense arms. " + sentence(cost.note)) : "") + "</div>";
 }
 
 function notes(report) {
@@ -76,11 +78,12 @@ function results(report) {
 
 function pairs(report) {
   if (!report.pairs.length) return "";
-  const rows = report.pairs.map((pair) => [`${escapeHtml(pair.arm)} against ${escapeHtml(pair.baseline)}`,
+  const rows = report.pairs.filter((pair) => pair.basis !== "cost").map((pair) => [`${escapeHtml(pair.arm)} against ${escapeHtml(pair.baseline)}`,
     pair.basis === "flops" ? "FLOPs" : pair.basis, measured(pair.delta_percent) ? signed(pair.delta_percent, 2) : "–",
-    pair.ci95 ? `${signed(pair.ci95[0], 2)} … ${signed(pair.ci95[1], 2)}` : "–", pair.n_seeds]);
-  return '<h2>Every pair</h2><p class="note">Difference of the causal loss in per cent, seed by seed; below zero the first arm is better.</p>' +
-    table(["Pair", "At equal", "Difference, %", "95\u00a0% interval", "Seeds"], rows);
+    pair.ci95 ? `${signed(pair.ci95[0], 2)} … ${signed(pair.ci95[1], 2)}` : "–", pair.n_seeds, decided(pair), pair.tests > 1 ? pair.p_holm.toPrecision(2) : "–"]);
+  return '<h2>Every pair</h2><p class="note">Difference of the causal loss in per cent, seed by seed; below zero the first arm is better. p: of all arms against the same ' +
+    "other, after Holm's correction. A verdict holds for one pair alone; where p is above 0.05, it may be one of many that came out so by chance.</p>" +
+    table(["Pair", "At equal", "Difference, %", "95\u00a0% interval", "Seeds", "Verdict", "p, Holm"], rows);
 }
 
 function provenance(report) {
@@ -113,7 +116,7 @@ function renderReport(report) {
   const head = `<h1>${escapeHtml(report.name)}</h1>${lead(report)}`;
   const soFar = unfinishedRuns(report) + validationCurves(report);
   if (!report.arms.length) return head + notes(report) + soFar + tasks(report) + trainingCurves(report);
-  return head + verdicts(report) + notes(report) + soFar + results(report) + pairs(report) + tasks(report) + settings(report) +
+  return head + verdicts(report) + notes(report) + soFar + results(report) + costFrontier(report) + pairs(report) + tasks(report) + settings(report) +
     wordDepth(report) + depthText(report) + routing(report) + trainingCurves(report) + samples(report) + provenance(report);
 }
 

@@ -23,6 +23,14 @@ function metricCell(arm, metric) {
   return measured(std) ? `${text}<span class="spread"> ± ${formatMetric(metric, std)}</span>` : text;
 }
 
+// better, worse, equal within the margin, or undecided.
+function decided({ equivalence }) {
+  if (!equivalence) return "–";
+  const { verdict, margin_percent: margin, seeds_needed: seeds } = equivalence;
+  if (verdict === "equal") return `equal within ${margin}\u00a0%`;
+  return verdict === "undecided" && measured(seeds) ? `undecided; ${seeds} seeds would probably decide` : verdict;
+}
+
 function table(heads, rows, style = "") {
   const row = (cells) => `<tr>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
   return `<div class="scroll"><table${style && ` class="${style}"`}><thead><tr>${heads.map((h) => `<th>${h}</th>`).join("")}</tr></thead>` +
