@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "config/io.h"
 #include "core/files.h"
 #include "format/total.h"
 #include "model/ledger/ledger.h"
@@ -189,6 +190,19 @@ ordered_json setup_json(RunResult const& run) {
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
+// settings: the keys that are not as by default.
+ordered_json registered_json(std::optional<Registered> const& registered) {
+  if (!registered) return nullptr;
+  ordered_json arms = ordered_json::array(), settings = ordered_json::array();
+  if (registered->experiment) {
+    for (ArmConfig const& arm : registered->experiment->compare.arms) arms.push_back({{"name", arm.name}, {"text", arm_text(arm)}});
+    for (ConfigDifference const& key : diff_configs({}, *registered->experiment))
+      if (key.path != "compare.arms") settings.push_back({{"key", key.path}, {"value", key.after}});
+  }
+  return {{"time", registered->time}, {"revision", registered->revision}, {"yaml", registered->yaml},
+          {"changes", registered->changes}, {"arms", std::move(arms)}, {"settings", std::move(settings)}};
+}
+
 }  // namespace
 
 ordered_json report_json(Report const& report, fs::path const& folder) {
@@ -218,6 +232,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"running", report.running},
           {"reload_s", report.reload_s},
           {"order", report.order},
+          {"registered", registered_json(report.registered)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"tasks", tasks_json(report)},

@@ -15,6 +15,7 @@
 #include "core/int128.h"
 #include "model/depth/plan.h"
 #include "trainer/metrics/metric.h"
+#include "trainer/report/registered.h"
 #include "trainer/report/statistics.h"
 #include "trainer/report/tasks.h"
 #include "trainer/tasks/answers_file.h"
@@ -113,6 +114,7 @@ struct Pair {
 struct Report {
   std::string name;
   Config experiment;                   // with its `compare` section where there was one
+  std::optional<Registered> registered;
   std::vector<std::string> order;      // names of all arms, those without a finished run among them
   std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
