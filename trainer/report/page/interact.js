@@ -179,15 +179,15 @@ addEventListener("hashchange", () => {
 });
 
 // On paper everything is open, and tables are cut to its width.
-let closed = [];
+let opened = []; // for the paper alone
 addEventListener("beforeprint", () => {
-  closed = [...page.querySelectorAll("details:not([open])")];
-  closed.forEach((details) => (details.open = true));
+  opened = [...page.querySelectorAll("details:not([open])")];
+  opened.forEach((details) => (details.open = true));
   view.printing = true;
   for (const id of redrawables.keys()) redraw(id);
 });
 addEventListener("afterprint", () => {
-  closed.forEach((details) => (details.open = false));
+  opened.forEach((details) => (details.open = false));
   view.printing = false;
   for (const id of redrawables.keys()) redraw(id);
 });
