@@ -38,7 +38,8 @@ const armColumn = { key: "arm", label: "Arm", value: (arm) => arm.name };
 
 function sortHead(column, sort, more = "") {
   const turned = sort?.key === column.key ? (sort.down ? "descending" : "ascending") : "none";
-  return `<th scope="col" aria-sort="${turned}" data-sort="${escapeHtml(column.key)}"${column.meaning ? ` title="${escapeHtml(column.meaning)}"` : ""}${more}>` +
+  const long = column.label.length > 36 && !column.label.includes("<") ? ' class="long"' : "";
+  return `<th scope="col" aria-sort="${turned}" data-sort="${escapeHtml(column.key)}"${column.meaning ? ` title="${escapeHtml(column.meaning)}"` : ""}${more || long}>` +
     `<button type="button">${column.label}</button></th>`;
 }
 

@@ -12,7 +12,10 @@ function redrawable(wanted, style, parts) {
 }
 const slug = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
 
-const CHART = { width: 520, height: 340, left: 52, right: 116, top: 14, bottom: 46, labelDistance: 15 };
+// On a phone a drawing is narrower, so that its text stays as large.
+const phone = matchMedia("(max-width: 40rem)"), narrow = () => phone.matches && !view.printing;
+const chartSize = () => (narrow() ? { width: 350, height: 300, left: 40, right: 92, top: 14, bottom: 46, labelDistance: 15, letters: 11 }
+  : { width: 520, height: 340, left: 52, right: 116, top: 14, bottom: 46, labelDistance: 15, letters: 14 });
 
 // Round numbers inside a range, about `about` of them.
 function niceTicks(low, high, about) {
@@ -46,7 +49,7 @@ function yRange(lines, xHigh, whole) {
 
 // Where values lie in the drawing, and what lies at a place. zoom: [xLow, xHigh, yLow, yHigh] of what is shown, all if undefined.
 function frameOf(lines, whole, zoom) {
-  const { width, height, left, right, top, bottom } = CHART, round = (v) => Math.round(10 * v) / 10;
+  const { width, height, left, right, top, bottom } = chartSize(), round = (v) => Math.round(10 * v) / 10;
   let most = 0;
   for (const line of lines) for (const points of [line.mean, ...line.seeds]) for (const [px] of points) most = Math.max(most, px);
   const [xLow, xHigh, yLow, yHigh] = zoom ?? [0, most || 1, ...yRange(lines, most || 1, whole)];
@@ -56,8 +59,8 @@ function frameOf(lines, whole, zoom) {
 }
 
 function axes(xLabel, { xLow, xHigh, yLow, yHigh, x, y }) {
-  const { width, height, left, right, bottom } = CHART, floor = height - bottom;
-  const yTicks = niceTicks(yLow, yHigh, 6), xTicks = niceTicks(xLow, xHigh, 6);
+  const { width, height, left, right, bottom } = chartSize(), floor = height - bottom;
+  const yTicks = niceTicks(yLow, yHigh, 6), xTicks = niceTicks(xLow, xHigh, narrow() ? 4 : 6);
   return yTicks.map((tick) =>
     `<line class="grid" x1="${left}" x2="${width - right}" y1="${y(tick)}" y2="${y(tick)}"/>` +
     `<text x="${left - 8}" y="${y(tick) + 4}" text-anchor="end">${tickText(tick, yTicks)}</text>`).join("") +
@@ -77,7 +80,7 @@ function marker(line, px, py, value) {
 
 // Names beside the ends of their lines, moved apart where they would touch. If there is no room for all, the highest and the lowest.
 function endLabels(lines, { xLow, xHigh, yLow, yHigh, x, y }) {
-  const { width, height, right, top, bottom, labelDistance } = CHART, room = Math.floor((height - bottom - top) / labelDistance);
+  const { width, height, right, top, bottom, labelDistance, letters } = chartSize(), room = Math.floor((height - bottom - top) / labelDistance);
   const inside = ([px, py]) => px >= xLow && px <= xHigh && py >= yLow && py <= yHigh;
   let labels = lines.map((line) => ({ line, end: line.mean.filter(inside).at(-1) })).filter(({ end }) => end)
     .map(({ line, end: [px, py] }) => ({ line, px: x(px), py: y(py), at: y(py) })).sort((a, b) => a.py - b.py);
@@ -86,7 +89,7 @@ function endLabels(lines, { xLow, xHigh, yLow, yHigh, x, y }) {
   for (let i = labels.length - 1, limit = height - bottom; i >= 0; limit = labels[i--].at - labelDistance)
     labels[i].at = Math.min(labels[i].at, limit);
   return labels.map(({ line, px, py, at }) => {
-    const textX = width - right + 16, name = line.name.length > 14 ? shortened(line.name, 14) : line.name;
+    const textX = width - right + 16, name = shortened(line.name, letters);
     return `<path class="leader" d="M${px + 6} ${py}L${textX - 4} ${at}"/>` +
       `<text class="label ${line.style}" x="${textX}" y="${at + 4}">${escapeHtml(name)}</text>`;
   }).join("");
@@ -97,9 +100,10 @@ const shortened = (name, most) => (name.length > most ? `${name.slice(0, Math.ce
 
 // ---- Curves
 
-const MOST_THIN = 8; // arms up to which single seeds are drawn beside their means
+const MOST_THIN = 8; // arms up to which single seeds are drawn beside their means, and every point is marked
 
-// lines: [{name, style, routed, mean: [[x, y], ...], seeds: [[[x, y], ...], ...]}]; markers: on the points of means; whole: see yRange.
+// lines: [{name, style, routed, mean: [[x, y], ...], seeds: [[[x, y], ...], ...]}]; markers: on the points of means, of many arms on the last ones;
+// whole: see yRange.
 function curves(title, xLabel, lines, { markers = true, whole = false } = {}) {
   const chart = { title, xLabel, lines, markers, whole };
   return redrawable(`chart-${slug(title)}`, "chart", {
@@ -113,14 +117,14 @@ const thinToo = (lines) => new Set(lines.map((line) => line.name)).size <= MOST_
 const seedsDrawn = (line, thin) => (!line.mean.length || (thin && line.seeds.length > 1) ? line.seeds : []);
 
 function drawCurves({ title, xLabel, lines: all, markers, whole }, shown, zoom) {
-  const { width, height, left, right, bottom } = CHART, lines = linesOf({ lines: all }, shown), frame = frameOf(lines, whole, zoom), { x, y } = frame;
+  const { width, height, left, right, bottom } = chartSize(), lines = linesOf({ lines: all }, shown), frame = frameOf(lines, whole, zoom), { x, y } = frame;
   const polyline = (points, style) => `<polyline class="${style}" points="${points.map(([px, py]) => `${x(px)},${y(py)}`).join(" ")}"/>`;
   const id = `clip-${title.replace(/\W/g, "")}`, thin = thinToo(lines);
   return `<svg class="curves" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}">` +
     `<clipPath id="${id}"><rect x="${left - 6}" y="0" width="${width - left - right + 12}" height="${height - bottom}"/></clipPath>` +
     axes(xLabel, frame) + `<g clip-path="url(#${id})">` +
     lines.map((line) => `<g data-line="${all.indexOf(line)}" class="${line.style}">` + seedsDrawn(line, thin).map((seed) => polyline(seed, "seed")).join("") + polyline(line.mean, "mean") +
-      (markers && lines.length <= 3 * MOST_THIN ? line.mean.map(([px, py]) => marker(line, x(px), y(py), py)).join("") : "") + "</g>").join("") +
+      (markers ? line.mean.slice(thin ? 0 : -1).map(([px, py]) => marker(line, x(px), y(py), py)).join("") : "") + "</g>").join("") +
     `</g>${endLabels(lines, frame)}</svg>`;
 }
 
@@ -152,7 +156,7 @@ function pointText(chart, point) {
 
 // What a dragged rectangle covers; null: too small to be meant.
 function rangeBetween(frame, [ax, ay], [bx, by]) {
-  const { width, height, left, right, top, bottom } = CHART;
+  const { width, height, left, right, top, bottom } = chartSize();
   const inX = (v) => Math.min(Math.max(v, left), width - right), inY = (v) => Math.min(Math.max(v, top), height - bottom);
   const xs = [inX(ax), inX(bx)].sort((a, b) => a - b), ys = [inY(ay), inY(by)].sort((a, b) => b - a);
   if (xs[1] - xs[0] < 8 || ys[0] - ys[1] < 8) return null;

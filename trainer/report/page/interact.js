@@ -12,7 +12,7 @@ function redraw(id) {
 // After a change of what is shown.
 function applyView() {
   hiding.textContent = hidingStyle(report, view);
-  for (const id of redrawables.keys()) redraw(id);
+  redrawAll();
   for (const box of page.querySelectorAll(".legend [data-arm]")) box.querySelector("input").checked = !view.hidden.has(report.order[box.dataset.arm]);
   for (const field of page.querySelectorAll(".filter")) if (field.value !== view.filter) field.value = view.filter;
   for (const count of page.querySelectorAll(".count")) count.textContent = armCount(report, view);
@@ -172,6 +172,9 @@ document.addEventListener("scroll", () => tip.hidden || hideTip(), { passive: tr
 
 // ---- The page as a whole
 
+const redrawAll = () => [...redrawables.keys()].forEach(redraw);
+phone.addEventListener("change", redrawAll);
+
 addEventListener("hashchange", () => {
   view = readView(location.hash, report.order);
   applyView();
@@ -184,12 +187,12 @@ addEventListener("beforeprint", () => {
   opened = [...page.querySelectorAll("details:not([open])")];
   opened.forEach((details) => (details.open = true));
   view.printing = true;
-  for (const id of redrawables.keys()) redraw(id);
+  redrawAll();
 });
 addEventListener("afterprint", () => {
   opened.forEach((details) => (details.open = false));
   view.printing = false;
-  for (const id of redrawables.keys()) redraw(id);
+  redrawAll();
 });
 
 // Not while someone types into the filter or drags.
@@ -199,7 +202,7 @@ function reload() {
 }
 
 hiding.textContent = hidingStyle(report, view);
-if (matchMedia("(max-width: 40rem)").matches) page.querySelector(".contents details")?.removeAttribute("open");
+if (phone.matches) page.querySelector(".contents details")?.removeAttribute("open");
 // When the page loads itself again, the browser keeps the place.
 if (view.section && performance.getEntriesByType("navigation")[0]?.type !== "reload") goTo(view.section);
 if (report.reload_s) setTimeout(reload, 1000 * report.reload_s);

@@ -1,7 +1,7 @@
 "use strict";
 // Question answering and inference: how every arm answers each task.
 
-const FOREST = { width: 520, left: 150, right: 70, top: 14, marks: 20, row: 24, bottom: 44 };
+const forestSize = () => ({ top: 14, marks: 20, row: 24, bottom: 44, ...(narrow() ? { width: 350, left: 112, right: 34, letters: 13 } : { width: 520, left: 150, right: 70, letters: 18 }) });
 
 // Shares in per cent, bits per byte as they are.
 const isShare = (task) => task.main_metric !== "bits_per_byte";
@@ -61,10 +61,10 @@ function guessMarks(task, x, top, floor) {
 
 function forestRow(report, { task, arm }, x, y) {
   const routed = isRouted(armNamed(report, arm.arm)), px = x(taskNumber(task, arm.value)), [low, high] = (arm.ci95 ?? []).map((v) => x(taskNumber(task, v)));
-  const ahead = task.looks_ahead ? ", top-k" : "", name = arm.arm + ahead, room = 18 - ahead.length;
-  const label = shortened(arm.arm, room) + ahead;
+  const ahead = task.looks_ahead ? ", top-k" : "", name = arm.arm + ahead, { left, letters } = forestSize();
+  const label = shortened(arm.arm, letters - ahead.length) + ahead;
   const title = `<title>${escapeHtml(`${name}${task.looks_ahead ? " (looks ahead)" : ""}: ${taskText(task, arm.value)} ${intervalText(task, arm.ci95)}`)}</title>`;
-  return `<g class="${armStyle(report, arm.arm)}${task.looks_ahead ? " ahead" : ""}">${title}<text class="label" x="${FOREST.left - 12}" y="${y + 4}" text-anchor="end">${escapeHtml(label)}</text>` +
+  return `<g class="${armStyle(report, arm.arm)}${task.looks_ahead ? " ahead" : ""}">${title}<text class="label" x="${left - 12}" y="${y + 4}" text-anchor="end">${escapeHtml(label)}</text>` +
     (arm.ci95 ? `<line class="interval" x1="${low}" x2="${high}" y1="${y}" y2="${y}"/>` : "") +
     (routed ? `<rect class="dot" x="${px - 3.5}" y="${y - 3.5}" width="7" height="7"/>` : `<circle class="dot" cx="${px}" cy="${y}" r="3.8"/>`) + "</g>";
 }
@@ -76,14 +76,14 @@ function taskChart(report, tasks) {
 }
 
 function drawForest(report, tasks, shown) {
-  const [first] = tasks, { width, left, right, row, bottom } = FOREST, top = FOREST.top + (guesses(first).length ? FOREST.marks : 0);
+  const [first] = tasks, { width, left, right, row, bottom, marks, top: edge } = forestSize(), top = edge + (guesses(first).length ? marks : 0);
   const lines = report.arms.flatMap((arm) => tasks.flatMap((task) => task.arms.filter((one) => one.arm === arm.name && shown.has(one.arm)).map((one) => ({ task, arm: one }))));
   if (!lines.length) return "";
   const values = [...lines.flatMap(({ arm }) => [arm.value, ...(arm.ci95 ?? [])]), ...guesses(first).map(([, value]) => value)]
     .filter(measured).map((value) => taskNumber(first, value));
   const room = 0.05 * (Math.max(...values) - Math.min(...values)) || 1, low = Math.min(...values) - room, high = Math.max(...values) + room;
   const round = (v) => Math.round(10 * v) / 10, x = (v) => round(left + ((v - low) / (high - low)) * (width - right - left));
-  const floor = top + row * lines.length, ticks = niceTicks(low, high, 5);
+  const floor = top + row * lines.length, ticks = niceTicks(low, high, narrow() ? 4 : 5);
   return `<svg viewBox="0 0 ${width} ${floor + bottom}" role="img" aria-label="${escapeHtml(first.task)}">` +
     ticks.map((tick) => `<line class="grid" x1="${x(tick)}" x2="${x(tick)}" y1="${top - 8}" y2="${floor}"/>` +
       `<text x="${x(tick)}" y="${floor + 19}" text-anchor="middle">${tickText(tick, ticks)}</text>`).join("") +
