@@ -14,7 +14,7 @@ const slug = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^
 
 // On a phone a drawing is narrower, so that its text stays as large.
 const phone = matchMedia("(max-width: 40rem)"), narrow = () => phone.matches && !view.printing;
-const chartSize = () => (narrow() ? { width: 350, height: 300, left: 40, right: 92, top: 14, bottom: 46, labelDistance: 15, letters: 11 }
+const chartSize = () => (narrow() ? { width: 350, height: 300, left: 40, right: 94, top: 14, bottom: 46, labelDistance: 15, letters: 10 }
   : { width: 520, height: 340, left: 52, right: 116, top: 14, bottom: 46, labelDistance: 15, letters: 14 });
 
 // Round numbers inside a range, about `about` of them.

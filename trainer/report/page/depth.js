@@ -28,11 +28,11 @@ function wordDepth(report) {
   if (!arms.length) return "";
   const analysis = arms[0].runs[0].depth_analysis;
   const points = (run) => run.depth_analysis.depth_by_surprisal_tenth.map((depth, i) => [i + 1, depth]);
-  const chart = curves("Depth against surprisal", "tenth of the tokens by surprisal (the loss of predicting them), lowest first",
+  const chart = curves("Depth against surprisal", "tenth of the tokens by surprisal, lowest first",
     arms.map((arm) => armLine(report, arm, [arm.runs[0]], points)), { whole: true });
   return `<p class="note">Under causal routing, on ${si(analysis.tokens_read)} tokens of validation text, first seed of each arm. ` +
     `Table and words: ${escapeHtml(arms[0].name)}; of ${analysis.layers} blocks a token goes through ${analysis.mean_depth.toFixed(2)} on average. ` +
-    `Its correlation of depth with surprisal: ${correlationText(analysis.correlation_tokens)} by token, ${correlationText(analysis.correlation_windows)} by window.</p>` +
+    `Its correlation of depth with surprisal (the loss of predicting a token): ${correlationText(analysis.correlation_tokens)} by token, ${correlationText(analysis.correlation_windows)} by window.</p>` +
     `<div class="charts"><figure class="card"><h3>Blocks a token goes through, mean</h3>${chart}</figure><div class="card">${classTable(analysis)}</div></div>` +
     `${subheading("words", `Words that occur at least ${analysis.at_least} times`)}<p class="note">A word's blocks are the mean, its loss the sum over its tokens. Hold the pointer over a word for an example; ` +
     `<code>isobath analyze</code> prints more.</p>${wordTable(analysis)}`;

@@ -1,7 +1,7 @@
 "use strict";
 // Question answering and inference: how every arm answers each task.
 
-const forestSize = () => ({ top: 14, marks: 20, row: 24, bottom: 44, ...(narrow() ? { width: 350, left: 112, right: 34, letters: 13 } : { width: 520, left: 150, right: 70, letters: 18 }) });
+const forestSize = () => ({ top: 14, marks: 20, row: 24, bottom: 44, ...(narrow() ? { width: 350, left: 108, right: 60, letters: 12 } : { width: 520, left: 150, right: 70, letters: 18 }) });
 
 // Shares in per cent, bits per byte as they are.
 const isShare = (task) => task.main_metric !== "bits_per_byte";
