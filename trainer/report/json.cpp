@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 
+#include "config/fields.h"
 #include "config/io.h"
+#include "config/values.h"
 #include "core/files.h"
 #include "format/total.h"
 #include "model/ledger/ledger.h"
@@ -190,14 +193,25 @@ ordered_json setup_json(RunResult const& run) {
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
-// settings: the keys that are not as by default.
+// Keys that are not as by default, and those that every reader looks for.
+ordered_json registered_settings(Config experiment) {  // NOLINT(performance-unnecessary-value-param): fields are read through a plain reference
+  static std::set<std::string> const always{"train.budget", "train.batch_tokens", "train.lr"};
+  ordered_json settings = ordered_json::array();
+  Config defaults;
+  for (ConfigField const& field : config_fields()) {
+    std::string const value = format_value(field, field.at(experiment));
+    if (value != format_value(field, field.at(defaults)) || field.path.starts_with("compare.") || always.contains(field.path))
+      settings.push_back({{"key", field.path}, {"value", value}});
+  }
+  return settings;
+}
+
 ordered_json registered_json(std::optional<Registered> const& registered) {
   if (!registered) return nullptr;
   ordered_json arms = ordered_json::array(), settings = ordered_json::array();
   if (registered->experiment) {
     for (ArmConfig const& arm : registered->experiment->compare.arms) arms.push_back({{"name", arm.name}, {"text", arm_text(arm)}});
-    for (ConfigDifference const& key : diff_configs({}, *registered->experiment))
-      if (key.path != "compare.arms") settings.push_back({{"key", key.path}, {"value", key.after}});
+    settings = registered_settings(*registered->experiment);
   }
   return {{"time", registered->time}, {"revision", registered->revision}, {"yaml", registered->yaml},
           {"changes", registered->changes}, {"arms", std::move(arms)}, {"settings", std::move(settings)}};

@@ -97,9 +97,8 @@ double threshold_f1_ceiling(int64_t K, int64_t T) {
   // The number of tokens above a threshold at rate p is binomial; the smaller of that number and K is what both pick.
   for (double rate = 0.7; rate <= 1.3; rate += 0.01) {
     double const p = std::min(rate * k / n, 1 - 1e-9);
-    boost::math::binomial const above(n, p);
-    double common = 0;
-    for (int64_t i = 1; i <= T; ++i) common += static_cast<double>(std::min(i, K)) * boost::math::pdf(above, static_cast<double>(i));
+    boost::math::binomial const above(n, p), others(n - 1, p);  // E[X; X <= K] = np P(X of n - 1 tokens < K)
+    double const common = n * p * boost::math::cdf(others, k - 1) + k * boost::math::cdf(boost::math::complement(above, k));
     best = std::max(best, 2 * common / (n * p + k));
   }
   return best;

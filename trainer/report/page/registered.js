@@ -13,7 +13,7 @@ function registered(report) {
   const since = changes.length ? `<p>Changed since then:</p><ul class="warnings">${changes.map((change) => `<li>${arrow(change)}</li>`).join("")}</ul>`
     : "<p>Nothing has changed since then.</p>";
   return `<p class="note">Written by <code>isobath compare</code>${time ? ` on <time datetime="${escapeHtml(time)}">${escapeHtml(timeText(time))}</time>` : ""}${revision ? `, version ${escapeHtml(revision)}` : ""}` +
-    `, and never again. All keys that are not as by default.</p>${since}<dl class="registered">${[...plan, ...rest].map(entry).join("")}</dl>` +
+    `, and never again. Keys that are not as by default, and the most important ones.</p>${since}<dl class="registered">${[...plan, ...rest].map(entry).join("")}</dl>` +
     (arms.length ? table(["Arm", "As registered"], arms.map(({ name, text }) => [escapeHtml(name), code(text)]), { style: "registered-arms" }) : "") +
     `<details class="screen"><summary>registered.yaml</summary><pre class="text-box">${escapeHtml(yaml)}</pre></details>`;
 }
