@@ -24,7 +24,7 @@ const elements = { report: { textContent: body('<script type="application/json" 
 const window = element(), location = { hash: process.argv[3] };
 const scope = {
   document: { ...element(), lastModified: "today", getElementById: (id) => (elements[id] ??= element()) }, location, window, elements,
-  history: { replaceState: (state, title, address) => (location.hash = address) }, matchMedia: () => ({ ...element(), matches: false }),
+  history: { state: null, replaceState: (state, title, address) => (location.hash = address) }, matchMedia: () => ({ ...element(), matches: false }),
   performance: { getEntriesByType: () => [] }, CSS: { escape: (text) => text }, addEventListener: window.addEventListener.bind(window), setTimeout() {},
   // What a listener is told: the element that is hit, by the selectors that find it.
   fire: (at, type, hit, more) => (at.listeners[type] ?? []).forEach((listener) =>

@@ -4,11 +4,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <set>
 
-#include "config/fields.h"
 #include "config/io.h"
-#include "config/values.h"
 #include "core/files.h"
 #include "format/total.h"
 #include "model/ledger/ledger.h"
@@ -193,28 +190,15 @@ ordered_json setup_json(RunResult const& run) {
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
-// Keys that are not as by default, and those that every reader looks for.
-ordered_json registered_settings(Config experiment) {  // NOLINT(performance-unnecessary-value-param): fields are read through a plain reference
-  static std::set<std::string> const always{"train.budget", "train.batch_tokens", "train.lr"};
-  ordered_json settings = ordered_json::array();
-  Config defaults;
-  for (ConfigField const& field : config_fields()) {
-    std::string const value = format_value(field, field.at(experiment));
-    if (value != format_value(field, field.at(defaults)) || field.path.starts_with("compare.") || always.contains(field.path))
-      settings.push_back({{"key", field.path}, {"value", value}});
-  }
-  return settings;
-}
-
 ordered_json registered_json(std::optional<Registered> const& registered) {
   if (!registered) return nullptr;
   ordered_json arms = ordered_json::array(), settings = ordered_json::array();
   if (registered->experiment) {
     for (ArmConfig const& arm : registered->experiment->compare.arms) arms.push_back({{"name", arm.name}, {"text", arm_text(arm)}});
-    settings = registered_settings(*registered->experiment);
+    for (auto const& [key, value] : registered->settings) settings.push_back({{"key", key}, {"value", value}});
   }
-  return {{"time", registered->time}, {"revision", registered->revision}, {"yaml", registered->yaml},
-          {"changes", registered->changes}, {"arms", std::move(arms)}, {"settings", std::move(settings)}};
+  return {{"time", registered->time},       {"revision", registered->revision}, {"yaml", registered->yaml},
+          {"changes", registered->changes}, {"arms", std::move(arms)},          {"settings", std::move(settings)}};
 }
 
 }  // namespace

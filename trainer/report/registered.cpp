@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <regex>
+#include <set>
 
+#include "config/fields.h"
 #include "config/io.h"
+#include "config/values.h"
 #include "core/error.h"
 
 namespace isobath {
@@ -68,6 +71,18 @@ void add_arms(Config const& before, Config const& now, std::vector<std::string>&
     if (!arm_named(now, arm.name)) changes.push_back(fmt::format("arm {} was removed", arm.name));
 }
 
+std::vector<std::pair<std::string, std::string>> settings_of(Config experiment) {  // NOLINT(performance-unnecessary-value-param)
+  static std::set<std::string> const always{"train.budget", "train.batch_tokens", "train.lr"};
+  std::vector<std::pair<std::string, std::string>> settings;
+  Config defaults;
+  for (ConfigField const& field : config_fields()) {
+    std::string const value = format_value(field, field.at(experiment));
+    if (value != format_value(field, field.at(defaults)) || field.path.starts_with("compare.") || always.contains(field.path))
+      settings.emplace_back(field.path, value);
+  }
+  return settings;
+}
+
 }  // namespace
 
 void keep_registered(fs::path const& folder, Config const& experiment, std::string const& revision) {
@@ -91,6 +106,7 @@ std::optional<Registered> read_registered(fs::path const& folder, Config const& 
   }
   try {
     registered.experiment = load_config(path, {}).config;
+    registered.settings = settings_of(*registered.experiment);
     registered.changes = changes_in_words(*registered.experiment, now);
   } catch (Error const& error) {
     std::string const what = error.what();

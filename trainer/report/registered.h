@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/config.h"
@@ -11,11 +12,12 @@
 namespace isobath {
 
 struct Registered {
-  std::string time;      // "2026-11-27T18:30:11Z"
-  std::string revision;  // of the program that wrote it
-  std::string yaml;      // the experiment, every key
-  std::optional<Config> experiment;  // nullopt: this program cannot read it, as `changes` says
-  std::vector<std::string> changes;  // how the present experiment differs, in words
+  std::string time;                                           // "2026-11-27T18:30:11Z"
+  std::string revision;                                       // of the program that wrote it
+  std::string yaml;                                           // the experiment, every key
+  std::optional<Config> experiment;                           // nullopt: this program cannot read it, as `changes` says
+  std::vector<std::pair<std::string, std::string>> settings;  // keys that are not as by default, and those that every reader looks for
+  std::vector<std::string> changes;                           // how the present experiment differs, in words
 };
 
 // Writes the file, unless it is there or a run of the experiment has begun: what is written then was not registered beforehand.

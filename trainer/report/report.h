@@ -113,7 +113,7 @@ struct Pair {
 
 struct Report {
   std::string name;
-  Config experiment;                   // with its `compare` section where there was one
+  Config experiment;  // with its `compare` section where there was one
   std::optional<Registered> registered;
   std::vector<std::string> order;      // names of all arms, those without a finished run among them
   std::vector<ArmResult> arms;         // arms with a finished run, in that order

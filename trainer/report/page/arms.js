@@ -40,7 +40,7 @@ function sortHead(column, sort, more = "") {
   const turned = sort?.key === column.key ? (sort.down ? "descending" : "ascending") : "none";
   const long = column.label.length > 36 && !column.label.includes("<") ? ' class="long"' : "";
   return `<th scope="col" aria-sort="${turned}" data-sort="${escapeHtml(column.key)}"${column.meaning ? ` title="${escapeHtml(column.meaning)}"` : ""}${more || long}>` +
-    `<button type="button">${column.label}</button></th>`;
+    (view.printing ? column.label : `<button type="button">${column.label}</button>`) + "</th>"; // browsers leave buttons out of a head that they repeat
 }
 
 // Neighbours of the same group: [[title, columns], ...]
@@ -82,8 +82,8 @@ function drawArmTable(report, id, columns, view) {
   const groups = grouped(columns), sort = view.sort[id];
   if (report.arms.length <= MOST_COLUMNS) return columnsOfArms(report, report.arms, groups);
   const arms = sortedArms(report.arms, [armColumn, ...columns].find((column) => column.key === sort?.key), sort?.down);
-  // Paper does not scroll: a table for each group, eight columns at most.
-  const pieces = groups.flatMap(([title, of]) => Array.from({ length: Math.ceil(of.length / 8) }, (_, i) => [title, of.slice(8 * i, 8 * i + 8)]));
+  // Paper does not scroll: a table for each group, six columns at most.
+  const pieces = groups.flatMap(([title, of]) => Array.from({ length: Math.ceil(of.length / 6) }, (_, i) => [title, of.slice(6 * i, 6 * i + 6)]));
   return view.printing ? pieces.map((group) => rowsOfArms(report, arms, [group], sort)).join("") : rowsOfArms(report, arms, groups, sort);
 }
 

@@ -5,14 +5,16 @@ const page = document.getElementById("page"), hiding = document.getElementById("
 const wanted = (event, selector) => event.target.closest?.(selector) ?? null;
 
 function redraw(id) {
-  const element = document.getElementById(id);
-  if (element) element.innerHTML = redrawables.get(id).draw(shownArms(report, view), view.zoom[id]);
+  const element = document.getElementById(id), box = () => element.querySelector(".scroll"), left = box()?.scrollLeft;
+  element.innerHTML = redrawables.get(id).draw(shownArms(report, view), view.zoom[id]);
+  if (left) box().scrollLeft = left;
 }
+const redrawAll = () => [...redrawables.keys()].forEach(redraw);
 
-// After a change of what is shown.
+// After a change of which arms are shown. Tables hide them by style.
 function applyView() {
   hiding.textContent = hidingStyle(report, view);
-  redrawAll();
+  [...redrawables.keys()].filter((id) => !id.startsWith("table-")).forEach(redraw);
   for (const box of page.querySelectorAll(".legend [data-arm]")) box.querySelector("input").checked = !view.hidden.has(report.order[box.dataset.arm]);
   for (const field of page.querySelectorAll(".filter")) if (field.value !== view.filter) field.value = view.filter;
   for (const count of page.querySelectorAll(".count")) count.textContent = armCount(report, view);
@@ -122,6 +124,7 @@ page.addEventListener("pointerdown", (event) => {
   const svg = wanted(event, "svg.curves");
   if (event.pointerType === "touch" || event.button !== 0 || !svg) return;
   event.preventDefault();
+  hideTip();
   drag = { svg, id: svg.closest(".chart").id, from: placeIn(svg, event) };
 });
 
@@ -172,11 +175,11 @@ document.addEventListener("scroll", () => tip.hidden || hideTip(), { passive: tr
 
 // ---- The page as a whole
 
-const redrawAll = () => [...redrawables.keys()].forEach(redraw);
 phone.addEventListener("change", redrawAll);
 
 addEventListener("hashchange", () => {
   view = readView(location.hash, report.order);
+  redrawAll();
   applyView();
   if (view.section) goTo(view.section);
 });
@@ -195,14 +198,21 @@ addEventListener("afterprint", () => {
   redrawAll();
 });
 
-// Not while someone types into the filter or drags.
+// Not while someone types into the filter or drags. What is unfolded stays so.
 function reload() {
-  if (drag || document.activeElement?.matches(".filter")) setTimeout(reload, 1000);
-  else location.reload();
+  if (drag || document.activeElement?.matches(".filter")) return setTimeout(reload, 1000);
+  history.replaceState({ unfolded: [...page.querySelectorAll("details")].map((details) => details.open) }, "");
+  location.reload();
+}
+
+function unfold(before) {
+  const all = [...page.querySelectorAll("details")];
+  if (before?.length === all.length) all.forEach((details, i) => (details.open = before[i]));
 }
 
 hiding.textContent = hidingStyle(report, view);
 if (phone.matches) page.querySelector(".contents details")?.removeAttribute("open");
+unfold(history.state?.unfolded);
 // When the page loads itself again, the browser keeps the place.
 if (view.section && performance.getEntriesByType("navigation")[0]?.type !== "reload") goTo(view.section);
 if (report.reload_s) setTimeout(reload, 1000 * report.reload_s);

@@ -19,9 +19,13 @@ TEST_CASE("page: holds what it shows, rounded; very many runs have fewer points 
   CHECK(whole["arms"][2]["runs"][0].contains("depth_text"));
   int texts = 0;
   for (ordered_json const& arm : page["arms"])
-    if (arm["runs"][0].contains("depth_text")) ++texts, CHECK(arm["name"] == page["challenger"]);
+    if (arm["runs"][0].contains("depth_text")) {
+      ++texts;
+      CHECK(arm["name"] == page["challenger"]);
+    }
   CHECK(texts == 1);
-  CHECK(page["arms"][1]["runs"][0]["curve"][3] == ordered_json{{"train_flops_total", 1000000000000}, {"time_s", 100}, {"loss_causal", 3.123457}});
+  CHECK(page["arms"][1]["runs"][0]["curve"][3] ==
+        ordered_json{{"train_flops_total", 1000000000000}, {"time_s", 100}, {"loss_causal", 3.123457}});
   CHECK(page["arms"][0]["loss_causal"]["mean"] == 3.123457);
   CHECK(page["arms"][1]["runs"][0]["training"]["step"].size() == 150);
 

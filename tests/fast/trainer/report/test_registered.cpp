@@ -44,8 +44,12 @@ TEST_CASE("registered: changes since then are said in words") {
   now.compare.arms[1].set.push_back({"model.layers", "3", ""});
   now.train.lr = 2 * before.train.lr;
   now.compare.jobs = 2;
-  std::vector<std::string> const expected{"arm mod: {} -> {set: {model.layers: 3}}", "arm keep was added",    "arm gone was removed",
-                                          "seeds 3 to 5 were added",                 "seed 9 was removed",    "train.lr: 0.003 -> 0.006",
+  std::vector<std::string> const expected{"arm mod: {} -> {set: {model.layers: 3}}",
+                                          "arm keep was added",
+                                          "arm gone was removed",
+                                          "seeds 3 to 5 were added",
+                                          "seed 9 was removed",
+                                          "train.lr: 0.003 -> 0.006",
                                           "compare.jobs: 1 -> 2"};
   CHECK(changes_in_words(before, now) == expected);
   CHECK(changes_in_words(experiment({"dense"}, {1}), experiment({"dense"}, {1, 2, 3, 7})).front() == "seeds 2, 3, 7 were added");
@@ -67,8 +71,7 @@ TEST_CASE("registered: report.json has the file, what it sets and what has chang
   CHECK(registered["time"] == "2026-11-27T18:30:11Z");
   CHECK(registered["revision"] == "v1-2-gabc");
   CHECK(registered["yaml"] == to_yaml(config));
-  CHECK(registered["changes"] ==
-        json{"arm dense: {set: {model.layers: 3}} -> {}", "arm mod was added", "train.lr: 0.001 -> 0.003"});
+  CHECK(registered["changes"] == json{"arm dense: {set: {model.layers: 3}} -> {}", "arm mod was added", "train.lr: 0.001 -> 0.003"});
   CHECK(registered["arms"] == json{{{"name", "dense"}, {"text", "{set: {model.layers: 3}}"}}});
   CHECK(contains(registered["settings"].dump(), R"({"key":"train.lr","value":"0.001"})"));
   CHECK(contains(registered["settings"].dump(), R"({"key":"compare.jobs","value":"1"})"));
