@@ -79,12 +79,12 @@ function columnsOfArms(report, arms, groups) {
 
 // columns: [{key, label, meaning, group, cell(arm), value(arm) to sort by, best: the arm to mark, cellTitle(arm)}, ...]
 function drawArmTable(report, id, columns, view) {
-  const groups = grouped(columns), sort = view.sort[id];
-  if (report.arms.length <= MOST_COLUMNS) return columnsOfArms(report, report.arms, groups);
+  const sort = view.sort[id];
+  if (report.arms.length <= MOST_COLUMNS) return columnsOfArms(report, report.arms, grouped(columns));
   const arms = sortedArms(report.arms, [armColumn, ...columns].find((column) => column.key === sort?.key), sort?.down);
-  // Paper does not scroll: a table for each group, six columns at most.
-  const pieces = groups.flatMap(([title, of]) => Array.from({ length: Math.ceil(of.length / 6) }, (_, i) => [title, of.slice(6 * i, 6 * i + 6)]));
-  return view.printing ? pieces.map((group) => rowsOfArms(report, arms, [group], sort)).join("") : rowsOfArms(report, arms, groups, sort);
+  // Paper does not scroll: several tables, of about six columns each.
+  const pieces = view.printing ? Math.ceil(columns.length / 6) : 1, wide = Math.ceil(columns.length / pieces);
+  return Array.from({ length: pieces }, (_, i) => rowsOfArms(report, arms, grouped(columns.slice(wide * i, wide * (i + 1))), sort)).join("");
 }
 
 // A table that is drawn again when it is sorted.
