@@ -286,9 +286,22 @@ def check_view(workspace):
     check(in_page(workspace, "return [...shownArms(report, view)]", "#filter=arm-1%20mod&hide=arm-11") == ["arm-1", "arm-13"], "the filter looks at names and kinds")
     same = "#made&hide=arm-1,a%2Cb%26c&filter=x%20y&sort.results=-loss_causal&zoom.chart-x=0,1.5,-2,3"
     check(in_page(workspace, "const order = ['arm-1', 'a,b&c', 'd', 'e']; return writeView(readView('%s', order), order)" % same) == same[1:], "a view does not come back from the address")
-    check(in_page(workspace, "return readView(location.hash, []).zoom", "#zoom.a=1,2,3&zoom.b=1,2,,4&zoom.c=1,x,3,4&%E0%A4%A=1") == {}, "a broken address")
+    check(in_page(workspace, "const { zoom, filter } = readView('#zoom.a=1,2,3&zoom.b=1,2,,4&zoom.c=1,x,3,4&filter=%E0%A4%A', []); return [zoom, filter]") == [{}, "%E0%A4%A"], "a broken address")
+    check(in_page(workspace, "return [...readView('#hide=arm-3,gone', report.order).hidden]") == ["arm-3"], "an arm that is gone is hidden")
     check(in_page(workspace, "const at = []; document.getElementById = (id) => ({ ...elements.page, scrollIntoView: () => at.push(id) }); goTo('results'); return [at, location.hash]", "#loss&hide=arm-1")
           == [["results"], "#results&hide=arm-1"], "a link to a section loses the view")
+
+
+def check_layouts(workspace):
+    """On paper tables are cut to its width; on a phone drawings are narrow. After check_many, of its report."""
+    table = "return elements['table-results'].innerHTML"
+    paper = in_page(workspace, "window.listeners.beforeprint[0](); " + table)
+    rows = [row for rows in Tables(paper).tables for row in rows if row[0] == "arm-3"]
+    check(len(rows) == 4 and max(len(row) for row in rows) <= 7 and "<button" not in paper, "tables on paper: %s" % rows)
+    screen = in_page(workspace, "window.listeners.beforeprint[0](); window.listeners.afterprint[0](); " + table)
+    check(screen.count("<table") == 1 and screen.count("<button") == sum(len(row) - 1 for row in rows) + 1, "the table after printing")
+    chart = "return elements['chart-validation-loss-causal-routing-nats-per-token-against-training-time'].innerHTML.slice(0, 48)"
+    check('viewBox="0 0 350 ' in in_page(workspace, "phone.matches = true; phone.listeners.change[0]({}); " + chart), "a drawing on a phone")
 
 
 def check_charts(workspace):
@@ -300,6 +313,8 @@ def check_charts(workspace):
     check(point["html"].startswith('<b class="c5 w1">arm-13</b><br>2.88 ± 0.014 (2 seeds)<br>') and "at 10, training FLOPs (10¹²)" in point["html"], point)
     check(in_page(workspace, chart + near + "shown.delete('arm-13'); return chart.near(shown, undefined, at.x(10), at.y(2.88)).name") == "arm-12", "a hidden arm has a value")
     check(in_page(workspace, chart + "return chart.near(shown, undefined, 60, 280)") is None, "a value where there is none")
+    beside = "const zoom = [7.6, 10.2, 2.8, 3.2]; return chart.near(shown, zoom, 54, frameOf([], false, zoom).y(2.963))"
+    check(in_page(workspace, chart + beside) is None, "a value that lies outside of what is zoomed in on")
     check(in_page(workspace, chart + "return [chart.range(shown, undefined, [100, 100], [104, 200]), chart.range(shown, undefined, [404, 294], [0, 0]).slice(0, 2)]") == [None, [0, 10]],
           "rectangles: one too small, one beyond the edge")
     ticks = in_page(workspace, "return [...elements.page.innerHTML.split('<svg class=\"curves\"')[1].matchAll(/text-anchor=.middle.>([0-9.]+)</g)].map((found) => found[1])",
@@ -363,6 +378,7 @@ def main():
         check_many(workspace)
         check_view(workspace)
         check_charts(workspace)
+        check_layouts(workspace)
         check_sections(workspace)
     print("the page of a report: fine")
 

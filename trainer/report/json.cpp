@@ -102,6 +102,7 @@ ordered_json unfinished_json(RunResult const& run, fs::path const& folder) {
           {"seed", run.config.seed},
           {"folder", run.folder.string()},
           {"link", link_to(run.folder, folder)},
+          {"kind", run.config.depth.kind},
           {"description", describe_model(run.config)},
           {"routed_layers", plan_depth(run.config.model, run.config.depth)->routed_layers()},
           {"state", run.state()},

@@ -134,12 +134,13 @@ const spreadOf = (values) => (values.length > 1 ? Math.sqrt(values.reduce((sum, 
 
 // The closest point within reach of a place of the drawing; null: none. Means before single seeds, which are only drawn beside them.
 function pointNear(chart, shown, zoom, px, py) {
-  const lines = linesOf(chart, shown), { x, y, xLow, xHigh } = frameOf(lines, chart.whole, zoom);
+  const lines = linesOf(chart, shown), { x, y, xLow, xHigh, yLow, yHigh } = frameOf(lines, chart.whole, zoom);
+  const inside = (vx, vy) => vx >= xLow && vx <= xHigh && vy >= yLow && vy <= yHigh;
   let best = null, reach = 30;
   for (const line of lines)
     for (const points of line.mean.length ? [line.mean] : line.seeds)
       points.forEach(([vx, vy], i) => {
-        const distance = vx < xLow || vx > xHigh ? Infinity : Math.hypot(x(vx) - px, y(vy) - py);
+        const distance = inside(vx, vy) ? Math.hypot(x(vx) - px, y(vy) - py) : Infinity;
         if (distance >= reach) return;
         reach = distance;
         const values = points === line.mean ? line.seeds.map((seed) => seed[i]?.[1]).filter(measured) : [];

@@ -70,7 +70,7 @@ page.addEventListener("click", (event) => {
     event.preventDefault();
     showAlone(report.order[arm.dataset.arm]);
   } else if (head) sortBy(head);
-  else if (link) {
+  else if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
     goTo(decode(link.getAttribute("href").slice(1)));
   }

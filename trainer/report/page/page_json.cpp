@@ -87,6 +87,9 @@ ordered_json page_json(ordered_json report) {
         for (char const* key : {"score_histogram", "command"}) run.erase(key);
     }
   for (ordered_json& run : report["unfinished"]) shrink_run(run, points);
+  for (ordered_json& task : report["tasks"])
+    for (ordered_json& pair : task["pairs"])
+      keep_only(pair, {"arm", "baseline", "difference", "ci95", "mcnemar_p", "n_seeds", "significant", "verdict"});
   round_numbers(report);
   return report;
 }

@@ -75,6 +75,7 @@ TEST_CASE("registered: report.json has the file, what it sets and what has chang
   CHECK(registered["arms"] == json{{{"name", "dense"}, {"text", "{set: {model.layers: 3}}"}}});
   CHECK(contains(registered["settings"].dump(), R"({"key":"train.lr","value":"0.001"})"));
   CHECK(contains(registered["settings"].dump(), R"({"key":"compare.jobs","value":"1"})"));
+  CHECK(contains(registered["settings"].dump(), "train.batch_tokens"));
   CHECK_FALSE(contains(registered["settings"].dump(), "train.schedule"));  // as by default
 
   write_file_atomic(root.path / "registered.yaml", head + "model: {a_key_of_another_time: 3}\n");
