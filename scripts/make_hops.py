@@ -3,11 +3,12 @@
 
     scripts/make_hops.py --out FOLDER [--hops 6] [--values 16] [--functions 8] [--tokens 8M] [--seed 1]
 
-writes hops-train.jsonl and hops-valid.jsonl, rows {"text"}. A problem is 1 to --hops functions, a value and an equals sign, such as
-"ol ak bo = ti": ak is applied to bo, ol to the result, and what comes out is the next word. Each function is a permutation of the values,
-drawn once by the seed and never written down, so a model learns them by heart; applied one after the other they have no short cut, and the
-number of different problems is too large to be learned by heart. So the equals sign, where the answer is predicted, needs as many look-ups one after the
-other as the problem has functions. It is one word in eight. All other words are unpredictable (values, functions) or easy (counting, set phrases, copies).
+writes hops-train.jsonl and hops-valid.jsonl, rows {"text"}. A problem is 1 to --hops functions, a value and the answer, such as "el ak ba TE":
+ak is applied to ba, el to the result, and what comes out is the next word, in capitals. Each function is a permutation of the values, drawn once by the
+seed and never written down, so a model learns them by heart; applied one after the other they have no short cut, and the number of
+different problems is too large to be learned by heart. So at the value, where the answer is predicted, as many look-ups one after the other are
+needed as the problem has functions. Before it nothing can be looked up, since the value is not known. It is one word in eight. All other words are
+unpredictable (values, functions) or easy (counting, set phrases, copies).
 """
 
 import argparse
@@ -16,7 +17,7 @@ import pathlib
 import random
 import sys
 
-CONSONANTS, VOWELS = "bdgklmnprstvz", "aeiou"
+CONSONANTS, VOWELS = "bdgklmnprstvz", "ae"
 VALUES = [c + v for v in VOWELS for c in CONSONANTS]
 FUNCTIONS = [v + c for v in VOWELS for c in CONSONANTS]
 NUMBERS = "one two three four five six seven eight nine".split()
@@ -41,12 +42,12 @@ def zipf(chance, words):
 def problem(chance, functions, hops):
     """The words of a problem, its answer last."""
     value = zipf(chance, list(next(iter(functions.values()))))
-    words = [value, "="]
+    words = [value]
     for _ in range(hops):
         name = zipf(chance, list(functions))
         words.insert(0, name)
         value = functions[name][value]
-    return words + [value]
+    return words + [value.upper()]
 
 
 def easy(chance):
@@ -56,7 +57,7 @@ def easy(chance):
         first = chance.randrange(3)
         return ["count", *NUMBERS[first:first + 6], "."]
     if kind == 1:
-        words = chance.sample(VALUES, 3)
+        words = chance.sample(NUMBERS, 3)
         return ["say", *words, "again", *words, "."]
     return chance.choice(PHRASES).split()
 
@@ -117,7 +118,7 @@ def main():
         for part, share in (("train", 1), ("valid", 0.01)):
             path = arguments.out / f"hops-{part}.jsonl"
             words = write(path, max(1, int(arguments.tokens * share)), random.Random(f"{arguments.seed} {part}"), functions, arguments.hops)
-            print(f"{path}: {words} words, one in {PERIOD} an equals sign, problems of 1 to {arguments.hops} functions")
+            print(f"{path}: {words} words, one in {PERIOD} a value, problems of 1 to {arguments.hops} functions")
     except OSError as error:
         sys.exit(f"error: {error}")
 

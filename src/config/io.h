@@ -39,6 +39,7 @@ LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_
 void check_config(Config const& config);
 
 std::string to_yaml(Config const& config);            // every key, loads back to the same Config
+std::string arm_text(ArmConfig const& arm);           // on one line: "{set: {model.layers: 3}}"
 std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
 std::string config_json_schema();                     // JSON Schema draft-07
 std::string config_key_table();                       // Markdown for configs/README.md

@@ -56,15 +56,19 @@ std::vector<Line> yaml_lines(Config config) {  // NOLINT(performance-unnecessary
 
 std::string arms_text(std::vector<ArmConfig> const& arms) {
   std::string text;
-  for (ArmConfig const& arm : arms) {
-    std::string set;
-    for (Assignment const& assignment : arm.set) set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
-    text += (text.empty() ? "" : ", ") + arm.name + ": {set: {" + set + "}, match: " + match_text(arm.match) + "}";
-  }
+  for (ArmConfig const& arm : arms) text += (text.empty() ? "" : ", ") + arm.name + ": " + arm_text(arm);
   return "{" + text + "}";
 }
 
 }  // namespace
+
+std::string arm_text(ArmConfig const& arm) {
+  std::string set;
+  for (Assignment const& assignment : arm.set) set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
+  std::string text = set.empty() ? "" : "set: {" + set + "}";
+  if (!arm.match.forward_flops_of.empty()) text += (text.empty() ? "" : ", ") + ("match: " + match_text(arm.match));
+  return "{" + text + "}";
+}
 
 std::string to_yaml(Config const& config) {
   std::string text;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,12 @@ with Workspace() as space:
         check(dense[batch]["kv_bytes_per_token"] == report["arms"][0]["kv_bytes_per_token"], "%s" % dense)
         check(2 <= mod[batch]["blocks_per_token"] < 4 == dense[batch]["blocks_per_token"], "%s %s" % (dense, mod))
         check(mod[batch]["tokens_per_s"] > 0 and mod[batch]["kv_bytes_per_token"] < dense[batch]["kv_bytes_per_token"], "%s" % mod)
+
+    # What was asked before the first run is written down once.
+    registered = space.content("runs/pair/registered.yaml").decode()
+    asked = space.content("runs/pair/experiment.yaml").decode()
+    check(re.fullmatch(r"# registered \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ by isobath \S+", registered.split("\n")[0]) and registered.split("\n", 1)[1] == asked, registered)
+    check(report["registered"]["changes"] == [] and report["registered"]["yaml"] == asked, report["registered"])
 
     # What is measured stays until a run is trained again.
     measured = os.path.join(folder, "mod/seed-1/decode.json")
@@ -76,6 +83,8 @@ with Workspace() as space:
     decoded_anew()
     out, _ = space.run(*arguments)
     check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
+    space.run(*arguments, "compare.jobs=2")
+    check(space.content("runs/pair/registered.yaml").decode() == registered and reported()["registered"]["changes"] == ["compare.jobs: 1 -> 2"], reported()["registered"])
 
     # A schedule that finished runs do not have, or that ends before them, is refused before anything is written.
     for keys, words in ((("train.lr=1e-4",), "has finished under other settings"), (("train.budget=10step",), "is less than what")):

@@ -13,14 +13,24 @@ from common import Workspace, check
 
 NODE = shutil.which("node") or shutil.which("nodejs")
 
-# Stands in for the browser: runs a page's scripts and prints what they put into <main>.
+# Stands in for the browser: runs a page's scripts at an address that ends in argv[3], then the script argv[4], and prints as JSON what that returns.
+# Elements are made as they are asked for; nothing is laid out, and no selector finds anything.
 DRAW = """
-const page = require("fs").readFileSync(process.argv[2], "utf8");
-const body = (start) => page.slice(page.indexOf(start) + start.length, page.indexOf("</script>", page.indexOf(start)));
-const elements = { page: {}, report: { textContent: body('<script type="application/json" id="report">') } };
-const document = { getElementById: (id) => elements[id] };
-new Function("document", body("<script>\\n"))(document);
-process.stdout.write(elements.page.innerHTML);
+const file = require("fs").readFileSync(process.argv[2], "utf8");
+const body = (start) => file.slice(file.indexOf(start) + start.length, file.indexOf("</script>", file.indexOf(start)));
+const element = () => ({ listeners: {}, hidden: true, style: {}, querySelector: () => null, querySelectorAll: () => [], closest: () => null, scrollIntoView() {},
+  addEventListener(type, listener) { (this.listeners[type] ??= []).push(listener); } });
+const elements = { report: { textContent: body('<script type="application/json" id="report">') } };
+const window = element(), location = { hash: process.argv[3] };
+const scope = {
+  document: { ...element(), lastModified: "today", getElementById: (id) => (elements[id] ??= element()) }, location, window, elements,
+  history: { state: null, replaceState: (state, title, address) => (location.hash = address) }, matchMedia: () => ({ ...element(), matches: false }),
+  performance: { getEntriesByType: () => [] }, CSS: { escape: (text) => text }, addEventListener: window.addEventListener.bind(window), setTimeout() {},
+  // What a listener is told: the element that is hit, by the selectors that find it.
+  fire: (at, type, hit, more) => (at.listeners[type] ?? []).forEach((listener) =>
+    listener({ target: { ...more, closest: (selector) => hit[selector] ?? null }, preventDefault() {}, ...more })) };
+const run = new Function(...Object.keys(scope), body("<script>\\n") + "\\n" + process.argv[4]);
+process.stdout.write(JSON.stringify(run(...Object.values(scope))));
 """
 
 ROUTING = {
@@ -78,18 +88,24 @@ def write_run(workspace, arm, seed, loss, depth, final):
     return folder
 
 
-def draw(workspace, folders):
+def in_page(workspace, script, address=""):
+    """What a script returns that runs in the page after the page's own; address: the fragment."""
+    path = workspace.path("draw.js")
+    with open(path, "w") as file:
+        file.write(DRAW)
+    drawn = subprocess.run([NODE, path, workspace.path("out", "report.html"), address, script], capture_output=True, text=True, timeout=60)
+    check(drawn.returncode == 0, "the page's scripts failed: " + drawn.stderr)
+    return json.loads(drawn.stdout)
+
+
+def draw(workspace, folders, address=""):
     """Makes the report of run folders; returns the file and what its scripts draw."""
     workspace.run("report", *folders, "--output", workspace.path("out"))
-    page, script = workspace.path("out", "report.html"), workspace.path("draw.js")
-    with open(script, "w") as file:
-        file.write(DRAW)
-    drawn = subprocess.run([NODE, script, page], capture_output=True, text=True, timeout=60)
-    check(drawn.returncode == 0, "the page's scripts failed: " + drawn.stderr)
+    drawn = in_page(workspace, "return elements.page.innerHTML", address)
     for wrong in ("NaN", "undefined", "Infinity", "[object"):
-        check(wrong not in drawn.stdout, "the page shows %s: %s" % (wrong, drawn.stdout[max(0, drawn.stdout.find(wrong) - 200):][:400]))
-    with open(page, encoding="utf-8") as file:
-        return file.read(), drawn.stdout
+        check(wrong not in drawn, "the page shows %s: %s" % (wrong, drawn[max(0, drawn.find(wrong) - 200):][:400]))
+    with open(workspace.path("out", "report.html"), encoding="utf-8") as file:
+        return file.read(), drawn
 
 
 def check_results(tables):
@@ -137,7 +153,7 @@ def check_comparison(workspace):
                   "3 arms, 2 seeds", "<svg"):
         check(shown in page, "%r is not on the page" % shown)
     check(page.count('<polyline class="seed"') == 12, "three arms of two seeds in two charts have twelve thin lines")
-    check(page.count('<td class="best">') == 1, "not one best arm")
+    check(page.count('<td class="best"') == 1, "not one best arm")
 
 
 ANALYSIS = {
@@ -229,14 +245,110 @@ def check_tasks(workspace):
     check(page.count("by group, accuracy in per cent</h3>") == 1, "a chart where all groups are numbers, top-k left out")
     during = re.findall('<figure class="card"><h3>quiz&lt;1&gt; \\(acc, %\\)</h3>.*?</figure>', page)
     check(len(during) == 1 and "Tasks during training" in page and during[0].count('class="mean"') == 2, "a curve an arm")
-    check("Tasks</h2>" not in draw(workspace, [write_run(workspace, "unasked", 1, 3, "{}", {})])[1], "tasks of a run that has none")
+    check('id="tasks"' not in draw(workspace, [write_run(workspace, "unasked", 1, 3, "{}", {})])[1], "tasks of a run that has none")
 
 
 def check_many(workspace):
-    """More arms than colours."""
-    folders = [write_run(workspace, "arm-%d" % i, 1, 3 - 0.01 * i, "{kind: mod}" if i % 2 else "{}", {}) for i in range(14)]
-    page = draw(workspace, folders)[1]
-    check(page.count('<li class="c') == 14 and page.count('<li class="c5 again">') == 1, "fourteen arms in the legend, six of them dashed")
+    """More arms than colours: arms are rows, in the order that the address asks for."""
+    folders = [write_run(workspace, "arm-%d" % i, seed, 3 - 0.01 * i + 0.02 * (seed - 1), "{kind: mod}" if i % 2 else "{}", {}) for i in range(14) for seed in (1, 2)]
+    for i, folder in enumerate(folders):
+        add_task(folder, "quiz", 10 + i)
+    page = draw(workspace, folders, "#results&sort.results=-loss_causal&sort.tasks=quiz_causal&hide=arm-3,gone")[1]
+    check(page.count('<li class="c') == 14 and page.count('<li class="c5 w1">') == 1, "fourteen arms in the legend, six of them dashed")
+    results, tasks = [next(rows for rows in Tables(page).tables if rows[0][0] == "Arm" and wanted in " ".join(sum(rows[:2], []))) for wanted in ("Quality", "quiz")]
+    check(results[0][:3] == ["Arm", "Quality, at the end", "Model and compute"] and results[1][0] == "Loss, causal routing (nats per token)", results[:2])
+    check([row[0] for row in results[2:]] == ["arm-%d" % i for i in range(14)] and results[2][1] == "3.0100 ± 0.0141", results[2:])
+    check([row[0] for row in tasks[1:]] == ["arm-%d" % i for i in range(14)] and re.match("quizacc, %; 40 itemschance 25.0majority 30.0", tasks[0][1]), tasks)
+    check(re.search('aria-sort="descending" data-sort="loss_causal"', page) and page.count('aria-sort="ascending"') == 1, "how the tables are sorted")
+    check(page.count('<td class="best') == 1 and page.count('<span>Quality, at the end</span>') == 1, "the best arm, and heads that span")
+    check('<tr data-arms="3"><th' in page and page.count('<input type="checkbox">') == 1, "arm-3 is not marked, or is still checked in the legend")
+    check(in_page(workspace, "return elements.hiding.textContent", "#hide=arm-3").startswith('[data-arms~="3"] { display: none'), "arm-3 is not hidden")
+    check(page.count('class="mean"') == 14 + 3 * 13 and 'class="seed"' not in page, "a line too many: fourteen marks, three charts of thirteen means and no single seeds")
+
+
+def check_view(workspace):
+    """What a reader changes is drawn, and stands in the address. After check_many, of its report."""
+    view = "const clicked = (selector, element, more) => fire(elements.page, 'click', { [selector]: element }, more); "
+    head = "const head = { dataset: { sort: 'loss_causal' }, closest: () => ({ id: 'table-results' }) }; elements['table-results'].querySelector = () => null; "
+    first = "return [location.hash, /<tbody><tr data-arms=.(\\d+)/.exec(elements['table-results'].innerHTML)[1]]"
+    table = "elements['table-results'] = document.getElementById('table-results'); " + view + head
+    check(in_page(workspace, table + "clicked('[data-sort]', head); " + first) == ["#sort.results=loss_causal", "13"], "a click on a head sorts")
+    check(in_page(workspace, table + "clicked('[data-sort]', head); clicked('[data-sort]', head); " + first) == ["#sort.results=-loss_causal", "0"], "a second one turns the order")
+    shown = "return [location.hash, (elements['chart-validation-loss-causal-routing-nats-per-token-against-training-flops'].innerHTML.match(/class=.mean/g) ?? []).length]"
+    alone = "clicked('[data-arm]', { dataset: { arm: 5 } }, { altKey: true }); "
+    check(in_page(workspace, view + alone + shown) == ["#only=arm-5", 1], "a click with Alt shows one arm")
+    check(in_page(workspace, view + "fire(elements.page, 'dblclick', { '[data-arm]': { dataset: { arm: 6 } } }); " + shown) == ["#only=arm-6", 1], "so does a double click")
+    check(in_page(workspace, view + alone + "clicked('[data-show]', { dataset: { show: 'all' } }); " + shown) == ["#", 14], "and all again")
+    check(in_page(workspace, view + "clicked('[data-show]', { dataset: { show: 'none' } }); " + shown)[1] == 0, "or none")
+    box = "fire(elements.page, 'change', { '[data-arm]': { dataset: { arm: 2 } } }, { checked: false }); "
+    check(in_page(workspace, box + shown, "#loss&hide=arm-1") == ["#loss&hide=arm-1,arm-2", 12], "a check box hides one more")
+    check(in_page(workspace, "fire(elements.page, 'input', { '.filter': {} }, { value: 'ROUTED 12.5' }); " + shown) == ["#filter=ROUTED%2012.5", 7], "the filter looks at descriptions")
+    check(in_page(workspace, "return [...shownArms(report, view)]", "#filter=arm-1%20mod&hide=arm-11") == ["arm-1", "arm-13"], "the filter looks at names and kinds")
+    same = "#made&hide=arm-1,a%2Cb%26c&filter=x%20y&sort.results=-loss_causal&zoom.chart-x=0,1.5,-2,3"
+    check(in_page(workspace, "const order = ['arm-1', 'a,b&c', 'd', 'e']; return writeView(readView('%s', order), order)" % same) == same[1:], "a view does not come back from the address")
+    check(in_page(workspace, "const { zoom, filter } = readView('#zoom.a=1,2,3&zoom.b=1,2,,4&zoom.c=1,x,3,4&filter=%E0%A4%A', []); return [zoom, filter]") == [{}, "%E0%A4%A"], "a broken address")
+    check(in_page(workspace, "return [...readView('#hide=arm-3,gone', report.order).hidden]") == ["arm-3"], "an arm that is gone is hidden")
+    check(in_page(workspace, "const at = []; document.getElementById = (id) => ({ ...elements.page, scrollIntoView: () => at.push(id) }); goTo('results'); return [at, location.hash]", "#loss&hide=arm-1")
+          == [["results"], "#results&hide=arm-1"], "a link to a section loses the view")
+
+
+def check_layouts(workspace):
+    """On paper tables are cut to its width; on a phone drawings are narrow. After check_many, of its report."""
+    table = "return elements['table-results'].innerHTML"
+    paper = in_page(workspace, "window.listeners.beforeprint[0](); " + table)
+    rows = [row for rows in Tables(paper).tables for row in rows if row[0] == "arm-3"]
+    check(len(rows) == 4 and max(len(row) for row in rows) <= 7 and "<button" not in paper, "tables on paper: %s" % rows)
+    screen = in_page(workspace, "window.listeners.beforeprint[0](); window.listeners.afterprint[0](); " + table)
+    check(screen.count("<table") == 1 and screen.count("<button") == sum(len(row) - 1 for row in rows) + 1, "the table after printing")
+    chart = "return elements['chart-validation-loss-causal-routing-nats-per-token-against-training-time'].innerHTML.slice(0, 48)"
+    check('viewBox="0 0 350 ' in in_page(workspace, "phone.matches = true; phone.listeners.change[0]({}); " + chart), "a drawing on a phone")
+
+
+def check_charts(workspace):
+    """Values under the pointer, and zoom. After check_many, of its report."""
+    chart = "const chart = [...redrawables.values()].find((one) => one.near), shown = shownArms(report, view); "
+    near = "const at = frameOf(report.arms.map((arm) => armLine(report, arm, arm.runs, (run) => run.curve.map((p) => [p.train_flops_total / 1e12, p.loss_causal]))), false); "
+    point = in_page(workspace, chart + near + "return chart.near(shown, undefined, at.x(10) + 3, at.y(2.88) + 1)")
+    check(point["name"] == "arm-13" and abs(point["y"] - 2.88) < 1e-9 and point["x"] == 10 and point["seeds"] == 2 and abs(point["std"] - 0.02 / 2 ** 0.5) < 1e-9, point)
+    check(point["html"].startswith('<b class="c5 w1">arm-13</b><br>2.88 ± 0.014 (2 seeds)<br>') and "at 10, training FLOPs (10¹²)" in point["html"], point)
+    check(in_page(workspace, chart + near + "shown.delete('arm-13'); return chart.near(shown, undefined, at.x(10), at.y(2.88)).name") == "arm-12", "a hidden arm has a value")
+    check(in_page(workspace, chart + "return chart.near(shown, undefined, 60, 280)") is None, "a value where there is none")
+    beside = "const zoom = [7.6, 10.2, 2.8, 3.2]; return chart.near(shown, zoom, 54, frameOf([], false, zoom).y(2.963))"
+    check(in_page(workspace, chart + beside) is None, "a value that lies outside of what is zoomed in on")
+    check(in_page(workspace, chart + "return [chart.range(shown, undefined, [100, 100], [104, 200]), chart.range(shown, undefined, [404, 294], [0, 0]).slice(0, 2)]") == [None, [0, 10]],
+          "rectangles: one too small, one beyond the edge")
+    ticks = in_page(workspace, "return [...elements.page.innerHTML.split('<svg class=\"curves\"')[1].matchAll(/text-anchor=.middle.>([0-9.]+)</g)].map((found) => found[1])",
+                    "#zoom.chart-validation-loss-causal-routing-nats-per-token-against-training-flops=6,8,2.9,3.1")
+    check(ticks[0] == "6.0" and ticks[-1] == "8.0", ticks)
+    lines = "[{ name: 'a', style: '', mean: [[1, 1], [3, 5]], seeds: [] }]"
+    check(in_page(workspace, "const whole = frameOf(%s, true), part = frameOf([], true, [1, 2, 0, 4]); return [whole.x(0), whole.x(3), part.x(1), part.x(2), part.y(0), part.y(4), part.valueAt(52, 294)]" % lines)
+          == [52, 404, 52, 404, 294, 14, [1, 0]], "where values lie")
+    labels = "const lines = Array.from({ length: 40 }, (_, i) => ({ name: `name-of-an-arm-${i}`, style: '', mean: [[1, i]], seeds: [] })); "
+    names = in_page(workspace, labels + "return [...endLabels(lines, frameOf(lines, true)).matchAll(/>([^<]+)<.text/g)].map((found) => found[1])")
+    check(len(names) == 18 and names[0] == "name-of…arm-39" and names[-1] == "name-of…-arm-0", names)
+
+
+def check_sections(workspace):
+    """A link to each section, and what was registered."""
+    folder = workspace.path("plan")
+    os.makedirs(folder)
+    experiment = "name: plan\ntrain: {lr: %s}\ncompare:\n  baseline: plain\n  seeds: [%s]\n  arms: {plain: {}, late: {set: {model.layers: 3}}%s}\n"
+    for arm in ("plain", "late"):
+        shutil.copytree(workspace.path(arm), os.path.join(folder, arm))
+    with open(os.path.join(folder, "experiment.yaml"), "w") as file:
+        file.write(experiment % ("0.003", "1, 2, 3, 4", ", new: {}"))
+    check('id="registered"' not in draw(workspace, [folder])[1], "what was registered, where nothing was")
+    with open(os.path.join(folder, "registered.yaml"), "w") as file:
+        file.write("# registered 2026-11-27T18:30:11Z by isobath v1-2-gabc\n" + experiment % ("0.002", "1", ""))
+    page = draw(workspace, [folder])[1]
+    section = re.search('<section id="registered">.*?</section>', page, re.S).group(0)
+    for shown in ("2026-11-27 18:30:11 UTC", "version v1-2-gabc", "<li>arm new was added</li>", "<li>seeds 2 to 4 were added</li>", "<li>train.lr: 0.002 → 0.003</li>",
+                  "<dt><code>train.lr</code></dt><dd><code>0.002</code></dd>", "<td><code>{set: {model.layers: 3}}</code></td>", "  arms: {plain: {}"):
+        check(shown in section, "%r is not in %s" % (shown, section))
+    check('not what was <a href="#registered">registered' in page, "no note of the changes")
+    titles = re.findall('<section id="([^"]+)"><h2>.*?<a class="anchor" href="#([^"]+)"', page)
+    linked = re.findall('<li><a href="#([^"]+)">', re.search('<nav class="contents">.*?</nav>', page).group(0))
+    check(len(titles) >= 6 and [a for a, b in titles if a == b] == linked and len(set(linked)) == len(linked), (titles, linked))
 
 
 def check_edges(workspace):
@@ -264,6 +376,10 @@ def main():
         check_runs(workspace)
         check_tasks(workspace)
         check_many(workspace)
+        check_view(workspace)
+        check_charts(workspace)
+        check_layouts(workspace)
+        check_sections(workspace)
     print("the page of a report: fine")
 
 

@@ -19,6 +19,7 @@
 #include "trainer/compare/experiment.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
+#include "trainer/run/build_id.h"
 #include "trainer/run/machine.h"
 #include "trainer/train/learner.h"
 
@@ -142,6 +143,7 @@ void compare(Target const& target, double minutes) {
                                       micro_batch_sequences(run.config, gpu) * run.config.model.context));
   for (ExperimentRun const& run : runs) check_schedule(run, plans.at(run.arm));
   write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));  // after all that may be refused
+  keep_registered(folder, base.config, build_revision());
   write_file_atomic(folder / "command.txt", command_line(target) + "\n");
   log_plans(runs, plans);
 

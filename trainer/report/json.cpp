@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "config/io.h"
 #include "core/files.h"
 #include "format/total.h"
 #include "model/ledger/ledger.h"
@@ -101,6 +102,7 @@ ordered_json unfinished_json(RunResult const& run, fs::path const& folder) {
           {"seed", run.config.seed},
           {"folder", run.folder.string()},
           {"link", link_to(run.folder, folder)},
+          {"kind", run.config.depth.kind},
           {"description", describe_model(run.config)},
           {"routed_layers", plan_depth(run.config.model, run.config.depth)->routed_layers()},
           {"state", run.state()},
@@ -203,6 +205,17 @@ ordered_json setup_json(RunResult const& run) {
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
+ordered_json registered_json(std::optional<Registered> const& registered) {
+  if (!registered) return nullptr;
+  ordered_json arms = ordered_json::array(), settings = ordered_json::array();
+  if (registered->experiment) {
+    for (ArmConfig const& arm : registered->experiment->compare.arms) arms.push_back({{"name", arm.name}, {"text", arm_text(arm)}});
+    for (auto const& [key, value] : registered->settings) settings.push_back({{"key", key}, {"value", value}});
+  }
+  return {{"time", registered->time},       {"revision", registered->revision}, {"yaml", registered->yaml},
+          {"changes", registered->changes}, {"arms", std::move(arms)},          {"settings", std::move(settings)}};
+}
+
 }  // namespace
 
 ordered_json report_json(Report const& report, fs::path const& folder) {
@@ -232,6 +245,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"running", report.running},
           {"reload_s", report.reload_s},
           {"order", report.order},
+          {"registered", registered_json(report.registered)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"frontiers", frontiers_json(report)},

@@ -18,7 +18,7 @@ namespace {
 using Arms = std::vector<ArmResult const*>;
 
 // Arms that a headline may choose from, and seeds that every one of them has finished.
-struct Field {
+struct Contest {
   Arms arms;
   Seeds seeds;
   std::string metric = "loss_causal";  // that the best are chosen by
@@ -31,11 +31,11 @@ double mean_of(ArmResult const& arm, Seeds const& seeds, std::string const& metr
 }
 
 // The dense (or routed) arm with the lowest mean.
-ArmResult const* lowest(Field const& field, bool dense, ArmResult const* except = nullptr) {
+ArmResult const* lowest(Contest const& contest, bool dense, ArmResult const* except = nullptr) {
   ArmResult const* best = nullptr;
-  for (ArmResult const* arm : field.arms)
+  for (ArmResult const* arm : contest.arms)
     if (arm->dense() == dense && arm != except &&
-        (!best || mean_of(*arm, field.seeds, field.metric) < mean_of(*best, field.seeds, field.metric)))
+        (!best || mean_of(*arm, contest.seeds, contest.metric) < mean_of(*best, contest.seeds, contest.metric)))
       best = arm;
   return best;
 }
@@ -52,9 +52,9 @@ bool has_two_kinds(Arms const& arms) {
 
 // Losses differ more between seeds than between arms, so only arms with the same seeds are compared. Returns the arms that have every seed,
 // if they suffice for a headline; else all arms, with the seeds that all have (none: no headline). Warnings say which.
-Field choose_field(Report& report) {
+Contest choose_contest(Report& report) {
   Arms all;
-  Field whole{{}, report.seeds()};
+  Contest whole{{}, report.seeds()};
   Seeds common = whole.seeds;
   for (ArmResult const& arm : report.arms) {
     if (report.is_reference(arm.name)) continue;
@@ -98,23 +98,23 @@ void add_pairs(Report& report, ArmResult const& best, ArmResult const* challenge
 }  // namespace
 
 void judge(Report& report) {
-  Field field = choose_field(report);
+  Contest contest = choose_contest(report);
   std::vector<RunResult const*> runs;
-  for (ArmResult const* arm : field.arms)
-    for (RunResult const* run : runs_of(*arm, field.seeds)) runs.push_back(run);
+  for (ArmResult const* arm : contest.arms)
+    for (RunResult const* run : runs_of(*arm, contest.seeds)) runs.push_back(run);
   Comparable const by = runs.empty() ? Comparable{"loss_causal", ""} : comparable_by(runs);
-  if (!by.metric.empty()) field.metric = by.metric;
+  if (!by.metric.empty()) contest.metric = by.metric;
   report.ranked_by = by.metric;
-  ArmResult const* best = lowest(field, true);
-  ArmResult const* challenger = lowest(field, false);
+  ArmResult const* best = lowest(contest, true);
+  ArmResult const* challenger = lowest(contest, false);
   std::string role = ", the best dense arm";
-  if (!best || !challenger || field.seeds.empty() || by.metric.empty()) {
+  if (!best || !challenger || contest.seeds.empty() || by.metric.empty()) {
     best = baseline_or_first(report);
-    challenger = field.seeds.empty() || by.metric.empty() ? nullptr : lowest(field, best->dense(), best);
+    challenger = contest.seeds.empty() || by.metric.empty() ? nullptr : lowest(contest, best->dense(), best);
     role = ", the baseline";
   }
   report.best_dense = best->name;
-  add_pairs(report, *best, challenger, field.seeds);
+  add_pairs(report, *best, challenger, contest.seeds);
   judge_frontiers(report);
   decide_pairs(report);
   if (by.metric.empty()) {
@@ -122,13 +122,13 @@ void judge(Report& report) {
     return;
   }
   if (!challenger) {
-    report.headline = field.seeds.empty() ? "no seed has finished in every arm: nothing to compare"
+    report.headline = contest.seeds.empty() ? "no seed has finished in every arm: nothing to compare"
                                           : "only " + best->name + " finished: nothing to compare";
     return;
   }
   report.challenger = challenger->name;
   auto const routed =
-      std::count_if(field.arms.begin(), field.arms.end(), [&](ArmResult const* arm) { return !arm->dense() && arm != best; });
+      std::count_if(contest.arms.begin(), contest.arms.end(), [&](ArmResult const* arm) { return !arm->dense() && arm != best; });
   if (routed > 1 && !challenger->dense())
     report.warnings.push_back(
         fmt::format("{} is the best of {} routed arms, chosen after the fact: its lead is flattered a little", challenger->name, routed));

@@ -185,6 +185,7 @@ Report read_report(std::vector<fs::path> const& folders) {
         }
       }
     Report report = make_report(experiment, std::move(runs));
+    report.registered = read_registered(root, experiment);
     report.running = report.running || is_locked(root / ".lock");
     if (fs::exists(root / "command.txt")) report.command = last_line(read_file(root / "command.txt"));
     return report;

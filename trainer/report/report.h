@@ -17,6 +17,7 @@
 #include "trainer/metrics/metric.h"
 #include "trainer/report/equivalence.h"
 #include "trainer/report/frontier.h"
+#include "trainer/report/registered.h"
 #include "trainer/report/statistics.h"
 #include "trainer/report/tasks.h"
 #include "trainer/tasks/answers_file.h"
@@ -120,7 +121,8 @@ struct Pair {
 
 struct Report {
   std::string name;
-  Config experiment;                   // with its `compare` section where there was one
+  Config experiment;  // with its `compare` section where there was one
+  std::optional<Registered> registered;
   std::vector<std::string> order;      // names of all arms, those without a finished run among them
   std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare

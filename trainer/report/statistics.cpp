@@ -65,19 +65,31 @@ std::pair<double, double> wilson_interval(double hits, double n) {
   return {hits == 0 ? 0 : std::max(0.0, center - half), hits == n ? 1 : std::min(1.0, center + half)};
 }
 
+namespace {
+
+constexpr int64_t resamples = 1000;
+
+// Which of n items each resample draws. A report asks for the same again for every arm and pair of a task, so the last answer is kept.
+std::vector<std::vector<int64_t>> const& resampled(int64_t n, uint64_t seed) {
+  thread_local std::pair<int64_t, uint64_t> of;
+  thread_local std::vector<std::vector<int64_t>> draws;
+  if (!draws.empty() && of == std::pair(n, seed)) return draws;
+  uint64_t const key = make_key({seed, hash_text("bootstrap")});
+  draws.assign(resamples, std::vector<int64_t>(static_cast<size_t>(n)));
+  uint64_t counter = 0;
+  for (std::vector<int64_t>& drawn : draws)
+    for (int64_t& item : drawn) item = static_cast<int64_t>(random_bits(key, counter++) % static_cast<uint64_t>(n));
+  of = {n, seed};
+  return draws;
+}
+
+}  // namespace
+
 std::pair<double, double> bootstrap_interval(int64_t n, uint64_t seed,
                                              std::function<double(std::vector<int64_t> const&)> const& statistic) {
-  constexpr int64_t resamples = 1000;
   if (n == 0) return {std::nan(""), std::nan("")};
-  uint64_t const key = make_key({seed, hash_text("bootstrap")});
   std::vector<double> values;
-  std::vector<int64_t> drawn(static_cast<size_t>(n));
-  for (int64_t resample = 0; resample < resamples; ++resample) {
-    for (int64_t i = 0; i < n; ++i)
-      drawn[static_cast<size_t>(i)] =
-          static_cast<int64_t>(random_bits(key, static_cast<uint64_t>(resample * n + i)) % static_cast<uint64_t>(n));
-    values.push_back(statistic(drawn));
-  }
+  for (std::vector<int64_t> const& drawn : resampled(n, seed)) values.push_back(statistic(drawn));
   std::sort(values.begin(), values.end());
   return {values[resamples / 40], values[resamples - 1 - resamples / 40]};
 }
@@ -97,9 +109,8 @@ double threshold_f1_ceiling(int64_t K, int64_t T) {
   // The number of tokens above a threshold at rate p is binomial; the smaller of that number and K is what both pick.
   for (double rate = 0.7; rate <= 1.3; rate += 0.01) {
     double const p = std::min(rate * k / n, 1 - 1e-9);
-    boost::math::binomial const above(n, p);
-    double common = 0;
-    for (int64_t i = 1; i <= T; ++i) common += static_cast<double>(std::min(i, K)) * boost::math::pdf(above, static_cast<double>(i));
+    boost::math::binomial const above(n, p), others(n - 1, p);  // E[X; X <= K] = np P(X of n - 1 tokens < K)
+    double const common = n * p * boost::math::cdf(others, k - 1) + k * boost::math::cdf(boost::math::complement(above, k));
     best = std::max(best, 2 * common / (n * p + k));
   }
   return best;

@@ -10,13 +10,12 @@ namespace isobath {
 PairedTask compare_answers(std::vector<std::vector<bool>> const& model, std::vector<std::vector<bool>> const& baseline) {
   PairedTask result;
   auto const seeds = std::ssize(model), items = seeds > 0 ? std::ssize(model.front()) : 0;
-  std::vector<std::vector<double>> differences;  // of each seed and item: -1, 0 or 1
+  std::vector<int32_t> differences(static_cast<size_t>(seeds * items));  // of each item and seed, seeds beside each other: -1, 0 or 1
   for (size_t seed = 0; seed < model.size(); ++seed) {
     int64_t first = 0, second = 0;
-    differences.emplace_back();
     for (size_t i = 0; i < model[seed].size(); ++i) {
       int const difference = int{model[seed][i]} - int{baseline[seed][i]};
-      differences.back().push_back(difference);
+      differences[i * model.size() + seed] = difference;
       first += difference > 0;
       second += difference < 0;
     }
@@ -30,12 +29,12 @@ PairedTask compare_answers(std::vector<std::vector<bool>> const& model, std::vec
   constexpr uint64_t key = 0x9e3779b9;
   uint64_t resample = 0;
   std::tie(result.difference.low, result.difference.high) = bootstrap_interval(items, 1, [&](std::vector<int64_t> const& drawn) {
-    double sum = 0;
-    for (int64_t s = 0; s < seeds; ++s) {
-      auto const& of_seed = differences[random_bits(key, resample++) % static_cast<uint64_t>(seeds)];
-      for (int64_t const i : drawn) sum += of_seed[static_cast<size_t>(i)];
-    }
-    return sum / n;
+    std::vector<int64_t> sums(model.size());
+    for (int64_t const i : drawn)
+      for (size_t seed = 0; seed < sums.size(); ++seed) sums[seed] += differences[static_cast<size_t>(i) * sums.size() + seed];
+    int64_t sum = 0;
+    for (int64_t s = 0; s < seeds; ++s) sum += sums[random_bits(key, resample++) % static_cast<uint64_t>(seeds)];
+    return static_cast<double>(sum) / n;
   });
   return result;
 }

@@ -64,3 +64,8 @@ function formatMetric(metric, value) {
 
 // Totals beyond 2^53 are digits in a string.
 const total = (value) => Number(value);
+
+// ---- Headings
+
+const anchor = (id) => `<a class="anchor" href="#${escapeHtml(encodeURIComponent(id))}" aria-label="Link to this section">#</a>`;
+const subheading = (id, html) => `<h3 id="${escapeHtml(id)}">${html}${anchor(id)}</h3>`;

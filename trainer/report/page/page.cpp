@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "trainer/report/page/files.h"
+#include "trainer/report/page/page_json.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
@@ -41,7 +42,7 @@ std::string report_html(Report const& report, fs::path const& folder) {
   return fill(page_template, {{"title", escape_markup(valid_utf8(report.name))},
                               {"style", page_style},
                               {"table", escape_markup(valid_utf8(report_table(report)))},
-                              {"report", dump(report_json(report, folder))},
+                              {"report", dump(page_json(report_json(report, folder)))},
                               {"script", page_script}});
 }
 

@@ -33,58 +33,12 @@ function verdicts(report) {
 
 function notes(report) {
   const waiting = report.incomplete.filter((run) => run.endsWith("not started")).map((run) => run.split(":")[0]);
-  const items = [...(waiting.length ? [`Not started: ${waiting.join(", ")}`] : []), ...report.warnings];
-  return items.length ? `<ul class="warnings">${items.map((item) => `<li>${prose(item)}</li>`).join("")}</ul>` : "";
+  const items = [...(waiting.length ? [`Not started: ${waiting.join(", ")}`] : []), ...report.warnings].map(prose);
+  if (report.registered?.changes.length) items.push('The experiment is not what was <a href="#registered">registered before the first run</a>.');
+  return items.length ? `<ul class="warnings">${items.map((item) => `<li>${item}</li>`).join("")}</ul>` : "";
 }
 
-// ---- Tables
-
-// Among arms with every seed, for means over different seeds cannot be compared; none where the arms cannot.
-function bestArm(report) {
-  const seeds = new Set(report.arms.flatMap((arm) => arm.seeds)).size;
-  const value = (arm) => arm[report.ranked_by]?.mean, whole = report.arms.filter((arm) => arm.seeds.length === seeds && measured(value(arm)));
-  return whole.reduce((best, arm) => (best && value(best) <= value(arm) ? best : arm), null);
-}
-
-function results(report) {
-  const best = bestArm(report), rows = [];
-  const group = (title) => rows.push(`<tr class="group"><th colspan="${report.arms.length + 1}">${title}</th></tr>`);
-  const row = (label, cell, metric = {}) => rows.push(`<tr${metric.meaning ? ` title="${escapeHtml(metric.meaning)}"` : ""}><th>${label}</th>` +
-    report.arms.map((arm) => `<td${arm === best && metric.key === report.ranked_by ? ' class="best"' : ""}>${cell(arm)}</td>`).join("") + "</tr>");
-  const metricRows = (name) => shownMetrics(report, name).forEach((metric) => row(metric.label, (arm) => metricCell(arm, metric), metric));
-  group("Quality, at the end");
-  metricRows("quality");
-  row(`Against ${escapeHtml(report.best_dense)}, % of its ${report.ranked_by === "bits_per_byte_causal" ? "bits per byte" : "loss"}`, (arm) => {
-    const pair = pairOf(report, arm.name, report.best_dense, "flops");
-    return measured(pair?.delta_percent) ? `${signed(pair.delta_percent, 2)}\u00a0%` : "–";
-  });
-  row("Seeds", (arm) => arm.seeds.length);
-  if (shownMetrics(report, "depth").length) group("Branches of different depth");
-  metricRows("depth");
-  group("Model and compute");
-  row("Routed layers", (arm) => prose(arm.routing) || "–");
-  metricRows("compute");
-  group("Speed and memory, as measured");
-  metricRows("speed");
-  for (const batch of [...new Set(report.arms.flatMap((arm) => arm.decoding.map((d) => d.batch)))].sort((a, b) => a - b)) {
-    group(`Text from the cache, ${batch === 1 ? "one" : batch} at a time, as measured`);
-    for (const metric of report.metrics.filter((m) => m.group === "decoding"))
-      row(metric.label, (arm) => formatMetric(metric, arm.decoding.find((d) => d.batch === batch)?.[metric.key]), metric);
-  }
-  const heads = report.arms.map((arm) => `<th class="${armStyle(report, arm.name)}">${escapeHtml(arm.name)}</th>`).join("");
-  return '<h2>Results</h2><p class="note">Mean ± standard deviation over seeds. Hold the pointer over a row for its meaning.</p>' +
-    `<div class="scroll"><table><thead><tr><th></th>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
-}
-
-function pairs(report) {
-  if (!report.pairs.length) return "";
-  const rows = report.pairs.filter((pair) => pair.basis !== "cost").map((pair) => [`${escapeHtml(pair.arm)} against ${escapeHtml(pair.baseline)}`,
-    pair.basis === "flops" ? "FLOPs" : pair.basis, measured(pair.delta_percent) ? signed(pair.delta_percent, 2) : "–",
-    pair.ci95 ? `${signed(pair.ci95[0], 2)} … ${signed(pair.ci95[1], 2)}` : "–", pair.n_seeds, decided(pair), pair.tests > 1 ? pair.p_holm.toPrecision(2) : "–"]);
-  return '<h2>Every pair</h2><p class="note">Difference of the causal loss in per cent, seed by seed; below zero the first arm is better. p: of all arms against the same ' +
-    "other, after Holm's correction. A verdict holds for one pair alone; where p is above 0.05, it may be one of many that came out so by chance.</p>" +
-    table(["Pair", "At equal", "Difference, %", "95\u00a0% interval", "Seeds", "Verdict", "p, Holm"], rows);
-}
+// ---- How it was made
 
 function provenance(report) {
   const code = (text) => `<code>${escapeHtml(text)}</code>`, { setup, environment } = report, entries = [];
@@ -94,11 +48,10 @@ function provenance(report) {
   entries.push(["seeds", [...new Set(report.arms.flatMap((arm) => arm.seeds))].sort((a, b) => a - b).join(", ")],
     ["text", escapeHtml(setup.sources.join(", "))], ["tokenizer", escapeHtml(setup.tokenizer)],
     ["batch", `${setup.batch_tokens} tokens in sequences of ${setup.context}`]);
-  for (const arm of report.arms) {
-    entries.push([`runs of ${arm.name}`, arm.runs.map((run) => `<a href="${escapeHtml(encodeURI(run.link))}/">seed ${run.seed}</a>`).join(", ")]);
-    if (arm.runs[0].command) entries.push(["", code(arm.runs[0].command)]);
-  }
-  return `<h2>How this was made</h2><dl>${entries.map(([key, value]) => `<dt>${escapeHtml(key)}</dt><dd>${value}</dd>`).join("")}</dl>` +
+  const list = (all) => `<dl>${all.map(([key, value]) => `<dt>${escapeHtml(key)}</dt><dd>${value}</dd>`).join("")}</dl>`;
+  const runs = list(report.arms.flatMap((arm) => [[`runs of ${arm.name}`, arm.runs.map((run) => `<a href="${escapeHtml(encodeURI(run.link))}/">seed ${run.seed}</a>`).join(", ")],
+    ...(arm.runs[0].command ? [["", code(arm.runs[0].command)]] : [])]));
+  return list(entries) + (report.arms.length > MOST_COLUMNS ? `<details><summary>Runs of ${report.arms.length} arms</summary>${runs}</details>` : runs) +
     '<p class="note">FLOPs by the ledger: linear maps 2 per weight and row, attention on the causal triangle, backward twice the forward; ' +
     "routers, predictors and the head counted; norms, activations and evaluation not.</p>";
 }
@@ -112,14 +65,36 @@ function lead(report) {
   return `<p class="lead">${what}${setup}.${now}</p>`;
 }
 
+// ---- The page
+
+// In their order. body(report) returns HTML; where it is empty the section is left out. early: also while no run has finished.
+const SECTIONS = [
+  { id: "unfinished", title: "Not finished", body: unfinishedRuns, early: true },
+  { id: "loss", title: LOSS_TITLE, body: validationCurves, early: true },
+  { id: "results", title: "Results", body: results },
+  { id: "frontier", title: "Against the dense frontier, at equal cost of inference", body: costFrontier },
+  { id: "pairs", title: "Every pair", body: pairs },
+  { id: "tasks", title: "Tasks", body: tasks, early: true },
+  { id: "registered", title: "What was registered before the first run", body: registered, early: true },
+  { id: "settings", title: "What the arms set", body: settings },
+  { id: "words", title: "Which words get the compute", body: wordDepth },
+  { id: "depth", title: "Where the compute goes", body: depthText },
+  { id: "routing", title: "Causal routing, layer by layer", body: routing },
+  { id: "training", title: "Training", body: trainingCurves, early: true },
+  { id: "samples", title: "Samples", body: samples },
+  { id: "made", title: "How this was made", body: provenance },
+];
+
+function contents(sections) {
+  return `<nav class="contents"><details open><summary>Contents</summary><ol>${sections.map(({ id, title }) => `<li><a href="#${id}">${title}</a></li>`).join("")}</ol></details></nav>`;
+}
+
 function renderReport(report) {
-  const head = `<h1>${escapeHtml(report.name)}</h1>${lead(report)}`;
-  const soFar = unfinishedRuns(report) + validationCurves(report);
-  if (!report.arms.length) return head + notes(report) + soFar + tasks(report) + trainingCurves(report);
-  return head + verdicts(report) + notes(report) + soFar + results(report) + costFrontier(report) + pairs(report) + tasks(report) + settings(report) +
-    wordDepth(report) + depthText(report) + routing(report) + trainingCurves(report) + samples(report) + provenance(report);
+  const sections = SECTIONS.filter(({ early }) => early || report.arms.length).map((section) => ({ ...section, html: section.body(report) })).filter(({ html }) => html);
+  return `<h1>${escapeHtml(report.name)}</h1>${lead(report)}${report.arms.length ? verdicts(report) : ""}${notes(report)}${contents(sections)}` +
+    sections.map(({ id, title, html }) => `<section id="${id}"><h2>${title}${anchor(id)}</h2>${html}</section>`).join("");
 }
 
 const report = JSON.parse(document.getElementById("report").textContent);
+let view = readView(location.hash, report.order);
 document.getElementById("page").innerHTML = renderReport(report);
-if (report.reload_s) setTimeout(() => location.reload(), 1000 * report.reload_s);

@@ -1,11 +1,11 @@
 "use strict";
-// What the sections share, and the sections about runs: curves, what arms set, what has not finished, samples.
+// What the sections share, and the sections about runs: curves, what has not finished, samples.
 
 const isRouted = (arm) => arm.routed_layers.length > 0;
-// Beyond the eighth arm colours come again, dashed.
+// Beyond the eighth arm colours come again, in other dashes (w1 to w5 of the style).
 function armStyle(report, name) {
-  const place = report.order.indexOf(name);
-  return `c${place % COLORS}${place >= COLORS ? " again" : ""}`;
+  const place = report.order.indexOf(name), wave = Math.floor(place / COLORS) % 6;
+  return `c${place % COLORS}${wave ? ` w${wave}` : ""}`;
 }
 const armNamed = (report, name) => report.arms.find((arm) => arm.name === name);
 const pairOf = (report, arm, baseline, basis) => report.pairs.find((p) => p.arm === arm && p.baseline === baseline && p.basis === basis);
@@ -31,9 +31,10 @@ function decided({ equivalence }) {
   return verdict === "undecided" && measured(seeds) ? `undecided; ${seeds} seeds would probably decide` : verdict;
 }
 
-function table(heads, rows, style = "") {
-  const row = (cells) => `<tr>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
-  return `<div class="scroll"><table${style && ` class="${style}"`}><thead><tr>${heads.map((h) => `<th>${h}</th>`).join("")}</tr></thead>` +
+// about: aboutArms of each row, so that rows of hidden arms are hidden; columns: the same of each column.
+function table(heads, rows, { style = "", about = [], columns = [] } = {}) {
+  const row = (cells, i) => `<tr${about[i] ?? ""}>${cells.map((cell, at) => `<td${columns[at] ?? ""}>${cell}</td>`).join("")}</tr>`;
+  return `<div class="scroll"><table${style && ` class="${style}"`}><thead><tr>${heads.map((h, at) => `<th${columns[at] ?? ""}>${h}</th>`).join("")}</tr></thead>` +
     `<tbody>${rows.map(row).join("")}</tbody></table></div>`;
 }
 
@@ -73,25 +74,22 @@ function flopsAxis(report) {
   return [`training FLOPs (10${superscript(exponent)})`, (flops) => total(flops) / 10 ** exponent];
 }
 
-function legend(report) {
-  const begun = (name) => report.unfinished.find((run) => run.arm === name);
-  const arms = report.order.map((name) => armNamed(report, name) ?? (begun(name) && { name, ...begun(name) })).filter((arm) => arm);
-  return `<ul class="legend">${arms.map((arm) => `<li class="${armStyle(report, arm.name)}"><svg viewBox="0 0 26 10" aria-hidden="true">` +
-    '<polyline class="mean" points="0,5 26,5"/>' + (isRouted(arm) ? '<rect class="dot" x="9.5" y="1.5" width="7" height="7"/>' : '<circle class="dot" cx="13" cy="5" r="3.6"/>') +
-    `</svg><span>${escapeHtml(arm.name)}: ${prose(arm.description)}</span></li>`).join("")}</ul>`;
-}
-
+const LOSS_TITLE = "Validation loss, causal routing (nats per token)";
 function validationCurves(report) {
   if (!allRuns(report).some((run) => run.curve.length)) return "";
   const [flopsLabel, flops] = flopsAxis(report), time = Math.max(0, ...allRuns(report).flatMap((run) => run.curve.map((p) => p.time_s)));
   const [unit, unitName] = time > 3 * 3600 ? [3600, "h"] : time > 300 ? [60, "min"] : [1, "s"];
-  const loss = "Validation loss, causal routing (nats per token)";
   const chart = (by, label, x) => `<figure class="card">` +
-    `${curves(`${loss} against ${by}`, label, armLines(report, (run) => run.curve.map((p) => [x(p), p.loss_causal])))}</figure>`;
-  return `<h2>${loss}</h2><div class="charts">${chart("training FLOPs", flopsLabel, (p) => flops(p.train_flops_total))}` +
-    `${chart("training time", `training time (${unitName})`, (p) => p.time_s / unit)}</div>${legend(report)}` +
-    `<p class="note">${report.arms.some((arm) => arm.runs.length > 1) ? "Thick lines are means over seeds, thin lines single seeds. " : ""}` +
+    `${curves(`${LOSS_TITLE} against ${by}`, label, armLines(report, (run) => run.curve.map((p) => [x(p), p.loss_causal])))}</figure>`;
+  return `<div class="charts">${chart("training FLOPs", flopsLabel, (p) => flops(p.train_flops_total))}` +
+    `${chart("training time", `training time (${unitName})`, (p) => p.time_s / unit)}</div>${legend(report, view)}` +
+    `<p class="note"><span class="screen">Hold the pointer over a curve, or tap it, for its values; drag a rectangle to zoom in, double click to zoom out. </span>${seedsText(report)}` +
     `${report.unfinished.length ? "Dotted lines are runs that have not finished. " : ""}${curveText(report.setup)}</p>`;
+}
+
+function seedsText(report) {
+  if (!report.arms.some((arm) => arm.runs.length > 1)) return "";
+  return `Thick lines are means over seeds, thin lines single seeds${report.order.length > MOST_THIN ? `, drawn when at most ${MOST_THIN} arms are shown` : ""}. `;
 }
 
 // Loss, learning rate and gradient norm, as training logged them.
@@ -104,7 +102,7 @@ function trainingCurves(report) {
     return `<figure class="card"><h3>${metric.label}${metric.unit && ` (${metric.unit})`}</h3>` +
       `${curves(`${metric.label} against training FLOPs`, label, armLines(report, points), options)}</figure>`;
   };
-  return '<h2>Training</h2><p class="note">Means over the steps between two records (train.log_every), under the routing of training.</p>' +
+  return '<p class="note">Means over the steps between two records (train.log_every), under the routing of training.</p>' +
     `<div class="charts">${report.metrics.filter((m) => m.group === "training").map(chart).join("")}</div>`;
 }
 
@@ -118,21 +116,13 @@ function unfinishedRuns(report) {
   const rows = report.unfinished.map((run) => [runName(run.arm, run.seed, run.link), escapeHtml(run.state),
     measured(run.steps_planned) ? `${run.step} of ${run.steps_planned}` : run.step,
     measured(run.steps_planned) ? `${((100 * run.step) / run.steps_planned).toFixed(0)}\u00a0%` : "–", number(run.train_loss), number(run.loss_causal)]);
-  return "<h2>Not finished</h2>" + (report.arms.length ? '<p class="note">These runs take no part in verdicts and results.</p>' : "") +
-    table(["Run", "State", "Step", "Done", "Training loss", "Validation loss, causal"], rows);
-}
-
-function settings(report) {
-  const rows = report.settings.map(({ key, values }) => [`<code>${escapeHtml(key)}</code>`,
-    ...values.map((value) => (value === "" ? "–" : value === values[0] ? escapeHtml(value) : `<b>${escapeHtml(value)}</b>`))]);
-  const heads = ["", ...report.arms.map((arm) => `<span class="${armStyle(report, arm.name)}">${escapeHtml(arm.name)}</span>`)];
-  return rows.length ? '<h2>What the arms set</h2><p class="note">Budget, batch and learning rate, and every key in which the arms differ; bold where ' +
-    `it differs from ${escapeHtml(report.arms[0].name)}. A dash: the key means nothing to that arm.</p>${table(heads, rows)}` : "";
+  return (report.arms.length ? '<p class="note">These runs take no part in verdicts and results.</p>' : "") +
+    table(["Run", "State", "Step", "Done", "Training loss", "Validation loss, causal"], rows, { about: report.unfinished.map((run) => aboutArms(report, run.arm)) });
 }
 
 function samples(report) {
   const arms = report.arms.filter((arm) => arm.runs[0].sample);
-  return arms.length ? '<h2>Samples</h2><p class="note">What each arm wrote at the last validation of its first seed (eval.sample_prompt, temperature 0.8).</p>' +
-    arms.map((arm) => `<details${arms.length > 4 ? "" : " open"}><summary class="${armStyle(report, arm.name)}">${escapeHtml(arm.name)}</summary>` +
+  return arms.length ? '<p class="note">What each arm wrote at the last validation of its first seed (eval.sample_prompt, temperature 0.8).</p>' +
+    arms.map((arm) => `<details${arms.length > 4 ? "" : " open"}${aboutArms(report, arm.name)}><summary class="${armStyle(report, arm.name)}">${escapeHtml(arm.name)}</summary>` +
       `<div class="text-box">${escapeHtml(arm.runs[0].sample)}</div></details>`).join("") : "";
 }
