@@ -351,6 +351,28 @@ def check_sections(workspace):
     check(len(titles) >= 6 and [a for a, b in titles if a == b] == linked and len(set(linked)) == len(linked), (titles, linked))
 
 
+def check_frontier(workspace):
+    """Dense arms of three costs, of which the costliest is the worst, and two routed arms, one of them cheaper than any dense one."""
+    cost = lambda flops: {"forward_flops_per_token_causal": flops}
+    folders = [write_run(workspace, arm, seed, loss + 0.01 * seed, depth, cost(flops)) for seed in (1, 2, 3) for arm, loss, depth, flops in (
+        ("d<1>", 3.2, "{}", 1e5), ("d2", 3.0, "{}", 2e5), ("d3", 3.1, "{}", 4e5), ("mod-a", 2.9, "{kind: mod}", 1.5e5), ("mod-b", 3.3, "{kind: mod}", 5e4))]
+    page = draw(workspace, folders)[1]
+    with open(workspace.path("out", "report.json")) as file:
+        [frontier] = json.load(file)["frontiers"]
+    check([point["arm"] for point in frontier["points"] if point["on_frontier"]] == ["d<1>", "d2"], frontier)
+    figure = re.search(r'<figure class="card"><h3>forward FLOPs a token, causal routing</h3>.*?</figure>', page)[0]
+    check(figure.count("<circle") == 3 and figure.count("<rect") == 2 and figure.count('class="interval"') == 5, "an arm each, dense ones round")
+    line = re.search(r'class="frontier" points="([^"]*)"', figure)[1].split(" ")
+    check(len(line) == 3 and line[1].split(",")[1] == line[2].split(",")[1], "level beyond the best dense arm: %s" % line)
+    check("d&lt;1&gt;" in figure and figure.count('class="band"') == 1, figure)
+    rows = [rows for rows in Tables(page).tables if rows[0][:2] == ["Arm", "At equal"]][0]
+    check([row[0] for row in rows[1:]] == ["mod-a", "mod-b"] and rows[1][5] == "better" and rows[2][2] == "–" and "no dense arm is that cheap" in rows[2][6], rows)
+    check(rows[1][6].endswith("between d<1> and d2"), rows[1])
+    check("At equal inference FLOPs</h3>" in page and "mod-a: better by" in page, "a card with the verdict")
+    pairs = [rows for rows in Tables(page).tables if rows[0][0] == "Pair"][0]
+    check(pairs[0][-2:] == ["Verdict", "p, Holm"] and not any("frontier" in row[0] for row in pairs), pairs)
+
+
 def check_edges(workspace):
     shutil.rmtree(workspace.path("dense"))
     alone = write_run(workspace, "dense", 1, 3, "{}", {})
@@ -380,6 +402,7 @@ def main():
         check_charts(workspace)
         check_layouts(workspace)
         check_sections(workspace)
+        check_frontier(workspace)
     print("the page of a report: fine")
 
 

@@ -123,7 +123,7 @@ void judge(Report& report) {
   }
   if (!challenger) {
     report.headline = contest.seeds.empty() ? "no seed has finished in every arm: nothing to compare"
-                                          : "only " + best->name + " finished: nothing to compare";
+                                            : "only " + best->name + " finished: nothing to compare";
     return;
   }
   report.challenger = challenger->name;
