@@ -17,6 +17,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
+#include "trainer/compare/foresight.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
 #include "trainer/run/build_id.h"
@@ -146,6 +147,9 @@ void compare(Target const& target, double minutes) {
   keep_registered(folder, base.config, build_revision());
   write_file_atomic(folder / "command.txt", command_line(target) + "\n");
   log_plans(runs, plans);
+  std::vector<ArmPlan> of_arms;
+  for (auto const& [name, plan] : plans) of_arms.push_back(plan);
+  for (std::string const& note : missing_dense_arms(of_arms)) log_warning(note);
 
   ExperimentSettings settings;
   settings.jobs = base.config.compare.jobs;

@@ -8,6 +8,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
+#include "trainer/compare/foresight.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/train/learner.h"
 
@@ -34,10 +35,16 @@ void plan(Target const& target, bool prepare, bool as_json) {
     plans.push_back(plan_arm(name, config, vocab_size(config), own_text ? size_of(config) : size,
                              micro_batch_sequences(config, config.device.starts_with("cuda")) * config.model.context));
   }
-  if (as_json)
-    std::cout << plan_json(plans, size).dump(2) << "\n";
-  else
-    std::cout << plan_table(plans, size);
+  std::vector<std::string> notes = missing_dense_arms(plans);
+  if (!loaded.config.compare.arms.empty()) notes.push_back(what_seeds_can_show(loaded.config));
+  if (as_json) {
+    nlohmann::ordered_json json = plan_json(plans, size);
+    json["notes"] = notes;
+    std::cout << json.dump(2) << "\n";
+    return;
+  }
+  std::cout << plan_table(plans, size);
+  for (std::string const& note : notes) std::cout << "note: " << note << "\n";
 }
 
 }  // namespace

@@ -14,9 +14,6 @@
 namespace isobath {
 namespace {
 
-constexpr double same_cost = 0.005;  // relative: as closely as `match` makes costs equal
-constexpr size_t wanted_dense_arms = 3;
-
 double decode_time(ArmResult const& arm, int64_t batch) {
   Decoding const* const decoded = arm.decoded(batch);
   return decoded && decoded->tokens_per_s > 0 ? 1 / decoded->tokens_per_s : std::nan("");

@@ -14,6 +14,11 @@ namespace isobath {
 struct ArmResult;
 struct Report;
 
+// Costs that differ by no more than this share are the same: as closely as `match` makes them equal.
+inline constexpr double same_cost = 0.005;
+// Dense arms that make a frontier.
+inline constexpr size_t wanted_dense_arms = 3;
+
 // What a token costs at inference.
 struct Cost {
   char const *name, *label, *unit;

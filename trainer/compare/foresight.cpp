@@ -1,0 +1,96 @@
+#include "trainer/compare/foresight.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/units.h"
+#include "model/ledger/ledger.h"
+#include "trainer/compare/experiment.h"
+#include "trainer/report/equivalence.h"
+#include "trainer/report/frontier.h"
+#include "trainer/report/report.h"
+
+namespace isobath {
+namespace {
+
+constexpr int64_t most_layers = 256;
+
+// The dense arm's model with another number of layers: the costliest one that costs at most `target`, or the cheapest one that costs at
+// least that. 0: there is none.
+int64_t layers_for(ArmPlan const& dense, double target, bool at_most) {
+  int64_t found = 0;
+  for (int64_t layers = 1; layers <= most_layers; ++layers) {
+    ModelConfig model = dense.config.model;
+    model.layers = layers;
+    auto const cost = static_cast<double>(planned_forward_flops(model, dense.config.depth, dense.vocab_size, 1, model.context)) /
+                      static_cast<double>(model.context);
+    if (at_most && cost <= target) found = layers;
+    if (!at_most && cost >= target) return layers;
+  }
+  return found;
+}
+
+std::string missing(ArmPlan const& arm, ArmPlan const& dense, bool cheaper) {
+  std::string text = fmt::format("no dense arm is as {} as {} ({} forward FLOPs a token)", cheaper ? "cheap" : "costly", arm.name,
+                                 format_si(arm.forward()));
+  int64_t const layers = layers_for(dense, arm.forward(), cheaper);
+  return text +
+         (layers > 0 ? fmt::format(": add one, such as {} with model.layers: {}", dense.name, layers) : ": add one that is narrower");
+}
+
+// Standard deviations of the paired differences of the experiment's finished runs, per cent.
+std::vector<double> known_scatter(fs::path const& folder) {
+  std::vector<double> scatter;
+  if (!fs::exists(folder / "experiment.yaml")) return scatter;
+  for (Pair const& pair : read_report({folder}).pairs)
+    if (pair.basis == "flops" && pair.difference.half_width) {
+      auto const n = static_cast<double>(pair.difference.n);
+      scatter.push_back(*pair.difference.half_width / student_t_quantile(0.975, n - 1) * std::sqrt(n));
+    }
+  return scatter;
+}
+
+}  // namespace
+
+std::vector<std::string> missing_dense_arms(std::vector<ArmPlan> const& arms) {
+  std::vector<ArmPlan const*> dense, routed;
+  for (ArmPlan const& arm : arms) (arm.routed.empty() ? dense : routed).push_back(&arm);
+  std::vector<std::string> notes;
+  if (dense.empty() || routed.empty()) return notes;
+  auto const by_cost = [](ArmPlan const* a, ArmPlan const* b) { return a->forward() < b->forward(); };
+  ArmPlan const &cheapest = **std::min_element(dense.begin(), dense.end(), by_cost),
+                &costliest = **std::max_element(dense.begin(), dense.end(), by_cost);
+  ArmPlan const &low = **std::min_element(routed.begin(), routed.end(), by_cost),
+                &high = **std::max_element(routed.begin(), routed.end(), by_cost);
+  if (low.forward() < cheapest.forward() * (1 - same_cost)) notes.push_back(missing(low, cheapest, true));
+  if (high.forward() > costliest.forward() * (1 + same_cost)) notes.push_back(missing(high, costliest, false));
+  if (notes.empty() && dense.size() < wanted_dense_arms)
+    notes.push_back(
+        fmt::format("the dense frontier, against which routed arms are held at equal cost of inference, stands on {} arm{}: three or more "
+                    "of different depth or width would make it one",
+                    dense.size(), dense.size() == 1 ? "" : "s"));
+  return notes;
+}
+
+std::string what_seeds_can_show(Config const& experiment) {
+  auto const n = static_cast<int64_t>(experiment.compare.seeds.size());
+  if (n < 2) return "seeds: one seed gives no interval, so that no difference can be told from chance; three or more can";
+  double const margin = 100 * experiment.compare.margin;
+  std::vector<double> const known = known_scatter(run_folder(experiment));
+  if (known.empty())
+    return fmt::format(
+        "seeds: with {} a difference is found with a chance of 80 % where it is {:.1f} times the scatter of the seeds' differences, which "
+        "finished runs will tell",
+        n, detectable_difference(1, n));
+  double const scatter = median(known);
+  return fmt::format(
+      "seeds: the differences of finished runs scatter by {:.2g} % (standard deviation, median of {} pairs); with {} seeds a difference of "
+      "{:.2g} % is found with a chance of 80 %, and arms that are the same are "
+      "found equal within {:g} % with a chance of {:.0f} %",
+      scatter, known.size(), n, detectable_difference(scatter, n), margin, 100 * equivalence_power(0, scatter, margin, n));
+}
+
+}  // namespace isobath
