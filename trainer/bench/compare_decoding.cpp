@@ -25,12 +25,12 @@ namespace {
 
 constexpr int64_t batches[] = {1, 16};
 
-// The first finished run of every arm that has one.
+// The first finished run of every arm and size that has one, at the largest budget, which the report shows.
 std::vector<ExperimentRun const*> first_finished(std::vector<ExperimentRun> const& runs) {
   std::vector<ExperimentRun const*> found;
   std::set<std::string> arms;
   for (ExperimentRun const& run : runs)
-    if (is_finished(run) && arms.insert(run.arm).second) found.push_back(&run);
+    if (run.budget == runs.back().budget && is_finished(run) && arms.insert(run.family()).second) found.push_back(&run);
   return found;
 }
 
@@ -42,7 +42,7 @@ bool is_measured(ExperimentRun const& run) {
 
 DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(run.folder));
-  DecodeArm arm{run.arm, load_model(checkpoint), {}, bytes_per_value(run.config)};
+  DecodeArm arm{run.family(), load_model(checkpoint), {}, bytes_per_value(run.config)};
   place_model(*arm.model, run.config);
   Decoder const willing(*arm.model);
   constexpr int64_t most = 1 << 16;
@@ -115,7 +115,7 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
     try {
       arms.push_back(open_arm(*run, text_of(run->config)));
     } catch (Error const& error) {
-      log_warning(run->arm + " is not decoded: " + error.what());
+      log_warning(run->family() + " is not decoded: " + error.what());
       return true;
     }
     length = std::min({length, run->config.model.context, std::ssize(arms.back().text)});

@@ -189,6 +189,13 @@ ordered_json setup_json(RunResult const& run) {
           {"result_tokens", finite_or_null(run.metrics["eval_tokens"])}};
 }
 
+ordered_json tuning_with_share(Report const& report) {
+  if (!report.tuning) return nullptr;
+  ordered_json json = tuning_json(*report.tuning);
+  json["share_of_train_flops"] = report.tuning_share;
+  return json;
+}
+
 }  // namespace
 
 ordered_json report_json(Report const& report, fs::path const& folder) {
@@ -218,6 +225,9 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"running", report.running},
           {"reload_s", report.reload_s},
           {"order", report.order},
+          {"budget", report.budget.empty() ? ordered_json(nullptr) : ordered_json(report.budget)},
+          {"sweep", sweep_json(report.sweep)},
+          {"tuning", tuning_with_share(report)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"tasks", tasks_json(report)},
