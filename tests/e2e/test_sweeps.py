@@ -116,7 +116,7 @@ with Workspace() as space:
     check("write 2/4 for the second of four" in err, err)
 
     # Runs are handed round over devices.
-    _, err = space.run("compare", config, "name=devices", "compare.devices=[cpu, cpu]", "compare.budgets=[12step]", "train.threads=0", *keys)
+    _, err = space.run("compare", config, "name=devices", "compare.devices=[cpu, cpu]", "compare.budgets=[12step]", "train.threads=auto", *keys)
     check(len(reported(space.path("runs/devices"))["arms"]) == 3, err)
     check(err.index("dense/12step/large/seed-1: starts") < err.index("dense/12step/small/seed-1: finished"), err)
 
