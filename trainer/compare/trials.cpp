@@ -35,7 +35,14 @@ double number_of(std::string const& key, std::string const& text) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-// Text of a number, written as `like` is: a share with its %, a duration with its unit. Empty where the key does not take it.
+// "1.6e-2"
+std::string with_exponent(double number) {
+  int const exponent = static_cast<int>(std::floor(std::log10(number) + 1e-9));
+  return fmt::format("{:.3g}e{}", number / std::pow(10, exponent), exponent);
+}
+
+// Text of a number, written as `like` is: a share with its %, a duration with its unit, 4e-3 with its exponent. Empty where the key does
+// not take it.
 std::string value_text(std::string const& key, double number, std::string const& like) {
   ConfigField const& field = *find_field(key);
   double const rounded = std::stod(fmt::format("{:.3g}", number));
@@ -46,7 +53,9 @@ std::string value_text(std::string const& key, double number, std::string const&
     Duration const before = parse_duration(like).value_or(Duration());
     text = format_duration({before.unit == Unit::step || before.unit == Unit::token ? std::round(number) : rounded, before.unit});
   } else {
-    text = like.ends_with('%') ? format_percent(rounded) : format_real(rounded);
+    text = like.ends_with('%')                   ? format_percent(rounded)
+           : like.find('e') != std::string::npos ? with_exponent(rounded)
+                                                 : format_real(rounded);
   }
   Config scratch;
   Problems unreadable;

@@ -162,11 +162,11 @@ TEST_CASE("tune: with extend one value more is tried in every arm, until the bes
   LoadedConfig const base = load_tuned(scratch, {"compare.tune.extend=true"});
   InventedTraining training{[](ExperimentRun const& run) { return around(run.arm == "mod" ? 8e-3 : 2e-3)(run); }};
   Tuning const tuning = tune(base, bytes, std::ref(training));
-  CHECK(tuning.choice("mod")->name == "lr-0.008");
+  CHECK(tuning.choice("mod")->name == "lr-8e-3");
   CHECK(tuning.warnings().empty());
   for (TunedArm const& arm : tuning.arms) {
-    CHECK(arm.trials.size() == 5);  // 0.008, and 0.016 that shows it is the best
-    CHECK(arm.trials.back().name == "lr-0.016");
+    CHECK(arm.trials.size() == 5);  // 8e-3, and 1.6e-2 that shows it is the best
+    CHECK(arm.trials.back().name == "lr-1.6e-2");
   }
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("tune: extension ends after three values") {
   InventedTraining training{around(1)};
   Tuning const tuning = tune(load_tuned(scratch, {"compare.tune.extend=true"}), bytes, std::ref(training));
   CHECK(tuning.arms[0].trials.size() == 6);
-  CHECK(tuning.choice("dense")->name == "lr-0.032");
+  CHECK(tuning.choice("dense")->name == "lr-3.2e-2");
   CHECK(tuning.warnings().size() == 2);
 }
 
@@ -186,8 +186,10 @@ TEST_CASE("tune: grids go on by their last ratio, within what the key takes") {
     auto const found = trials_beyond(tried, {key, largest ? values.back() : values.front(), largest});
     return found.empty() ? std::string("none") : found.front().settings.front().second;
   };
-  CHECK(beyond("train.lr", {"1e-3", "3e-3"}, true) == "0.009");
-  CHECK(beyond("train.lr", {"1e-3", "3e-3"}, false) == "0.000333");
+  CHECK(beyond("train.lr", {"1e-3", "3e-3"}, true) == "9e-3");
+  CHECK(beyond("train.lr", {"1e-3", "3e-3"}, false) == "3.33e-4");
+  CHECK(beyond("train.lr", {"0.25", "0.5"}, true) == "1");
+  CHECK(beyond("train.lr", {"1e-4", "1e-3"}, true) == "1e-2");
   CHECK(beyond("train.warmup", {"5%", "10%"}, true) == "20%");
   CHECK(beyond("train.min_lr", {"30%", "90%"}, true) == "none");
   CHECK(beyond("train.weight_decay", {"0", "0.1"}, true) == "none");
@@ -203,7 +205,7 @@ TEST_CASE("tune: grids go on by their last ratio, within what the key takes") {
   CHECK(edges[0].is_largest);
   auto const more = trials_beyond(tried, edges[0]);
   REQUIRE(more.size() == 3);
-  CHECK(more[2].name == "lr-0.004_weight_decay-0.4");
+  CHECK(more[2].name == "lr-4e-3_weight_decay-0.4");
 }
 
 TEST_CASE("tune: a trial that diverged is the worst, one that is missing stops the choice") {
