@@ -30,7 +30,10 @@ std::vector<ExperimentRun const*> first_finished(std::vector<ExperimentRun> cons
   std::vector<ExperimentRun const*> found;
   std::set<std::string> arms;
   for (ExperimentRun const& run : runs)
-    if (run.budget == runs.back().budget && is_finished(run) && arms.insert(run.family()).second) found.push_back(&run);
+    if (run.budget == runs.back().budget && !arms.contains(run.family()) && is_finished(run)) {
+      arms.insert(run.family());
+      found.push_back(&run);
+    }
   return found;
 }
 
@@ -105,9 +108,14 @@ void discard_outdated_decoding(std::vector<ExperimentRun> const& runs) {
     if (fs::exists(run.folder / "metrics.jsonl") && !is_measured(run)) fs::remove(result_file(run), ignored);
 }
 
+bool is_decoding_measured(std::vector<ExperimentRun> const& runs) {
+  std::vector<ExperimentRun const*> const chosen = first_finished(runs);
+  return std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); });
+}
+
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of) {
+  if (is_decoding_measured(runs)) return;
   std::vector<ExperimentRun const*> chosen = first_finished(runs);
-  if (std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); })) return;
   log_info("decoding: tokens from the cache, all arms in turn");
   std::vector<DecodeArm> arms;
   int64_t length = std::numeric_limits<int64_t>::max();  // text length that all arms can read

@@ -13,6 +13,8 @@ namespace isobath {
 // that cannot be decoded is left out with a warning.
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of);
 
+bool is_decoding_measured(std::vector<ExperimentRun> const& runs);
+
 // Removes decoding results of runs that were trained further since, so that a report does not show outdated ones.
 void discard_outdated_decoding(std::vector<ExperimentRun> const& runs);
 

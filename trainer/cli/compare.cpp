@@ -204,7 +204,8 @@ class Comparison {
   void run_all(std::vector<ExperimentRun> const& runs) {
     std::vector<FailedRun> const failed = run_with_live_report(runs, settings("then decoding"), folder_);
     discard_outdated_decoding(runs);
-    LiveReport(folder_).write(0);  // decoding may end this process, for instance by taking too much memory
+    // Decoding may end this process, for instance by taking too much memory.
+    if (!is_decoding_measured(runs)) LiveReport(folder_).write(0);
     set_threads(base_.config.train.threads);
     std::string const undecoded = try_to_measure_decoding(runs, texts_);
     Report report = read_report({folder_});

@@ -24,6 +24,16 @@ std::unique_ptr<FileLock> try_lock(fs::path const& path, FileLock::Mode mode, st
   }
 }
 
+// Shards of another count would run some runs a second time.
+void refuse_other_counts(fs::path const& folder, int64_t count) {
+  std::string const ours = fmt::format("-of-{}", count);
+  for (fs::directory_entry const& entry : fs::directory_iterator(folder)) {
+    std::string const name = entry.path().filename().string();
+    if (name.starts_with(".lock-") && !name.ends_with(ours))
+      try_lock(entry.path(), FileLock::Mode::shared, "a process runs a shard of another number (" + name.substr(6) + ", not" + ours + ")");
+  }
+}
+
 }  // namespace
 
 std::string ExperimentShard::text() const { return fmt::format("{}/{}", index, count); }
@@ -50,6 +60,7 @@ ExperimentLock::ExperimentLock(fs::path const& folder, ExperimentShard const& sh
   held_.push_back(try_lock(folder / ".lock", all ? FileLock::Mode::exclusive : FileLock::Mode::shared,
                            all ? "another process is comparing" : "a process is comparing without --shard"));
   if (all) return;
+  refuse_other_counts(folder, shard.count);
   held_.push_back(try_lock(folder / fmt::format(".lock-{}-of-{}", shard.index, shard.count), FileLock::Mode::exclusive,
                            "another process runs shard " + shard.text()));
 }

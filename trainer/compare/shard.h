@@ -22,7 +22,8 @@ ExperimentShard parse_shard(std::string const& text);  // throws Error(config) f
 // Every count-th run, beginning with number `index`: each run of an experiment belongs to exactly one shard.
 std::vector<ExperimentRun> of_shard(std::vector<ExperimentRun> const& runs, ExperimentShard const& shard);
 
-// Held while runs of an experiment are run: other shards may run beside it, the same shard and the whole experiment may not.
+// Held while runs of an experiment are run: other shards of the same count may run beside it, the same shard and the whole experiment may
+// not.
 class ExperimentLock {
  public:
   ExperimentLock(fs::path const& folder, ExperimentShard const& shard);  // throws Error(config) when another process is in the way

@@ -165,9 +165,16 @@ void note_tasks(Report& report) {
     report.warnings.push_back(fmt::format("on tasks, {} is not at equal training FLOPs: {}", listed(names), reason));
 }
 
+void note_budgets(Report& report) {
+  size_t const budgets = report.experiment.compare.budgets.size();
+  if (budgets > 1)
+    report.warnings.push_back(fmt::format("verdicts and tables are about the largest of {} budgets, {} a run", budgets, report.budget));
+}
+
 }  // namespace
 
 void add_notes(Report& report) {
+  note_budgets(report);
   note_builds(report);
   note_arms(report);
   note_schedules(report);

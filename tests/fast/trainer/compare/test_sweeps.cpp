@@ -106,9 +106,11 @@ TEST_CASE("shards: others may run beside one, the same one and the whole experim
     ExperimentLock const second(folder, {2, 4});
     CHECK_NOTHROW(ExperimentLock(folder, {3, 4}));
     CHECK_THROWS_AS(ExperimentLock(folder, {2, 4}), Error);
+    CHECK_THROWS_AS(ExperimentLock(folder, {1, 3}), Error);  // it would share runs with 2/4
     CHECK_THROWS_AS(ExperimentLock(folder, {}), Error);
     CHECK(is_locked(folder / ".lock"));
   }
+  CHECK_NOTHROW(ExperimentLock(folder, {1, 3}));
   ExperimentLock const all(folder, {});
   CHECK_THROWS_AS(ExperimentLock(folder, {2, 4}), Error);
 }

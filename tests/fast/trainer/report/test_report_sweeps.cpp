@@ -1,4 +1,5 @@
 // Reports of experiments with budgets, sizes and tuning, and of folders from several machines.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 
@@ -73,6 +74,8 @@ TEST_CASE("sweep: verdicts at the largest budget, rows of all") {
   CHECK(report.pair("mod/l4", "dense/l4", "flops") != nullptr);  // the baseline in its size
   CHECK(report.pair("mod/l2", "dense/l4", "flops") == nullptr);
   CHECK(report.incomplete.front() == "dense/1e12flop/l4/seed-1: not started");
+  CHECK(std::count(report.warnings.begin(), report.warnings.end(),
+                   "verdicts and tables are about the largest of 2 budgets, 4e12flop a run") == 1);
   auto const json = report_json(report, root.path);
   CHECK(json["budget"] == "4e12flop");
   auto const& row = json["sweep"][1];
