@@ -143,4 +143,10 @@ with Workspace() as space:
     _, err = space.run(*arguments, "compare.tune.keys.train.lr=[1e-3, 2e-3]", expect=2)
     check("compare.tune.keys.train.lr: [1e-4, 1e-3] there, [1e-3, 2e-3] now" in err, err)
 
+    # A trial that diverges is a bad setting, not a failure.
+    _, err = space.run("compare", config, "name=diverging", "train.budget=60step", "train.log_every=5step", "train.weight_decay=100",
+                       "compare.tune.keys.train.lr=[1e-3, 100]", *keys)
+    for arm in json.loads(space.content("runs/diverging/tune.json"))["arms"]:
+        check(arm["chosen"] == "lr-1e-3" and arm["trials"][1]["losses"] == [None] and not arm["trials"][1]["loss_causal"], "%s\n%s" % (arm, err))
+
 print("ok")

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <set>
 
 #include "config/fields.h"
 #include "tests/fast/config_folder.h"
