@@ -30,6 +30,7 @@ SweepRow sweep_row(ArmResult const& arm) {
 
 nlohmann::ordered_json sweep_json(std::vector<SweepRow> const& rows) {
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  auto const measured = [](char const* key, double value) { return metric_json(metric_of_report(key), value); };
   for (SweepRow const& row : rows) {
     nlohmann::ordered_json losses = nlohmann::ordered_json::array();
     for (double const loss : row.losses) losses.push_back(finite_or_null(loss));
@@ -37,15 +38,15 @@ nlohmann::ordered_json sweep_json(std::vector<SweepRow> const& rows) {
                    {"size", row.size},
                    {"budget", row.budget},
                    {"seeds", row.seeds},
-                   {"params", finite_or_null(row.params)},
-                   {"params_non_embedding", finite_or_null(row.params_non_embedding)},
-                   {"forward_flops_per_token_causal", finite_or_null(row.forward_flops_per_token_causal)},
+                   {"params", measured("params", row.params)},
+                   {"params_non_embedding", measured("params_non_embedding", row.params_non_embedding)},
+                   {"forward_flops_per_token_causal", measured("forward_flops_per_token_causal", row.forward_flops_per_token_causal)},
                    {"train_flops", total_json(row.train_flops)},
-                   {"tokens", finite_or_null(row.tokens)},
+                   {"tokens", measured("tokens", row.tokens)},
                    {"loss_causal",
                     {{"mean", finite_or_null(row.loss.mean)},
                      {"std", row.loss.n < 2 ? nlohmann::ordered_json(nullptr) : finite_or_null(row.loss.std)}}},
-                   {"step_time_s", finite_or_null(row.step_time_s)},
+                   {"step_time_s", measured("step_time_s", row.step_time_s)},
                    {"losses", std::move(losses)}});
   }
   return all;
