@@ -15,6 +15,11 @@ using Json = nlohmann::ordered_json;
 constexpr char const* arms_doc =
     "The arms by name: what each sets differently (model, depth and train keys, dotted or nested) and, with match, "
     "whose forward cost it is resized to.";
+constexpr char const* size_doc =
+    "Sizes of this arm by name, each with keys that it sets on top of the arm's own: {small: {model.layers: 2}}.";
+constexpr char const* tuned_doc =
+    "Keys that every arm tunes before the comparison, each with a list of values to try; the best setting is kept in tune.json.";
+constexpr char const* choice_doc = "By arm: the tuned arm whose choice it takes, {deep: dense}.";
 constexpr char const* include_doc = "A YAML file, or a list of them, read first; this file's keys win. Relative to this file.";
 
 // A number as JSON shows it: 4, not 4.0.
@@ -69,6 +74,9 @@ Json value_schema(Field const& field) {
       break;
     case Kind::duration:
       forms = {duration_schema(field)};
+      break;
+    case Kind::duration_list:
+      forms = {{{"type", "array"}, {"items", duration_schema(field)}, {"minItems", 1}}};
       break;
     case Kind::text:
       forms = {{{"type", {"string", "number"}}}};
@@ -130,6 +138,22 @@ std::string cell(std::string text) {
   return text;
 }
 
+Json sizes_schema() {
+  return {{"description", size_doc},
+          {"type", {"object", "null"}},
+          {"propertyNames", {{"pattern", "^[A-Za-z0-9._-]+$"}}},
+          {"additionalProperties", {{"$ref", "#/definitions/set"}}}};
+}
+
+Json tuned_schema() {
+  Json const values = {{"type", "array"}, {"minItems", 2}};
+  Json schema = {{"description", tuned_doc}, {"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", Json::object()}};
+  for (ConfigField const& field : config_fields())
+    if (arm_may_set(field.path)) schema["properties"][field.path] = values;
+  for (char const* section : {"model", "depth", "train"}) schema["properties"][section] = {{"type", {"object", "null"}}};
+  return schema;
+}
+
 }  // namespace
 
 std::string config_json_schema() {
@@ -174,7 +198,10 @@ std::string config_json_schema() {
   definitions["set"] = {{"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", settable}};
   definitions["arm"] = {{"type", {"object", "null"}},
                         {"additionalProperties", false},
-                        {"properties", {{"set", {{"$ref", "#/definitions/set"}}}, {"match", match}}}};
+                        {"properties", {{"set", {{"$ref", "#/definitions/set"}}}, {"match", match}, {"size", sizes_schema()}}}};
+  Json& tune = definitions["compare"]["properties"]["tune"]["properties"];
+  tune["keys"] = tuned_schema();
+  tune["as"] = {{"description", choice_doc}, {"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
   definitions["compare"]["properties"]["arms"] = {{"description", arms_doc},
                                                   {"type", "object"},
                                                   {"propertyNames", {{"pattern", "^[A-Za-z0-9_-]+$"}}},
@@ -213,7 +240,10 @@ std::string config_key_table() {
     text += "| `" + field.path + "` | `" + cell(default_of(defaults, field)) + "` | " + cell(describe_values(field)) + " | " +
             class_name(field.resume) + " | " + cell(field.doc) + " |\n";
   }
+  text += "| `compare.tune.keys` | | map of lists | free | " + std::string(tuned_doc) + " |\n";
+  text += "| `compare.tune.as` | | map of arms to arms | free | " + std::string(choice_doc) + " |\n";
   text += "| `compare.arms` | | map of arms | free | " + std::string(arms_doc) + " |\n";
+  text += "| `compare.arms.NAME.size` | | map of sizes | free | " + std::string(size_doc) + " |\n";
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     std::string const value = format_value(field, field.at(default_match));
@@ -255,9 +285,12 @@ std::string config_help(std::string const& topic) {
   Config defaults;
   for (ConfigField const& field : config_fields())
     lines.push_back({field.path, help_line(field.path, default_of(defaults, field), field.doc, describe_values(field))});
+  lines.push_back({"compare.tune.keys", help_line("compare.tune.keys", "", tuned_doc, "{train.lr: [1e-3, 2e-3, 4e-3]}")});
+  lines.push_back({"compare.tune.as", help_line("compare.tune.as", "", choice_doc, "map of arms to arms")});
   lines.push_back({"compare.arms", help_line("compare.arms", "", arms_doc, "map of arms")});
   lines.push_back({"compare.arms.NAME.set",
                    help_line("compare.arms.NAME.set", "", "Keys of model, depth and train that this arm changes.", "{model.layers: 3}")});
+  lines.push_back({"compare.arms.NAME.size", help_line("compare.arms.NAME.size", "", size_doc, "map of sizes")});
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     std::string const key = "compare.arms.NAME.match." + field.path, value = format_value(field, field.at(default_match));

@@ -11,7 +11,7 @@ namespace {
 std::vector<ConfigField> make_fields() {
   std::vector<ConfigField> fields;
   for (auto const of_section : {run_fields, data_fields, tokenizer_fields, model_fields, depth_fields, train_fields, eval_fields,
-                                checkpoint_fields, compare_fields}) {
+                                checkpoint_fields, compare_fields, tune_fields}) {
     std::vector<ConfigField> const rows = of_section();
     fields.insert(fields.end(), rows.begin(), rows.end());
   }
@@ -107,6 +107,9 @@ std::string describe_values(Field const& field) {
       for (Unit const unit : field.units) units.push_back(unit_example(unit));
       return "duration (" + joined(units) + ")";
     }
+    case Kind::duration_list:
+      text = "list of durations in one unit";
+      break;
     case Kind::text:
       return field.may_be_empty ? "text, may be empty" : "text";
     case Kind::choice:

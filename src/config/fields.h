@@ -20,6 +20,7 @@ enum class Kind {
   fraction,  // a share, 0.1 or 10%
   percent,   // a share that must be written with its %
   duration,
+  duration_list,
   text,
   choice,
   text_list,
@@ -29,7 +30,7 @@ enum class Kind {
 };
 
 using FieldRef = std::variant<bool*, int64_t*, double*, Duration*, std::string*, AnyChoice*, std::vector<std::string>*,
-                              std::vector<int64_t>*, std::vector<double>*>;
+                              std::vector<int64_t>*, std::vector<double>*, std::vector<Duration>*>;
 
 struct Field {
   std::string path;  // "model.layers"
@@ -43,7 +44,7 @@ struct Field {
   bool above_min = false;  // min itself is refused
   bool below_max = false;
   bool may_be_empty = false;  // text and lists
-  std::vector<Unit> units;    // Kind::duration
+  std::vector<Unit> units;    // Kind::duration and its list
 };
 
 template <class Owner>

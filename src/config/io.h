@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "config/contradiction.h"
+#include "config/experiment_runs.h"
 
 namespace isobath {
 
@@ -31,9 +32,9 @@ LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::str
 // The keys that `file` and `overrides` write, with the text of single values (lists: ""). Says nothing of what is wrong with them.
 std::map<std::string, std::string> written_values(std::filesystem::path const& file, std::vector<std::string> const& overrides);
 
-// The configuration of one arm and seed: compare.arms[arm].set applied, seed set, `compare` emptied,
-// name "<name>/<arm>/seed-<seed>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
-LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed);
+// The configuration of one run: what its arm, its size and tuning set, in that order; its budget and seed; `compare` emptied; name
+// "<name>/<path of the run>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
+LoadedConfig arm_config(LoadedConfig const& base, RunId const& run, std::vector<Assignment> const& tuned = {});
 
 // Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.
 void check_config(Config const& config);

@@ -34,6 +34,13 @@ class Loading {
       places_[path] = setting.value.place;
     }
     for (ArmSettings const& arm : settings_.arms) add_arm(arm, loaded);
+    for (Setting const& setting : settings_.tuned) add_tuned(setting, loaded);
+    for (auto const& [arm, setting] : settings_.choice_of) {
+      std::string const at = "compare.tune.as." + arm;
+      places_[at] = setting.value.place;
+      loaded.origins[at] = setting.value.place.text();
+      loaded.config.compare.tune.choice_of[arm] = setting.value.text;
+    }
     report(find_contradictions(loaded.config, extra_checks_), "", places_);
     for (ArmSettings const& arm : settings_.arms) check_arm(arm, loaded.config);
     return loaded;
@@ -57,9 +64,12 @@ class Loading {
     loaded.origins[at] = settings.place.text();
     ArmConfig arm;
     arm.name = settings.name;
-    for (Setting const& setting : settings.set) {
-      arm.set.push_back({setting.path, yaml_flow(setting.value), setting.value.place.text()});
-      loaded.origins[at + ".set." + setting.path] = setting.value.place.text();
+    take_set(settings.set, at + ".set.", arm.set, loaded);
+    for (SizeSettings const& size : settings.sizes) {
+      std::string const path = at + ".size." + size.name;
+      places_[path] = size.place;
+      loaded.origins[path] = size.place.text();
+      take_set(size.set, path + ".", arm.sizes.emplace_back(SizeConfig{size.name, {}}).set, loaded);
     }
     for (MatchField const& field : match_fields()) {
       auto const found = settings.match.find(field.path);
@@ -75,11 +85,49 @@ class Loading {
     loaded.config.compare.arms.push_back(std::move(arm));
   }
 
-  // The experiment as this arm runs it. Problems that the base has as well are not repeated.
+  void take_set(std::vector<Setting> const& settings, std::string const& at, std::vector<Assignment>& set, LoadedConfig& loaded) {
+    for (Setting const& setting : settings) {
+      set.push_back({setting.path, yaml_flow(setting.value), setting.value.place.text()});
+      places_[at + setting.path] = setting.value.place;
+      loaded.origins[at + setting.path] = setting.value.place.text();
+    }
+  }
+
+  // Every value must be one that the key takes, and another one than those before.
+  void add_tuned(Setting const& setting, LoadedConfig& loaded) {
+    std::string const at = "compare.tune.keys." + setting.path;
+    places_[at] = setting.value.place;
+    loaded.origins[at] = setting.value.place.text();
+    ConfigField const& field = *find_field(setting.path);
+    TunedKey key{setting.path, {}};
+    std::set<std::string> known;
+    for (Tree const& value : setting.value.items) {
+      Config scratch;
+      key.values.push_back(yaml_flow(value));
+      if (auto const wrong = assign(field, field.at(scratch), value)) {
+        problems_.add(wrong->place, at + ": " + wrong->message);
+      } else if (!known.insert(format_value(field, field.at(scratch))).second) {
+        problems_.add(value.place, at + ": " + key.values.back() + " stands twice");
+      }
+    }
+    loaded.config.compare.tune.keys.push_back(std::move(key));
+  }
+
+  // An arm as it runs, and each of its sizes.
   void check_arm(ArmSettings const& arm, Config const& base) {
+    check_variant("arm '" + arm.name + "': ", arm.set, base);
+    for (SizeSettings const& size : arm.sizes) {
+      std::vector<Setting> set = arm.set;
+      set.insert(set.end(), size.set.begin(), size.set.end());
+      check_variant("arm '" + arm.name + "', size '" + size.name + "': ", set, base);
+    }
+  }
+
+  // The experiment with these settings. Problems that the base has as well are not repeated.
+  void check_variant(std::string const& prefix, std::vector<Setting> const& set, Config const& base) {
     Config config = base;
     Places places = places_;
-    for (Setting const& setting : arm.set) {
+    for (Setting const& setting : set) {
       ConfigField const& field = *find_field(setting.path);
       put(field, field.at(config), setting, setting.path);
       places[setting.path] = setting.value.place;
@@ -91,11 +139,11 @@ class Loading {
       if (known.contains(contradiction.message)) continue;
       // Point at what the arm changed, not at the base it inherits.
       std::stable_partition(contradiction.paths.begin(), contradiction.paths.end(), [&](std::string const& path) {
-        return std::any_of(arm.set.begin(), arm.set.end(), [&](Setting const& setting) { return setting.path == path; });
+        return std::any_of(set.begin(), set.end(), [&](Setting const& setting) { return setting.path == path; });
       });
       own.push_back(std::move(contradiction));
     }
-    report(own, "arm '" + arm.name + "': ", places);
+    report(own, prefix, places);
   }
 
   void report(std::vector<Contradiction> const& contradictions, std::string const& prefix, Places const& places) {
@@ -141,53 +189,6 @@ std::map<std::string, std::string> written_values(std::filesystem::path const& f
   std::map<std::string, std::string> values;
   for (auto const& [path, setting] : reader.settings().values) values[path] = setting.value.text;
   return values;
-}
-
-namespace {
-
-// "runs/books/{arm}/seed-{seed}" for one run.
-std::string of_run(std::string text, std::string const& arm, int64_t seed) {
-  for (auto const& [word, value] : {std::pair(std::string("{arm}"), arm), std::pair(std::string("{seed}"), std::to_string(seed))})
-    for (size_t at = 0; (at = text.find(word, at)) != std::string::npos; at += value.size()) text.replace(at, word.size(), value);
-  return text;
-}
-
-}  // namespace
-
-LoadedConfig arm_config(LoadedConfig const& base, std::string const& arm, int64_t seed) {
-  auto const& arms = base.config.compare.arms;
-  auto const found = std::find_if(arms.begin(), arms.end(), [&](ArmConfig const& candidate) { return candidate.name == arm; });
-  if (found == arms.end()) {
-    std::string names;
-    for (ArmConfig const& candidate : arms) names += (names.empty() ? "" : ", ") + candidate.name;
-    throw ConfigError({"compare.arms: error: there is no arm '" + arm + "'" + (names.empty() ? "" : " (arms: " + names + ")")});
-  }
-  LoadedConfig loaded = base;
-  Config& config = loaded.config;
-  Problems problems;
-  for (Assignment const& assignment : found->set) {
-    std::string const origin = "arm " + arm + " (" + assignment.where + ")";
-    auto const source = std::make_shared<Source const>(Source{origin, {}, false});
-    ConfigField const* const field = find_field(assignment.path);
-    if (field == nullptr || !arm_may_set(assignment.path)) {
-      problems.add({source, 1, 1}, "an arm cannot set '" + assignment.path + "'");
-      continue;
-    }
-    Tree const value = parse_tree(assignment.value, source, problems);
-    if (auto const wrong = assign(*field, field->at(config), value)) problems.add({source, 1, 1}, assignment.path + ": " + wrong->message);
-    loaded.origins[assignment.path] = origin;
-  }
-  config.name = base.config.name + "/" + arm + "/seed-" + std::to_string(seed);
-  config.seed = seed;
-  config.train.init_from = of_run(config.train.init_from, arm, seed);
-  config.compare = {};
-  std::erase_if(loaded.origins, [](auto const& entry) { return entry.first.starts_with("compare."); });
-  loaded.origins["name"] = loaded.origins["seed"] = "arm " + arm + ", seed " + std::to_string(seed);
-  problems.throw_if_any();
-  if (loaded.look_up) loaded.look_up(config);
-  for (Contradiction const& contradiction : find_contradictions(config)) problems.add("arm " + arm + ": error: " + contradiction.message);
-  problems.throw_if_any();
-  return loaded;
 }
 
 }  // namespace isobath

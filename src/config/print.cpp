@@ -18,20 +18,42 @@ std::string match_text(MatchConfig match) {  // NOLINT(performance-unnecessary-v
   return "{" + text + "}";
 }
 
+void add_set(std::vector<Assignment> const& set, std::string const& indent, std::string const& at, std::vector<Line>& lines) {
+  for (Assignment const& assignment : set) lines.push_back({indent + assignment.path + ": " + assignment.value, at + assignment.path});
+}
+
+std::string list_text(std::vector<std::string> const& values) {
+  std::string text;
+  for (std::string const& value : values) text += (text.empty() ? "" : ", ") + value;
+  return "[" + text + "]";
+}
+
+// The keys of compare.tune that are named by a person; its other keys come just before.
+void add_tuned(TuneConfig const& tune, std::vector<Line>& lines) {
+  if (tune.is_on()) lines.push_back({"    keys:", ""});
+  for (TunedKey const& key : tune.keys)
+    lines.push_back({"      " + key.path + ": " + list_text(key.values), "compare.tune.keys." + key.path});
+  if (!tune.choice_of.empty()) lines.push_back({"    as:", ""});
+  for (auto const& [arm, other] : tune.choice_of) lines.push_back({"      " + arm + ": " + other, "compare.tune.as." + arm});
+}
+
 void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
   if (arms.empty()) return;
   lines.push_back({"  arms:", ""});
   for (ArmConfig const& arm : arms) {
     std::string const at = "compare.arms." + arm.name;
     bool const matched = !arm.match.forward_flops_of.empty();
-    if (arm.set.empty() && !matched) {
+    if (arm.set.empty() && !matched && arm.sizes.empty()) {
       lines.push_back({"    " + arm.name + ": {}", at});
       continue;
     }
     lines.push_back({"    " + arm.name + ":", ""});
     if (!arm.set.empty()) lines.push_back({"      set:", ""});
-    for (Assignment const& assignment : arm.set) {
-      lines.push_back({"        " + assignment.path + ": " + assignment.value, at + ".set." + assignment.path});
+    add_set(arm.set, "        ", at + ".set.", lines);
+    if (!arm.sizes.empty()) lines.push_back({"      size:", ""});
+    for (SizeConfig const& size : arm.sizes) {
+      lines.push_back({"        " + size.name + ":", ""});
+      add_set(size.set, "          ", at + ".size." + size.name + ".", lines);
     }
     if (matched) lines.push_back({"      match: " + match_text(arm.match), at + ".match.forward_flops_of"});
   }
@@ -50,8 +72,15 @@ std::vector<Line> yaml_lines(Config config) {  // NOLINT(performance-unnecessary
     lines.push_back({indent + field.path.substr(start) + ": " + format_value(field, field.at(config)), field.path});
     above = field.path;
   }
-  add_arms(config.compare.arms, lines);  // `compare` is the last section
+  add_tuned(config.compare.tune, lines);  // the last keys of `compare`, which is the last section
+  add_arms(config.compare.arms, lines);
   return lines;
+}
+
+std::string set_text(std::vector<Assignment> const& set) {
+  std::string text;
+  for (Assignment const& assignment : set) text += (text.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
+  return "{" + text + "}";
 }
 
 std::string arms_text(std::vector<ArmConfig> const& arms) {
@@ -60,13 +89,29 @@ std::string arms_text(std::vector<ArmConfig> const& arms) {
   return "{" + text + "}";
 }
 
+std::string tuned_text(TuneConfig const& tune) {
+  std::string text;
+  for (TunedKey const& key : tune.keys) text += (text.empty() ? "" : ", ") + key.path + ": " + list_text(key.values);
+  return "{" + text + "}";
+}
+
+std::string choices_text(TuneConfig const& tune) {
+  std::string text;
+  for (auto const& [arm, other] : tune.choice_of) text += (text.empty() ? "" : ", ") + arm + ": " + other;
+  return "{" + text + "}";
+}
+
 }  // namespace
 
 std::string arm_text(ArmConfig const& arm) {
-  std::string set;
-  for (Assignment const& assignment : arm.set) set += (set.empty() ? "" : ", ") + assignment.path + ": " + assignment.value;
-  std::string text = set.empty() ? "" : "set: {" + set + "}";
-  if (!arm.match.forward_flops_of.empty()) text += (text.empty() ? "" : ", ") + ("match: " + match_text(arm.match));
+  std::vector<std::string> parts;
+  if (!arm.set.empty()) parts.push_back("set: " + set_text(arm.set));
+  if (!arm.match.forward_flops_of.empty()) parts.push_back("match: " + match_text(arm.match));
+  std::string sizes;
+  for (SizeConfig const& size : arm.sizes) sizes += (sizes.empty() ? "" : ", ") + size.name + ": " + set_text(size.set);
+  if (!sizes.empty()) parts.push_back("size: {" + sizes + "}");
+  std::string text;
+  for (std::string const& part : parts) text += (text.empty() ? "" : ", ") + part;
   return "{" + text + "}";
 }
 
@@ -103,8 +148,12 @@ std::vector<ConfigDifference> diff_configs(Config const& before, Config const& a
     std::string const was = format_value(field, field.at(a)), is = format_value(field, field.at(b));
     if (was != is) differences.push_back({field.path, was, is, field.resume});
   }
-  std::string const was = arms_text(a.compare.arms), is = arms_text(b.compare.arms);
-  if (was != is) differences.push_back({"compare.arms", was, is, ResumeClass::free});
+  auto const compare = [&](char const* path, std::string const& was, std::string const& is) {
+    if (was != is) differences.push_back({path, was, is, ResumeClass::free});
+  };
+  compare("compare.tune.keys", tuned_text(a.compare.tune), tuned_text(b.compare.tune));
+  compare("compare.tune.as", choices_text(a.compare.tune), choices_text(b.compare.tune));
+  compare("compare.arms", arms_text(a.compare.arms), arms_text(b.compare.arms));
   return differences;
 }
 

@@ -28,7 +28,7 @@ std::string suggestion(std::string const& path, std::string const& section) {
     if (own == section) parts.push_back(last_part(field.path));
     if (own == path) return "";
   }
-  if (section == "compare") parts.push_back("arms");
+  if (section == "compare") parts.insert(parts.end(), {"arms", "tune", "keys", "as"});
   if (section.empty()) paths.push_back("include");
   std::string const last = last_part(path);
   if (std::string const here = known_elsewhere(last); !here.empty()) return " (" + here + ")";
@@ -54,11 +54,7 @@ std::string suggestion(std::string const& path, std::string const& section) {
   return near.empty() ? "" : " (did you mean '" + near + "'?)";
 }
 
-bool is_arm_name(std::string const& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
-}
+bool is_at_or_below(std::string const& path, std::string const& top) { return path == top || path.starts_with(top + "."); }
 
 bool read_up_to(fs::path const& file, size_t limit, std::string& text) {
   std::ifstream stream(file, std::ios::binary);
@@ -177,6 +173,11 @@ bool SettingsReader::is_duplicate(std::string const& path, Place const& key, See
   return !fresh;
 }
 
+void SettingsReader::no_map(std::string const& path, Tree const& value, std::string const& example) {
+  problems_.add(value.place, "'" + path + "' holds keys (" + last_part(path) + ": " + example + "), not " +
+                                 (value.kind == Tree::Kind::list ? "a list" : "'" + value.text + "'"));
+}
+
 void SettingsReader::unknown_key(std::string const& path, Place const& key, std::string const& section) {
   problems_.add(key, "unknown key '" + path + "'" + (problems_.is_plenty() ? "" : suggestion(path, section)));
 }
@@ -188,112 +189,15 @@ void SettingsReader::read_entry(std::string const& path, Place const& key, Tree 
     settings_.values[field->path] = {path, value, key};
     return;
   }
-  bool const is_arms = path == "compare.arms";
-  if (is_section(path) || is_arms) {
+  if (is_at_or_below(path, "compare.arms")) return read_arms(path, key, value, seen);
+  if (is_at_or_below(path, "compare.tune.keys")) return read_tuned_key(path, key, value, seen);
+  if (is_at_or_below(path, "compare.tune.as")) return read_choice_of(path, key, value, seen);
+  if (is_section(path)) {
     if (value.kind == Tree::Kind::null) return;
-    if (value.kind != Tree::Kind::map) {
-      std::string const example = is_arms ? "{dense: {}, mod: {set: {depth.kind: mod}}}" : path == "depth" ? "{kind: mod}" : "{...}";
-      problems_.add(value.place, "'" + path + "' holds keys (" + last_part(path) + ": " + example + "), not " +
-                                     (value.kind == Tree::Kind::list ? "a list" : "'" + value.text + "'"));
-      return;
-    }
-    if (!is_arms) return read_map(path, value, seen);
-    for (auto const& [name, arm] : value.entries) read_arm(name.text, name.place, arm, seen);
-    return;
-  }
-  constexpr std::string_view arms = "compare.arms.";
-  if (path.starts_with(arms)) {
-    std::string const rest = path.substr(arms.size());
-    size_t const dot = rest.find('.');
-    std::string const name = rest.substr(0, dot);
-    seen.erase(path);
-    if (dot == std::string::npos) return read_arm(name, key, value, seen);
-    if (find_arm(name) == nullptr) {
-      std::vector<std::string> names;
-      for (ArmSettings const& arm : settings_.arms) names.push_back(arm.name);
-      std::string const near = nearest(name, names);
-      problems_.add(key, "there is no arm '" + name + "'" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
-      return;
-    }
-    return read_arm_part(name, rest.substr(dot + 1), key, value, seen);
+    if (value.kind == Tree::Kind::map) return read_map(path, value, seen);
+    return no_map(path, value, path == "depth" ? "{kind: mod}" : "{...}");
   }
   unknown_key(path, key, std::string(section_of(path)));
-}
-
-ArmSettings* SettingsReader::find_arm(std::string const& name) {
-  auto const found = std::find_if(settings_.arms.begin(), settings_.arms.end(), [&](ArmSettings const& arm) { return arm.name == name; });
-  return found == settings_.arms.end() ? nullptr : &*found;
-}
-
-void SettingsReader::read_arm(std::string const& name, Place const& key, Tree const& value, Seen& seen) {
-  if (is_duplicate("compare.arms." + name, key, seen)) return;
-  if (!is_arm_name(name)) {
-    problems_.add(key, "arm name '" + name + "': letters, digits, '_' and '-' are allowed");
-    return;
-  }
-  if (find_arm(name) == nullptr) settings_.arms.push_back({name, key, {}, {}});
-  if (value.kind != Tree::Kind::map && value.kind != Tree::Kind::null) {
-    problems_.add(value.place, "an arm is {set: {key: value}, match: {...}}, or {} for the experiment as it stands");
-    return;
-  }
-  for (auto const& [part, content] : value.entries) read_arm_part(name, part.text, part.place, content, seen);
-}
-
-void SettingsReader::read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen) {
-  std::string const full = "compare.arms." + arm + "." + path;
-  if (is_duplicate(full, key, seen)) return;
-  if (path == "set" || path == "match") {
-    if (value.kind == Tree::Kind::null) return;
-    if (value.kind != Tree::Kind::map) {
-      problems_.add(value.place,
-                    path == "set" ? "set: holds keys: set: {model.layers: 3}" : "match: holds keys: match: {forward_flops_of: dense}");
-      return;
-    }
-    for (auto const& [name, content] : value.entries) read_arm_part(arm, path + "." + name.text, name.place, content, seen);
-    return;
-  }
-  if (path.starts_with("set.")) return read_arm_set(arm, path.substr(4), key, value, seen);
-  if (path.starts_with("match.")) {
-    std::string const name = path.substr(6);
-    std::vector<std::string> names;
-    for (MatchField const& field : match_fields()) {
-      if (field.path == name) {
-        find_arm(arm)->match[name] = {name, value, key};
-        return;
-      }
-      names.push_back(field.path);
-    }
-    std::string const near = nearest(name, names);
-    problems_.add(key, "unknown key '" + full + "'" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
-    return;
-  }
-  std::string const near = nearest(path.substr(0, path.find('.')), {"set", "match"});
-  problems_.add(key, "unknown key '" + full + "' (an arm has set and match)" + (near.empty() ? "" : " (did you mean '" + near + "'?)"));
-}
-
-void SettingsReader::read_arm_set(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen) {
-  ConfigField const* const field = find_field(path);
-  if (field == nullptr && !is_section(path)) return unknown_key(path, key, std::string(section_of(path)));
-  if (field == nullptr && value.kind == Tree::Kind::map) {
-    for (auto const& [name, content] : value.entries) {
-      std::string const inner = path + "." + name.text;
-      if (!is_duplicate("compare.arms." + arm + ".set." + inner, name.place, seen)) read_arm_set(arm, inner, name.place, content, seen);
-    }
-    return;
-  }
-  if (field == nullptr) {
-    problems_.add(key, "'" + path + "' holds keys: " + path + ": " + (path == "depth" ? "{kind: mod}" : "{...}"));
-    return;
-  }
-  if (!arm_may_set(path)) {
-    problems_.add(key, "an arm cannot set '" + path +
-                           "': arms differ in model, depth and train (all but train.budget), or they could not be compared");
-    return;
-  }
-  auto& set = find_arm(arm)->set;
-  auto const known = std::find_if(set.begin(), set.end(), [&](Setting const& setting) { return setting.path == path; });
-  if (known != set.end()) set.erase(known);
-  set.push_back({path, value, key});
 }
 
 }  // namespace isobath

@@ -16,16 +16,25 @@ struct Setting {
   Place key;
 };
 
+struct SizeSettings {
+  std::string name;
+  Place place;
+  std::vector<Setting> set;
+};
+
 struct ArmSettings {
   std::string name;
   Place place;
-  std::vector<Setting> set;              // in order of appearance
+  std::vector<Setting> set;  // in order of appearance
+  std::vector<SizeSettings> sizes;
   std::map<std::string, Setting> match;  // "forward_flops_of" -> ...
 };
 
 struct Settings {
   std::map<std::string, Setting> values;  // by path
   std::vector<ArmSettings> arms;
+  std::vector<Setting> tuned;                // lists of values to try, by the path of the key they are of
+  std::map<std::string, Setting> choice_of;  // by arm: the arm whose tuned setting it takes
 };
 
 // Reads files (with their includes) and overrides into one Settings. Unknown and duplicate keys are problems.
@@ -43,9 +52,17 @@ class SettingsReader {
   void read_includes(std::filesystem::path const& folder, Tree const& value);
   void read_map(std::string const& prefix, Tree const& map, Seen& seen);
   void read_entry(std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_arms(std::string const& path, Place const& key, Tree const& value, Seen& seen);
   void read_arm(std::string const& name, Place const& key, Tree const& value, Seen& seen);
   void read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen);
-  void read_arm_set(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_match(std::string const& arm, std::string const& name, Place const& key, Tree const& value);
+  void read_sizes(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_size(std::string const& arm, std::string const& name, Place const& key, Tree const& value, Seen& seen);
+  // A key that an arm (at: compare.arms.NAME.set) or one of its sizes sets.
+  void read_set(std::string const& at, std::vector<Setting>& set, std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_tuned_key(std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void read_choice_of(std::string const& path, Place const& key, Tree const& value, Seen& seen);
+  void no_map(std::string const& path, Tree const& value, std::string const& example);
   bool is_duplicate(std::string const& path, Place const& key, Seen& seen);
   void unknown_key(std::string const& path, Place const& key, std::string const& section);
   ArmSettings* find_arm(std::string const& name);

@@ -33,6 +33,8 @@ std::string what_belongs(Field const& field) {
         text += (i == 0 ? "" : i + 1 == field.units.size() ? " or " : ", ") + unit_example(field.units[i]);
       return "a duration; write for example " + text;
     }
+    case Kind::duration_list:
+      return "a list of durations in one unit; write for example [3e12flop, 1e13flop]";
     case Kind::text:
     case Kind::choice:
       return values.starts_with("one of") ? values : "a text (" + values + ")";
@@ -242,6 +244,7 @@ std::optional<WrongValue> assign(Field const& field, FieldRef target, Tree const
   if (auto* list = std::get_if<std::vector<std::string>*>(&target)) return assign_list(field, **list, value);
   if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) return assign_list(field, **list, value);
   if (auto* list = std::get_if<std::vector<double>*>(&target)) return assign_list(field, **list, value);
+  if (auto* list = std::get_if<std::vector<Duration>*>(&target)) return assign_list(field, **list, value);
   return assign_one(field, target, value);
 }
 
@@ -294,6 +297,10 @@ std::string format_value(Field const& field, FieldRef target) {
   if (auto* list = std::get_if<std::vector<int64_t>*>(&target)) {
     if ((*list)->empty() && !field.zero_word.empty()) return field.zero_word;
     return listed(**list, [](int64_t n) { return std::to_string(n); });
+  }
+  if (auto* list = std::get_if<std::vector<Duration>*>(&target)) {
+    if ((*list)->empty() && !field.zero_word.empty()) return field.zero_word;
+    return listed(**list, format_duration);
   }
   std::vector<double> const& list = *std::get<std::vector<double>*>(target);
   if (list.empty() && !field.zero_word.empty()) return field.zero_word;

@@ -156,9 +156,9 @@ void forget_mapped(std::span<std::byte const> bytes) {
   ::madvise(const_cast<std::byte*>(bytes.data() + skipped), whole, MADV_DONTNEED);
 }
 
-FileLock::FileLock(fs::path const& path, bool wait) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (fd_ < 0) fail(ExitCode::disk, "open lock file", path, errno);
-  while (::flock(fd_, LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {
+  while (::flock(fd_, (mode == Mode::shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB)) != 0) {
     int const error = errno;
     if (error == EINTR) continue;
     ::close(fd_);

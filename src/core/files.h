@@ -56,10 +56,11 @@ class MappedFile {
 // are looked at.
 void forget_mapped(std::span<std::byte const> bytes);
 
-// An exclusive advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk).
+// An advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk).
 class FileLock {
  public:
-  explicit FileLock(fs::path const& path, bool wait = true);
+  enum class Mode { exclusive, shared };  // shared: several may hold it at a time, and no exclusive one beside them
+  explicit FileLock(fs::path const& path, bool wait = true, Mode mode = Mode::exclusive);
   ~FileLock();
   FileLock(FileLock const&) = delete;
 

@@ -110,7 +110,8 @@ inline void write_experiment(fs::path const& root, std::vector<std::string> cons
   config.name = root.filename().string();
   config.compare.baseline = baseline;
   config.compare.seeds = seeds;
-  for (std::string const& arm : arms) config.compare.arms.push_back({arm, {}, {}});
+  for (std::string const& arm : arms) config.compare.arms.push_back({arm, {}, {}, {}});
+  fs::create_directories(root);
   write_file_atomic(root / "experiment.yaml", to_yaml(config));
 }
 

@@ -25,12 +25,15 @@ namespace {
 
 constexpr int64_t batches[] = {1, 16};
 
-// The first finished run of every arm that has one.
+// The first finished run of every arm and size that has one, at the largest budget, which the report shows.
 std::vector<ExperimentRun const*> first_finished(std::vector<ExperimentRun> const& runs) {
   std::vector<ExperimentRun const*> found;
   std::set<std::string> arms;
   for (ExperimentRun const& run : runs)
-    if (is_finished(run) && arms.insert(run.arm).second) found.push_back(&run);
+    if (run.budget == runs.back().budget && !arms.contains(run.family()) && is_finished(run)) {
+      arms.insert(run.family());
+      found.push_back(&run);
+    }
   return found;
 }
 
@@ -42,7 +45,7 @@ bool is_measured(ExperimentRun const& run) {
 
 DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
   Checkpoint const checkpoint = open_checkpoint(find_checkpoint(run.folder));
-  DecodeArm arm{run.arm, load_model(checkpoint), {}, bytes_per_value(run.config)};
+  DecodeArm arm{run.family(), load_model(checkpoint), {}, bytes_per_value(run.config)};
   place_model(*arm.model, run.config);
   Decoder const willing(*arm.model);
   constexpr int64_t most = 1 << 16;
@@ -105,9 +108,14 @@ void discard_outdated_decoding(std::vector<ExperimentRun> const& runs) {
     if (fs::exists(run.folder / "metrics.jsonl") && !is_measured(run)) fs::remove(result_file(run), ignored);
 }
 
+bool is_decoding_measured(std::vector<ExperimentRun> const& runs) {
+  std::vector<ExperimentRun const*> const chosen = first_finished(runs);
+  return std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); });
+}
+
 void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<PreparedData const&(Config const&)> const& text_of) {
+  if (is_decoding_measured(runs)) return;
   std::vector<ExperimentRun const*> chosen = first_finished(runs);
-  if (std::all_of(chosen.begin(), chosen.end(), [](ExperimentRun const* run) { return is_measured(*run); })) return;
   log_info("decoding: tokens from the cache, all arms in turn");
   std::vector<DecodeArm> arms;
   int64_t length = std::numeric_limits<int64_t>::max();  // text length that all arms can read
@@ -115,7 +123,7 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
     try {
       arms.push_back(open_arm(*run, text_of(run->config)));
     } catch (Error const& error) {
-      log_warning(run->arm + " is not decoded: " + error.what());
+      log_warning(run->family() + " is not decoded: " + error.what());
       return true;
     }
     length = std::min({length, run->config.model.context, std::ssize(arms.back().text)});

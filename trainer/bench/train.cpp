@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -99,9 +100,11 @@ std::vector<BenchArm> bench_arms(LoadedConfig const& loaded, int64_t vocab_size)
     return {{"dense twin", twin}, {loaded.config.name, loaded.config}};
   }
   std::vector<BenchArm> arms;
-  for (ArmConfig const& arm : compare.arms) {
-    BenchArm const bench{arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), [&](Config const&) { return vocab_size; })};
-    arms.insert(arm.name == compare.baseline ? arms.begin() : arms.end(), bench);
+  std::set<std::string> known;
+  for (RunId const& run : experiment_runs(compare)) {  // budgets and seeds change no model
+    if (!known.insert(run.family()).second) continue;
+    BenchArm const bench{run.family(), resolve_config(loaded, run, [&](Config const&) { return vocab_size; })};
+    arms.insert(run.family() == compare.baseline ? arms.begin() : arms.end(), bench);
   }
   return arms;
 }

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <list>
 #include <map>
+#include <set>
 
 #include "config/io.h"
 #include "core/error.h"
@@ -18,6 +19,8 @@
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/foresight.h"
+#include "trainer/compare/shard.h"
+#include "trainer/compare/tune.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
 #include "trainer/run/build_id.h"
@@ -40,30 +43,48 @@ class Texts {
   std::list<std::pair<Config, PreparedData>> texts_;
 };
 
-std::unique_ptr<FileLock> lock_folder(fs::path const& folder) {
-  fs::create_directories(folder);
-  try {
-    return std::make_unique<FileLock>(folder / ".lock", /*wait=*/false);
-  } catch (Error const&) {
-    throw Error(ExitCode::config,
-                "another process is comparing in " + folder.string() + "; wait for it, or give this comparison another name=");
+// What each arm costs, at each size and budget.
+class Plans {
+ public:
+  explicit Plans(Texts& texts) : texts_(texts) {}
+
+  // Throws Error(config) where a folder holds another run, or more of this one than is asked for.
+  void add(std::vector<ExperimentRun> const& runs) {
+    for (ExperimentRun const& run : runs) check_run_folder(run);
+    for (ExperimentRun const& run : runs) {
+      if (plans_.contains(run.group())) continue;
+      PreparedData const& text = texts_.of(run.config);
+      int64_t const sequences = micro_batch_sequences(run.config, open_device(run.config.device).is_cuda());
+      plans_.emplace(run.group(), plan_arm(run.group(), run.config, text.tokenizer->vocab_size(), measured_data(text),
+                                           sequences * run.config.model.context));
+    }
+    for (ExperimentRun const& run : runs) check_schedule(run, of(run));
   }
-}
+  ArmPlan const& of(ExperimentRun const& run) const { return plans_.at(run.group()); }
+
+  // A line for each plan of these runs.
+  void log(std::vector<ExperimentRun> const& runs) const {
+    log_info(std::to_string(runs.size()) + " runs");
+    std::set<std::string> told;
+    for (ExperimentRun const& run : runs) {
+      if (!told.insert(run.group()).second) continue;
+      ArmPlan const& plan = of(run);
+      log_info("  " + plan.name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) + " forward FLOPs a token, " +
+               std::to_string(plan.steps) + " steps, " + format_si(static_cast<double>(plan.train_flops)) + " training FLOPs");
+      for (std::string const& warning : plan.warnings) log_warning(plan.name + ": " + warning);
+    }
+  }
+
+ private:
+  Texts& texts_;
+  std::map<std::string, ArmPlan> plans_;  // by RunId::group
+};
 
 std::string command_line(Target const& target) {
   std::string line = "isobath compare " + target.path;
   for (std::string const& word : target.overrides)
     line += word.find_first_of(" '\"$&;|<>()*?") == std::string::npos ? " " + word : " '" + word + "'";
   return line;
-}
-
-void log_plans(std::vector<ExperimentRun> const& runs, std::map<std::string, ArmPlan> const& plans) {
-  log_info(std::to_string(runs.size()) + " runs");
-  for (auto const& [name, plan] : plans) {
-    log_info("  " + name + ": " + describe_model(plan.config) + ", " + format_si(plan.forward()) + " forward FLOPs a token, " +
-             std::to_string(plan.steps) + " steps, " + format_si(static_cast<double>(plan.train_flops)) + " training FLOPs");
-    for (std::string const& warning : plan.warnings) log_warning(name + ": " + warning);
-  }
 }
 
 // Keeps the page of a running comparison current: at first every few seconds, later once a minute.
@@ -127,51 +148,111 @@ std::string try_to_measure_decoding(std::vector<ExperimentRun> const& runs, Text
   }
 }
 
-void compare(Target const& target, double minutes) {
-  LoadedConfig const base = load_experiment(target.path, target.overrides);
-  bool const gpu = open_device(base.config.device).is_cuda();  // throws for a missing device before the text is prepared
-  Texts texts;
-  auto const vocab_size = [&](Config const& config) { return texts.of(config).tokenizer->vocab_size(); };
-  std::vector<ExperimentRun> const runs = resolve_runs(base, vocab_size);
-
-  fs::path const folder = run_folder(base.config);
-  auto const lock = lock_folder(folder);
-  for (ExperimentRun const& run : runs) check_run_folder(run);
-  std::map<std::string, ArmPlan> plans;
-  for (ExperimentRun const& run : runs)
-    if (!plans.contains(run.arm))
-      plans.emplace(run.arm, plan_arm(run.arm, run.config, vocab_size(run.config), measured_data(texts.of(run.config)),
-                                      micro_batch_sequences(run.config, gpu) * run.config.model.context));
-  for (ExperimentRun const& run : runs) check_schedule(run, plans.at(run.arm));
-  write_file_atomic(folder / "experiment.yaml", to_yaml(base.config));  // after all that may be refused
-  keep_registered(folder, base.config, build_revision());
-  write_file_atomic(folder / "command.txt", command_line(target) + "\n");
-  log_plans(runs, plans);
-  std::vector<ArmPlan> of_arms;
-  for (auto const& [name, plan] : plans) of_arms.push_back(plan);
-  for (std::string const& note : missing_dense_arms(of_arms)) log_warning(note);
-
-  ExperimentSettings settings;
-  settings.jobs = base.config.compare.jobs;
-  settings.minutes = minutes;
-  settings.plan = [&](ExperimentRun const& run) -> ArmPlan const& { return plans.at(run.arm); };
-  std::vector<FailedRun> const failed = run_with_live_report(runs, settings, folder);
-  discard_outdated_decoding(runs);
-  LiveReport(folder).write(0);  // decoding may end this process, for instance by taking too much memory
-
-  set_threads(base.config.train.threads);
-  std::string const failure = try_to_measure_decoding(runs, texts);
-  Report report = read_report({folder});
-  report.running = false;  // this process holds the lock of the comparison
-  if (!failure.empty()) report.warnings.push_back(failure);
-  fs::path const page = write_report(report, folder);
-  std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
-  if (failed.empty()) return;
-  std::string message =
-      std::to_string(failed.size()) + " of " + std::to_string(runs.size()) + " runs failed; the same command tries them again";
+Error failure(std::vector<FailedRun> const& failed, size_t runs) {
+  std::string message = std::to_string(failed.size()) + " of " + std::to_string(runs) + " runs failed; the same command tries them again";
   for (FailedRun const& run : failed) message += "\n" + run.label + ", exit code " + std::to_string(run.exit_code) + ":\n" + run.last_lines;
-  throw Error(ExitCode::incomplete, message);
+  return {ExitCode::incomplete, message};
 }
+
+// One call of the command.
+class Comparison {
+ public:
+  Comparison(Target const& target, double minutes, ExperimentShard const& shard)
+      : base_(load_experiment(target.path, target.overrides)), command_(command_line(target)), minutes_(minutes), shard_(shard) {}
+
+  void go() {
+    for (std::string const& device : base_.config.compare.devices) open_device(device);
+    open_device(base_.config.device);                                    // throws for a missing device before the text is prepared
+    std::vector<ExperimentRun> runs = resolve_runs(base_, vocab_size_);  // before anything is tuned, for what cannot be run
+    ExperimentLock const lock(folder_, shard_);
+    if (base_.config.compare.tune.is_on()) runs = tuned_runs();
+    runs = of_shard(runs, shard_);
+    plans_.add(runs);
+    write_request();
+    plans_.log(runs);
+    if (shard_.is_all())
+      run_all(runs);
+    else
+      run_shard(runs);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::vector<ExperimentRun> tuned_runs() {
+    Tuning const tuning = tune(base_, vocab_size_, [&](std::vector<ExperimentRun> const& trials) { run_trials(trials); });
+    for (TunedArm const& arm : tuning.arms) log_info("tuned " + arm.arm + ": " + arm.choice().name);
+    for (std::string const& warning : tuning.warnings()) log_warning(warning);
+    return resolve_runs(base_, vocab_size_, choices(base_.config, tuning));
+  }
+
+  // A trial that diverges is a bad setting, not a failure.
+  void run_trials(std::vector<ExperimentRun> const& all) {
+    std::vector<ExperimentRun> mine = of_shard(all, shard_);
+    std::erase_if(mine, has_diverged);
+    plans_.add(mine);
+    write_request();
+    log_info("tuning: " + std::to_string(all.size()) + " trials");
+    std::vector<FailedRun> failed = run_experiment(mine, settings("then the comparison"));
+    std::erase_if(failed, [](FailedRun const& run) { return run.exit_code == static_cast<int>(ExitCode::non_finite); });
+    if (!failed.empty()) throw failure(failed, mine.size());
+    auto const open = std::count_if(all.begin(), all.end(), [](auto const& run) { return !is_finished(run) && !has_diverged(run); });
+    if (open > 0)
+      throw Error(ExitCode::incomplete, "the trials of shard " + shard_.text() + " are finished, " + std::to_string(open) +
+                                            " of other shards are not: when they are in " + folder_.string() +
+                                            ", too, the same command goes on");
+  }
+
+  void run_all(std::vector<ExperimentRun> const& runs) {
+    std::vector<FailedRun> const failed = run_with_live_report(runs, settings("then decoding"), folder_);
+    discard_outdated_decoding(runs);
+    // Decoding may end this process, for instance by taking too much memory.
+    if (!is_decoding_measured(runs)) LiveReport(folder_).write(0);
+    set_threads(base_.config.train.threads);
+    std::string const undecoded = try_to_measure_decoding(runs, texts_);
+    Report report = read_report({folder_});
+    report.running = false;  // this process holds the lock of the comparison
+    if (!undecoded.empty()) report.warnings.push_back(undecoded);
+    fs::path const page = write_report(report, folder_);
+    std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
+    if (!failed.empty()) throw failure(failed, runs.size());
+  }
+
+  void run_shard(std::vector<ExperimentRun> const& runs) {
+    std::vector<FailedRun> const failed = run_experiment(runs, settings(""));
+    std::cout << runs.size() - failed.size() << " of " << runs.size()
+              << " runs of this shard are finished; the report of all: isobath report " << folder_.string() << "\n";
+    if (!failed.empty()) throw failure(failed, runs.size());
+  }
+
+  ExperimentSettings settings(std::string const& afterwards) const {
+    ExperimentSettings settings;
+    settings.jobs = base_.config.compare.runs_at_a_time();
+    settings.devices = base_.config.compare.devices;
+    settings.afterwards = afterwards;
+    double const gone = std::chrono::duration<double>(Clock::now() - started_).count() / 60;
+    if (minutes_ > 0) settings.minutes = std::max(1e-9, minutes_ - gone);
+    settings.plan = [this](ExperimentRun const& run) -> ArmPlan const& { return plans_.of(run); };
+    return settings;
+  }
+
+  // After all that may be refused.
+  void write_request() const {
+    write_file_atomic(folder_ / "experiment.yaml", to_yaml(base_.config));
+    keep_registered(folder_, base_.config, build_revision());
+    write_file_atomic(folder_ / "command.txt", command_ + "\n");
+  }
+
+  LoadedConfig const base_;
+  std::string const command_;
+  double const minutes_;
+  ExperimentShard const shard_;
+  fs::path const folder_ = run_folder(base_.config);
+  Clock::time_point const started_ = Clock::now();
+  Texts texts_;
+  VocabSize const vocab_size_ = [this](Config const& config) { return texts_.of(config).tokenizer->vocab_size(); };
+  Plans plans_{texts_};
+};
 
 }  // namespace
 
@@ -183,7 +264,10 @@ void add_compare(CLI::App& app) {
   command
       ->add_option("--minutes", *minutes, "Stop after this long (running runs save) and leave with exit code 9; the same command goes on")
       ->check(CLI::PositiveNumber);
-  command->callback([target, minutes] { compare(*target, *minutes); });
+  auto const shard = std::make_shared<std::string>("1/1");
+  command->add_option("--shard", *shard, "Run part i of n of the runs, on one of n machines; `report` reads what all have run")
+      ->type_name("i/n");
+  command->callback([target, minutes, shard] { Comparison(*target, *minutes, parse_shard(*shard)).go(); });
 }
 
 }  // namespace isobath

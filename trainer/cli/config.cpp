@@ -18,11 +18,14 @@ void add_show(CLI::App& config) {
   auto const target = add_target(*command, "CONFIG", "YAML file", false);
   auto const arm = std::make_shared<std::string>();
   auto const seed = std::make_shared<int64_t>(-1);
-  command->add_option("--arm", *arm, "Show this arm of the experiment as it runs")->type_name("NAME");
+  command->add_option("--arm", *arm, "Show this arm of the experiment as it runs; mod/small: in its size small")->type_name("NAME");
   command->add_option("--seed", *seed, "With this seed (default: the first of compare.seeds)")->type_name("N")->needs("--arm");
   command->callback([target, arm, seed] {
     LoadedConfig loaded = load_experiment(target->path, target->overrides);
-    if (!arm->empty()) loaded = arm_config(loaded, *arm, *seed >= 0 ? *seed : loaded.config.compare.seeds.front());
+    size_t const slash = std::min(arm->find('/'), arm->size());
+    RunId const run{arm->substr(0, slash), *seed >= 0 ? *seed : loaded.config.compare.seeds.front(),
+                    arm->substr(std::min(slash + 1, arm->size()))};
+    if (!arm->empty()) loaded = arm_config(loaded, run);
     std::cout << show_config(loaded);
   });
 }
@@ -32,7 +35,8 @@ void add_check(CLI::App& config) {
   auto const target = add_target(*command, "CONFIG", "YAML file");
   command->callback([target] {
     LoadedConfig const loaded = load_experiment(target->path, target->overrides);
-    for (ArmConfig const& arm : loaded.config.compare.arms) arm_config(loaded, arm.name, loaded.config.compare.seeds.front());
+    for (RunId const& run : experiment_runs(loaded.config.compare))
+      if (run.seed == loaded.config.compare.seeds.front()) arm_config(loaded, run);
     std::string found;
     if (size_t const arms = loaded.config.compare.arms.size(); arms > 0) found = std::to_string(arms) + " arms";
     if (!loaded.config.data.tasks.empty()) {

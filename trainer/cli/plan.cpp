@@ -1,27 +1,62 @@
 // isobath plan: what an experiment will cost, before anything is allocated.
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
+#include "core/units.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/foresight.h"
+#include "trainer/compare/tune.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {
 namespace {
 
-// Every arm with the first seed; a configuration without arms counts as one arm.
+// Every arm in every size and at every budget with the first seed; a configuration without arms counts as one arm.
 std::vector<std::pair<std::string, Config>> arms_of(LoadedConfig const& loaded, VocabSize const& vocab_size) {
   CompareConfig const& compare = loaded.config.compare;
   if (compare.arms.empty()) return {{loaded.config.name, loaded.config}};
   std::vector<std::pair<std::string, Config>> arms;
-  for (ArmConfig const& arm : compare.arms) arms.emplace_back(arm.name, resolve_arm(loaded, arm.name, compare.seeds.front(), vocab_size));
+  for (RunId const& run : experiment_runs(compare))
+    if (run.seed == compare.seeds.front()) arms.emplace_back(run.family(), resolve_config(loaded, run, vocab_size));
   return arms;
+}
+
+// Runs and training FLOPs of a whole experiment, over all seeds.
+struct Totals {
+  size_t runs = 0, trials = 0;
+  double flops = 0, tuning_flops = 0;
+};
+
+Totals totals_of(LoadedConfig const& loaded, std::vector<ArmPlan> const& plans, VocabSize const& vocab_size, DataSize const& size) {
+  CompareConfig const& compare = loaded.config.compare;
+  Totals totals;
+  if (compare.arms.empty()) return totals;
+  totals.runs = plans.size() * compare.seeds.size();
+  for (ArmPlan const& plan : plans) totals.flops += static_cast<double>(plan.train_flops) * static_cast<double>(compare.seeds.size());
+  if (!compare.tune.is_on()) return totals;
+  for (ExperimentRun const& run : trial_runs(loaded, first_trials(loaded.config), vocab_size)) {
+    ArmPlan const plan = plan_arm(run.group(), run.config, vocab_size(run.config), size, run.config.train.batch_tokens);
+    totals.tuning_flops += static_cast<double>(plan.train_flops);
+    ++totals.trials;
+  }
+  return totals;
+}
+
+std::string totals_text(Totals const& totals) {
+  if (totals.runs == 0) return "";
+  std::string text = fmt::format("all runs: {}, {} training FLOPs\n", totals.runs, format_si(totals.flops));
+  if (totals.trials > 0)
+    text += fmt::format("tuning before them: {} trials, {} training FLOPs, {:.1f} % of the whole\n", totals.trials,
+                        format_si(totals.tuning_flops), 100 * totals.tuning_flops / (totals.tuning_flops + totals.flops));
+  return text;
 }
 
 void plan(Target const& target, bool prepare, bool as_json) {
@@ -37,14 +72,18 @@ void plan(Target const& target, bool prepare, bool as_json) {
   }
   std::vector<std::string> notes = missing_dense_arms(plans);
   if (!loaded.config.compare.arms.empty()) notes.push_back(what_seeds_can_show(loaded.config));
-  if (as_json) {
-    nlohmann::ordered_json json = plan_json(plans, size);
-    json["notes"] = notes;
-    std::cout << json.dump(2) << "\n";
+  Totals const totals = totals_of(loaded, plans, vocab_size, size);
+  if (!as_json) {
+    std::cout << plan_table(plans, size) << totals_text(totals);
+    for (std::string const& note : notes) std::cout << "note: " << note << "\n";
     return;
   }
-  std::cout << plan_table(plans, size);
-  for (std::string const& note : notes) std::cout << "note: " << note << "\n";
+  nlohmann::ordered_json json = plan_json(plans, size);
+  json["runs"] = totals.runs;
+  json["train_flops"] = totals.flops;
+  json["tuning"] = {{"trials", totals.trials}, {"train_flops", totals.tuning_flops}};
+  json["notes"] = notes;
+  std::cout << json.dump(2) << "\n";
 }
 
 }  // namespace

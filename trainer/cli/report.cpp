@@ -15,7 +15,8 @@ void add_report(CLI::App& app) {
   command->group("Compare");
   auto const folders = std::make_shared<std::vector<std::string>>();
   auto const output = std::make_shared<std::string>();
-  CLI::Option* const runs = command->add_option("RUN", *folders, "The folder of a comparison, or any number of run folders");
+  CLI::Option* const runs = command->add_option(
+      "RUN", *folders, "The folder of a comparison, those of several machines that divided one, or any number of run folders");
   command->add_option("--output", *output, "Folder for report.json and report.html (default: the comparison's own, else here)");
   auto const metrics = std::make_shared<bool>(false);
   command->add_flag("--metrics", *metrics, "Print docs/metrics.md instead: every metric, its unit and meaning");

@@ -120,6 +120,65 @@ DataSize estimate_examples(Config const& config) {
 std::string si(double value) { return format_si(value); }
 std::string si(int64_t value) { return format_si(static_cast<double>(value)); }
 
+// One column per arm, so that the parts of a sum are below each other.
+std::string arm_columns(std::vector<ArmPlan> const& arms, bool packed) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> rows;
+  auto const row = [&](std::string const& label, auto const& cell) {
+    std::vector<std::string> cells;
+    for (ArmPlan const& arm : arms) cells.push_back(cell(arm));
+    rows.emplace_back(label, std::move(cells));
+  };
+  auto const part = [&](std::string const& label, auto const& value) {
+    bool const any = std::any_of(arms.begin(), arms.end(), [&](ArmPlan const& a) { return value(a) > 0; });
+    if (any) row(label, [&](ArmPlan const& a) { return value(a) > 0 ? si(value(a)) : std::string("-"); });
+  };
+  row("", [](ArmPlan const& a) { return a.name; });
+  row("layers", [](ArmPlan const& a) { return std::to_string(a.config.model.layers); });
+  row("routed layers", [](ArmPlan const& a) {
+    std::string list;
+    for (int64_t layer : a.routed) list += (list.empty() ? "" : ",") + std::to_string(layer);
+    return list.empty() ? "-" : list;
+  });
+  row("MLP width", [](ArmPlan const& a) { return std::to_string(resolved_mlp_width(a.config.model)); });
+  row("parameters", [](ArmPlan const& a) { return si(a.parameters.total); });
+  part("  embedding", [](ArmPlan const& a) { return a.parameters.embedding; });
+  part("  blocks", [](ArmPlan const& a) { return a.parameters.blocks; });
+  part("  routers", [](ArmPlan const& a) { return a.parameters.routers; });
+  part("  predictors", [](ArmPlan const& a) { return a.parameters.predictors; });
+  row("forward FLOPs per token", [](ArmPlan const& a) { return si(a.forward()); });
+  part("  linear", [](ArmPlan const& a) { return a.linear; });
+  part("  attention", [](ArmPlan const& a) { return a.attention; });
+  part("  routers", [](ArmPlan const& a) { return a.router; });
+  part("  predictors", [](ArmPlan const& a) { return a.predictor; });
+  part("  head", [](ArmPlan const& a) { return a.head; });
+  part("  of the teacher", [](ArmPlan const& a) { return a.teacher; });
+  row("training FLOPs a step", [](ArmPlan const& a) { return si(a.step_flops); });
+  row("steps", [](ArmPlan const& a) { return std::to_string(a.steps); });
+  row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
+  row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
+  row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
+  if (packed) row("padding", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.padding); });
+  row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share()); });
+  row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
+  row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
+  row("  activations", [](ArmPlan const& a) { return format_bytes(a.activation_bytes); });
+  row("KV bytes per token", [](ArmPlan const& a) { return format_bytes(a.kv_bytes_per_token); });
+
+  size_t label_width = 0;
+  std::vector<size_t> widths(arms.size(), 0);
+  for (auto const& [label, cells] : rows) {
+    label_width = std::max(label_width, label.size());
+    for (size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
+  }
+  std::string text;
+  for (auto const& [label, cells] : rows) {
+    text += fmt::format("{:<{}}", label, label_width);
+    for (size_t i = 0; i < cells.size(); ++i) text += fmt::format("  {:>{}}", cells[i], widths[i]);
+    text += "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
 double ArmPlan::work_done(RunStatus const& run) const {
@@ -225,60 +284,15 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
 }
 
 std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
-  // One column per arm, so that the parts of a sum are below each other.
-  std::vector<std::pair<std::string, std::vector<std::string>>> rows;
-  auto const row = [&](std::string const& label, auto const& cell) {
-    std::vector<std::string> cells;
-    for (ArmPlan const& arm : arms) cells.push_back(cell(arm));
-    rows.emplace_back(label, std::move(cells));
-  };
-  auto const part = [&](std::string const& label, auto const& value) {
-    bool const any = std::any_of(arms.begin(), arms.end(), [&](ArmPlan const& a) { return value(a) > 0; });
-    if (any) row(label, [&](ArmPlan const& a) { return value(a) > 0 ? si(value(a)) : std::string("-"); });
-  };
-  row("", [](ArmPlan const& a) { return a.name; });
-  row("layers", [](ArmPlan const& a) { return std::to_string(a.config.model.layers); });
-  row("routed layers", [](ArmPlan const& a) {
-    std::string list;
-    for (int64_t layer : a.routed) list += (list.empty() ? "" : ",") + std::to_string(layer);
-    return list.empty() ? "-" : list;
-  });
-  row("MLP width", [](ArmPlan const& a) { return std::to_string(resolved_mlp_width(a.config.model)); });
-  row("parameters", [](ArmPlan const& a) { return si(a.parameters.total); });
-  part("  embedding", [](ArmPlan const& a) { return a.parameters.embedding; });
-  part("  blocks", [](ArmPlan const& a) { return a.parameters.blocks; });
-  part("  routers", [](ArmPlan const& a) { return a.parameters.routers; });
-  part("  predictors", [](ArmPlan const& a) { return a.parameters.predictors; });
-  row("forward FLOPs per token", [](ArmPlan const& a) { return si(a.forward()); });
-  part("  linear", [](ArmPlan const& a) { return a.linear; });
-  part("  attention", [](ArmPlan const& a) { return a.attention; });
-  part("  routers", [](ArmPlan const& a) { return a.router; });
-  part("  predictors", [](ArmPlan const& a) { return a.predictor; });
-  part("  head", [](ArmPlan const& a) { return a.head; });
-  part("  of the teacher", [](ArmPlan const& a) { return a.teacher; });
-  row("training FLOPs a step", [](ArmPlan const& a) { return si(a.step_flops); });
-  row("steps", [](ArmPlan const& a) { return std::to_string(a.steps); });
-  row("training FLOPs", [](ArmPlan const& a) { return si(static_cast<double>(a.train_flops)); });
-  row("tokens", [](ArmPlan const& a) { return si(a.tokens); });
-  row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
-  if (data.pack) row("padding", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.padding); });
-  row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share()); });
-  row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
-  row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
-  row("  activations", [](ArmPlan const& a) { return format_bytes(a.activation_bytes); });
-  row("KV bytes per token", [](ArmPlan const& a) { return format_bytes(a.kv_bytes_per_token); });
-
-  size_t label_width = 0;
-  std::vector<size_t> widths(arms.size(), 0);
-  for (auto const& [label, cells] : rows) {
-    label_width = std::max(label_width, label.size());
-    for (size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
-  }
   std::string text;
-  for (auto const& [label, cells] : rows) {
-    text += fmt::format("{:<{}}", label, label_width);
-    for (size_t i = 0; i < cells.size(); ++i) text += fmt::format("  {:>{}}", cells[i], widths[i]);
-    text += "\n";
+  auto const budget_of = [](ArmPlan const& arm) { return format_duration(arm.config.train.budget); };
+  bool const one_budget =
+      std::all_of(arms.begin(), arms.end(), [&](ArmPlan const& arm) { return budget_of(arm) == budget_of(arms.front()); });
+  for (size_t from = 0, to = 0; from < arms.size(); from = to) {  // a table for each budget
+    while (to < arms.size() && budget_of(arms[to]) == budget_of(arms[from])) ++to;
+    if (!one_budget) text += (from == 0 ? "budget " : "\nbudget ") + budget_of(arms[from]) + "\n";
+    text += arm_columns({arms.begin() + static_cast<std::ptrdiff_t>(from), arms.begin() + static_cast<std::ptrdiff_t>(to)},
+                        data.pack != nullptr);
   }
   text += "\ntext: " + data.note + "\n";
   text +=
@@ -287,7 +301,8 @@ std::string plan_table(std::vector<ArmPlan> const& arms, DataSize const& data) {
       "block 6 width + 2 (heads + 2 kv_heads) head_dim + 3 mlp_width (2 for gelu); LibTorch itself takes about 0.3 GiB "
       "more\n";
   for (ArmPlan const& arm : arms)
-    for (std::string const& warning : arm.warnings) text += "warning: " + arm.name + ": " + warning + "\n";
+    for (std::string const& warning : arm.warnings)
+      text += "warning: " + arm.name + (one_budget ? "" : " at " + budget_of(arm)) + ": " + warning + "\n";
   return text;
 }
 
@@ -296,6 +311,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
   for (ArmPlan const& a : arms)
     list.push_back(
         {{"name", a.name},
+         {"budget", format_duration(a.config.train.budget)},
          {"layers", a.config.model.layers},
          {"mlp_width", resolved_mlp_width(a.config.model)},
          {"routed_layers", a.routed},

@@ -21,16 +21,19 @@ ArmConfig const& find_arm(Config const& experiment, std::string const& name, std
   throw Error(ExitCode::config, wanted_by + " names arm '" + name + "', which does not exist (arms: " + known + ")");
 }
 
-Config resolve(LoadedConfig const& base, std::string const& name, int64_t seed, VocabSize const& vocab_size,
+Config resolve(LoadedConfig const& base, RunId const& run, VocabSize const& vocab_size, Choices const& chosen,
                std::vector<std::string> path) {
-  ArmConfig const& arm = find_arm(base.config, name, path.empty() ? "compare" : "match of arm '" + path.back() + "'");
-  if (std::find(path.begin(), path.end(), name) != path.end())
+  ArmConfig const& arm = find_arm(base.config, run.arm, path.empty() ? "compare" : "match of arm '" + path.back() + "'");
+  if (std::find(path.begin(), path.end(), run.arm) != path.end())
     throw Error(ExitCode::config,
-                "compare.arms: '" + name + "' is matched to itself" + (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
-  path.push_back(name);
-  Config config = arm_config(base, name, seed).config;
+                "compare.arms: '" + run.arm + "' is matched to itself" + (path.size() > 1 ? ", by way of '" + path.back() + "'" : ""));
+  path.push_back(run.arm);
+  auto const choice = chosen.find(run.arm);
+  Config config = arm_config(base, run, choice == chosen.end() ? std::vector<Assignment>() : choice->second).config;
   if (!arm.match.forward_flops_of.empty()) {
-    Config const target = resolve(base, arm.match.forward_flops_of, seed, vocab_size, path);
+    ArmConfig const& other = find_arm(base.config, arm.match.forward_flops_of, "match of arm '" + run.arm + "'");
+    RunId const target_run{other.name, run.seed, other.size(run.size) ? run.size : "", run.budget};
+    Config const target = resolve(base, target_run, vocab_size, chosen, path);
     int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
     config.model = match_forward_flops(config.model, config.depth, vocab_size(config), flops, arm.match);
     check_config(config);
@@ -49,27 +52,29 @@ std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedul
 
 }  // namespace
 
-Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t seed, VocabSize const& vocab_size) {
-  return resolve(base, arm, seed, vocab_size, {});
+Config resolve_config(LoadedConfig const& base, RunId const& run, VocabSize const& vocab_size, Choices const& chosen) {
+  return resolve(base, run, vocab_size, chosen, {});
 }
 
-std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size) {
+ExperimentRun resolve_run(LoadedConfig const& base, RunId const& id, VocabSize const& vocab_size, Choices const& chosen) {
+  ExperimentRun run{id, resolve_config(base, id, vocab_size, chosen), {}};
+  if (run.config.eval.routing == EvalRouting::topk && plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing())
+    throw Error(ExitCode::config,
+                "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
+                "causal, both)");
+  int64_t const jobs = base.config.compare.runs_at_a_time(), cores = std::max(1u, std::thread::hardware_concurrency());
+  if (jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / jobs);
+  if (!base.config.compare.devices.empty()) run.config.device = base.config.compare.devices.front();
+  run.folder = run_folder(run.config);
+  return run;
+}
+
+std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size, Choices const& chosen) {
   CompareConfig const& compare = base.config.compare;
   if (compare.arms.empty()) throw Error(ExitCode::config, "there is nothing to compare: the configuration has no compare.arms");
   if (!compare.baseline.empty()) find_arm(base.config, compare.baseline, "compare.baseline");
   std::vector<ExperimentRun> runs;
-  auto const cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-  for (int64_t seed : compare.seeds)
-    for (ArmConfig const& arm : compare.arms) {
-      ExperimentRun run{arm.name, seed, resolve_arm(base, arm.name, seed, vocab_size), {}};
-      if (run.config.eval.routing == EvalRouting::topk && plan_depth(run.config.model, run.config.depth)->uses_noncausal_routing())
-        throw Error(ExitCode::config,
-                    "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
-                    "causal, both)");
-      if (compare.jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / compare.jobs);
-      run.folder = run_folder(run.config);
-      runs.push_back(std::move(run));
-    }
+  for (RunId const& id : experiment_runs(compare)) runs.push_back(resolve_run(base, id, vocab_size, chosen));
   return runs;
 }
 
@@ -111,6 +116,13 @@ void check_schedule(ExperimentRun const& run, ArmPlan const& plan) {
 }
 
 fs::path unfinished_marker(ExperimentRun const& run) { return run.folder / "pending"; }
+
+bool has_diverged(ExperimentRun const& run) {
+  fs::path const config = run.folder / "config.yaml", metrics = run.folder / "metrics.jsonl";
+  if (!fs::exists(config) || !fs::exists(metrics)) return false;
+  if (fs::last_write_time(metrics) < fs::last_write_time(config)) return false;  // they are of an earlier run
+  return RunProgress(run.folder).update().state == "diverged" && differences(run, true).empty();
+}
 
 bool is_finished(ExperimentRun const& run) {
   if (fs::exists(unfinished_marker(run)) || !fs::exists(run.folder / "config.yaml")) return false;

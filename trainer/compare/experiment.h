@@ -3,6 +3,7 @@
 // Uses no LibTorch.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,21 +14,23 @@
 
 namespace isobath {
 
-struct ExperimentRun {
-  std::string arm;
-  int64_t seed = 0;
-  Config config;  // resolved: with the arm's settings and seed, and its model matched to the arm that `match` names
+struct ExperimentRun : RunId {
+  Config config;  // resolved: with what arm, size and tuning set, and its model matched to the arm that `match` names
   fs::path folder;
-  std::string label() const { return arm + "/seed-" + std::to_string(seed); }
+  std::string label() const { return path(); }
 };
 
 using VocabSize = std::function<int64_t(Config const&)>;
 
-// The configuration of one arm and seed. Its `match` is applied against the resolved arm that it names. Throws Error(config).
-Config resolve_arm(LoadedConfig const& base, std::string const& arm, int64_t seed, VocabSize const& vocab_size);
+using Choices = std::map<std::string, std::vector<Assignment>>;  // by arm: what tuning has chosen for it
+
+// The configuration of one run. Its `match` is applied against the resolved arm that it names, in the same size. Throws Error(config).
+Config resolve_config(LoadedConfig const& base, RunId const& run, VocabSize const& vocab_size, Choices const& chosen = {});
+// The same with folder and threads, ready to be run.
+ExperimentRun resolve_run(LoadedConfig const& base, RunId const& run, VocabSize const& vocab_size, Choices const& chosen = {});
 // Every run of the experiment, seed by seed: a comparison that stops early has finished whole seeds. Throws Error(config) when there is
 // nothing to compare.
-std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size);
+std::vector<ExperimentRun> resolve_runs(LoadedConfig const& base, VocabSize const& vocab_size, Choices const& chosen = {});
 fs::path run_folder(Config const& config);         // run_dir/name, of a run or an experiment
 bool same_text(Config const& a, Config const& b);  // same data and tokenizer settings
 
@@ -40,6 +43,9 @@ void check_schedule(ExperimentRun const& run, ArmPlan const& plan);
 // that change no result).
 bool is_finished(ExperimentRun const& run);
 
+// Whether the folder holds this run, ended by non-finite values.
+bool has_diverged(ExperimentRun const& run);
+
 // A marker file in the run's folder, from before its process starts until the process exits with code 0. While it exists, config.yaml is
 // what was asked for, and metrics.jsonl may still belong to an earlier, shorter run.
 fs::path unfinished_marker(ExperimentRun const& run);
@@ -47,7 +53,9 @@ fs::path unfinished_marker(ExperimentRun const& run);
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs
   int64_t jobs = 1;
-  double minutes = 0;  // after which running children are stopped (they save) and no more are started; 0: no limit
+  std::vector<std::string> devices;  // a run that starts takes the one with the fewest runs; empty: each run's own
+  std::string afterwards;            // for progress: what follows the runs, such as "then decoding"
+  double minutes = 0;                // after which running children are stopped (they save) and no more are started; 0: no limit
   std::function<ArmPlan const&(ExperimentRun const&)> plan;  // for progress; may be empty
   std::function<void()> refresh;                             // called about 10 times a second while runs are running; may be empty
 };

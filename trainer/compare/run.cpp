@@ -22,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
 struct Running {
-  size_t run;  // its index
+  size_t run;     // its index
+  size_t device;  // index in ExperimentSettings::devices
   std::unique_ptr<ChildProcess> child;
 };
 
@@ -78,14 +79,26 @@ class Runner {
     fs::create_directories(run.folder);
     fs::path const config = run.folder / "config.yaml";
     write_file_atomic(unfinished_marker(run), "");
-    std::string const yaml = to_yaml(run.config);
+    size_t const device = freest_device();
+    std::string const yaml = to_yaml(placed(run.config, device));
     if (!fs::exists(config) || read_file(config) != yaml) write_file_atomic(config, yaml);
     int64_t const step = progress_[index].update().step;
     log_info(place(index) + (step > 0 ? fmt::format(": resumes at step {}", step) : ": starts"));
     AppendFile const log(run.folder / "child.log");
     auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
                                                 ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
-    running_.push_back({index, std::move(child)});
+    running_.push_back({index, device, std::move(child)});
+  }
+
+  size_t freest_device() const {
+    std::vector<size_t> busy(std::max<size_t>(1, settings_.devices.size()), 0);
+    for (Running const& running : running_) ++busy[running.device];
+    return static_cast<size_t>(std::min_element(busy.begin(), busy.end()) - busy.begin());
+  }
+
+  Config placed(Config config, size_t device) const {
+    if (!settings_.devices.empty()) config.device = settings_.devices[device];
+    return config;
   }
 
   void watch() {
@@ -154,7 +167,7 @@ class Runner {
     std::string text = fmt::format("all runs {} %", percent_done(left, total));
     double const elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
     if (left > 0 && done > 0.005 * total) text += ", eta " + format_seconds(elapsed * left / done);
-    return text + ", then decoding";
+    return text + (settings_.afterwards.empty() ? "" : ", " + settings_.afterwards);
   }
 
   std::string status() const {

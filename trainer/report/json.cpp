@@ -216,6 +216,13 @@ ordered_json registered_json(std::optional<Registered> const& registered) {
           {"changes", registered->changes}, {"arms", std::move(arms)},          {"settings", std::move(settings)}};
 }
 
+ordered_json tuning_with_share(Report const& report) {
+  if (!report.tuning) return nullptr;
+  ordered_json json = tuning_json(*report.tuning);
+  json["share_of_train_flops"] = report.tuning_share;
+  return json;
+}
+
 }  // namespace
 
 ordered_json report_json(Report const& report, fs::path const& folder) {
@@ -246,6 +253,9 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"reload_s", report.reload_s},
           {"order", report.order},
           {"registered", registered_json(report.registered)},
+          {"budget", report.budget.empty() ? ordered_json(nullptr) : ordered_json(report.budget)},
+          {"sweep", sweep_json(report.sweep)},
+          {"tuning", tuning_with_share(report)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},
           {"frontiers", frontiers_json(report)},

@@ -42,7 +42,7 @@ ArmResult const* lowest(Contest const& contest, bool dense, ArmResult const* exc
 
 // The arm that others are compared with when there are not both dense and routed arms.
 ArmResult const* baseline_or_first(Report const& report) {
-  ArmResult const* baseline = report.arm(report.experiment.compare.baseline);
+  ArmResult const* baseline = report.baseline_of(report.arms.front());
   return baseline ? baseline : &report.arms.front();
 }
 
@@ -88,11 +88,11 @@ void add_pairs(Report& report, ArmResult const& best, ArmResult const* challenge
   if (challenger) add(*challenger, headline_seeds);
   for (ArmResult const& arm : report.arms)
     if (&arm != challenger && &arm != &best && !report.is_reference(arm.name)) add(arm, common_seeds(best, seeds_of(arm)));
-  ArmResult const* baseline = report.arm(report.experiment.compare.baseline);
-  if (!baseline || baseline == &best) return;
-  for (ArmResult const& arm : report.arms)
-    if (&arm != baseline && &arm != &best && !report.is_reference(arm.name))
-      report.pairs.push_back(equal_flops_pair(arm, *baseline, common_seeds(*baseline, seeds_of(arm))));
+  for (ArmResult const& arm : report.arms) {
+    ArmResult const* const baseline = report.baseline_of(arm);
+    if (!baseline || baseline == &best || &arm == baseline || &arm == &best || report.is_reference(arm.name)) continue;
+    report.pairs.push_back(equal_flops_pair(arm, *baseline, common_seeds(*baseline, seeds_of(arm))));
+  }
 }
 
 }  // namespace

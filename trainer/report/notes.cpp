@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -40,18 +41,33 @@ struct Noted {
   }
 };
 
-void note_builds(Report& report) {
-  std::map<std::string, Names> runs;  // by the build that trained them
+// Adds a warning where runs have different `values`; returns whether it did.
+bool note_origins(Report& report, std::string const& what, std::function<Names(RunResult const&)> const& values) {
+  std::map<std::string, Names> runs;  // by value
   for (ArmResult const& arm : report.arms)
     for (RunResult const& run : arm.runs) {
-      std::string const label = run.label();
-      for (std::string const& build : run.builds) runs[build].push_back(label);
-      if (run.builds.empty()) runs["not recorded"].push_back(label);
+      Names const found = values(run);
+      for (std::string const& value : found) runs[value].push_back(run.label());
+      if (found.empty()) runs["not recorded"].push_back(run.label());
     }
-  if (runs.size() < 2) return;
+  if (runs.size() < 2) return false;
   Names parts;
-  for (auto const& [build, labels] : runs) parts.push_back(fmt::format("{} ({})", build, fmt::join(labels, ", ")));
-  report.warnings.push_back(fmt::format("runs come from different builds of the program: {}", fmt::join(parts, "; ")));
+  for (auto const& [value, labels] : runs) parts.push_back(fmt::format("{} ({})", value, fmt::join(labels, ", ")));
+  report.warnings.push_back(fmt::format("runs come from different {}: {}", what, fmt::join(parts, "; ")));
+  return true;
+}
+
+void note_builds(Report& report) {
+  auto const recorded = [](char const* key) {
+    return [key](RunResult const& run) {
+      auto const found = run.environment.find(key);
+      return found == run.environment.end() ? Names() : Names{found->second};
+    };
+  };
+  // A build names its LibTorch; older runs have no build.
+  if (!note_origins(report, "builds of the program", [](RunResult const& run) { return run.builds; }))
+    note_origins(report, "versions of LibTorch", recorded("libtorch"));
+  note_origins(report, "processors", recorded("cpu"));
 }
 
 // Several arms share a note, for there may be dozens of them.
@@ -115,7 +131,7 @@ void note_jobs(Report& report) {
   for (ArmResult const& arm : report.arms)
     for (RunResult const& run : arm.runs)
       if (run.metrics.contains("threads")) threads.insert(run.metrics["threads"]);
-  int64_t const jobs = report.experiment.compare.jobs;
+  int64_t const jobs = report.experiment.compare.runs_at_a_time();
   if (jobs < 2 || threads.empty()) return;
   report.warnings.push_back(fmt::format("times were measured with {} runs at a time, {:.0f} thread{} each", jobs, *threads.begin(),
                                         *threads.begin() == 1 ? "" : "s"));
@@ -149,9 +165,16 @@ void note_tasks(Report& report) {
     report.warnings.push_back(fmt::format("on tasks, {} is not at equal training FLOPs: {}", listed(names), reason));
 }
 
+void note_budgets(Report& report) {
+  size_t const budgets = report.experiment.compare.budgets.size();
+  if (budgets > 1)
+    report.warnings.push_back(fmt::format("verdicts and tables are about the largest of {} budgets, {} a run", budgets, report.budget));
+}
+
 }  // namespace
 
 void add_notes(Report& report) {
+  note_budgets(report);
   note_builds(report);
   note_arms(report);
   note_schedules(report);

@@ -9,19 +9,13 @@
 #include <map>
 #include <set>
 
-#include "config/io.h"
-#include "core/error.h"
+#include "config/experiment_runs.h"
 #include "trainer/report/judge.h"
 #include "trainer/report/notes.h"
 #include "trainer/report/run_progress.h"
 
 namespace isobath {
 namespace {
-
-std::string last_line(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
-}
 
 ArmResult make_arm(std::string const& name, std::vector<RunResult> runs) {
   ArmResult arm;
@@ -47,16 +41,44 @@ std::vector<double> measured(ArmResult const& arm, std::string_view metric) {
 // "mod/seed-2: running at step 120 of 300"
 std::string incomplete_text(RunResult const& run) {
   std::string const folder = run.folder.filename().string();
-  std::string text = (folder.starts_with("seed-") ? run.arm + "/" + folder : run.arm) + ": " + run.state();
+  std::string text = run.family() + (run.budget.empty() ? "" : "/" + run.budget) + (run.size.empty() ? "" : "/" + run.size) +
+                     (folder.starts_with("seed-") ? "/" + folder : "") + ": " + run.state();
   if (!run.begun) return text;
   text += fmt::format(" at step {}", run.step);
   double const planned = run.metrics["steps_planned"];
   return std::isfinite(planned) ? text + fmt::format(" of {:.0f}", planned) : text;
 }
 
+void add_once(std::vector<std::string>& names, std::string const& name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
+bool is_sweep(CompareConfig const& compare) {
+  return !compare.budgets.empty() ||
+         std::any_of(compare.arms.begin(), compare.arms.end(), [](ArmConfig const& arm) { return !arm.sizes.empty(); });
+}
+
+// Moves the finished runs of an arm at a budget out of `runs`; tells of the others in the report.
+std::vector<RunResult> take_finished(Report& report, std::string const& arm, std::string const& budget, std::vector<RunResult>& runs) {
+  std::vector<RunResult> finished;
+  for (RunResult& run : runs) {
+    if (run.arm != arm || run.budget != budget) continue;
+    if (run.finished()) {
+      finished.push_back(std::move(run));
+      continue;
+    }
+    report.incomplete.push_back(incomplete_text(run));
+    report.running = report.running || run.running;
+    if (run.begun && budget == report.budget) report.unfinished.push_back(std::move(run));
+  }
+  return finished;
+}
+
 }  // namespace
 
 std::string RunResult::label() const { return fmt::format("{} seed {}", arm, config.seed); }
+
+std::string RunResult::family() const { return size.empty() ? arm : arm.substr(0, arm.size() - size.size() - 1); }
 
 std::string RunResult::state() const { return run_state(running, begun, status); }
 
@@ -126,7 +148,15 @@ ArmResult const* Report::arm(std::string const& wanted) const {
 
 bool Report::is_reference(std::string const& wanted) const {
   auto const& arms = experiment.compare.arms;
-  return std::any_of(arms.begin(), arms.end(), [&](ArmConfig const& arm) { return arm.name == wanted && arm.reference; });
+  return std::any_of(arms.begin(), arms.end(), [&](ArmConfig const& arm) {
+    return arm.reference && (arm.name == wanted || wanted.starts_with(arm.name + "/"));  // "/": in a size
+  });
+}
+
+ArmResult const* Report::baseline_of(ArmResult const& of) const {
+  std::string const &name = experiment.compare.baseline, &size = of.runs.front().size;
+  ArmResult const* const sized = size.empty() ? nullptr : arm(name + "/" + size);
+  return sized ? sized : arm(name);
 }
 
 Pair const* Report::pair(std::string const& arm, std::string const& baseline, std::string const& basis) const {
@@ -139,65 +169,31 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
   Report report;
   report.name = experiment.name;
   report.experiment = experiment;
-  for (ArmConfig const& arm : experiment.compare.arms) report.order.push_back(arm.name);
-  for (RunResult const& run : runs)
-    if (std::find(report.order.begin(), report.order.end(), run.arm) == report.order.end()) report.order.push_back(run.arm);
+  CompareConfig const& compare = experiment.compare;
+  std::vector<std::string> budgets;
+  for (Duration const& budget : ascending_budgets(compare)) budgets.push_back(format_duration(budget));
+  if (budgets.empty()) budgets.emplace_back();
+  report.budget = budgets.back();
+  for (RunId const& run : experiment_runs(compare)) add_once(report.order, run.family());
+  for (RunResult const& run : runs) add_once(report.order, run.arm);
 
-  for (std::string const& name : report.order) {
-    std::vector<RunResult> finished;
-    for (RunResult& run : runs) {
-      if (run.arm != name) continue;
-      if (run.finished()) {
-        finished.push_back(std::move(run));
-        continue;
-      }
-      report.incomplete.push_back(incomplete_text(run));
-      report.running = report.running || run.running;
-      if (run.begun) report.unfinished.push_back(std::move(run));
+  for (std::string const& budget : budgets)
+    for (std::string const& name : report.order) {
+      std::vector<RunResult> finished = take_finished(report, name, budget, runs);
+      if (finished.empty()) continue;
+      ArmResult arm = make_arm(name, std::move(finished));
+      if (is_sweep(compare)) report.sweep.push_back(sweep_row(arm));
+      if (budget == report.budget) report.arms.push_back(std::move(arm));
     }
-    if (!finished.empty()) report.arms.push_back(make_arm(name, std::move(finished)));
-  }
   if (report.arms.empty()) {
-    report.headline = "no run has finished yet";
+    report.headline =
+        report.budget.empty() ? "no run has finished yet" : "no run of the largest budget, " + report.budget + ", has finished yet";
     return report;
   }
   judge(report);
   judge_tasks(report);
   add_notes(report);
   return report;
-}
-
-Report read_report(std::vector<fs::path> const& folders) {
-  std::vector<RunResult> runs;
-  if (folders.size() == 1 && fs::exists(folders.front() / "experiment.yaml")) {
-    fs::path const& root = folders.front();
-    Config const experiment = load_config(root / "experiment.yaml", {}).config;
-    for (ArmConfig const& arm : experiment.compare.arms)
-      for (int64_t seed : experiment.compare.seeds) {
-        fs::path const folder = root / arm.name / fmt::format("seed-{}", seed);
-        if (fs::exists(folder / "metrics.jsonl")) {
-          runs.push_back(read_run(folder, arm.name));
-        } else {
-          RunResult missing;
-          missing.arm = arm.name;
-          missing.folder = folder;
-          runs.push_back(std::move(missing));
-        }
-      }
-    Report report = make_report(experiment, std::move(runs));
-    report.registered = read_registered(root, experiment);
-    report.running = report.running || is_locked(root / ".lock");
-    if (fs::exists(root / "command.txt")) report.command = last_line(read_file(root / "command.txt"));
-    return report;
-  }
-  for (fs::path const& given : folders) {
-    fs::path const folder = given.has_filename() ? given : given.parent_path();
-    bool const seeded = folder.filename().string().starts_with("seed-");
-    runs.push_back(read_run(folder, (seeded ? folder.parent_path() : folder).filename().string()));
-  }
-  Config experiment;
-  experiment.name = runs.size() == 1 ? runs.front().arm : "runs";
-  return make_report(experiment, std::move(runs));
 }
 
 std::string describe_routing(Config const& config) { return plan_depth(config.model, config.depth)->describe(); }

@@ -19,7 +19,9 @@
 #include "trainer/report/frontier.h"
 #include "trainer/report/registered.h"
 #include "trainer/report/statistics.h"
+#include "trainer/report/sweep.h"
 #include "trainer/report/tasks.h"
+#include "trainer/report/tuning.h"
 #include "trainer/tasks/answers_file.h"
 
 namespace isobath {
@@ -50,7 +52,8 @@ struct DepthText {
 };
 
 struct RunResult {
-  std::string arm;
+  std::string arm;           // its name in the report: "mod", and of an arm with sizes "mod/small"
+  std::string size, budget;  // of a sweep; empty without
   fs::path folder;
   Config config;
   std::string tokenizer, valid_text, device;  // of the `run` record: hashes of their contents; empty in older runs
@@ -78,8 +81,9 @@ struct RunResult {
   std::string answers_error;  // why task_answers.json cannot be read
   // The result of a task. A model whose two routings are the same has it as causal alone. Null: not measured.
   TaskRecord const* task(std::string_view name, std::string_view routing) const;
-  std::string label() const;  // "mod seed 2"
-  std::string state() const;  // run_state (run_progress.h)
+  std::string label() const;   // "mod seed 2"
+  std::string family() const;  // `arm` without its size
+  std::string state() const;   // run_state (run_progress.h)
   bool finished() const { return status == "finished" && !curve.empty(); }
 };
 
@@ -124,11 +128,15 @@ struct Report {
   Config experiment;  // with its `compare` section where there was one
   std::optional<Registered> registered;
   std::vector<std::string> order;      // names of all arms, those without a finished run among them
+  std::string budget;                  // the largest of compare.budgets, which all but `sweep` are about; empty: there is one alone
   std::vector<ArmResult> arms;         // arms with a finished run, in that order
   std::string best_dense, challenger;  // what the headline compares; empty when there is nothing to compare
   std::vector<Pair> pairs;             // challenger against best dense first
   std::vector<Frontier> frontiers;     // loss against each cost of inference that was measured
   std::vector<ReportedTask> tasks;     // by name, causal routing first
+  std::vector<SweepRow> sweep;         // every arm at every size and budget, the smallest budget first; empty without sizes and budgets
+  std::optional<Tuning> tuning;        // before the comparison
+  double tuning_share = 0;             // of the FLOPs of trials and finished runs together
   std::string ranked_by;               // metric that all arms may be compared by; empty: none
   std::string headline;
   std::string command;  // command line that ran the experiment
@@ -139,6 +147,8 @@ struct Report {
   int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
   bool is_reference(std::string const& arm) const;  // marked in the experiment: part of no verdict
+  // compare.baseline, in the arm's size where it has sizes; null: there is none.
+  ArmResult const* baseline_of(ArmResult const& arm) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;
   std::vector<int64_t> seeds() const;            // seeds that at least one arm has finished, ascending
   std::vector<int64_t> decoded_batches() const;  // batch sizes that at least one arm was decoded at, ascending
@@ -148,7 +158,8 @@ struct Report {
 RunResult read_run(fs::path const& folder, std::string const& arm);
 // Judges runs; `experiment` gives name, baseline and the order of arms.
 Report make_report(Config const& experiment, std::vector<RunResult> runs);
-// Folders of an experiment (experiment.yaml inside) or of single runs.
+// Of the folders of one experiment (experiment.yaml inside), which several machines may have divided, or of single runs. Throws
+// Error(data) where two folders hold one run with different records.
 Report read_report(std::vector<fs::path> const& folders);
 
 // `metric` of `curve` after `time_s` seconds of training, interpolated linearly in log time between validations; nullopt outside of them.

@@ -29,8 +29,7 @@ std::vector<fs::path> runs_of_experiment(fs::path const& folder) {
   std::vector<fs::path> runs;
   try {
     CompareConfig const compare = load_config(folder / "experiment.yaml", {}).config.compare;
-    for (ArmConfig const& arm : compare.arms)
-      for (int64_t const seed : compare.seeds) runs.push_back(folder / arm.name / fmt::format("seed-{}", seed));
+    for (RunId const& run : experiment_runs(compare)) runs.push_back(folder / run.path());
   } catch (Error const&) {  // not one that this version reads: its runs are listed as far as they have begun
   }
   return runs;
@@ -135,7 +134,7 @@ std::string run_line(RunStatus const& run) {
 }
 
 std::string hint_at_runs(fs::path const& folder) {
-  constexpr int most_depth = 3;  // RUN_DIR/NAME/ARM/seed-N: a person may have named something much larger
+  constexpr int most_depth = 5;  // RUN_DIR/NAME/ARM/BUDGET/SIZE/seed-N: a person may have named something much larger
   constexpr size_t most_names = 3;
   fs::path const top = without_last_slash(folder);
   std::vector<std::string> found;

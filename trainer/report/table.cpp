@@ -84,7 +84,7 @@ std::string decoding_table(Report const& report) {
 }  // namespace
 
 std::string report_table(Report const& report) {
-  std::string text = report.name + "\n";
+  std::string text = report.name + (report.budget.empty() ? "" : ", budget " + report.budget + " a run") + "\n";
   if (!report.arms.empty()) {
     text += "\n" + quality_table(report);
     for (Group const group : {Group::compute, Group::speed, Group::routing, Group::depth})
@@ -92,6 +92,8 @@ std::string report_table(Report const& report) {
     for (std::string const& table : {decoding_table(report), task_tables(report)})
       if (!table.empty()) text += "\n" + table;
   }
+  if (report.tuning) text += "\n" + tuning_table(*report.tuning, report.tuning_share);
+  if (!report.sweep.empty()) text += "\n" + sweep_table(report.sweep);
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())
     if (Pair const* time = report.pair(report.challenger, report.best_dense, "time"))

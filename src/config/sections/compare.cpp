@@ -2,12 +2,25 @@
 
 #include <algorithm>
 #include <set>
+#include <thread>
 
 #include "config/row.h"
 #include "config/sections/sections.h"
+#include "config/sections/sweep.h"
 #include "config/values.h"
 
 namespace isobath {
+
+SizeConfig const* ArmConfig::size(std::string const& wanted) const {
+  auto const found = std::find_if(sizes.begin(), sizes.end(), [&](SizeConfig const& size) { return size.name == wanted; });
+  return found == sizes.end() ? nullptr : &*found;
+}
+
+int64_t CompareConfig::runs_at_a_time() const {
+  if (jobs > 0) return jobs;
+  int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
+  return std::clamp<int64_t>(std::ssize(devices), 1, cores);
+}
 
 std::vector<ConfigField> compare_fields() {
   using enum Kind;
@@ -21,7 +34,18 @@ std::vector<ConfigField> compare_fields() {
         "equal within it.")
           .above(0)
           .below(1),
-      R(KEY(compare.jobs), integer, free, "Runs at a time, each with its share of the cores.").between(1, 1024),
+      R(KEY(compare.budgets), duration_list, free,
+        "Every arm is trained with each in place of train.budget; their runs get folders of their own.")
+          .above(0)
+          .in({Unit::step, Unit::token, Unit::flop, Unit::epoch})
+          .zero_is("none"),
+      R(KEY(compare.jobs), integer, free,
+        "Runs at a time, each with its share of the cores. auto: one, or one for each of compare.devices.")
+          .between(1, 1024)
+          .zero_is("auto"),
+      R(KEY(compare.devices), text_list, free,
+        "Devices that the runs are handed round over, such as cuda:0 and cuda:1; empty: all run on device.")
+          .may_be_empty_too(),
   };
 }
 
@@ -41,6 +65,8 @@ void check_compare(Config const& config, std::vector<Contradiction>& found) {
   for (int64_t const seed : compare.seeds) {
     if (!seen.insert(seed).second) found.push_back({{"compare.seeds"}, "seed " + std::to_string(seed) + " stands twice in compare.seeds"});
   }
+  check_sweep(compare, found);
+  check_tune(compare, found);
   std::vector<std::string> names;
   for (ArmConfig const& arm : compare.arms) names.push_back(arm.name);
   auto const arm_named = [&](std::string const& name) {
@@ -67,6 +93,7 @@ void check_compare(Config const& config, std::vector<Contradiction>& found) {
     } else if (!other->match.forward_flops_of.empty()) {
       wrong = " has a match of its own; name an arm whose size is fixed";
     }
+    if (wrong.empty()) wrong = why_no_size_to_match(arm, *other);
     if (!wrong.empty()) found.push_back({{at + ".match.forward_flops_of", at}, "forward_flops_of '" + target + "'" + wrong});
   }
 }

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "config/choice.h"
+#include "config/sections/compare_tune.h"
+#include "core/units.h"
 
 namespace isobath {
 
@@ -28,19 +30,32 @@ struct Assignment {
   std::string where;  // "quickstart.yaml:31:14"
 };
 
+// One size of an arm's model.
+struct SizeConfig {
+  std::string name;
+  std::vector<Assignment> set;  // applied after the arm's own
+};
+
 struct ArmConfig {
   std::string name;
   std::vector<Assignment> set;
   MatchConfig match;
   bool reference = false;  // shown beside the others, part of no verdict
+  std::vector<SizeConfig> sizes = {};
+  SizeConfig const* size(std::string const& wanted) const;  // null: it has none of that name
 };
 
 struct CompareConfig {
   std::string baseline;
   std::vector<int64_t> seeds{1};
-  double margin = 0.005;  // losses that differ by no more than this share count as equal
-  int64_t jobs = 1;       // runs at a time, each with its share of the cores
+  double margin = 0.005;             // losses that differ by no more than this share count as equal
+  std::vector<Duration> budgets;     // each replaces train.budget; empty: none does
+  int64_t jobs = 0;                  // 0: auto
+  std::vector<std::string> devices;  // that runs are handed round over; empty: all run on `device`
+  TuneConfig tune;
   std::vector<ArmConfig> arms;
+  // Runs at a time: `jobs`, or one a device but no more than there are cores.
+  int64_t runs_at_a_time() const;
 };
 
 }  // namespace isobath

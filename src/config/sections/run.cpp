@@ -20,14 +20,17 @@ void check_name(Config const& config, std::vector<Contradiction>& found) {
 }
 
 void check_device(std::string const& device, std::vector<Contradiction>& found) {
-  std::string const index = device.starts_with("cuda:") ? device.substr(5) : "0";
-  bool const is_index = index.size() == 1 || index.size() == 2;
-  bool const digits = index.find_first_not_of("0123456789") == std::string::npos;
-  if (device == "auto" || device == "cpu" || device == "cuda" || (device.starts_with("cuda:") && is_index && digits)) return;
-  found.push_back({{"device"}, "device '" + device + "' is none of auto, cpu, cuda, cuda:0, cuda:1, ..."});
+  if (!is_device(device)) found.push_back({{"device"}, "device '" + device + "' is none of auto, cpu, cuda, cuda:0, cuda:1, ..."});
 }
 
 }  // namespace
+
+bool is_device(std::string const& device) {
+  std::string const index = device.starts_with("cuda:") ? device.substr(5) : "0";
+  bool const is_index = index.size() == 1 || index.size() == 2;
+  bool const digits = index.find_first_not_of("0123456789") == std::string::npos;
+  return device == "auto" || device == "cpu" || device == "cuda" || (device.starts_with("cuda:") && is_index && digits);
+}
 
 int64_t bytes_per_value(RunConfig const& run) { return run.precision == Precision::bf16 ? 2 : 4; }
 

@@ -28,6 +28,7 @@ struct RunConfig {
   Choice<CudaAttention> cuda_attention = CudaAttention::flash;
 };
 
+bool is_device(std::string const& device);
 int64_t bytes_per_value(RunConfig const&);  // of an activation, a key or a value, by `precision`
 
 }  // namespace isobath

@@ -22,6 +22,7 @@ std::vector<ConfigField> train_fields();
 std::vector<ConfigField> eval_fields();
 std::vector<ConfigField> checkpoint_fields();
 std::vector<ConfigField> compare_fields();
+std::vector<ConfigField> tune_fields();  // compare.tune
 std::vector<MatchField> match_rows();
 
 void check_run(Config const& config, std::vector<Contradiction>& found);

@@ -185,7 +185,7 @@ TEST_CASE("experiments that make no sense") {
       {"compare: {baseline: a, arms: {a: 3}}\n", {"x.yaml:1:34: error: an arm is {set:"}},
       {"compare: {baseline: a, arms: [a]}\n", {"x.yaml:1:21: error: compare.baseline", "x.yaml:1:30: error: 'compare.arms' holds keys"}},
       {"compare: {baseline: a, arms: {a: {sets: {}}}}\n",
-       {"x.yaml:1:35: error: unknown key 'compare.arms.a.sets' (an arm has set and match) (did you mean 'set'?)"}},
+       {"x.yaml:1:35: error: unknown key 'compare.arms.a.sets' (an arm has set, match and size) (did you mean 'set'?)"}},
       {"compare: {baseline: a, arms: {a: {set: {depth: {capcity: 1}}}}}\n",
        {"x.yaml:1:49: error: unknown key 'depth.capcity' (did you mean 'capacity'?)"}},
       {"compare: {baseline: a, arms: {a: {set: {model.layers: 0}}}}\n", {"x.yaml:1:55: error: model.layers: '0' is too small"}},

@@ -37,7 +37,7 @@ TEST_CASE("every shipped configuration loads, and each of its arms") {
     CHECK(loaded.config.name == file.stem());
     for (ArmConfig const& arm : loaded.config.compare.arms) {
       INFO(arm.name);
-      CHECK_NOTHROW(arm_config(loaded, arm.name, loaded.config.compare.seeds.front()));
+      CHECK_NOTHROW(arm_config(loaded, {arm.name, loaded.config.compare.seeds.front()}));
     }
   }
 }
@@ -52,7 +52,7 @@ TEST_CASE("the default configuration is a valid one, key by key") {
     CHECK(field.doc.ends_with("."));
     CHECK(find_field(field.path) == &field);
     CHECK((field.kind == Kind::choice) == !field.choices.empty());
-    CHECK((field.kind == Kind::duration) == !field.units.empty());
+    CHECK((field.kind == Kind::duration || field.kind == Kind::duration_list) == !field.units.empty());
   }
   CHECK(is_section("model"));
   CHECK_FALSE(is_section("name"));

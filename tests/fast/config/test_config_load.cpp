@@ -156,14 +156,14 @@ TEST_CASE("arms of an included experiment can be extended") {
       folder.file("top.yaml", "include: base.yaml\ncompare: {arms: {mod: {set: {model.layers: 8}}, wide: {set: {model.width: 128}}}}\n");
   LoadedConfig const loaded = load_config(file, {"compare.arms.mod.set.depth.capacity=0.25"});
   REQUIRE(loaded.config.compare.arms.size() == 3);
-  Config const mod = arm_config(loaded, "mod", 3).config;
+  Config const mod = arm_config(loaded, {"mod", 3}).config;
   CHECK(mod.model.layers == 8);
   CHECK(mod.depth.capacity == std::vector{0.25});
   CHECK(mod.depth.kind == "mod");
-  CHECK(arm_config(loaded, "wide", 3).config.model.width == 128);
+  CHECK(arm_config(loaded, {"wide", 3}).config.model.width == 128);
   LoadedConfig each = loaded;
   each.config.train.init_from = "runs/{arm}/seed-{seed}/{arm}";
-  CHECK(arm_config(each, "wide", 3).config.train.init_from == "runs/wide/seed-3/wide");
+  CHECK(arm_config(each, {"wide", 3}).config.train.init_from == "runs/wide/seed-3/wide");
 }
 
 TEST_CASE("includes that lead nowhere") {
@@ -231,7 +231,7 @@ TEST_CASE("an arm is the experiment with its own settings") {
   CHECK(loaded.config.compare.arms[1].match.forward_flops_of == "dense");
   CHECK(loaded.config.compare.arms[1].match.adjust == MatchAdjust::layers);
 
-  LoadedConfig const mod = arm_config(loaded, "mod", 4);
+  LoadedConfig const mod = arm_config(loaded, {"mod", 4});
   CHECK(mod.config.name == "e/mod/seed-4");
   CHECK(mod.config.seed == 4);
   CHECK(mod.config.depth.kind == "mod");
@@ -241,10 +241,10 @@ TEST_CASE("an arm is the experiment with its own settings") {
   CHECK(mod.config.compare.arms.empty());
   CHECK(mod.origins.at("model.layers") == "arm mod (" + (folder.path() / "x.yaml").string() + ":11:23)");
 
-  LoadedConfig const dense = arm_config(loaded, "dense", 3);
+  LoadedConfig const dense = arm_config(loaded, {"dense", 3});
   CHECK(dense.config.depth.kind == "dense");
   CHECK(dense.config.model.layers == 4);
-  CHECK_THROWS_AS(arm_config(loaded, "mode", 1), ConfigError);
+  CHECK_THROWS_AS(arm_config(loaded, {"mode", 1}), ConfigError);
 }
 
 TEST_CASE("a config made in code is checked like one from a file") {

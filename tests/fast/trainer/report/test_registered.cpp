@@ -50,7 +50,7 @@ TEST_CASE("registered: changes since then are said in words") {
                                           "seeds 3 to 5 were added",
                                           "seed 9 was removed",
                                           "train.lr: 0.003 -> 0.006",
-                                          "compare.jobs: 1 -> 2"};
+                                          "compare.jobs: auto -> 2"};
   CHECK(changes_in_words(before, now) == expected);
   CHECK(changes_in_words(experiment({"dense"}, {1}), experiment({"dense"}, {1, 2, 3, 7})).front() == "seeds 2, 3, 7 were added");
 }
@@ -74,7 +74,7 @@ TEST_CASE("registered: report.json has the file, what it sets and what has chang
   CHECK(registered["changes"] == json{"arm dense: {set: {model.layers: 3}} -> {}", "arm mod was added", "train.lr: 0.001 -> 0.003"});
   CHECK(registered["arms"] == json{{{"name", "dense"}, {"text", "{set: {model.layers: 3}}"}}});
   CHECK(contains(registered["settings"].dump(), R"({"key":"train.lr","value":"0.001"})"));
-  CHECK(contains(registered["settings"].dump(), R"({"key":"compare.jobs","value":"1"})"));
+  CHECK(contains(registered["settings"].dump(), R"({"key":"compare.jobs","value":"auto"})"));
   CHECK(contains(registered["settings"].dump(), "train.batch_tokens"));
   CHECK_FALSE(contains(registered["settings"].dump(), "train.schedule"));  // as by default
 

@@ -1,0 +1,67 @@
+#include "trainer/report/sweep.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/columns.h"
+#include "core/units.h"
+#include "format/total.h"
+#include "trainer/report/report.h"
+
+namespace isobath {
+
+SweepRow sweep_row(ArmResult const& arm) {
+  RunResult const& first = arm.runs.front();
+  SweepRow row{first.family(), first.size, first.budget, {}, {}, arm.spread("loss_causal"), 0, 0, 0, 0, {}, 0};
+  for (RunResult const& run : arm.runs) {
+    row.seeds.push_back(run.config.seed);
+    row.losses.push_back(run.metrics["loss_causal"]);
+  }
+  row.params = arm["params"];
+  row.params_non_embedding = arm["params_non_embedding"];
+  row.tokens = arm["tokens"];
+  row.forward_flops_per_token_causal = arm["forward_flops_per_token_causal"];
+  row.train_flops = arm.train_flops;
+  row.step_time_s = arm["step_time_s"];
+  return row;
+}
+
+nlohmann::ordered_json sweep_json(std::vector<SweepRow> const& rows) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  auto const measured = [](char const* key, double value) { return metric_json(metric_of_report(key), value); };
+  for (SweepRow const& row : rows) {
+    nlohmann::ordered_json losses = nlohmann::ordered_json::array();
+    for (double const loss : row.losses) losses.push_back(finite_or_null(loss));
+    all.push_back({{"family", row.family},
+                   {"size", row.size},
+                   {"budget", row.budget},
+                   {"seeds", row.seeds},
+                   {"params", measured("params", row.params)},
+                   {"params_non_embedding", measured("params_non_embedding", row.params_non_embedding)},
+                   {"forward_flops_per_token_causal", measured("forward_flops_per_token_causal", row.forward_flops_per_token_causal)},
+                   {"train_flops", total_json(row.train_flops)},
+                   {"tokens", measured("tokens", row.tokens)},
+                   {"loss_causal",
+                    {{"mean", finite_or_null(row.loss.mean)},
+                     {"std", row.loss.n < 2 ? nlohmann::ordered_json(nullptr) : finite_or_null(row.loss.std)}}},
+                   {"step_time_s", measured("step_time_s", row.step_time_s)},
+                   {"losses", std::move(losses)}});
+  }
+  return all;
+}
+
+std::string sweep_table(std::vector<SweepRow> const& rows) {
+  if (rows.empty()) return "";
+  auto const number = [](double value) { return std::isfinite(value) ? format_si(value) : std::string("-"); };
+  std::vector<std::vector<std::string>> lines{{"budget", "arm", "size", "seeds", "parameters", "FLOPs a token", "tokens", "causal loss"}};
+  for (SweepRow const& row : rows) {
+    std::string const loss = fmt::format("{:.4f}", row.loss.mean) + (row.loss.n < 2 ? "" : fmt::format(" +- {:.4f}", row.loss.std));
+    lines.push_back({row.budget.empty() ? "-" : row.budget, row.family, row.size.empty() ? "-" : row.size, std::to_string(row.seeds.size()),
+                     number(row.params), number(row.forward_flops_per_token_causal), number(row.tokens), loss});
+  }
+  return aligned_columns(lines);
+}
+
+}  // namespace isobath
