@@ -106,7 +106,7 @@ def number(least, most):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="FOLDER")
-    parser.add_argument("--hops", type=number(1, 5), default=5, help="most functions of a problem; more leave no room for one answer in eight words")
+    parser.add_argument("--hops", type=number(1, 8), default=5, help="most functions of a problem")
     parser.add_argument("--values", type=number(2, len(VALUES)), default=16)
     parser.add_argument("--functions", type=number(2, len(FUNCTIONS)), default=8)
     parser.add_argument("--tokens", type=count, default=count("8M"), help="words to train on; 1 %% more for validation")

@@ -84,7 +84,7 @@ with Workspace() as space:
     out, _ = space.run(*arguments)
     check(not any("decoding failed" in warning for warning in reported()["warnings"]) and len(reported()["arms"][1]["decoding"]) == 2, out)
     space.run(*arguments, "compare.jobs=2")
-    check(space.content("runs/pair/registered.yaml").decode() == registered and reported()["registered"]["changes"] == ["compare.jobs: 1 -> 2"], reported()["registered"])
+    check(space.content("runs/pair/registered.yaml").decode() == registered and reported()["registered"]["changes"] == ["compare.jobs: auto -> 2"], reported()["registered"])
 
     # A schedule that finished runs do not have, or that ends before them, is refused before anything is written.
     for keys, words in ((("train.lr=1e-4",), "has finished under other settings"), (("train.budget=10step",), "is less than what")):
