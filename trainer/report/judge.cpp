@@ -57,7 +57,6 @@ Contest choose_contest(Report& report) {
   Contest whole{{}, report.seeds()};
   Seeds common = whole.seeds;
   for (ArmResult const& arm : report.arms) {
-    if (report.is_reference(arm.name)) continue;
     all.push_back(&arm);
     if (common_seeds(arm, whole.seeds).size() == whole.seeds.size()) whole.arms.push_back(&arm);
     common = common_seeds(arm, common);
@@ -87,10 +86,10 @@ void add_pairs(Report& report, ArmResult const& best, ArmResult const* challenge
   };
   if (challenger) add(*challenger, headline_seeds);
   for (ArmResult const& arm : report.arms)
-    if (&arm != challenger && &arm != &best && !report.is_reference(arm.name)) add(arm, common_seeds(best, seeds_of(arm)));
+    if (&arm != challenger && &arm != &best) add(arm, common_seeds(best, seeds_of(arm)));
   for (ArmResult const& arm : report.arms) {
     ArmResult const* const baseline = report.baseline_of(arm);
-    if (!baseline || baseline == &best || &arm == baseline || &arm == &best || report.is_reference(arm.name)) continue;
+    if (!baseline || baseline == &best || &arm == baseline || &arm == &best) continue;
     report.pairs.push_back(equal_flops_pair(arm, *baseline, common_seeds(*baseline, seeds_of(arm))));
   }
 }

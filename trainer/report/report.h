@@ -146,7 +146,6 @@ struct Report {
   bool running = false;                 // a run or the comparison goes on
   int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
-  bool is_reference(std::string const& arm) const;  // marked in the experiment: part of no verdict
   // compare.baseline, in the arm's size where it has sizes; null: there is none.
   ArmResult const* baseline_of(ArmResult const& arm) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;

@@ -40,7 +40,6 @@ struct ArmConfig {
   std::string name;
   std::vector<Assignment> set;
   MatchConfig match;
-  bool reference = false;  // shown beside the others, part of no verdict
   std::vector<SizeConfig> sizes = {};
   SizeConfig const* size(std::string const& wanted) const;  // null: it has none of that name
 };
