@@ -154,6 +154,16 @@ Json tuned_schema() {
   return schema;
 }
 
+Json match_schema() {
+  Json match = {{"type", "object"}, {"additionalProperties", false}, {"anyOf", Json::array()}, {"properties", Json::object()}};
+  for (char const* named : {"forward_flops_of", "tokens_of"}) match["anyOf"].push_back({{"required", {named}}});
+  MatchConfig default_match;
+  for (MatchField const& field : match_fields()) {
+    match["properties"][field.path] = described(field, format_value(field, field.at(default_match)));
+  }
+  return match;
+}
+
 }  // namespace
 
 std::string config_json_schema() {
@@ -190,15 +200,13 @@ std::string config_json_schema() {
       settable[section] = {{"$ref", "#/definitions/" + section}};
     }
   }
-  Json match = {{"type", "object"}, {"additionalProperties", false}, {"required", {"forward_flops_of"}}, {"properties", Json::object()}};
-  MatchConfig default_match;
-  for (MatchField const& field : match_fields()) {
-    match["properties"][field.path] = described(field, format_value(field, field.at(default_match)));
-  }
   definitions["set"] = {{"type", {"object", "null"}}, {"additionalProperties", false}, {"properties", settable}};
   definitions["arm"] = {{"type", {"object", "null"}},
                         {"additionalProperties", false},
-                        {"properties", {{"set", {{"$ref", "#/definitions/set"}}}, {"match", match}, {"size", sizes_schema()}}}};
+                        {"properties", {{"set", {{"$ref", "#/definitions/set"}}}, {"match", match_schema()}, {"size", sizes_schema()}}}};
+  ArmConfig default_arm;
+  for (ArmField const& field : arm_fields())
+    definitions["arm"]["properties"][field.path] = described(field, format_value(field, field.at(default_arm)));
   Json& tune = definitions["compare"]["properties"]["tune"]["properties"];
   tune["keys"] = tuned_schema();
   tune["as"] = {{"description", choice_doc}, {"type", "object"}, {"additionalProperties", {{"type", "string"}}}};
@@ -244,6 +252,10 @@ std::string config_key_table() {
   text += "| `compare.tune.as` | | map of arms to arms | free | " + std::string(choice_doc) + " |\n";
   text += "| `compare.arms` | | map of arms | free | " + std::string(arms_doc) + " |\n";
   text += "| `compare.arms.NAME.size` | | map of sizes | free | " + std::string(size_doc) + " |\n";
+  ArmConfig default_arm;
+  for (ArmField const& field : arm_fields())
+    text += "| `compare.arms.NAME." + field.path + "` | `" + format_value(field, field.at(default_arm)) + "` | " +
+            cell(describe_values(field)) + " | free | " + cell(field.doc) + " |\n";
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     std::string const value = format_value(field, field.at(default_match));
@@ -291,6 +303,11 @@ std::string config_help(std::string const& topic) {
   lines.push_back({"compare.arms.NAME.set",
                    help_line("compare.arms.NAME.set", "", "Keys of model, depth and train that this arm changes.", "{model.layers: 3}")});
   lines.push_back({"compare.arms.NAME.size", help_line("compare.arms.NAME.size", "", size_doc, "map of sizes")});
+  ArmConfig default_arm;
+  for (ArmField const& field : arm_fields()) {
+    std::string const key = "compare.arms.NAME." + field.path;
+    lines.push_back({key, help_line(key, format_value(field, field.at(default_arm)), field.doc, describe_values(field))});
+  }
   MatchConfig default_match;
   for (MatchField const& field : match_fields()) {
     std::string const key = "compare.arms.NAME.match." + field.path, value = format_value(field, field.at(default_match));

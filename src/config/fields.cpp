@@ -55,6 +55,11 @@ std::vector<ConfigField> const& config_fields() {
   return fields;
 }
 
+std::vector<ArmField> const& arm_fields() {
+  static std::vector<ArmField> const fields = arm_rows();
+  return fields;
+}
+
 std::vector<MatchField> const& match_fields() {
   static std::vector<MatchField> const fields = match_rows();
   return fields;

@@ -53,9 +53,11 @@ struct FieldOf : Field {
 };
 using ConfigField = FieldOf<Config>;
 using MatchField = FieldOf<MatchConfig>;
+using ArmField = FieldOf<ArmConfig>;
 
 std::vector<ConfigField> const& config_fields();
 std::vector<MatchField> const& match_fields();  // paths below compare.arms.NAME.match
+std::vector<ArmField> const& arm_fields();      // paths below compare.arms.NAME, beside set, match and size
 
 ConfigField const* find_field(std::string_view path);
 bool is_section(std::string_view path);              // whether keys lie below it: "model", "train.distill"

@@ -79,8 +79,16 @@ class Loading {
       places_[path] = found->second.value.place;
       loaded.origins[path] = found->second.value.place.text();
     }
-    if (!settings.match.empty() && !settings.match.contains("forward_flops_of")) {
-      problems_.add(settings.match.begin()->second.key, "match: needs forward_flops_of: and the name of an arm");
+    if (!settings.match.empty() && !settings.match.contains("forward_flops_of") && !settings.match.contains("tokens_of")) {
+      problems_.add(settings.match.begin()->second.key, "match: needs forward_flops_of: or tokens_of: and the name of an arm");
+    }
+    for (ArmField const& field : arm_fields()) {
+      auto const found = settings.own.find(field.path);
+      if (found == settings.own.end()) continue;
+      std::string const path = at + "." + field.path;
+      put(field, field.at(arm), found->second, path);
+      places_[path] = found->second.value.place;
+      loaded.origins[path] = found->second.value.place.text();
     }
     loaded.config.compare.arms.push_back(std::move(arm));
   }

@@ -13,10 +13,13 @@ struct Line {
 std::string match_text(MatchConfig match) {  // NOLINT(performance-unnecessary-value-param): fields are read through a plain reference
   std::string text;
   for (MatchField const& field : match_fields()) {
-    text += (text.empty() ? "" : ", ") + field.path + ": " + format_value(field, field.at(match));
+    std::string const value = format_value(field, field.at(match));
+    if (value != "\"\"") text += (text.empty() ? "" : ", ") + field.path + ": " + value;
   }
   return "{" + text + "}";
 }
+
+bool is_matched(ArmConfig const& arm) { return !arm.match.forward_flops_of.empty() || !arm.match.tokens_of.empty(); }
 
 void add_set(std::vector<Assignment> const& set, std::string const& indent, std::string const& at, std::vector<Line>& lines) {
   for (Assignment const& assignment : set) lines.push_back({indent + assignment.path + ": " + assignment.value, at + assignment.path});
@@ -42,8 +45,7 @@ void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
   lines.push_back({"  arms:", ""});
   for (ArmConfig const& arm : arms) {
     std::string const at = "compare.arms." + arm.name;
-    bool const matched = !arm.match.forward_flops_of.empty();
-    if (arm.set.empty() && !matched && arm.sizes.empty()) {
+    if (arm.set.empty() && !is_matched(arm) && arm.sizes.empty() && !arm.reference) {
       lines.push_back({"    " + arm.name + ": {}", at});
       continue;
     }
@@ -55,7 +57,8 @@ void add_arms(std::vector<ArmConfig> const& arms, std::vector<Line>& lines) {
       lines.push_back({"        " + size.name + ":", ""});
       add_set(size.set, "          ", at + ".size." + size.name + ".", lines);
     }
-    if (matched) lines.push_back({"      match: " + match_text(arm.match), at + ".match.forward_flops_of"});
+    if (is_matched(arm)) lines.push_back({"      match: " + match_text(arm.match), at + ".match"});
+    if (arm.reference) lines.push_back({"      reference: true", at + ".reference"});
   }
 }
 
@@ -106,10 +109,11 @@ std::string choices_text(TuneConfig const& tune) {
 std::string arm_text(ArmConfig const& arm) {
   std::vector<std::string> parts;
   if (!arm.set.empty()) parts.push_back("set: " + set_text(arm.set));
-  if (!arm.match.forward_flops_of.empty()) parts.push_back("match: " + match_text(arm.match));
+  if (is_matched(arm)) parts.push_back("match: " + match_text(arm.match));
   std::string sizes;
   for (SizeConfig const& size : arm.sizes) sizes += (sizes.empty() ? "" : ", ") + size.name + ": " + set_text(size.set);
   if (!sizes.empty()) parts.push_back("size: {" + sizes + "}");
+  if (arm.reference) parts.push_back("reference: true");
   std::string text;
   for (std::string const& part : parts) text += (text.empty() ? "" : ", ") + part;
   return "{" + text + "}";

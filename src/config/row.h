@@ -67,6 +67,7 @@ struct Row : FieldOf<Owner> {
 
 // The path of a key is the name of its member.
 #define KEY(member) #member, [](Config & config) -> FieldRef { return &config.member; }
+#define ARM_KEY(member) #member, [](ArmConfig & arm) -> FieldRef { return &arm.member; }
 #define MATCH_KEY(member) #member, [](MatchConfig & match) -> FieldRef { return &match.member; }
 
 // Units of what happens again and again during a run.

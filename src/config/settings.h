@@ -27,7 +27,8 @@ struct ArmSettings {
   Place place;
   std::vector<Setting> set;  // in order of appearance
   std::vector<SizeSettings> sizes;
-  std::map<std::string, Setting> match;  // "forward_flops_of" -> ...
+  std::map<std::string, Setting> match;     // "forward_flops_of" -> ...
+  std::map<std::string, Setting> own = {};  // of arm_fields
 };
 
 struct Settings {

@@ -82,6 +82,11 @@ void SettingsReader::read_arm(std::string const& name, Place const& key, Tree co
 void SettingsReader::read_arm_part(std::string const& arm, std::string const& path, Place const& key, Tree const& value, Seen& seen) {
   std::string const full = arms_path + "." + arm + "." + path;
   if (is_duplicate(full, key, seen)) return;
+  for (ArmField const& field : arm_fields()) {
+    if (field.path != path) continue;
+    find_arm(arm)->own[path] = {path, value, key};
+    return;
+  }
   if (path == "set" || path == "match" || path == "size") {
     if (value.kind == Tree::Kind::null) return;
     if (value.kind != Tree::Kind::map) {
@@ -102,8 +107,8 @@ void SettingsReader::read_arm_part(std::string const& arm, std::string const& pa
   if (path.starts_with("set.")) return read_set(arms_path + "." + arm + ".set", find_arm(arm)->set, path.substr(4), key, value, seen);
   if (path.starts_with("match.")) return read_match(arm, path.substr(6), key, value);
   if (path.starts_with("size.")) return read_sizes(arm, path.substr(5), key, value, seen);
-  problems_.add(key, "unknown key '" + full + "' (an arm has set, match and size)" +
-                         did_you_mean(path.substr(0, path.find('.')), {"set", "match", "size"}));
+  problems_.add(key, "unknown key '" + full + "' (an arm has set, match, size and reference)" +
+                         did_you_mean(path.substr(0, path.find('.')), {"set", "match", "size", "reference"}));
 }
 
 void SettingsReader::read_match(std::string const& arm, std::string const& name, Place const& key, Tree const& value) {

@@ -9,6 +9,7 @@
 #include "model/ledger/ledger.h"
 #include "model/ledger/match.h"
 #include "trainer/report/run_progress.h"
+#include "trainer/schedule/schedule.h"
 
 namespace isobath {
 namespace {
@@ -37,6 +38,14 @@ Config resolve(LoadedConfig const& base, RunId const& run, VocabSize const& voca
     int64_t const flops = planned_forward_flops(target.model, target.depth, vocab_size(target), 1, target.model.context);
     config.model = match_forward_flops(config.model, config.depth, vocab_size(config), flops, arm.match);
     check_config(config);
+  }
+  // Of a budget in epochs the arms have the same tokens as it is.
+  if (!arm.match.tokens_of.empty() && config.train.budget.unit != Unit::epoch) {
+    ArmConfig const& other = find_arm(base.config, arm.match.tokens_of, "match of arm '" + run.arm + "'");
+    Config const target = resolve(base, {other.name, run.seed, other.size(run.size) ? run.size : "", run.budget}, vocab_size, chosen, path);
+    int64_t const sequences = std::max<int64_t>(1, target.train.batch_tokens / target.model.context);
+    int64_t const steps = make_schedule(target, vocab_size(target), /*steps_per_epoch=*/1).total_steps();
+    config.train.budget = {static_cast<double>(steps * sequences * target.model.context), Unit::token};
   }
   return config;
 }

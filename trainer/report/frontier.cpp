@@ -36,7 +36,7 @@ std::vector<FrontierPoint> points_of(Report const& report, Cost const& cost, See
   std::vector<FrontierPoint> points;
   for (ArmResult const& arm : report.arms) {
     double const at = cost.of(arm);
-    if (!std::isfinite(at) || at <= 0 || common_seeds(arm, seeds).size() < seeds.size()) continue;
+    if (!std::isfinite(at) || at <= 0 || report.is_reference(arm.name) || common_seeds(arm, seeds).size() < seeds.size()) continue;
     points.push_back({arm.name, at, values_of(runs_of(arm, seeds), metric), arm.dense(), false});
   }
   return points;
@@ -184,11 +184,12 @@ nlohmann::ordered_json frontiers_json(Report const& report) {
 }
 
 void judge_frontiers(Report& report) {
-  auto const is_routed = [](ArmResult const& arm) { return !arm.dense(); };
+  auto const is_routed = [&](ArmResult const& arm) { return !arm.dense() && !report.is_reference(arm.name); };
   bool const any_dense = std::any_of(report.arms.begin(), report.arms.end(), [](ArmResult const& arm) { return arm.dense(); });
   if (report.ranked_by.empty() || !any_dense || std::none_of(report.arms.begin(), report.arms.end(), is_routed)) return;
   Seeds seeds = report.seeds();  // that every arm has, for the chart
-  for (ArmResult const& arm : report.arms) seeds = common_seeds(arm, seeds);
+  for (ArmResult const& arm : report.arms)
+    if (!report.is_reference(arm.name)) seeds = common_seeds(arm, seeds);
   for (Cost const& cost : all_costs()) {
     if (std::none_of(report.arms.begin(), report.arms.end(),
                      [&](auto const& arm) { return is_routed(arm) && std::isfinite(cost.of(arm)); }))

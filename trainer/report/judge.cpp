@@ -57,6 +57,7 @@ Contest choose_contest(Report& report) {
   Contest whole{{}, report.seeds()};
   Seeds common = whole.seeds;
   for (ArmResult const& arm : report.arms) {
+    if (report.is_reference(arm.name)) continue;
     all.push_back(&arm);
     if (common_seeds(arm, whole.seeds).size() == whole.seeds.size()) whole.arms.push_back(&arm);
     common = common_seeds(arm, common);
@@ -86,12 +87,24 @@ void add_pairs(Report& report, ArmResult const& best, ArmResult const* challenge
   };
   if (challenger) add(*challenger, headline_seeds);
   for (ArmResult const& arm : report.arms)
-    if (&arm != challenger && &arm != &best) add(arm, common_seeds(best, seeds_of(arm)));
+    if (&arm != challenger && &arm != &best && !report.is_reference(arm.name)) add(arm, common_seeds(best, seeds_of(arm)));
   for (ArmResult const& arm : report.arms) {
     ArmResult const* const baseline = report.baseline_of(arm);
-    if (!baseline || baseline == &best || &arm == baseline || &arm == &best) continue;
+    if (!baseline || baseline == &best || &arm == baseline || &arm == &best || report.is_reference(arm.name)) continue;
     report.pairs.push_back(equal_flops_pair(arm, *baseline, common_seeds(*baseline, seeds_of(arm))));
   }
+}
+
+// Reference arms against those on whose tokens they were trained.
+void add_bounds(Report& report) {
+  for (ArmResult const& arm : report.arms)
+    for (ArmConfig const& asked : report.experiment.compare.arms) {
+      std::string const &size = arm.runs.front().size, of_size = size.empty() ? "" : "/" + size;
+      if (asked.match.tokens_of.empty() || arm.name != asked.name + of_size) continue;
+      ArmResult const* const sized = report.arm(asked.match.tokens_of + of_size);
+      ArmResult const* const other = sized ? sized : report.arm(asked.match.tokens_of);
+      if (other) report.pairs.push_back(equal_tokens_pair(arm, *other, common_seeds(*other, seeds_of(arm))));
+    }
 }
 
 }  // namespace
@@ -114,6 +127,7 @@ void judge(Report& report) {
   }
   report.best_dense = best->name;
   add_pairs(report, *best, challenger, contest.seeds);
+  add_bounds(report);
   judge_frontiers(report);
   decide_pairs(report);
   if (by.metric.empty()) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <tuple>
 
+#include "core/units.h"
+
 namespace isobath {
 
 Seeds seeds_of(ArmResult const& arm) {
@@ -79,6 +81,19 @@ Pair equal_flops_pair(ArmResult const& arm, ArmResult const& baseline, Seeds con
   Match const two = match(arm, baseline, seeds);
   std::string const reason = two.by.metric.empty() ? two.by.reason : unequal_flops(two.all);
   return make_pair(names(two, "flops"), reason, values_of(two.runs, two.by.metric), values_of(two.baseline_runs, two.by.metric));
+}
+
+Pair equal_tokens_pair(ArmResult const& reference, ArmResult const& arm, Seeds const& seeds) {
+  Match const two = match(reference, arm, seeds);
+  double const tokens = reference["tokens"], wanted = arm["tokens"];
+  std::string reason = two.by.metric.empty() ? two.by.reason : "";
+  if (reason.empty() && std::abs(tokens / wanted - 1) > 0.01)
+    reason = fmt::format("{} was trained on {} tokens, {} on {}", reference.name, format_si(tokens), arm.name, format_si(wanted));
+  Pair pair = make_pair(names(two, "tokens"), reason, values_of(two.runs, two.by.metric), values_of(two.baseline_runs, two.by.metric));
+  if (reason.empty())
+    pair.note = fmt::format("a bound, not a rival: the same tokens at {:.2g} times the training FLOPs",
+                            static_cast<double>(reference.train_flops) / static_cast<double>(arm.train_flops));
+  return pair;
 }
 
 Pair equal_time_pair(ArmResult const& arm, ArmResult const& baseline, Seeds const& seeds) {

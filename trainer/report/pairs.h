@@ -26,6 +26,8 @@ struct PairNames {
 Pair make_pair(PairNames const& names, std::string const& reason, std::vector<double> const& ours, std::vector<double> const& theirs);
 
 Pair equal_flops_pair(ArmResult const& arm, ArmResult const& baseline, Seeds const& seeds);
+// A reference (match.tokens_of) and the arm whose tokens it has seen: training FLOPs may differ.
+Pair equal_tokens_pair(ArmResult const& reference, ArmResult const& arm, Seeds const& seeds);
 Pair equal_time_pair(ArmResult const& arm, ArmResult const& baseline, Seeds const& seeds);
 
 // Adds to every pair what two one-sided tests say of its difference (compare.margin), and whether the difference outlasts Holm's correction

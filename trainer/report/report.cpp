@@ -146,6 +146,13 @@ ArmResult const* Report::arm(std::string const& wanted) const {
   return nullptr;
 }
 
+bool Report::is_reference(std::string const& wanted) const {
+  auto const& arms = experiment.compare.arms;
+  return std::any_of(arms.begin(), arms.end(), [&](ArmConfig const& arm) {
+    return arm.reference && (arm.name == wanted || wanted.starts_with(arm.name + "/"));  // "/": in a size
+  });
+}
+
 ArmResult const* Report::baseline_of(ArmResult const& of) const {
   std::string const &name = experiment.compare.baseline, &size = of.runs.front().size;
   ArmResult const* const sized = size.empty() ? nullptr : arm(name + "/" + size);

@@ -108,9 +108,9 @@ struct ArmResult {
 struct Pair {
   std::string arm, baseline;
   // "flops": final losses; "time": losses of both after the training time of the faster run; "cost": the final loss against that of the
-  // dense frontier at the arm's cost of inference (frontier.h).
+  // dense frontier at the arm's cost of inference (frontier.h); "tokens": a reference arm against the arm on whose tokens it was trained.
   std::string basis;
-  std::string cost = "";  // of the basis "cost": which one, such as "forward_flops"
+  std::string cost;  // of the basis "cost": which one, such as "forward_flops"
   PairedDifference difference;
   std::string metric = "loss_causal";          // what is compared: the loss, or bits per byte between different tokenizers
   double arm_loss = NAN, baseline_loss = NAN;  // of that metric, means over the seeds both have; NaN without a comparison
@@ -146,6 +146,7 @@ struct Report {
   bool running = false;                 // a run or the comparison goes on
   int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
+  bool is_reference(std::string const& arm) const;  // as the experiment says: part of no verdict at equal FLOPs, time or cost
   // compare.baseline, in the arm's size where it has sizes; null: there is none.
   ArmResult const* baseline_of(ArmResult const& arm) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;

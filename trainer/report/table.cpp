@@ -104,6 +104,9 @@ std::string report_table(Report const& report) {
   for (Pair const& pair : report.pairs)
     if (pair.basis == "flops" && !(pair.arm == report.challenger && pair.baseline == report.best_dense))
       text += fmt::format("{} against {}: {}\n", pair.arm, pair.baseline, pair.verdict);
+  for (Pair const& pair : report.pairs)
+    if (pair.basis == "tokens")
+      text += fmt::format("{}, a bound for {}, on the same tokens: {}\n  ({})\n", pair.arm, pair.baseline, pair.verdict, pair.note);
   for (std::string const& warning : report.warnings) text += "note: " + warning + "\n";
   for (std::string const& run : report.incomplete) text += "incomplete: " + run + "\n";
   return text;

@@ -56,6 +56,18 @@ std::vector<MatchField> match_rows() {
         "The arm is resized until its forward pass costs what this arm's does, within 0.5 %."),
       R(MATCH_KEY(adjust), Kind::choice, ResumeClass::free,
         "What is resized. layers: the number of layers, then mlp_width for what is left; mlp_width: that alone."),
+      R(MATCH_KEY(tokens_of), Kind::text, ResumeClass::free,
+        "A reference arm is trained on as many tokens as this arm, whatever they cost: a bound of what routing could gain."),
+  };
+}
+
+std::vector<ArmField> arm_rows() {
+  using R = Row<ArmConfig>;
+  return {
+      R(ARM_KEY(reference), Kind::boolean, ResumeClass::free,
+        "true: the arm is shown beside the others and held against the arm of match.tokens_of, but is part of no verdict at equal FLOPs, "
+        "time "
+        "or cost."),
   };
 }
 
@@ -81,20 +93,31 @@ void check_compare(Config const& config, std::vector<Contradiction>& found) {
     found.push_back({{"compare.baseline"}, "compare.baseline '" + compare.baseline + "' is none of the arms" + hint(compare.baseline)});
   }
   for (ArmConfig const& arm : compare.arms) {
-    std::string const& target = arm.match.forward_flops_of;
-    if (target.empty()) continue;
     std::string const at = "compare.arms." + arm.name;
+    bool const by_tokens = arm.match.forward_flops_of.empty();
+    std::string const key = by_tokens ? "tokens_of" : "forward_flops_of",
+                      &target = by_tokens ? arm.match.tokens_of : arm.match.forward_flops_of;
+    if (arm.reference && arm.name == (compare.baseline.empty() ? names.front() : compare.baseline))
+      found.push_back({{at + ".reference", at}, "the baseline '" + arm.name + "' cannot be a reference, which is part of no verdict"});
+    if (target.empty()) continue;
+    if (!by_tokens && !arm.match.tokens_of.empty())
+      found.push_back({{at + ".match.tokens_of", at}, "match has forward_flops_of or tokens_of, not both"});
+    if (by_tokens && !arm.reference)
+      found.push_back(
+          {{at + ".match.tokens_of", at}, "tokens_of makes an arm spend other FLOPs than the budget: mark it `reference: true`"});
     ArmConfig const* const other = arm_named(target);
     std::string wrong;
     if (target == arm.name) {
       wrong = " is the arm itself";
     } else if (other == nullptr) {
       wrong = " is none of the arms" + hint(target);
-    } else if (!other->match.forward_flops_of.empty()) {
+    } else if (by_tokens && other->reference) {
+      wrong = " is a reference, too; name an arm that is trained on the budget";
+    } else if (!by_tokens && !other->match.forward_flops_of.empty()) {
       wrong = " has a match of its own; name an arm whose size is fixed";
     }
     if (wrong.empty()) wrong = why_no_size_to_match(arm, *other);
-    if (!wrong.empty()) found.push_back({{at + ".match.forward_flops_of", at}, "forward_flops_of '" + target + "'" + wrong});
+    if (!wrong.empty()) found.push_back({{at + ".match." + key, at}, key + " '" + target + "'" + wrong});
   }
 }
 

@@ -21,6 +21,7 @@ struct ChoiceNames<MatchAdjust> {
 struct MatchConfig {
   std::string forward_flops_of;  // name of another arm; empty: no matching
   Choice<MatchAdjust> adjust = MatchAdjust::layers;
+  std::string tokens_of = {};  // trained on as many tokens as this arm, whatever they cost; empty: on the budget
 };
 
 // One assignment of an arm's `set:`, kept as text so that it goes through the same checks as any other value.
@@ -40,6 +41,7 @@ struct ArmConfig {
   std::string name;
   std::vector<Assignment> set;
   MatchConfig match;
+  bool reference = false;  // shown beside the others, part of no verdict at equal FLOPs, time or cost
   std::vector<SizeConfig> sizes = {};
   SizeConfig const* size(std::string const& wanted) const;  // null: it has none of that name
 };

@@ -24,6 +24,7 @@ std::vector<ConfigField> checkpoint_fields();
 std::vector<ConfigField> compare_fields();
 std::vector<ConfigField> tune_fields();  // compare.tune
 std::vector<MatchField> match_rows();
+std::vector<ArmField> arm_rows();
 
 void check_run(Config const& config, std::vector<Contradiction>& found);
 void check_data(Config const& config, std::vector<Contradiction>& found);

@@ -224,6 +224,20 @@ TEST_CASE("overrides") {
   CHECK(first("model.heads=3\nmodel.layers=1").starts_with("command line: error: model.heads: "));
 }
 
+TEST_CASE("a reference arm is read, printed and read again") {
+  ConfigFolder const folder;
+  Config const read = folder.load("compare: {arms: {mod: {}, deep: {reference: true, match: {tokens_of: mod}}}}\n").config;
+  Config const again = folder.load(to_yaml(read)).config;
+  for (Config const& config : {read, again}) {
+    ArmConfig const& deep = config.compare.arms.at(1);
+    CHECK(deep.reference);
+    CHECK(deep.match.tokens_of == "mod");
+    CHECK(deep.match.forward_flops_of.empty());
+    CHECK_FALSE(config.compare.arms.at(0).reference);
+    CHECK(arm_text(deep) == "{match: {adjust: layers, tokens_of: mod}, reference: true}");
+  }
+}
+
 TEST_CASE("an arm is the experiment with its own settings") {
   ConfigFolder const folder;
   LoadedConfig const loaded = folder.load(experiment);

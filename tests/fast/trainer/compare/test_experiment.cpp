@@ -70,6 +70,19 @@ struct NoStop {
 
 }  // namespace
 
+TEST_CASE("experiment: a reference arm is trained on the tokens of another, whatever they cost") {
+  Scratch const scratch;
+  std::string const with_bound = std::string(experiment) + "    deep: {set: {model.layers: 8}, reference: true, match: {tokens_of: mod}}\n";
+  std::vector<ExperimentRun> const runs = runs_of(scratch, with_bound);
+  REQUIRE(runs.size() == 6);
+  auto const plan = [&](ExperimentRun const& run) { return plan_arm(run.arm, run.config, 257, DataSize{1e6, 1e4, true, "", {}}, 512); };
+  ArmPlan const mod = plan(runs[1]), deep = plan(runs[2]);
+  CHECK(runs[2].config.train.budget.unit == Unit::token);
+  CHECK(deep.tokens == mod.tokens);
+  CHECK(deep.train_flops > mod.train_flops);
+  CHECK(deep.config.model.layers == 8);
+}
+
 TEST_CASE("experiment: seeds outer, arms inner, each in its folder, matched") {
   Scratch const scratch;
   auto const runs = runs_of(scratch);

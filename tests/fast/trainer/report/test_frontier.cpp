@@ -125,6 +125,29 @@ TEST_CASE("frontier: with too few dense arms the report says what is missing") {
                     [](auto const& w) { return contains(w, "the dense frontier stands on 1 arm"); }));
 }
 
+TEST_CASE("frontier: a reference is held against the arm whose tokens it has seen, and is part of no other verdict") {
+  Folder const root;
+  experiment(root, 2e5, 2.95);
+  Config asked = load_config(root.path / "experiment.yaml", {}).config;
+  asked.compare.arms.push_back({"bound", {}, {"", MatchAdjust::layers, "mod"}, true});
+  write_file_atomic(root.path / "experiment.yaml", to_yaml(asked));
+  for (int64_t seed : {1, 2}) {
+    FakeRun run{.loss = 2.5 + 0.01 * static_cast<double>(seed), .train_flops = 3000000000000, .layers = 8, .routing = with_cost(8e5)};
+    write_run(root.path, "bound", seed, run);
+  }
+  Report const report = read_report({root.path});
+  CHECK(report.best_dense == "d3");
+  CHECK_FALSE(report.pair("bound", "d3", "flops"));
+  CHECK_FALSE(report.pair("bound", "d1", "flops"));
+  CHECK(report.frontiers.at(0).points.size() == 4);
+  CHECK(report.frontiers.at(0).costliest() == 4e5);
+  Pair const* const pair = report.pair("bound", "mod", "tokens");
+  REQUIRE(pair);
+  CHECK(pair->verdict.starts_with("better by 15"));
+  CHECK(contains(pair->note, "the same tokens at 3 times the training FLOPs"));
+  CHECK(contains(report_table(report), "bound, a bound for mod, on the same tokens: better by 15"));
+}
+
 // Losses fall with the logarithm of the cost, each seed has an offset of its own that all arms share, and each run an error of its own.
 TEST_CASE("frontier: on known surfaces the sign is right whenever the truth is outside of the noise") {
   double const noise = 0.002;
