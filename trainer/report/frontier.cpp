@@ -65,6 +65,15 @@ std::string no_bracket(Frontier const& frontier, double at) {
   return "";
 }
 
+// Dense arms that lack some of the seeds, in words.
+std::string left_out(Report const& report, Cost const& cost, Seeds const& seeds) {
+  std::string names;
+  for (ArmResult const& arm : report.arms)
+    if (arm.dense() && !report.is_reference(arm.name) && std::isfinite(cost.of(arm)) && common_seeds(arm, seeds).size() < seeds.size())
+      names += (names.empty() ? "" : ", ") + arm.name;
+  return names.empty() ? "" : "; without " + names + ", for lack of some of these seeds";
+}
+
 Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
   Seeds const seeds = seeds_of(arm);
   double const at = cost.of(arm);
@@ -79,7 +88,8 @@ Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
   std::vector<double> const ours = reason.empty() ? values_of(runs_of(arm, seeds), report.ranked_by) : std::vector<double>();
   Pair pair = make_pair({arm.name, "dense frontier", "cost", by}, reason, ours, theirs);
   pair.cost = cost.name;
-  pair.note = fmt::format("at {}{}", shown_cost(cost, at), reason.empty() ? ", " + frontier.around(at) : "");
+  pair.note =
+      fmt::format("at {}{}", shown_cost(cost, at), reason.empty() ? ", " + frontier.around(at) : "") + left_out(report, cost, seeds);
   return pair;
 }
 

@@ -83,6 +83,13 @@ TEST_CASE("frontier: a routed arm is held against the dense loss at its own cost
     CHECK(frontier["points"][2]["on_frontier"] == false);
     CHECK(contains(report_table(report), "at equal forward_flops: better by 1.7"));
   }
+  SECTION("a dense arm that lacks a seed is left out, and that is said") {
+    experiment(root, 2e5, 2.85);
+    fs::remove_all(root.path / "d2" / "seed-2");
+    Pair const pair = *cost_pair(read_report({root.path}), "mod", "forward_flops");
+    CHECK(contains(pair.note, "between d1 and d3; without d2, for lack of some of these seeds"));
+    CHECK(pair.difference.n == 2);
+  }
   SECTION("too cheap") {
     Pair const pair = *cost_pair(experiment(root, 5e4, 3), "mod", "forward_flops");
     CHECK_FALSE(pair.compared());
