@@ -32,8 +32,8 @@ LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::str
 // The keys that `file` and `overrides` write, with the text of single values (lists: ""). Says nothing of what is wrong with them.
 std::map<std::string, std::string> written_values(std::filesystem::path const& file, std::vector<std::string> const& overrides);
 
-// The configuration of one run: what its arm, its size and tuning set, in that order; its budget and seed; `compare` emptied; name
-// "<name>/<path of the run>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
+// The configuration of one run: the experiment's, with the settings of its arm, then of its size, then of tuning; with its budget and seed;
+// without `compare`; named "<name>/<path of the run>". `match` is not applied here (see model/ledger/match.h). Throws ConfigError.
 LoadedConfig arm_config(LoadedConfig const& base, RunId const& run, std::vector<Assignment> const& tuned = {});
 
 // Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.

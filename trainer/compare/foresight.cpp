@@ -46,10 +46,7 @@ std::vector<double> known_scatter(fs::path const& folder) {
   std::vector<double> scatter;
   if (!fs::exists(folder / "experiment.yaml")) return scatter;
   for (Pair const& pair : read_report({folder}).pairs)
-    if (pair.basis == "flops" && pair.difference.half_width) {
-      auto const n = static_cast<double>(pair.difference.n);
-      scatter.push_back(*pair.difference.half_width / student_t_quantile(0.975, n - 1) * std::sqrt(n));
-    }
+    if (pair.basis == "flops" && pair.difference.half_width) scatter.push_back(scatter_of(pair.difference));
   return scatter;
 }
 
@@ -67,11 +64,7 @@ std::vector<std::string> missing_dense_arms(std::vector<ArmPlan> const& arms) {
                 &high = **std::max_element(routed.begin(), routed.end(), by_cost);
   if (low.forward() < cheapest.forward() * (1 - same_cost)) notes.push_back(missing(low, cheapest, true));
   if (high.forward() > costliest.forward() * (1 + same_cost)) notes.push_back(missing(high, costliest, false));
-  if (notes.empty() && dense.size() < wanted_dense_arms)
-    notes.push_back(
-        fmt::format("the dense frontier, against which routed arms are held at equal cost of inference, stands on {} arm{}: three or more "
-                    "of different depth or width would make it one",
-                    dense.size(), dense.size() == 1 ? "" : "s"));
+  if (std::string const few = too_few_dense_arms(dense.size()); notes.empty() && !few.empty()) notes.push_back(few);
   return notes;
 }
 

@@ -39,6 +39,8 @@ std::optional<int64_t> seeds_for(int64_t from, Power power) {
 
 }  // namespace
 
+double scatter_of(PairedDifference const& difference) { return standard_error(difference) * std::sqrt(static_cast<double>(difference.n)); }
+
 double paired_p(PairedDifference const& difference) {
   if (!has_scatter(difference)) return std::nan("");
   double const error = standard_error(difference);
@@ -122,7 +124,7 @@ std::optional<Equivalence> equivalence(PairedDifference const& difference, doubl
   else if (result.p < level)
     result.decision = Decision::equal;
   if (result.decision != Decision::undecided) return result;
-  double const scatter = standard_error(difference) * std::sqrt(static_cast<double>(difference.n));
+  double const scatter = scatter_of(difference);
   result.seeds_needed = seeds_for(difference.n + 1, [&](int64_t n) {
     return std::max(difference_power(difference.percent, scatter, n), equivalence_power(difference.percent, scatter, margin, n));
   });

@@ -10,7 +10,9 @@
 
 namespace isobath {
 
-// Two-sided p of Student's t-test of paired differences against zero. NaN with fewer than two pairs.
+// Standard deviation of the paired differences between seeds, per cent. There must be two pairs or more.
+double scatter_of(PairedDifference const& difference);
+// Two-sided p-value of a paired t-test of no difference. NaN with fewer than two pairs.
 double paired_p(PairedDifference const& difference);
 // p of two one-sided t-tests (Schuirmann 1987): below 0.05 the difference lies within +- margin, both in per cent. NaN with fewer than two.
 double equivalence_p(PairedDifference const& difference, double margin);

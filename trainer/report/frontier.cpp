@@ -93,16 +93,15 @@ Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
   return pair;
 }
 
-// What is missing for a fair frontier, in words.
-void warn(Report& report, Frontier const& frontier) {
-  auto const dense = std::count_if(frontier.points.begin(), frontier.points.end(), [](auto const& point) { return point.dense; });
-  if (static_cast<size_t>(dense) < wanted_dense_arms)
-    report.warnings.push_back(
-        fmt::format("the dense frontier stands on {} arm{}: three or more of different depth or width would make it one", dense,
-                    dense == 1 ? "" : "s"));
-}
-
 }  // namespace
+
+std::string too_few_dense_arms(size_t dense) {
+  if (dense >= wanted_dense_arms) return "";
+  return fmt::format(
+      "the dense frontier stands on {} arm{}: three or more of "
+      "different depth or width would make it one",
+      dense, dense == 1 ? "" : "s");
+}
 
 std::vector<Cost> const& all_costs() {
   static std::vector<Cost> const costs{
@@ -208,7 +207,10 @@ void judge_frontiers(Report& report) {
       if (is_routed(arm) && std::isfinite(cost.of(arm))) report.pairs.push_back(cost_pair(report, arm, cost));
     if (!seeds.empty()) report.frontiers.push_back(make_frontier(cost, seeds, points_of(report, cost, seeds, report.ranked_by)));
   }
-  if (!report.frontiers.empty()) warn(report, report.frontiers.front());
+  if (report.frontiers.empty()) return;
+  auto const& points = report.frontiers.front().points;
+  auto const dense = std::count_if(points.begin(), points.end(), [](FrontierPoint const& point) { return point.dense; });
+  if (std::string const missing = too_few_dense_arms(static_cast<size_t>(dense)); !missing.empty()) report.warnings.push_back(missing);
 }
 
 }  // namespace isobath

@@ -19,6 +19,9 @@ inline constexpr double same_cost = 0.005;
 // Dense arms that make a frontier.
 inline constexpr size_t wanted_dense_arms = 3;
 
+// What is missing where a frontier has fewer, in words; empty where it has enough.
+std::string too_few_dense_arms(size_t dense);
+
 // What a token costs at inference.
 struct Cost {
   char const *name, *label, *unit;

@@ -101,8 +101,7 @@ void add_bounds(Report& report) {
     for (ArmConfig const& asked : report.experiment.compare.arms) {
       std::string const &size = arm.runs.front().size, of_size = size.empty() ? "" : "/" + size;
       if (asked.match.tokens_of.empty() || arm.name != asked.name + of_size) continue;
-      ArmResult const* const sized = report.arm(asked.match.tokens_of + of_size);
-      ArmResult const* const other = sized ? sized : report.arm(asked.match.tokens_of);
+      ArmResult const* const other = report.arm_in_size(asked.match.tokens_of, size);
       if (other) report.pairs.push_back(equal_tokens_pair(arm, *other, common_seeds(*other, seeds_of(arm))));
     }
 }

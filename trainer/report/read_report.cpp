@@ -20,7 +20,8 @@ std::string last_line(std::string text) {
 
 bool is_experiment(fs::path const& folder) { return fs::exists(folder / "experiment.yaml"); }
 
-// Of folders from several machines. They must be of one experiment; seeds may be divided among them.
+// The experiment that the folders of several machines hold. Throws Error(data) where they differ in more than their seeds, which are
+// united, and in where runs ran.
 Config merged_experiment(std::vector<fs::path> const& roots) {
   Config experiment = load_config(roots.front() / "experiment.yaml", {}).config;
   for (fs::path const& root : roots) {

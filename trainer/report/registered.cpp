@@ -8,6 +8,7 @@
 #include <regex>
 #include <set>
 
+#include "config/experiment_runs.h"
 #include "config/fields.h"
 #include "config/io.h"
 #include "config/values.h"
@@ -19,12 +20,8 @@ namespace {
 constexpr char const* file_name = "registered.yaml";
 
 bool any_run_has_begun(fs::path const& folder, Config const& experiment) {
-  auto const& arms = experiment.compare.arms;
-  auto const& seeds = experiment.compare.seeds;
-  return std::any_of(arms.begin(), arms.end(), [&](ArmConfig const& arm) {
-    return std::any_of(seeds.begin(), seeds.end(),
-                       [&](int64_t seed) { return fs::exists(folder / arm.name / fmt::format("seed-{}", seed) / "metrics.jsonl"); });
-  });
+  std::vector<RunId> const runs = experiment_runs(experiment.compare);
+  return std::any_of(runs.begin(), runs.end(), [&](RunId const& run) { return fs::exists(folder / run.path() / "metrics.jsonl"); });
 }
 
 // "seed 7", "seeds 3 to 5", "seeds 1, 2, 7": three or more in a row are a range.

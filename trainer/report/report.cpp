@@ -153,8 +153,9 @@ bool Report::is_reference(std::string const& wanted) const {
   });
 }
 
-ArmResult const* Report::baseline_of(ArmResult const& of) const {
-  std::string const &name = experiment.compare.baseline, &size = of.runs.front().size;
+ArmResult const* Report::baseline_of(ArmResult const& of) const { return arm_in_size(experiment.compare.baseline, of.runs.front().size); }
+
+ArmResult const* Report::arm_in_size(std::string const& name, std::string const& size) const {
   ArmResult const* const sized = size.empty() ? nullptr : arm(name + "/" + size);
   return sized ? sized : arm(name);
 }

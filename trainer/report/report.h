@@ -147,6 +147,8 @@ struct Report {
   int64_t reload_s = 0;                 // seconds after which the page loads itself again; 0: it does not
   ArmResult const* arm(std::string const& name) const;
   bool is_reference(std::string const& arm) const;  // as the experiment says: part of no verdict at equal FLOPs, time or cost
+  // The arm in this size where it has sizes, else the arm itself; null: there is none.
+  ArmResult const* arm_in_size(std::string const& name, std::string const& size) const;
   // compare.baseline, in the arm's size where it has sizes; null: there is none.
   ArmResult const* baseline_of(ArmResult const& arm) const;
   Pair const* pair(std::string const& arm, std::string const& baseline, std::string const& basis) const;

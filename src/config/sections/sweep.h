@@ -11,7 +11,8 @@ namespace isobath {
 
 void check_sweep(CompareConfig const& compare, std::vector<Contradiction>& found);
 void check_tune(CompareConfig const& compare, std::vector<Contradiction>& found);
-// What is wrong with a match of arms of which one or both have sizes, as the end of a sentence about `target`; empty: nothing.
+// Why `arm` cannot be matched to `target` where one or both have sizes, worded to follow the target's name in a sentence; empty where it
+// can.
 std::string why_no_size_to_match(ArmConfig const& arm, ArmConfig const& target);
 
 }  // namespace isobath

@@ -62,7 +62,7 @@ void shrink_run(ordered_json& run, size_t points) {
   for (ordered_json& point : run["curve"]) keep_only(point, {"train_flops_total", "time_s", "loss_causal"});
 }
 
-// The page shows one text coloured by depth: the challenger's, or the first there is.
+// The page colours one text by depth: the challenger's or, without one, that of the first arm which has such a text.
 void keep_one_depth_text(ordered_json& report) {
   ordered_json* shown = nullptr;
   for (ordered_json& arm : report["arms"]) {

@@ -195,7 +195,8 @@ TEST_CASE("tune: grids go on by their last ratio, within what the key takes") {
   CHECK(beyond("train.weight_decay", {"0", "0.1"}, true) == "none");
   CHECK(beyond("train.batch_tokens", {"512", "1Ki"}, true) == "2048");
   CHECK(beyond("train.schedule", {"cosine", "wsd"}, true) == "none");
-  // Of two keys, only the one at its edge goes on, with every setting of the other that was tried there.
+  // Only the key whose best value lies at the edge gets a further value, combined with every value of the other key that was tried at that
+  // edge.
   std::vector<Trial> tried;
   for (char const* lr : {"1e-3", "2e-3"})
     for (char const* decay : {"0.1", "0.2", "0.4"}) tried.push_back({"", {{"train.lr", lr}, {"train.weight_decay", decay}}});

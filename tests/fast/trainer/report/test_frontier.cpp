@@ -155,7 +155,7 @@ TEST_CASE("frontier: a reference is held against the arm whose tokens it has see
   CHECK(contains(report_table(report), "bound, a bound for mod, on the same tokens: better by 15"));
 }
 
-// Losses fall with the logarithm of the cost, each seed has an offset of its own that all arms share, and each run an error of its own.
+// Invented losses are linear in the logarithm of the cost. A seed shifts all arms alike; each run has noise of its own.
 TEST_CASE("frontier: on known surfaces the sign is right whenever the truth is outside of the noise") {
   double const noise = 0.002;
   auto const surface = [](double cost) { return 3.5 - 0.12 * std::log(cost / 1e5); };

@@ -35,6 +35,12 @@ TEST_CASE("registered: the experiment is written once, before the first run") {
   keep_registered(older.path, config, "abc123");
   CHECK_FALSE(fs::exists(older.path / "registered.yaml"));
   CHECK_FALSE(read_registered(older.path, config));
+
+  Folder const sweep;  // whose runs lie in folders of their budgets
+  config.compare.budgets = {{3e12, Unit::flop}};
+  write_run(sweep.path / "mod", "3e12flop", 2, {});
+  keep_registered(sweep.path, config, "abc123");
+  CHECK_FALSE(fs::exists(sweep.path / "registered.yaml"));
 }
 
 TEST_CASE("registered: changes since then are said in words") {
