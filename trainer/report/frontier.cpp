@@ -115,6 +115,10 @@ std::vector<Cost> const& all_costs() {
   return costs;
 }
 
+Cost const& cost_named(std::string const& name) {
+  return *std::find_if(all_costs().begin(), all_costs().end(), [&](Cost const& cost) { return cost.name == name; });
+}
+
 Frontier make_frontier(Cost const& cost, Seeds seeds, std::vector<FrontierPoint> points) {
   Frontier frontier{&cost, std::move(seeds), std::move(points)};
   std::sort(frontier.points.begin(), frontier.points.end(),

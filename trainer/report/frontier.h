@@ -29,6 +29,7 @@ struct Cost {
 };
 // forward_flops (under causal routing), decode_time_1 and decode_time_16 (texts at a time), prefill_time, kv_bytes.
 std::vector<Cost> const& all_costs();
+Cost const& cost_named(std::string const& name);  // one of them
 
 struct FrontierPoint {
   std::string arm;

@@ -255,6 +255,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"registered", registered_json(report.registered)},
           {"budget", report.budget.empty() ? ordered_json(nullptr) : ordered_json(report.budget)},
           {"sweep", sweep_json(report.sweep)},
+          {"scaling", scaling_json(report.scaling)},
           {"tuning", tuning_with_share(report)},
           {"arms", std::move(arms)},
           {"pairs", std::move(pairs)},

@@ -74,6 +74,14 @@ std::vector<RunResult> take_finished(Report& report, std::string const& arm, std
   return finished;
 }
 
+// Reference arms are trained on more than the budget.
+Scaling scaling_of(Report const& report) {
+  std::vector<SweepRow> rows;
+  for (SweepRow const& row : report.sweep)
+    if (!report.is_reference(row.family)) rows.push_back(row);
+  return fit_scaling(rows, report.experiment.compare.baseline);
+}
+
 }  // namespace
 
 std::string RunResult::label() const { return fmt::format("{} seed {}", arm, config.seed); }
@@ -186,6 +194,7 @@ Report make_report(Config const& experiment, std::vector<RunResult> runs) {
       if (is_sweep(compare)) report.sweep.push_back(sweep_row(arm));
       if (budget == report.budget) report.arms.push_back(std::move(arm));
     }
+  report.scaling = scaling_of(report);
   if (report.arms.empty()) {
     report.headline =
         report.budget.empty() ? "no run has finished yet" : "no run of the largest budget, " + report.budget + ", has finished yet";

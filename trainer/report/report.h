@@ -18,6 +18,7 @@
 #include "trainer/report/equivalence.h"
 #include "trainer/report/frontier.h"
 #include "trainer/report/registered.h"
+#include "trainer/report/scaling.h"
 #include "trainer/report/statistics.h"
 #include "trainer/report/sweep.h"
 #include "trainer/report/tasks.h"
@@ -135,6 +136,7 @@ struct Report {
   std::vector<Frontier> frontiers;     // loss against each cost of inference that was measured
   std::vector<ReportedTask> tasks;     // by name, causal routing first
   std::vector<SweepRow> sweep;         // every arm at every size and budget, the smallest budget first; empty without sizes and budgets
+  Scaling scaling;                     // of `sweep`, reference arms aside
   std::optional<Tuning> tuning;        // before the comparison
   double tuning_share = 0;             // of the FLOPs of trials and finished runs together
   std::string ranked_by;               // metric that all arms may be compared by; empty: none

@@ -8,13 +8,14 @@
 #include "core/columns.h"
 #include "core/units.h"
 #include "format/total.h"
+#include "trainer/report/frontier.h"
 #include "trainer/report/report.h"
 
 namespace isobath {
 
 SweepRow sweep_row(ArmResult const& arm) {
   RunResult const& first = arm.runs.front();
-  SweepRow row{first.family(), first.size, first.budget, {}, {}, arm.spread("loss_causal"), 0, 0, 0, 0, {}, 0};
+  SweepRow row{first.family(), first.size, first.budget, {}, {}, arm.spread("loss_causal"), 0, 0, 0, 0, {}, 0, first.config.model.context};
   for (RunResult const& run : arm.runs) {
     row.seeds.push_back(run.config.seed);
     row.losses.push_back(run.metrics["loss_causal"]);
@@ -25,6 +26,9 @@ SweepRow sweep_row(ArmResult const& arm) {
   row.forward_flops_per_token_causal = arm["forward_flops_per_token_causal"];
   row.train_flops = arm.train_flops;
   row.step_time_s = arm["step_time_s"];
+  row.decode_time_1 = cost_named("decode_time_1").of(arm);
+  row.prefill_time = cost_named("prefill_time").of(arm);
+  row.kv_bytes = cost_named("kv_bytes").of(arm);
   return row;
 }
 
@@ -37,6 +41,7 @@ nlohmann::ordered_json sweep_json(std::vector<SweepRow> const& rows) {
     all.push_back({{"family", row.family},
                    {"size", row.size},
                    {"budget", row.budget},
+                   {"context", row.context},
                    {"seeds", row.seeds},
                    {"params", measured("params", row.params)},
                    {"params_non_embedding", measured("params_non_embedding", row.params_non_embedding)},
@@ -47,6 +52,9 @@ nlohmann::ordered_json sweep_json(std::vector<SweepRow> const& rows) {
                     {{"mean", finite_or_null(row.loss.mean)},
                      {"std", row.loss.n < 2 ? nlohmann::ordered_json(nullptr) : finite_or_null(row.loss.std)}}},
                    {"step_time_s", measured("step_time_s", row.step_time_s)},
+                   {"decode_time_1", finite_or_null(row.decode_time_1)},
+                   {"prefill_time", finite_or_null(row.prefill_time)},
+                   {"kv_bytes", finite_or_null(row.kv_bytes)},
                    {"losses", std::move(losses)}});
   }
   return all;

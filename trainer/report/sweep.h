@@ -21,6 +21,9 @@ struct SweepRow {
   double forward_flops_per_token_causal = 0;  // realised
   Int128 train_flops;                         // realised, mean over the seeds
   double step_time_s = 0;                     // median
+  int64_t context = 0;
+  // Seconds a token and bytes a token, of one text; NaN: not measured, as at all but the largest budget.
+  double decode_time_1 = 0, prefill_time = 0, kv_bytes = 0;
 };
 
 SweepRow sweep_row(ArmResult const& arm);

@@ -94,6 +94,7 @@ std::string report_table(Report const& report) {
   }
   if (report.tuning) text += "\n" + tuning_table(*report.tuning, report.tuning_share);
   if (!report.sweep.empty()) text += "\n" + sweep_table(report.sweep);
+  if (std::string const scaling = scaling_table(report.scaling); !scaling.empty()) text += "\n" + scaling;
   text += "\n" + report.headline + "\n";
   if (!report.challenger.empty())
     if (Pair const* time = report.pair(report.challenger, report.best_dense, "time"))

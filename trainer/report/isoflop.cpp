@@ -1,0 +1,218 @@
+#include "trainer/report/isoflop.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "core/random.h"
+
+namespace isobath {
+namespace {
+
+constexpr size_t wanted_sizes = 3;
+constexpr int64_t resamples = 1000;
+
+using Indices = std::vector<size_t>;
+
+Indices all_of(size_t n) {
+  Indices all(n);
+  for (size_t i = 0; i < n; ++i) all[i] = i;
+  return all;
+}
+
+// n of n, drawn with replacement.
+Indices draw(size_t n, uint64_t key) {
+  Indices drawn(n);
+  for (size_t i = 0; i < n; ++i) drawn[i] = static_cast<size_t>(random_uniform(key, i) * static_cast<double>(n));
+  return drawn;
+}
+
+// The family over some of its sizes, with the mean loss of some of the seeds.
+Parabola parabola_of(IsoflopFit const& fit, Indices const& sizes, Indices const& seeds) {
+  std::vector<double> at, losses;
+  for (size_t const size : sizes) {
+    SweepRow const& row = fit.rows[size];
+    double sum = 0;
+    for (size_t const seed : seeds) {
+      auto const found = std::find(row.seeds.begin(), row.seeds.end(), fit.seeds[seed]);
+      sum += row.losses[static_cast<size_t>(found - row.seeds.begin())];
+    }
+    at.push_back(row.*fit.axis->of);
+    losses.push_back(sum / static_cast<double>(seeds.size()));
+  }
+  return fit_parabola(at, losses);
+}
+
+// Seeds are drawn alike in all families of a budget, since their runs are paired. A parabola through three sizes has none to spare.
+void resample(IsoflopFit& fit) {
+  size_t const sizes = fit.rows.size(), seeds = fit.seeds.size();
+  if (seeds < 2 && sizes <= wanted_sizes) return;
+  uint64_t const family = make_key({hash_text(fit.family), hash_text(fit.budget)});
+  uint64_t attempt = 0;
+  for (uint64_t i = 0; i < resamples; ++i) {
+    Indices of_sizes = all_of(sizes);
+    while (sizes > wanted_sizes) {
+      of_sizes = draw(sizes, make_key({family, attempt++}));
+      if (std::set<size_t>(of_sizes.begin(), of_sizes.end()).size() >= wanted_sizes) break;
+    }
+    fit.resamples.push_back(parabola_of(fit, of_sizes, draw(seeds, make_key({hash_text("seeds"), i}))));
+  }
+}
+
+std::string why_no_fit(IsoflopFit const& fit) {
+  std::set<double> sizes;
+  std::set<int64_t> contexts;
+  for (SweepRow const& row : fit.rows) {
+    sizes.insert(row.*fit.axis->of);
+    contexts.insert(row.context);
+  }
+  if (contexts.size() > 1) return "its sizes differ in model.context";
+  if (sizes.size() < wanted_sizes) return fmt::format("{} of the {} sizes that a fit needs", sizes.size(), wanted_sizes);
+  if (sizes.size() < fit.rows.size()) return "two of its sizes are the same";
+  return fit.seeds.empty() ? "no seed has finished all sizes of all families" : "";
+}
+
+std::string why_no_optimum(Parabola const& curve) {
+  if (curve.optimum()) return "";
+  if (curve.c <= 0) return "the fit does not open upwards";
+  return curve.lowest() == curve.low ? "the smallest size is the best: add smaller ones" : "the largest size is the best: add larger ones";
+}
+
+void fit_one(IsoflopFit& fit) {
+  std::sort(fit.rows.begin(), fit.rows.end(), [&](SweepRow const& a, SweepRow const& b) { return a.*fit.axis->of < b.*fit.axis->of; });
+  fit.reason = why_no_fit(fit);
+  if (!fit.reason.empty()) return;
+  fit.fitted = true;
+  fit.curve = parabola_of(fit, all_of(fit.rows.size()), all_of(fit.seeds.size()));
+  fit.reason = why_no_optimum(fit.curve);
+  resample(fit);
+  if (!fit.reason.empty()) return;
+  std::vector<double> sizes, losses;
+  for (Parabola const& one : fit.resamples) {
+    double const lowest = one.lowest();
+    bool const at_edge = lowest == one.low || lowest == one.high;
+    sizes.push_back(!at_edge ? lowest : std::copysign(std::numeric_limits<double>::infinity(), lowest == one.low ? -1 : 1));
+    losses.push_back(one.at(lowest));
+  }
+  fit.size = bounded(*fit.curve.optimum(), sizes);
+  fit.loss = bounded(fit.curve.at(*fit.curve.optimum()), losses);
+}
+
+// Seeds that every row has.
+std::vector<int64_t> common_seeds(std::vector<SweepRow const*> const& rows) {
+  std::vector<int64_t> common = rows.front()->seeds;
+  for (SweepRow const* row : rows) {
+    std::vector<int64_t> both;
+    std::set_intersection(common.begin(), common.end(), row->seeds.begin(), row->seeds.end(), std::back_inserter(both));
+    common = std::move(both);
+  }
+  return common;
+}
+
+}  // namespace
+
+double Parabola::at(double size) const {
+  double const u = std::log(size / centre);
+  return a + u * (b + u * c);
+}
+
+std::optional<double> Parabola::optimum() const {
+  if (c <= 0) return {};
+  double const size = centre * std::exp(-b / (2 * c));
+  return size > low && size < high ? std::optional(size) : std::nullopt;
+}
+
+double Parabola::lowest() const {
+  std::optional<double> const inside = optimum();
+  return inside ? *inside : at(low) <= at(high) ? low : high;
+}
+
+std::optional<double> Parabola::smallest_with(double loss) const {
+  if (at(low) <= loss) return low;
+  double const best = lowest();
+  if (at(best) > loss) return {};
+  // It falls from low to its lowest point: c is positive, or it falls all the way.
+  double from = low, to = best;
+  for (int halving = 0; halving < 60; ++halving) {
+    double const middle = std::sqrt(from * to);
+    (at(middle) <= loss ? to : from) = middle;
+  }
+  return to;
+}
+
+Parabola fit_parabola(std::vector<double> const& sizes, std::vector<double> const& losses) {
+  Parabola fit;
+  auto const n = static_cast<double>(sizes.size());
+  double mean = 0;
+  for (double const size : sizes) mean += std::log(size) / n;
+  fit.centre = std::exp(mean);
+  fit.low = *std::min_element(sizes.begin(), sizes.end());
+  fit.high = *std::max_element(sizes.begin(), sizes.end());
+  // Orthogonal polynomials over the sizes: 1, u, u^2 - k u - m, of which each coefficient is a quotient of two sums.
+  double uu = 0, uuu = 0;
+  for (double const size : sizes) {
+    double const u = std::log(size / fit.centre);
+    uu += u * u;
+    uuu += u * u * u;
+  }
+  double const k = uuu / uu, m = uu / n;
+  double constant = 0, linear = 0, square = 0, squares = 0;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    double const u = std::log(sizes[i] / fit.centre), second = u * u - k * u - m;
+    constant += losses[i] / n;
+    linear += losses[i] * u / uu;
+    square += losses[i] * second;
+    squares += second * second;
+  }
+  fit.c = square / squares;
+  fit.b = linear - k * fit.c;
+  fit.a = constant - m * fit.c;
+  return fit;
+}
+
+std::vector<SizeAxis> const& size_axes() {
+  static std::vector<SizeAxis> const axes{
+      {"params_non_embedding", "parameters without embeddings", &SweepRow::params_non_embedding},
+      {"forward_flops_per_token_causal", "forward FLOPs a token", &SweepRow::forward_flops_per_token_causal}};
+  return axes;
+}
+
+Bounded bounded(double value, std::vector<double> in_resamples) {
+  double const none = std::numeric_limits<double>::quiet_NaN();
+  if (in_resamples.empty()) return {value, none, none};
+  std::sort(in_resamples.begin(), in_resamples.end());
+  auto const n = static_cast<double>(in_resamples.size());
+  double const low = in_resamples[static_cast<size_t>(0.025 * n)], high = in_resamples[static_cast<size_t>(0.975 * n)];
+  return {value, std::isfinite(low) ? low : none, std::isfinite(high) ? high : none};
+}
+
+std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows) {
+  std::vector<std::pair<std::string, std::string>> order;  // budget and family, as they come
+  std::map<std::string, std::vector<SweepRow const*>> by_budget;
+  for (SweepRow const& row : rows) {
+    by_budget[row.budget].push_back(&row);
+    std::pair<std::string, std::string> const key{row.budget, row.family};
+    if (std::find(order.begin(), order.end(), key) == order.end()) order.push_back(key);
+  }
+  std::vector<IsoflopFit> fits;
+  for (auto const& [budget, family] : order)
+    for (SizeAxis const& axis : size_axes()) {
+      IsoflopFit fit;
+      fit.family = family;
+      fit.budget = budget;
+      fit.axis = &axis;
+      for (SweepRow const* row : by_budget[budget])
+        if (row->family == family) fit.rows.push_back(*row);
+      fit.seeds = common_seeds(by_budget[budget]);
+      fit_one(fit);
+      fits.push_back(std::move(fit));
+    }
+  return fits;
+}
+
+}  // namespace isobath

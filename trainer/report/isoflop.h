@@ -1,0 +1,63 @@
+#pragma once
+// The best size of a family of models at one training budget: a parabola of the loss over the logarithm of the size (Hoffmann et al.
+// 2022, "Training Compute-Optimal Large Language Models", approach 2). Uses no LibTorch.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/report/sweep.h"
+
+namespace isobath {
+
+// loss = a + b u + c u^2 with u = ln(size / centre), for sizes between low and high.
+struct Parabola {
+  double centre = 1, low = 1, high = 1, a = 0, b = 0, c = 0;
+  double at(double size) const;
+  // Where it is lowest, strictly between low and high: an optimum at an edge is none.
+  std::optional<double> optimum() const;
+  // Where it is lowest, low and high included.
+  double lowest() const;
+  // The smallest size that reaches this loss; nullopt where none does.
+  std::optional<double> smallest_with(double loss) const;
+};
+
+// By least squares; of three sizes or more, no two of them the same.
+Parabola fit_parabola(std::vector<double> const& sizes, std::vector<double> const& losses);
+
+// What sizes are counted in.
+struct SizeAxis {
+  char const *name, *label;
+  double SweepRow::*of;
+};
+// params_non_embedding, forward_flops_per_token_causal
+std::vector<SizeAxis> const& size_axes();
+
+// A value and its 95 % bootstrap interval. low or high is NaN where the interval has no end within the sizes that were tried, both where
+// there is nothing to resample (one seed, three sizes).
+struct Bounded {
+  double value = 0, low = 0, high = 0;
+};
+
+// One family at one budget.
+struct IsoflopFit {
+  std::string family, budget;
+  SizeAxis const* axis = nullptr;
+  std::vector<SweepRow> rows;  // by ascending size
+  std::vector<int64_t> seeds;  // that every row of the budget has
+  std::string reason;          // why there is no optimum; empty: there is one
+  bool fitted = false;
+  Parabola curve;                   // where it is fitted
+  // Over seeds, the same ones in all families of the budget, and over sizes where there are four or more. Each ends with the sizes it drew.
+  std::vector<Parabola> resamples;
+  Bounded size, loss;               // at the optimum
+};
+
+// Of every family, budget and axis, in the order of the rows.
+std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows);
+
+// The interval of `value` by what it is in each resample, infinite where a resample has none.
+Bounded bounded(double value, std::vector<double> in_resamples);
+
+}  // namespace isobath
