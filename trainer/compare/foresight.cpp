@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "config/io.h"
 #include "core/error.h"
 #include "core/units.h"
 #include "model/ledger/ledger.h"
@@ -41,14 +42,44 @@ std::string missing(ArmPlan const& arm, ArmPlan const& dense, bool cheaper) {
          (layers > 0 ? fmt::format(": add one, such as {} with model.layers: {}", dense.name, layers) : ": add one that is narrower");
 }
 
-// Standard deviations of the paired differences of the experiment's finished runs, per cent.
-std::vector<double> known_scatter(fs::path const& folder) {
+// Standard deviations of the paired differences of an experiment's finished runs, per cent.
+std::vector<double> scatter_in(fs::path const& folder) {
   std::vector<double> scatter;
   if (!fs::exists(folder / "experiment.yaml")) return scatter;
   for (Pair const& pair : read_report({folder}).pairs)
     if (pair.basis == "flops" && pair.difference.half_width) scatter.push_back(scatter_of(pair.difference));
   return scatter;
 }
+
+// Whether a folder holds another experiment on the same text with models of the same width. One that cannot be read is none.
+bool is_of_same_kind(fs::path const& folder, Config const& experiment) {
+  try {
+    Config const other = load_config(folder / "experiment.yaml", {}).config;
+    return same_text(other, experiment) && other.model.width == experiment.model.width;
+  } catch (Error const&) {
+    return false;
+  }
+}
+
+struct KnownScatter {
+  std::vector<double> values;
+  std::string of;  // which runs, in words
+};
+
+// Of the experiment itself or, before it has runs, of others of its kind in the same run_dir.
+KnownScatter known_scatter(Config const& experiment) {
+  fs::path const own = run_folder(experiment);
+  KnownScatter known{scatter_in(own), "finished runs"};
+  if (!known.values.empty() || !fs::exists(own.parent_path())) return known;
+  known.of = "earlier experiments on this text";
+  for (fs::directory_entry const& entry : fs::directory_iterator(own.parent_path())) {
+    if (!fs::exists(entry.path() / "experiment.yaml") || !is_of_same_kind(entry.path(), experiment)) continue;
+    for (double const one : scatter_in(entry.path())) known.values.push_back(one);
+  }
+  return known;
+}
+
+std::string family_of(std::string const& arm) { return arm.substr(0, arm.find('/')); }
 
 }  // namespace
 
@@ -72,18 +103,39 @@ std::string what_seeds_can_show(Config const& experiment) {
   auto const n = static_cast<int64_t>(experiment.compare.seeds.size());
   if (n < 2) return "seeds: one seed gives no interval, so that no difference can be told from chance; three or more can";
   double const margin = 100 * experiment.compare.margin;
-  std::vector<double> const known = known_scatter(run_folder(experiment));
-  if (known.empty())
+  KnownScatter const known = known_scatter(experiment);
+  if (known.values.empty())
     return fmt::format(
         "seeds: with {} a difference is found with a chance of 80 % where it is {:.1f} times the scatter of the seeds' differences, which "
         "finished runs will tell",
         n, detectable_difference(1, n));
-  double const scatter = median(known);
+  double const scatter = median(known.values);
   return fmt::format(
-      "seeds: the differences of finished runs scatter by {:.2g} % (standard deviation, median of {} pairs); with {} seeds a difference of "
+      "seeds: the differences of {} scatter by {:.2g} % (standard deviation, median of {} pairs); with {} seeds a difference of "
       "{:.2g} % is found with a chance of 80 %, and arms that are the same are "
       "found equal within {:g} % with a chance of {:.0f} %",
-      scatter, known.size(), n, detectable_difference(scatter, n), margin, 100 * equivalence_power(0, scatter, margin, n));
+      known.of, scatter, known.values.size(), n, detectable_difference(scatter, n), margin, 100 * equivalence_power(0, scatter, margin, n));
+}
+
+std::vector<std::string> costs_by_length(std::vector<ArmPlan> const& arms, std::string const& baseline) {
+  std::vector<std::string> notes;
+  for (ArmPlan const& arm : arms) {
+    std::string const family = family_of(arm.name);
+    bool const several = std::any_of(arms.begin(), arms.end(), [&](ArmPlan const& other) {
+      return family_of(other.name) == family && other.config.model.context != arm.config.model.context;
+    });
+    if (!several || family == baseline) continue;
+    for (ArmPlan const& other : arms) {
+      bool const same = family_of(other.name) == baseline && other.config.model.context == arm.config.model.context &&
+                        other.name.substr(baseline.size()) == arm.name.substr(family.size()) &&
+                        other.config.train.budget.amount == arm.config.train.budget.amount;
+      if (same)
+        notes.push_back(fmt::format("with a context of {}, {} takes {:.2f} of the forward FLOPs of {} and {:.2f} of its keys and values",
+                                    arm.config.model.context, arm.name, arm.forward() / other.forward(), other.name,
+                                    arm.kv_bytes_per_token / other.kv_bytes_per_token));
+    }
+  }
+  return notes;
 }
 
 }  // namespace isobath

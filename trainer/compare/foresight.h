@@ -13,7 +13,11 @@ namespace isobath {
 std::vector<std::string> missing_dense_arms(std::vector<ArmPlan> const& arms);
 
 // How large a difference the seeds of the experiment can find, and how surely sameness within its margin. The scatter of differences
-// between seeds is taken from the experiment's folder, where it has finished runs of two seeds or more.
+// between seeds is taken from the experiment's folder, where it has finished runs of two seeds or more, else from other experiments in its
+// run_dir on the same text with models of the same width.
 std::string what_seeds_can_show(Config const& experiment);
+
+// Where arms come in several lengths of the input: what each costs at each, as a share of the baseline in the same size.
+std::vector<std::string> costs_by_length(std::vector<ArmPlan> const& arms, std::string const& baseline);
 
 }  // namespace isobath

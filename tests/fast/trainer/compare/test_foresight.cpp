@@ -50,3 +50,36 @@ TEST_CASE("foresight: what the seeds can show, by the scatter of finished runs")
   CHECK(contains(known, "with 3 seeds a difference of 0.46 % is found with a chance of 80 %"));
   CHECK(contains(known, "equal within 0.5 % with a chance of 9"));
 }
+
+TEST_CASE("foresight: the scatter of another experiment on the same text, before the first run") {
+  Folder const root;
+  Config experiment;
+  experiment.run_dir = root.path.string();
+  experiment.name = "next";
+  experiment.compare.seeds = {1, 2, 3};
+  write_experiment(root.path / "earlier", {"dense", "mod"}, {1, 2}, "dense");
+  for (int64_t seed : {1, 2}) {
+    write_run(root.path / "earlier", "dense", seed, {.loss = 3});
+    write_run(root.path / "earlier", "mod", seed, {.loss = seed == 1 ? 3.003 : 2.997, .routed = true});
+  }
+  CHECK(contains(what_seeds_can_show(experiment), "the differences of earlier experiments on this text scatter by 0.14 %"));
+  experiment.model.width *= 2;
+  CHECK(contains(what_seeds_can_show(experiment), "times the scatter of the seeds' differences, which finished runs will tell"));
+}
+
+TEST_CASE("foresight: what routing saves at several lengths of the input") {
+  auto const at = [](char const* name, char const* kind, int64_t context) {
+    ArmPlan plan = arm(name, 4, kind);
+    Config config = plan.config;
+    config.model.context = context;
+    return plan_arm(name, config, 512, DataSize{1e6, 1e4, true, "", {}}, 1024);
+  };
+  std::vector<ArmPlan> const arms{at("dense/short", "dense", 64), at("dense/long", "dense", 1024), at("mod/short", "mod", 64), at("mod/long", "mod", 1024)};
+  std::vector<std::string> const notes = costs_by_length(arms, "dense");
+  REQUIRE(notes.size() == 2);
+  // Half of the blocks see 12.5 % of the tokens: their attention, which grows with the length, falls to 1/64.
+  CHECK(notes[0].starts_with("with a context of 64, mod/short takes 0."));
+  CHECK(notes[1].ends_with(" of the forward FLOPs of dense/long and 0.56 of its keys and values"));
+  CHECK(arms[3].forward() / arms[1].forward() < arms[2].forward() / arms[0].forward());
+  CHECK(costs_by_length({arms[0], arms[2]}, "dense").empty());
+}
