@@ -281,6 +281,49 @@ def check_frontier(workspace):
     check(pairs[0][-2:] == ["Verdict", "p, Holm"] and not any("frontier" in row[0] for row in pairs), pairs)
 
 
+def write_experiment(workspace, name, compare):
+    os.makedirs(workspace.path(name))
+    with open(workspace.path(name, "experiment.yaml"), "w") as file:
+        file.write("name: %s\ncompare: %s\n" % (name, json.dumps(compare)))
+
+
+def check_sizes(workspace):
+    sizes = {"s%d" % cost: {"model.layers": 4} for cost in (1, 2, 4)}
+    write_experiment(workspace, "sizes", {"baseline": "dense", "seeds": [1, 2], "arms": {"dense": {"size": sizes}, "mod": {"set": {"depth.kind": "mod"}, "size": sizes}}})
+    for arm, depth, lower in (("dense", "{}", 0), ("mod", "{kind: mod}", 0.1)):
+        for size, bend in (("s1", 0.3), ("s2", 0), ("s4", 0.3)):
+            for seed in (1, 2):
+                write_run(workspace, "sizes/%s/%s" % (arm, size), seed, 3 + bend - lower + 0.01 * seed, depth, {"forward_flops_per_token_causal": 1e5 * int(size[1:])})
+    with open(workspace.path("sizes", "tune.json"), "w") as file:
+        trials = [{"name": "lr-%s" % lr, "settings": {"train.lr": lr}, "losses": [loss], "train_flops": 1000} for lr, loss in (("1e-3", 3.5), ("2e-3", None))]
+        json.dump({"format": 1, "asked": {}, "as": {"mod": "dense"}, "arms": [{"arm": "dense", "chosen": "lr-1e-3", "trials": trials, "edges": [{"key": "train.lr", "value": "1e-3", "side": "smallest"}]}]}, file)
+    page = draw(workspace, [workspace.path("sizes")])[1]
+    check('<section id="sizes">' in page and page.count('class="optimum"') == 2, "two families with an optimum each")
+    by_head = {rows[0][-1]: rows for rows in Tables(page).tables if rows[0][0] in ("Family", "Arm")}
+    check([row[0] for row in by_head["Loss there"][1:]] == ["dense", "mod"] and by_head["Loss there"][1][-2].startswith("200k"), by_head["Loss there"])
+    best = by_head["Time a decoded token"]
+    check(best[1][0] == "mod" and best[1][2].startswith("−3.3") and best[1][3].startswith("0.67"), best)  # 0.1 of 3.015; where 0.3 (log2 x)^2 is 0.1: 2^-0.58
+    trials = [rows for rows in Tables(page).tables if rows[0][:2] == ["Arm", "Setting"]][0]
+    check(trials[1][1:3] == ["train.lr 1e-3", "3.5000"] and "at the edge" in trials[1][4] and trials[2][2] == "diverged", trials)
+    check("mod: as dense" in page, "an arm that takes another's choice")
+
+
+def check_lengths(workspace):
+    sizes = {"short": {"model.context": 64}, "long": {"model.context": 256}}
+    write_experiment(workspace, "lengths", {"baseline": "dense", "seeds": [1], "arms": {"dense": {"size": sizes}, "mod": {"set": {"depth.kind": "mod"}, "size": sizes}}})
+    for arm, depth, cost in (("dense", "{}", 4e5), ("mod", "{kind: mod}", 3e5)):
+        for size, context in (("short", 64), ("long", 256)):
+            folder = write_run(workspace, "lengths/%s/%s" % (arm, size), 1, 3, depth, {"forward_flops_per_token_causal": cost})
+            with open(os.path.join(folder, "config.yaml")) as file:
+                text = file.read()
+            with open(os.path.join(folder, "config.yaml"), "w") as file:
+                file.write(text.replace("{layers: 4}", "{layers: 4, context: %d}" % context))
+    page = draw(workspace, [workspace.path("lengths")])[1]
+    rows = [rows for rows in Tables(page).tables if rows[0][:3] == ["Family", "Budget", "Context"]][0]
+    check([row[:5] for row in rows[1:]] == [["mod", "–", "64", "300k", "0.75"], ["mod", "–", "256", "300k", "0.75"]], rows)
+    check('class="optimum"' not in page, "lengths are no sizes to fit")
+
+
 def check_edges(workspace):
     shutil.rmtree(workspace.path("dense"))
     alone = write_run(workspace, "dense", 1, 3, "{}", {})
@@ -311,6 +354,8 @@ def main():
         check_layouts(workspace)
         check_sections(workspace)
         check_frontier(workspace)
+        check_sizes(workspace)
+        check_lengths(workspace)
     print("the page of a report: fine")
 
 

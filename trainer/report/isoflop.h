@@ -48,10 +48,10 @@ struct IsoflopFit {
   std::vector<int64_t> seeds;  // that every row of the budget has
   std::string reason;          // why there is no optimum; empty: there is one
   bool fitted = false;
-  Parabola curve;                   // where it is fitted
+  Parabola curve;  // where it is fitted
   // Over seeds, the same ones in all families of the budget, and over sizes where there are four or more. Each ends with the sizes it drew.
   std::vector<Parabola> resamples;
-  Bounded size, loss;               // at the optimum
+  Bounded size, loss;  // at the optimum
 };
 
 // Of every family, budget and axis, in the order of the rows.

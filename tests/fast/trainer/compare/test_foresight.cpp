@@ -74,7 +74,8 @@ TEST_CASE("foresight: what routing saves at several lengths of the input") {
     config.model.context = context;
     return plan_arm(name, config, 512, DataSize{1e6, 1e4, true, "", {}}, 1024);
   };
-  std::vector<ArmPlan> const arms{at("dense/short", "dense", 64), at("dense/long", "dense", 1024), at("mod/short", "mod", 64), at("mod/long", "mod", 1024)};
+  std::vector<ArmPlan> const arms{at("dense/short", "dense", 64), at("dense/long", "dense", 1024), at("mod/short", "mod", 64),
+                                  at("mod/long", "mod", 1024)};
   std::vector<std::string> const notes = costs_by_length(arms, "dense");
   REQUIRE(notes.size() == 2);
   // Half of the blocks see 12.5 % of the tokens: their attention, which grows with the length, falls to 1/64.
