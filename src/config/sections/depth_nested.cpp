@@ -104,9 +104,13 @@ void check_nested(Config const& config, std::vector<Contradiction>& found) {
   check_sequence_choice(config, found);
   if (depth.target != RoutedPart::block) refuse({"depth.target"}, "`kind: nested` routes whole blocks; leave depth.target out");
   if (depth.skip_path != SkipPath::identity) refuse({"depth.skip_path"}, "`kind: nested` has no skip path; leave depth.skip_path out");
-  if (depth.capacity_warmup > 0 || !depth.capacity_random.empty())
-    refuse({depth.capacity_warmup > 0 ? "depth.capacity_warmup" : "depth.capacity_random", "depth.kind"},
-           "`kind: nested` has no capacity; depth.mean_depth says how deep tokens go");
+  if (!depth.capacity_random.empty())
+    refuse({"depth.capacity_random", "depth.kind"}, "`kind: nested` has no capacity; depth.mean_depth says how deep tokens go");
+  if (depth.capacity_warmup > 0 && depth.choice != BranchChoice::expert)
+    refuse({"depth.capacity_warmup", "depth.choice"}, "depth.capacity_warmup goes with `choice: expert`: the others have no capacity");
+  if (depth.capacity_warmup > 0 && depth.threshold_training)
+    refuse({"depth.capacity_warmup", "depth.threshold_training"},
+           "depth.capacity_warmup moves the capacity of top-k; depth.threshold_training does not select by it");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 
 #include "core/error.h"
@@ -38,6 +39,12 @@ std::unique_ptr<DepthPlan const> plan_depth(ModelConfig const& model, DepthConfi
 }
 
 void add_depth_plan(std::string const& kind, DepthPlanFactory factory) { factories()[kind] = std::move(factory); }
+
+std::vector<double> DepthPlan::warmed_up(std::vector<double> shares, double progress) const {
+  if (progress >= depth_.capacity_warmup) return shares;
+  for (double& share : shares) share = std::lerp(1.0, share, progress / depth_.capacity_warmup);
+  return shares;
+}
 
 std::vector<double> DepthPlan::step_capacities(uint64_t, int64_t, double) const { return training_capacities(); }
 

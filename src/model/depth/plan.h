@@ -60,6 +60,9 @@ class DepthPlan {
   virtual void add_parameters(Parameters&, int64_t /*vocab_size*/) const {}
 
  protected:
+  // Shares that fall linearly from 1 over depth.capacity_warmup.
+  std::vector<double> warmed_up(std::vector<double> shares, double progress) const;
+
   ModelConfig model_;
   DepthConfig depth_;
 };

@@ -54,7 +54,9 @@ TEST_CASE("nested: keys that make no sense are refused, with the reason") {
   refused_nested("exits: [2], skip_path: linear", "skip path");
   refused_nested("exits: [2, 4], mean_depth: 2", "between the first exit");
   refused_nested("exits: [2, 4], mean_depth: 6", "between the first exit");
-  refused_nested("exits: [2], capacity_warmup: 10%", "mean_depth");
+  refused_nested("exits: [2], capacity_warmup: 10%", "choice: expert");
+  refused_nested("exits: [2], choice: expert, causal: threshold, threshold_training: true, capacity_warmup: 10%", "does not select by it");
+  refused_nested("exits: [2], capacity_random: [10%, 20%]", "mean_depth");
   refused_nested("exits: [2], choice: expert, gate_training: gumbel", "depth.gate_training is the depth network's");
   refused_nested("exits: [2], choice: expert, balance: bias", "depth.balance is the depth network's");
   refused_nested("exits: [2], choice: expert, decide_after: 1", "depth.decide_after is the depth network's");

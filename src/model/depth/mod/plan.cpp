@@ -65,10 +65,7 @@ std::vector<double> ModPlan::step_capacities(uint64_t seed, int64_t step, double
     double const drawn = random_uniform(make_key({seed, hash_text("capacity")}), static_cast<uint64_t>(step));
     std::fill(shares.begin(), shares.end(), std::lerp(depth_.capacity_random[0], depth_.capacity_random[1], drawn));
   }
-  if (progress < depth_.capacity_warmup) {
-    for (double& share : shares) share = std::lerp(1.0, share, progress / depth_.capacity_warmup);
-  }
-  return shares;
+  return warmed_up(std::move(shares), progress);
 }
 
 void ModPlan::add_costs(Ledger& ledger, int64_t vocab_size) const {

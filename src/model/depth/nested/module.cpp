@@ -211,6 +211,12 @@ std::vector<at::Tensor> NestedModule::offsets() const {
   return offsets;
 }
 
+void NestedModule::set_capacities(std::vector<double> const& capacities) {
+  if (gate || static_cast<int64_t>(capacities.size()) != layers - depths.front()) return DepthModule::set_capacities(capacities);
+  for (size_t exit = 0; exit < exits.size(); ++exit)
+    exits[exit]->capacity = capacities[static_cast<size_t>(depths[exit] - depths.front())];
+}
+
 std::optional<int64_t> NestedModule::first_uncalibrated_layer() const {
   for (size_t exit = 0; exit < exits.size(); ++exit)
     if (exits[exit]->router && exits[exit]->capacity < 1 && !exits[exit]->router->has_decision()) return depths[exit];

@@ -30,6 +30,7 @@ struct NestedModule : DepthModule {
   std::vector<at::Tensor> offsets() const override;
   std::optional<int64_t> first_uncalibrated_layer() const override;
   std::string calibration_alternative() const override { return "train with depth.causal: bce or predictor"; }
+  void set_capacities(std::vector<double> const& capacities) override;  // of the routed layers; expert choice
   void force_branch(std::optional<int64_t> branch) override { forced_branch = branch; }
 
   int64_t layers, decide_after;

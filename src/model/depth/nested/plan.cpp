@@ -88,6 +88,12 @@ std::vector<double> NestedPlan::training_capacities() const {
   return shares;
 }
 
+std::vector<double> NestedPlan::most_capacities() const { return step_capacities(0, 0, 0); }
+
+std::vector<double> NestedPlan::step_capacities(uint64_t, int64_t, double progress) const {
+  return warmed_up(training_capacities(), progress);
+}
+
 // Weights of the depth network, without biases.
 int64_t NestedPlan::gate_weights() const {
   if (is_expert_choice() || router_kind(depth_.router).random) return 0;

@@ -21,6 +21,9 @@ class NestedPlan : public DepthPlan {
 
   std::vector<double> capacities() const override;
   std::vector<double> training_capacities() const override;
+  std::vector<double> most_capacities() const override;
+  std::vector<double> step_capacities(uint64_t seed, int64_t step, double progress) const override;
+  bool capacity_changes() const override { return depth_.capacity_warmup > 0; }
 
   void add_costs(Ledger& ledger, int64_t vocab_size) const override;
   void add_parameters(Parameters& count, int64_t vocab_size) const override;

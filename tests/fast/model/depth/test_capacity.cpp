@@ -35,8 +35,13 @@ void check_near(std::vector<double> const& found, std::vector<double> const& exp
 Config changing(std::string const& what, Duration const& budget) {
   Config config;
   config.depth = every_other({0.125});
+  if (what == "exits") {
+    config.depth.kind = "nested";
+    config.depth.choice = BranchChoice::expert;
+    config.depth.exits = {1, 2};
+  }
   if (what != "random") config.depth.capacity_warmup = 0.3;
-  if (what != "warm-up") config.depth.capacity_random = {0.0625, 0.75};
+  if (what == "random" || what == "both") config.depth.capacity_random = {0.0625, 0.75};
   config.train.budget = budget;
   return config;
 }
@@ -95,6 +100,17 @@ TEST_CASE("capacity of a step: falls in the warm-up, is drawn between its bounds
   check_near(plan_depth(model, warm)->step_capacities(1, 500, 1), {0.5, 0.375, 0.25});
   check_near(plan_depth(model, warm)->most_capacities(), {1, 1, 1});
 
+  DepthConfig exits;  // of expert choice: shares that go past each exit
+  exits.kind = "nested";
+  exits.choice = BranchChoice::expert;
+  exits.exits = {2, 4};
+  exits.capacity_warmup = 0.2;
+  check_near(plan_depth(model, exits)->step_capacities(1, 0, 0), {1, 1, 1, 1});
+  check_near(plan_depth(model, exits)->step_capacities(1, 50, 0.1), {5.0 / 6, 5.0 / 6, 2.0 / 3, 2.0 / 3});
+  check_near(plan_depth(model, exits)->step_capacities(1, 100, 0.2), {2.0 / 3, 2.0 / 3, 1.0 / 3, 1.0 / 3});
+  check_near(plan_depth(model, exits)->most_capacities(), {1, 1, 1, 1});
+  CHECK(plan_depth(model, exits)->capacity_changes());
+
   DepthConfig random = every_other({0.125});
   random.capacity_random = {0.05, 0.45};
   check_near(plan_depth(model, random)->most_capacities(), {0.45, 0.45, 0.45});
@@ -119,7 +135,7 @@ TEST_CASE("capacity of a step: falls in the warm-up, is drawn between its bounds
 }
 
 TEST_CASE("a budget in FLOPs is spent to within half a step when steps differ, as planned") {
-  for (char const* what : {"warm-up", "random", "both"}) {
+  for (char const* what : {"warm-up", "random", "both", "exits"}) {
     INFO(what);
     Config const config = changing(what, {2e12, Unit::flop});
     Schedule const schedule = make_schedule(config, 512, 100);

@@ -191,6 +191,27 @@ TEST_CASE("expert choice: exactly the planned number goes on, from among those t
     }
 }
 
+TEST_CASE("expert choice: while capacity warms up more tokens go on, first all", "[nested]") {
+  at::NoGradGuard no_grad;
+  for (ExpertChoice const& c : expert_choices) {
+    INFO(c.label());
+    auto model = expert_model(c);
+    model->eval();
+    ModelInput const input = expert_input(c, 7);
+    auto const going_on = [&](std::vector<double> const& capacities) {
+      model->set_capacities(capacities);
+      ModelOutput const output = model->forward(input, Routing::topk, expert_noise);
+      return std::pair(output.routed_layers[0].topk_BT.sum(1), output.routed_layers[2].topk_BT.sum(1));
+    };
+    auto const [all, all_again] = going_on({1, 1, 1, 1});
+    CHECK((all.eq(T).all().item<bool>() && all_again.eq(T).all().item<bool>()));
+    auto const [most, some] = going_on({0.75, 0.75, 0.5, 0.5});
+    CHECK(most.eq(12).all().item<bool>());
+    CHECK(some.eq(8).all().item<bool>());
+    CHECK_THROWS(model->set_capacities({0.5, 0.5}));
+  }
+}
+
 TEST_CASE("expert choice: under causal routing the future changes nothing", "[nested]") {
   at::NoGradGuard no_grad;
   for (ExpertChoice const& c : expert_choices) {
