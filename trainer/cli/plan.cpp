@@ -71,7 +71,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
                              micro_batch_sequences(config, config.device.starts_with("cuda")) * config.model.context));
   }
   std::vector<std::string> notes = missing_dense_arms(plans);
-  for (std::string& note : costs_by_length(plans, loaded.config.compare.baseline)) notes.push_back(std::move(note));
+  for (std::string& note : costs_by_length(plans, loaded.config.compare.baseline_arm())) notes.push_back(std::move(note));
   if (!loaded.config.compare.arms.empty()) notes.push_back(what_seeds_can_show(loaded.config));
   Totals const totals = totals_of(loaded, plans, vocab_size, size);
   if (!as_json) {

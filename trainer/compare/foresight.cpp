@@ -51,13 +51,13 @@ std::vector<double> scatter_in(fs::path const& folder) {
   return scatter;
 }
 
-// Whether a folder holds another experiment on the same text with models of the same width. One that cannot be read is none.
-bool is_of_same_kind(fs::path const& folder, Config const& experiment) {
+// The same of another experiment, if it is on the same text with models of the same width. One that cannot be read tells nothing.
+std::vector<double> scatter_if_alike(fs::path const& folder, Config const& experiment) {
   try {
     Config const other = load_config(folder / "experiment.yaml", {}).config;
-    return same_text(other, experiment) && other.model.width == experiment.model.width;
+    return same_text(other, experiment) && other.model.width == experiment.model.width ? scatter_in(folder) : std::vector<double>{};
   } catch (Error const&) {
-    return false;
+    return {};
   }
 }
 
@@ -73,8 +73,8 @@ KnownScatter known_scatter(Config const& experiment) {
   if (!known.values.empty() || !fs::exists(own.parent_path())) return known;
   known.of = "earlier experiments on this text";
   for (fs::directory_entry const& entry : fs::directory_iterator(own.parent_path())) {
-    if (!fs::exists(entry.path() / "experiment.yaml") || !is_of_same_kind(entry.path(), experiment)) continue;
-    for (double const one : scatter_in(entry.path())) known.values.push_back(one);
+    if (!fs::exists(entry.path() / "experiment.yaml")) continue;
+    for (double const one : scatter_if_alike(entry.path(), experiment)) known.values.push_back(one);
   }
   return known;
 }
@@ -129,10 +129,11 @@ std::vector<std::string> costs_by_length(std::vector<ArmPlan> const& arms, std::
       bool const same = family_of(other.name) == baseline && other.config.model.context == arm.config.model.context &&
                         other.name.substr(baseline.size()) == arm.name.substr(family.size()) &&
                         other.config.train.budget.amount == arm.config.train.budget.amount;
-      if (same)
-        notes.push_back(fmt::format("with a context of {}, {} takes {:.2f} of the forward FLOPs of {} and {:.2f} of its keys and values",
-                                    arm.config.model.context, arm.name, arm.forward() / other.forward(), other.name,
-                                    arm.kv_bytes_per_token / other.kv_bytes_per_token));
+      if (!same) continue;
+      std::string note = fmt::format("with a context of {}, {} takes {:.2f} of the forward FLOPs of {} and {:.2f} of its keys and values",
+                                     arm.config.model.context, arm.name, arm.forward() / other.forward(), other.name,
+                                     arm.kv_bytes_per_token / other.kv_bytes_per_token);
+      if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(std::move(note));  // alike at every budget
     }
   }
   return notes;

@@ -14,7 +14,7 @@ std::vector<std::string> missing_dense_arms(std::vector<ArmPlan> const& arms);
 
 // How large a difference the seeds of the experiment can find, and how surely sameness within its margin. The scatter of differences
 // between seeds is taken from the experiment's folder, where it has finished runs of two seeds or more, else from other experiments in its
-// run_dir on the same text with models of the same width.
+// run_dir on the same text with the same model.width.
 std::string what_seeds_can_show(Config const& experiment);
 
 // Where arms come in several lengths of the input: what each costs at each, as a share of the baseline in the same size.

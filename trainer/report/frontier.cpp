@@ -42,11 +42,22 @@ std::vector<FrontierPoint> points_of(Report const& report, Cost const& cost, See
   return points;
 }
 
-Runs all_runs(Report const& report, Frontier const& frontier) {
-  Runs runs;
-  for (FrontierPoint const& point : frontier.points)
-    if (point.dense)
-      for (RunResult const* run : runs_of(*report.arm(point.arm), frontier.seeds)) runs.push_back(run);
+// Runs of an arm, of all dense arms, and of it and those dense arms between which the frontier is read off at its cost.
+struct ComparedRuns {
+  Runs own, all, around;
+};
+
+ComparedRuns compared_runs(Report const& report, ArmResult const& arm, Frontier const& frontier, double at) {
+  Runs const own = runs_of(arm, frontier.seeds);
+  ComparedRuns runs{own, own, own};
+  auto const [below, above] = frontier.neighbours(at);
+  for (FrontierPoint const& point : frontier.points) {
+    if (!point.dense) continue;
+    for (RunResult const* run : runs_of(*report.arm(point.arm), frontier.seeds)) {
+      runs.all.push_back(run);
+      if (&point == below || &point == above) runs.around.push_back(run);
+    }
+  }
   return runs;
 }
 
@@ -78,14 +89,13 @@ Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
   Seeds const seeds = seeds_of(arm);
   double const at = cost.of(arm);
   Frontier frontier = make_frontier(cost, seeds, points_of(report, cost, seeds, report.ranked_by));
-  Runs runs = all_runs(report, frontier);
-  for (RunResult const* run : runs_of(arm, seeds)) runs.push_back(run);
-  Comparable const by = comparable_by(runs);
-  std::string reason = by.metric.empty() ? by.reason : unequal_flops(runs);
+  ComparedRuns const runs = compared_runs(report, arm, frontier, at);
+  Comparable const by = comparable_by(runs.all);
+  std::string reason = by.metric.empty() ? by.reason : unequal_flops(runs.around);
   if (reason.empty()) reason = no_bracket(frontier, at);
   std::vector<double> theirs;
   for (size_t seed = 0; reason.empty() && seed < seeds.size(); ++seed) theirs.push_back(*frontier.loss_at(seed, at));
-  std::vector<double> const ours = reason.empty() ? values_of(runs_of(arm, seeds), report.ranked_by) : std::vector<double>();
+  std::vector<double> const ours = reason.empty() ? values_of(runs.own, report.ranked_by) : std::vector<double>();
   Pair pair = make_pair({arm.name, "dense frontier", "cost", by}, reason, ours, theirs);
   pair.cost = cost.name;
   pair.note =
@@ -141,23 +151,7 @@ double Frontier::costliest() const {
   return found == points.rend() ? std::nan("") : found->cost;
 }
 
-std::optional<double> Frontier::loss_at(size_t seed, double at) const {
-  if (!(at >= cheapest() * (1 - same_cost) && at <= costliest() * (1 + same_cost))) return std::nullopt;
-  FrontierPoint const* below = nullptr;
-  for (FrontierPoint const& point : points) {
-    if (!point.on_frontier) continue;
-    if (point.cost <= at * (1 + same_cost)) {
-      below = &point;
-      continue;
-    }
-    if (!below) return point.losses[seed];  // as cheap as the first, but for rounding
-    double const share = std::max(0.0, std::log(at / below->cost) / std::log(point.cost / below->cost));
-    return below->losses[seed] + share * (point.losses[seed] - below->losses[seed]);
-  }
-  return below->losses[seed];
-}
-
-std::string Frontier::around(double at) const {
+std::pair<FrontierPoint const*, FrontierPoint const*> Frontier::neighbours(double at) const {
   FrontierPoint const *below = nullptr, *above = nullptr;
   for (FrontierPoint const& point : points) {
     if (!point.on_frontier) continue;
@@ -166,6 +160,19 @@ std::string Frontier::around(double at) const {
     else if (!above)
       above = &point;
   }
+  return {below, above};
+}
+
+std::optional<double> Frontier::loss_at(size_t seed, double at) const {
+  if (!(at >= cheapest() * (1 - same_cost) && at <= costliest() * (1 + same_cost))) return std::nullopt;
+  auto const [below, above] = neighbours(at);
+  if (!below || !above) return (below ? below : above)->losses[seed];  // not below: as cheap as the first, but for rounding
+  double const share = std::max(0.0, std::log(at / below->cost) / std::log(above->cost / below->cost));
+  return below->losses[seed] + share * (above->losses[seed] - below->losses[seed]);
+}
+
+std::string Frontier::around(double at) const {
+  auto const [below, above] = neighbours(at);
   if (!below || !above) return fmt::format("where {} is the best dense arm", (below ? below : above)->arm);
   return fmt::format("between {} and {}", below->arm, above->arm);
 }

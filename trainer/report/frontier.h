@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trainer/report/statistics.h"
@@ -47,6 +48,8 @@ struct Frontier {
   // The frontier's loss of one seed: between two dense arms linear in the logarithm of the cost, beyond the last arm that is on the
   // frontier as low as that. nullopt where no dense arm is as cheap, or none as costly: nothing is extrapolated.
   std::optional<double> loss_at(size_t seed, double at) const;
+  // The arms on the frontier between which that is read off: the costliest one that costs at most `at`, and the next. Null: there is none.
+  std::pair<FrontierPoint const*, FrontierPoint const*> neighbours(double at) const;
   double cheapest() const;  // dense arm's cost; NaN without one
   double costliest() const;
   std::string around(double at) const;  // "between d2 and d3", "as d3"

@@ -32,36 +32,56 @@ Indices draw(size_t n, uint64_t key) {
   return drawn;
 }
 
-// The family over some of its sizes, with the mean loss of some of the seeds.
-Parabola parabola_of(IsoflopFit const& fit, Indices const& sizes, Indices const& seeds) {
-  std::vector<double> at, losses;
-  for (size_t const size : sizes) {
-    SweepRow const& row = fit.rows[size];
+// The mean loss of every size over some of the seeds.
+std::vector<double> mean_losses(IsoflopFit const& fit, Indices const& seeds) {
+  std::vector<double> means;
+  for (SweepRow const& row : fit.rows) {
     double sum = 0;
     for (size_t const seed : seeds) {
       auto const found = std::find(row.seeds.begin(), row.seeds.end(), fit.seeds[seed]);
       sum += row.losses[static_cast<size_t>(found - row.seeds.begin())];
     }
-    at.push_back(row.*fit.axis->of);
-    losses.push_back(sum / static_cast<double>(seeds.size()));
+    means.push_back(sum / static_cast<double>(seeds.size()));
   }
-  return fit_parabola(at, losses);
+  return means;
 }
 
-// Seeds are drawn alike in all families of a budget, since their runs are paired. A parabola through three sizes has none to spare.
-void resample(IsoflopFit& fit) {
-  size_t const sizes = fit.rows.size(), seeds = fit.seeds.size();
-  if (seeds < 2 && sizes <= wanted_sizes) return;
+// The losses as they might have been: on the parabola, and off it by what some size is off it. What a fit of three coefficients leaves
+// is smaller than what was there, hence the factor.
+std::vector<double> with_other_residuals(std::vector<double> const& sizes, std::vector<double> const& losses, uint64_t key) {
+  Parabola const fit = fit_parabola(sizes, losses);
+  auto const n = static_cast<double>(sizes.size());
+  double const factor = std::sqrt(n / (n - wanted_sizes));
+  std::vector<double> redrawn;
+  Indices const drawn = draw(sizes.size(), key);
+  for (size_t i = 0; i < sizes.size(); ++i) redrawn.push_back(fit.at(sizes[i]) + factor * (losses[drawn[i]] - fit.at(sizes[drawn[i]])));
+  return redrawn;
+}
+
+// Seeds are drawn alike in all families of a budget, since their runs are paired. A parabola through three sizes misses none of them.
+void resample(IsoflopFit& fit, std::vector<double> const& sizes) {
+  size_t const seeds = fit.seeds.size();
+  if (seeds < 2 && sizes.size() <= wanted_sizes) return;
   uint64_t const family = make_key({hash_text(fit.family), hash_text(fit.budget)});
-  uint64_t attempt = 0;
   for (uint64_t i = 0; i < resamples; ++i) {
-    Indices of_sizes = all_of(sizes);
-    while (sizes > wanted_sizes) {
-      of_sizes = draw(sizes, make_key({family, attempt++}));
-      if (std::set<size_t>(of_sizes.begin(), of_sizes.end()).size() >= wanted_sizes) break;
-    }
-    fit.resamples.push_back(parabola_of(fit, of_sizes, draw(seeds, make_key({hash_text("seeds"), i}))));
+    std::vector<double> losses = mean_losses(fit, draw(seeds, make_key({hash_text("seeds"), i})));
+    if (sizes.size() > wanted_sizes) losses = with_other_residuals(sizes, losses, make_key({family, i}));
+    fit.resamples.push_back(fit_parabola(sizes, losses));
   }
+}
+
+// The largest difference of training FLOPs, as a share.
+double flops_spread(std::vector<SweepRow> const& rows) {
+  auto const [least, most] =
+      std::minmax_element(rows.begin(), rows.end(), [](SweepRow const& a, SweepRow const& b) { return a.train_flops < b.train_flops; });
+  return static_cast<double>(most->train_flops) / static_cast<double>(least->train_flops) - 1;
+}
+
+bool all_finite(std::vector<SweepRow> const& rows, double SweepRow::*value) {
+  return std::all_of(rows.begin(), rows.end(), [&](SweepRow const& row) {
+    return row.*value > 0 && std::isfinite(row.*value) &&
+           std::all_of(row.losses.begin(), row.losses.end(), [](double loss) { return std::isfinite(loss); });
+  });
 }
 
 std::string why_no_fit(IsoflopFit const& fit) {
@@ -72,8 +92,10 @@ std::string why_no_fit(IsoflopFit const& fit) {
     contexts.insert(row.context);
   }
   if (contexts.size() > 1) return "its sizes differ in model.context";
-  if (sizes.size() < wanted_sizes) return fmt::format("{} of the {} sizes that a fit needs", sizes.size(), wanted_sizes);
-  if (sizes.size() < fit.rows.size()) return "two of its sizes are the same";
+  if (fit.rows.size() < wanted_sizes) return fmt::format("{} of the {} sizes that a fit needs", fit.rows.size(), wanted_sizes);
+  if (!all_finite(fit.rows, fit.axis->of)) return fmt::format("a run has no finite loss, or no {}", fit.axis->label);
+  if (sizes.size() < fit.rows.size()) return fmt::format("two of its sizes have as many {}", fit.axis->label);
+  if (flops_spread(fit.rows) > same_budget) return "its sizes were not trained with the same FLOPs";
   return fit.seeds.empty() ? "no seed has finished all sizes of all families" : "";
 }
 
@@ -88,15 +110,20 @@ void fit_one(IsoflopFit& fit) {
   fit.reason = why_no_fit(fit);
   if (!fit.reason.empty()) return;
   fit.fitted = true;
-  fit.curve = parabola_of(fit, all_of(fit.rows.size()), all_of(fit.seeds.size()));
+  std::vector<double> tried;
+  for (SweepRow const& row : fit.rows) {
+    tried.push_back(row.*fit.axis->of);
+    fit.train_flops += static_cast<double>(row.train_flops) / static_cast<double>(fit.rows.size());
+  }
+  fit.losses = mean_losses(fit, all_of(fit.seeds.size()));
+  fit.curve = fit_parabola(tried, fit.losses);
   fit.reason = why_no_optimum(fit.curve);
-  resample(fit);
+  resample(fit, tried);
   if (!fit.reason.empty()) return;
   std::vector<double> sizes, losses;
   for (Parabola const& one : fit.resamples) {
     double const lowest = one.lowest();
-    bool const at_edge = lowest == one.low || lowest == one.high;
-    sizes.push_back(!at_edge ? lowest : std::copysign(std::numeric_limits<double>::infinity(), lowest == one.low ? -1 : 1));
+    sizes.push_back(one.optimum() ? lowest : std::copysign(std::numeric_limits<double>::infinity(), lowest == one.low ? -1 : 1));
     losses.push_back(one.at(lowest));
   }
   fit.size = bounded(*fit.curve.optimum(), sizes);
@@ -183,11 +210,12 @@ std::vector<SizeAxis> const& size_axes() {
 }
 
 Bounded bounded(double value, std::vector<double> in_resamples) {
-  double const none = std::numeric_limits<double>::quiet_NaN();
-  if (in_resamples.empty()) return {value, none, none};
+  double const none = std::nan("");
+  bool const unmeasured = std::any_of(in_resamples.begin(), in_resamples.end(), [](double one) { return std::isnan(one); });
+  if (in_resamples.empty() || unmeasured) return {value, none, none};
   std::sort(in_resamples.begin(), in_resamples.end());
-  auto const n = static_cast<double>(in_resamples.size());
-  double const low = in_resamples[static_cast<size_t>(0.025 * n)], high = in_resamples[static_cast<size_t>(0.975 * n)];
+  size_t const n = in_resamples.size(), outside = n / 40;  // 2.5 % on either side
+  double const low = in_resamples[outside], high = in_resamples[n - 1 - outside];
   return {value, std::isfinite(low) ? low : none, std::isfinite(high) ? high : none};
 }
 

@@ -46,18 +46,24 @@ struct IsoflopFit {
   SizeAxis const* axis = nullptr;
   std::vector<SweepRow> rows;  // by ascending size
   std::vector<int64_t> seeds;  // that every row of the budget has
+  double train_flops = 0;      // of a run, mean over the rows
   std::string reason;          // why there is no optimum; empty: there is one
   bool fitted = false;
-  Parabola curve;  // where it is fitted
-  // Over seeds, the same ones in all families of the budget, and over sizes where there are four or more. Each ends with the sizes it drew.
+  std::vector<double> losses;  // of the rows where they are fitted, means over those seeds
+  Parabola curve;
+  // Over seeds, the same ones in all families of the budget, and, of four sizes or more, over what the sizes miss the parabola by.
   std::vector<Parabola> resamples;
   Bounded size, loss;  // at the optimum
 };
 
+// What training FLOPs may differ by and still be the same budget, as a share.
+inline constexpr double same_budget = 0.01;
+
 // Of every family, budget and axis, in the order of the rows.
 std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows);
 
-// The interval of `value` by what it is in each resample, infinite where a resample has none.
+// The interval of `value` by what it is in each resample: infinite where that lies beyond all that was tried, NaN where it was not
+// measured.
 Bounded bounded(double value, std::vector<double> in_resamples);
 
 }  // namespace isobath

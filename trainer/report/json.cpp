@@ -247,7 +247,7 @@ ordered_json report_json(Report const& report, fs::path const& folder) {
           {"headline", report.headline},
           {"best_dense", report.best_dense},
           {"challenger", report.challenger},
-          {"baseline", report.experiment.compare.baseline},
+          {"baseline", report.experiment.compare.baseline_arm()},
           {"ranked_by", report.ranked_by.empty() ? ordered_json(nullptr) : ordered_json(report.ranked_by)},
           {"running", report.running},
           {"reload_s", report.reload_s},

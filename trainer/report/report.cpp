@@ -79,7 +79,7 @@ Scaling scaling_of(Report const& report) {
   std::vector<SweepRow> rows;
   for (SweepRow const& row : report.sweep)
     if (!report.is_reference(row.family)) rows.push_back(row);
-  return fit_scaling(rows, report.experiment.compare.baseline);
+  return fit_scaling(rows, report.experiment.compare.baseline_arm());
 }
 
 }  // namespace
@@ -161,7 +161,9 @@ bool Report::is_reference(std::string const& wanted) const {
   });
 }
 
-ArmResult const* Report::baseline_of(ArmResult const& of) const { return arm_in_size(experiment.compare.baseline, of.runs.front().size); }
+ArmResult const* Report::baseline_of(ArmResult const& of) const {
+  return arm_in_size(experiment.compare.baseline_arm(), of.runs.front().size);
+}
 
 ArmResult const* Report::arm_in_size(std::string const& name, std::string const& size) const {
   ArmResult const* const sized = size.empty() ? nullptr : arm(name + "/" + size);

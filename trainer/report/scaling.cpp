@@ -45,6 +45,10 @@ BestAgainst best_against(IsoflopFit const& family, IsoflopFit const& reference) 
     result.reason = lacking.family + " has no optimum: " + lacking.reason;
     return result;
   }
+  if (std::abs(family.train_flops / reference.train_flops - 1) > same_budget) {
+    result.reason = "not trained with the same FLOPs";
+    return result;
+  }
   result.loss_percent = over_resamples(family, reference, [](Parabola const& ours, Parabola const& theirs) {
     return 100 * (ours.at(ours.lowest()) / theirs.at(theirs.lowest()) - 1);
   });
@@ -94,7 +98,7 @@ std::optional<ComputeFit> by_compute(std::string const& family, std::vector<Isof
   size_t draws = fits.front()->resamples.size();
   for (IsoflopFit const* fit : fits) {
     result.budgets.push_back(fit->budget);
-    flops.push_back(static_cast<double>(fit->rows.front().train_flops));
+    flops.push_back(fit->train_flops);
     draws = std::min(draws, fit->resamples.size());
   }
   auto const of = [&](auto const& value_of) {
@@ -104,8 +108,11 @@ std::optional<ComputeFit> by_compute(std::string const& family, std::vector<Isof
       return exponent(flops, values);
     };
     std::vector<double> in_resamples;
-    for (size_t i = 0; i < draws; ++i)
-      in_resamples.push_back(slope([i](IsoflopFit const& fit) -> Parabola const& { return fit.resamples[i]; }));
+    for (size_t i = 0; i < draws; ++i) {
+      bool const all =
+          std::all_of(fits.begin(), fits.end(), [i](IsoflopFit const* fit) { return fit->resamples[i].optimum().has_value(); });
+      in_resamples.push_back(all ? slope([i](IsoflopFit const& fit) -> Parabola const& { return fit.resamples[i]; }) : std::nan(""));
+    }
     return bounded(slope([](IsoflopFit const& fit) -> Parabola const& { return fit.curve; }), std::move(in_resamples));
   };
   result.loss_exponent = of([](Parabola const& curve) { return curve.at(curve.lowest()); });

@@ -26,7 +26,7 @@ struct BestAgainst {
 // How a family's optimum goes with training compute: power laws through its optima.
 struct ComputeFit {
   std::string family;
-  std::vector<std::string> budgets;  // with an optimum
+  std::vector<std::string> budgets;  // with an optimum. The exponents have no interval where a resample has none
   Bounded loss_exponent;             // loss ~ FLOPs^exponent
   Bounded size_exponent;             // forward FLOPs a token ~ FLOPs^exponent
 };

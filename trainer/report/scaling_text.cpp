@@ -43,7 +43,7 @@ ordered_json fit_json(IsoflopFit const& fit) {
                        {"loss", nullptr},
                        {"curve", fit.fitted ? curve_json(fit.curve) : ordered_json::array()},
                        {"points", ordered_json::array()}};
-  for (SweepRow const& row : fit.rows) json["points"].push_back({row.*fit.axis->of, finite_or_null(row.loss.mean)});
+  for (size_t i = 0; i < fit.losses.size(); ++i) json["points"].push_back({fit.rows[i].*fit.axis->of, fit.losses[i]});
   if (!fit.reason.empty()) return json;
   json["optimum"] = interval_json(fit.size);
   json["loss"] = interval_json(fit.loss);
@@ -94,7 +94,8 @@ std::string times(double value) { return fmt::format("{:.3f}", value); }
 std::string optima_table(Scaling const& scaling) {
   std::vector<Row> lines{{"best size", "budget", "sizes", "seeds", "counted in", "at", "loss there"}};
   for (IsoflopFit const& fit : scaling.fits) {
-    if (!fit.fitted) continue;
+    bool const has_sizes = fit.rows.size() > 1 && scaling.lengths.empty();
+    if (!fit.fitted && !has_sizes) continue;
     lines.push_back({fit.family, fit.budget.empty() ? "-" : fit.budget, std::to_string(fit.rows.size()), std::to_string(fit.seeds.size()),
                      fit.axis->label, fit.reason.empty() ? with_interval(fit.size, [](double x) { return format_si(x); }) : fit.reason,
                      fit.reason.empty() ? with_interval(fit.loss, [](double x) { return fmt::format("{:.4f}", x); }) : "-"});
@@ -106,9 +107,12 @@ std::string best_table(Scaling const& scaling) {
   std::vector<Row> lines{
       {"at its best, against " + scaling.reference, "budget", "loss, %", "at equal loss: forward FLOPs", "step time", "decode time"}};
   for (BestAgainst const& best : scaling.best) {
-    if (!best.reason.empty()) continue;
-    Row& line = lines.emplace_back(Row{best.family, best.budget.empty() ? "-" : best.budget,
-                                       with_interval(best.loss_percent, [](double x) { return fmt::format("{:+.2f}", x); })});
+    Row& line = lines.emplace_back(Row{best.family, best.budget.empty() ? "-" : best.budget});
+    if (!best.reason.empty()) {
+      line.insert(line.end(), {best.reason, "-", "-", "-"});
+      continue;
+    }
+    line.push_back(with_interval(best.loss_percent, [](double x) { return fmt::format("{:+.2f}", x); }));
     if (!best.reaches) {
       line.insert(line.end(), {"no size is as good", "-", "-"});
       continue;

@@ -189,7 +189,7 @@ ArmOnTask arm_on_task(ArmResult const& arm, ReportedTask const& task) {
 // With the best dense arm, then with the baseline, as the pairs of losses.
 void add_task_pairs(Report const& report, ReportedTask& task) {
   std::set<std::string> against;
-  for (std::string const& name : {report.best_dense, report.experiment.compare.baseline}) {
+  for (std::string const& name : {report.best_dense, report.experiment.compare.baseline_arm()}) {
     ArmResult const* const baseline = report.arm(name);
     if (!baseline || !against.insert(name).second) continue;
     for (ArmOnTask const& one : task.arms)

@@ -16,6 +16,8 @@ SizeConfig const* ArmConfig::size(std::string const& wanted) const {
   return found == sizes.end() ? nullptr : &*found;
 }
 
+std::string CompareConfig::baseline_arm() const { return !baseline.empty() || arms.empty() ? baseline : arms.front().name; }
+
 int64_t CompareConfig::runs_at_a_time() const {
   if (jobs > 0) return jobs;
   int64_t const cores = std::max(1u, std::thread::hardware_concurrency());

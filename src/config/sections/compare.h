@@ -55,6 +55,7 @@ struct CompareConfig {
   std::vector<std::string> devices;  // that runs are handed round over; empty: all run on `device`
   TuneConfig tune;
   std::vector<ArmConfig> arms;
+  std::string baseline_arm() const;  // `baseline`, or the first arm where that is empty; empty without arms
   // Runs at a time: `jobs`, or one a device but no more than there are cores.
   int64_t runs_at_a_time() const;
 };

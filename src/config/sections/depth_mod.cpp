@@ -73,7 +73,9 @@ std::vector<ConfigField> mod_fields() {
       R(KEY(depth.capacity), fraction_list, identity,
         "Share of each sequence that a routed block lets through; a list is stretched over the routed blocks, from the first to the last.")
           .above(0),
-      R(KEY(depth.capacity_warmup), percent, schedule, "mod, and nested with choice: expert: share of the run over which the share of tokens that routed layers take falls from 100 % to its value."),
+      R(KEY(depth.capacity_warmup), percent, schedule,
+        "Share of the run over which the share of tokens in routed layers falls from 100 % to what is planned; mod, and nested with "
+        "choice: expert."),
       R(KEY(depth.capacity_random), fraction_list, identity,
         "[lowest, highest]: every step of training draws its capacity between them, so that one model serves many.")
           .above(0)

@@ -74,7 +74,7 @@ const SECTIONS = [
   { id: "results", title: "Results", body: results },
   { id: "frontier", title: "Against the dense frontier, at equal cost of inference", body: costFrontier },
   { id: "pairs", title: "Every pair", body: pairs },
-  { id: "sizes", title: "Sizes and budgets", body: sweep },
+  { id: "sizes", title: "Sizes and budgets", body: sweep, early: true },
   { id: "tuning", title: "Tuning", body: tuning, early: true },
   { id: "tasks", title: "Tasks", body: tasks, early: true },
   { id: "registered", title: "What was registered before the first run", body: registered, early: true },

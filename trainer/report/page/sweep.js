@@ -2,7 +2,11 @@
 // Sizes and budgets: the loss of every size at every budget, the best size of each family, what equal loss costs. And trials of tuning.
 
 const families = (report) => [...new Set(report.sweep.map((row) => row.family))];
-const familyStyle = (report, family) => `c${families(report).indexOf(family) % COLORS}`;
+function familyStyle(report, family) {
+  const place = families(report).indexOf(family);
+  return `c${place % COLORS} w${Math.floor(place / COLORS) % 6}`;
+}
+const siOrDash = (value) => (measured(value) ? si(value) : "–");
 
 const swatch = '<svg viewBox="0 0 26 10" aria-hidden="true"><polyline class="mean" points="0,5 26,5"/><circle class="dot" cx="13" cy="5" r="3.6"/></svg>';
 
@@ -34,15 +38,15 @@ function isoflopChart(report, fits) {
   const firsts = fits.filter((fit, i) => fit.budget && fits.findIndex((other) => other.budget === fit.budget) === i);
   const ends = firsts.map((fit) => [fit.budget, ...fit.curve[0]]).map(([budget, size, value]) =>
     `<text x="${scales.x(size)}" y="${scales.y(scales.clamp(value)) - 10}">${budgetText(budget)}</text>`);
-  return logChart(`Loss by ${fits[0].label}`, fits[0].label, scales, fits.map((fit) => isoflopCurve(report, fit, scales)).join("") + ends.join(""));
+  return logChart(fits[0].label, fits[0].label, scales, fits.map((fit) => isoflopCurve(report, fit, scales)).join("") + ends.join(""));
 }
 
 // Best sizes as a table, a row for each family and budget.
 function optimaTable(report, fitted) {
-  const axes = [...new Set(fitted.map((fit) => fit.axis))], first = fitted.filter((fit) => fit.axis === axes[0]);
+  const axes = [...new Set(fitted.map((fit) => fit.axis))], alike = (a, b) => a.family === b.family && a.budget === b.budget;
   const best = (fit) => (!fit ? "–" : fit.optimum ? interval(fit.optimum, si) : prose(fit.reason));
-  const rows = first.map((fit) => {
-    const all = axes.map((axis) => fitted.find((other) => other.axis === axis && other.family === fit.family && other.budget === fit.budget)), last = all.at(-1);
+  const rows = fitted.filter((fit, i) => fitted.findIndex((other) => alike(fit, other)) === i).map((fit) => {
+    const all = axes.map((axis) => fitted.find((other) => other.axis === axis && alike(fit, other))), last = all.findLast((one) => one);
     return [named(report, fit.family), budgetText(fit.budget), fit.points.length, fit.seeds.length, ...all.map(best), last?.loss ? interval(last.loss, (v) => v.toFixed(4)) : "–"];
   });
   const labels = axes.map((axis) => (axis.startsWith("params") ? "Best parameters" : "Best FLOPs a token"));
@@ -50,21 +54,23 @@ function optimaTable(report, fitted) {
 }
 
 function optima(report) {
-  const { isoflop } = report.scaling, fitted = isoflop.filter((fit) => fit.curve.length), unfitted = isoflop.filter((fit) => !fit.curve.length);
-  if (!fitted.length) return "";
+  const { isoflop } = report.scaling, fitted = isoflop.filter((fit) => fit.curve.length), of = ({ family, budget }) => family + (budget && ` at ${budget}`);
+  const lacking = isoflop.filter((fit) => fit.sizes > 1 && !fitted.some((other) => of(other) === of(fit))).map((fit) => `${of(fit)}: ${fit.reason}`);
+  const left = lacking.length ? `<p class="note">Without a fit: ${prose([...new Set(lacking)].join("; "))}.</p>` : "";
+  if (!fitted.length) return report.scaling.lengths.length ? "" : left;
   const charts = [...new Set(fitted.map((fit) => fit.axis))].map((axis) => isoflopChart(report, fitted.filter((fit) => fit.axis === axis)));
-  const left = unfitted.map((fit) => `${fit.family}: ${fit.reason}`);
-  return '<p class="note">Causal loss, mean over seeds, and a parabola over the logarithm of the size; squares: its lowest point, with the interval over resamples of seeds ' +
-    "and, of four sizes or more, of sizes. An optimum at an edge of the sizes that were tried is none.</p>" +
-    `<ul class="legend">${families(report).map((family) => `<li class="${familyStyle(report, family)}">${swatch}<span>${escapeHtml(family)}</span></li>`).join("")}</ul>` +
-    `<div class="charts">${charts.join("")}</div>${optimaTable(report, fitted)}` +
-    (left.length ? `<p class="note">Not fitted: ${prose([...new Set(left)].join("; "))}.</p>` : "");
+  const drawn = families(report).filter((family) => fitted.some((fit) => fit.family === family));
+  return '<p class="note">Causal loss, mean over the seeds that all have, and a parabola over the logarithm of the size; squares: its lowest point, with the interval over resamples of seeds ' +
+    "and, of four sizes or more, of what the sizes miss the parabola by. An optimum at an edge of the sizes that were tried is none.</p>" +
+    `<ul class="legend">${drawn.map((family) => `<li class="${familyStyle(report, family)}">${swatch}<span>${escapeHtml(family)}</span></li>`).join("")}</ul>` +
+    `<div class="charts">${charts.join("")}</div>${optimaTable(report, fitted)}${left}`;
 }
 
 function atBest(report) {
   const { best, reference, by_compute: fits } = report.scaling, times = (bounded) => interval(bounded, (v) => v.toFixed(2));
-  const rows = best.filter((one) => !one.reason).map(({ family, budget, loss_percent: loss, equal_loss: equal }) => [named(report, family), budgetText(budget), interval(loss, (v) => signed(v, 2)),
-    equal ? `${equal.at_smallest_size ? "at most " : ""}${times(equal.forward_flops)}` : "no size is as good", equal ? times(equal.step_time) : "–", equal ? times(equal.decode_time_1) : "–"]);
+  const fitted = new Set(report.scaling.isoflop.filter((fit) => fit.curve.length).map((fit) => fit.family));
+  const rows = best.filter((one) => fitted.has(one.family)).map(({ family, budget, reason, loss_percent: loss, equal_loss: equal }) => [named(report, family), budgetText(budget), reason ? prose(reason) : interval(loss, (v) => signed(v, 2)),
+    reason ? "–" : equal ? `${equal.at_smallest_size ? "at most " : ""}${times(equal.forward_flops)}` : "no size is as good", equal ? times(equal.step_time) : "–", equal ? times(equal.decode_time_1) : "–"]);
   const laws = fits.map((fit) => [named(report, fit.family), fit.budgets.length, interval(fit.loss_exponent, (v) => v.toFixed(3).replace("-", "−")), interval(fit.size_exponent, (v) => v.toFixed(2).replace("-", "−"))]);
   return (rows.length ? `<h3>Each family at its own best size, against ${escapeHtml(reference)}</h3>` +
     `<p class="note">Left: the lowest loss of the family against the lowest of ${escapeHtml(reference)}. Right: the smallest model of the family that is as good as the best ${escapeHtml(reference)}; its cost as a share ` +
@@ -73,18 +79,18 @@ function atBest(report) {
 }
 
 function lengths(report) {
-  const rows = report.scaling.lengths.map((row) => [named(report, row.family), budgetText(row.budget), row.context, si(row.forward_flops_per_token_causal),
+  const rows = report.scaling.lengths.map((row) => [named(report, row.family), escapeHtml(row.size), budgetText(row.budget), row.context, siOrDash(row.forward_flops_per_token_causal),
     ...Object.values(row.share_of_reference).map((share) => (measured(share) ? share.toFixed(2) : "–")),
     measured(row.loss_percent) ? signed(row.loss_percent, 2) + (measured(row.half_width) ? ` ± ${row.half_width.toFixed(2)}` : "") : "–", row.n_seeds]);
   if (!rows.length) return "";
   return `<h3>By length of the input</h3><p class="note">Costs as a share of ${escapeHtml(report.scaling.reference)} with the same context.</p>` +
-    table(["Family", "Budget", "Context", "Forward FLOPs a token", "Share of them", "Step time", "Time a decoded token", "Time a token of a prompt", "Bytes of keys and values", "Loss, %", "Seeds"], rows);
+    table(["Family", "Size", "Budget", "Context", "Forward FLOPs a token", "Share of them", "Step time", "Time a decoded token", "Time a token of a prompt", "Bytes of keys and values", "Loss, %", "Seeds"], rows);
 }
 
 function sweep(report) {
   if (!report.sweep.length) return "";
-  const rows = report.sweep.map((row) => [named(report, row.family), escapeHtml(row.size) || "–", budgetText(row.budget), row.context, si(row.params_non_embedding), si(row.forward_flops_per_token_causal),
-    si(row.tokens), measured(row.loss_causal.mean) ? row.loss_causal.mean.toFixed(4) + (measured(row.loss_causal.std) ? ` ± ${row.loss_causal.std.toFixed(4)}` : "") : "–", row.seeds.length]);
+  const rows = report.sweep.map((row) => [named(report, row.family), escapeHtml(row.size) || "–", budgetText(row.budget), row.context, siOrDash(row.params_non_embedding), siOrDash(row.forward_flops_per_token_causal),
+    siOrDash(row.tokens), measured(row.loss_causal.mean) ? row.loss_causal.mean.toFixed(4) + (measured(row.loss_causal.std) ? ` ± ${row.loss_causal.std.toFixed(4)}` : "") : "–", row.seeds.length]);
   const all = table(["Family", "Size", "Budget", "Context", "Parameters without embeddings", "Forward FLOPs a token", "Tokens", "Causal loss", "Seeds"], rows);
   return optima(report) + atBest(report) + lengths(report) + (rows.length > 12 ? `<details><summary>All ${rows.length} sizes and budgets</summary>${all}</details>` : all);
 }

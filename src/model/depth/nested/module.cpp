@@ -212,9 +212,11 @@ std::vector<at::Tensor> NestedModule::offsets() const {
 }
 
 void NestedModule::set_capacities(std::vector<double> const& capacities) {
-  if (gate || static_cast<int64_t>(capacities.size()) != layers - depths.front()) return DepthModule::set_capacities(capacities);
-  for (size_t exit = 0; exit < exits.size(); ++exit)
-    exits[exit]->capacity = capacities[static_cast<size_t>(depths[exit] - depths.front())];
+  if (gate) return DepthModule::set_capacities(capacities);
+  if (static_cast<int64_t>(capacities.size()) != layers - depths.front())
+    throw Error(ExitCode::other, "[set_capacities] " + std::to_string(capacities.size()) + " capacities given, the model has " +
+                                     std::to_string(layers - depths.front()) + " routed layers");
+  for (size_t exit = 0; exit < exits.size(); ++exit) exits[exit]->capacity = capacities[static_cast<size_t>(depths[exit] - depths.front())];
 }
 
 std::optional<int64_t> NestedModule::first_uncalibrated_layer() const {

@@ -90,6 +90,13 @@ TEST_CASE("frontier: a routed arm is held against the dense loss at its own cost
     CHECK(contains(pair.note, "between d1 and d3; without d2, for lack of some of these seeds"));
     CHECK(pair.difference.n == 2);
   }
+  SECTION("only the dense arms around it must have its training FLOPs") {
+    experiment(root, 2.8e5, 2.85);
+    write_run(root.path, "d1", 1, {.loss = 3.21, .train_flops = 1300000000000, .routing = with_cost(1e5)});
+    CHECK(cost_pair(read_report({root.path}), "mod", "forward_flops")->compared());
+    write_run(root.path, "d3", 1, {.loss = 2.81, .train_flops = 1300000000000, .routing = with_cost(4e5)});
+    CHECK(cost_pair(read_report({root.path}), "mod", "forward_flops")->verdict.starts_with("no verdict: training FLOPs differ by "));
+  }
   SECTION("too cheap") {
     Pair const pair = *cost_pair(experiment(root, 5e4, 3), "mod", "forward_flops");
     CHECK_FALSE(pair.compared());

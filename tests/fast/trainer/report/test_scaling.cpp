@@ -99,8 +99,46 @@ TEST_CASE("scaling: what cannot be fitted says why") {
   rows.clear();
   add_rows(rows, {"lengths"}, {});
   for (size_t i = 0; i < rows.size(); ++i) rows[i].context = 128 << i;
+  std::vector<SweepRow> others = rows;
+  for (SweepRow& other : others) other.family = "others";
+  rows.insert(rows.end(), others.begin(), others.end());
   CHECK(fit_isoflop(rows).front().reason == "its sizes differ in model.context");
-  CHECK(scaling_table(fit_scaling(rows, "lengths")).empty());
+  for (SweepRow& row : rows) row.size = std::to_string(row.context);
+  CHECK_FALSE(contains(scaling_table(fit_scaling(rows, "lengths")), "best size"));
+}
+
+TEST_CASE("scaling: sizes that were not trained with the same FLOPs are not fitted") {
+  std::vector<SweepRow> rows;
+  add_rows(rows, {"dense"}, {});
+  rows.back().train_flops = Int128(1030000000000);
+  CHECK(fit_isoflop(rows).front().reason == "its sizes were not trained with the same FLOPs");
+  rows.clear();
+  add_rows(rows, {"dense"}, {});
+  add_rows(rows, {"mod"}, {.flops = 2e12});
+  CHECK(fit_scaling(rows, "dense").best.front().reason == "not trained with the same FLOPs");
+}
+
+TEST_CASE("scaling: without noise intervals have no width, and what was not measured has none") {
+  std::vector<SweepRow> rows;
+  add_rows(rows, {"dense", "1e12flop", 3, 6e4}, {});
+  add_rows(rows, {"mod", "1e12flop", 2.97, 2e5}, {});
+  rows[6].decode_time_1 = std::nan("");  // of mod, beside the size that is as good
+  Scaling const scaling = fit_scaling(rows, "dense");
+  BestAgainst const& best = scaling.best.front();
+  CHECK(best.loss_percent.low == Approx(-1));
+  CHECK(best.loss_percent.high == Approx(-1));
+  CHECK(scaling.fits[1].size.low == Approx(6e4));
+  CHECK(std::isnan(best.decode_time.low));
+  CHECK(std::isfinite(best.step_time.low));
+}
+
+TEST_CASE("scaling: points and curve are of the seeds that all families have") {
+  std::vector<SweepRow> rows;
+  add_rows(rows, {"dense"}, {.seeds = {1, 2, 3}, .noise = 0.1});
+  add_rows(rows, {"mod"}, {.seeds = {2}});
+  IsoflopFit const fit = fit_isoflop(rows).front();
+  CHECK(fit.seeds == std::vector<int64_t>{2});
+  CHECK(fit.losses.front() == rows.front().losses[1]);
 }
 
 TEST_CASE("scaling: known surfaces are recovered exactly without noise") {
@@ -174,7 +212,7 @@ TEST_CASE("scaling: the intervals of optimum and difference hold the truth, and 
   }
   INFO(held_size << ", " << held_difference << ", " << held_wrong_size << ", " << held_equality << " of " << optima);
   CHECK(optima == experiments);
-  // Drawing sizes as well as seeds counts the noise of a seed twice: the intervals are wider than they would have to be.
+  // Drawing what sizes miss as well as seeds counts the noise of a seed twice: the intervals are wider than they would have to be.
   CHECK(held_size >= 0.95 * experiments);
   CHECK(held_difference >= 0.95 * experiments);
   CHECK(held_wrong_size <= 0.05 * experiments);
