@@ -274,8 +274,10 @@ def check_frontier(workspace):
     check(len(line) == 3 and line[1].split(",")[1] == line[2].split(",")[1], "level beyond the best dense arm: %s" % line)
     check("d&lt;1&gt;" in figure and figure.count('class="band"') == 1, figure)
     rows = [rows for rows in Tables(page).tables if rows[0][:2] == ["Arm", "At equal"]][0]
-    check([row[0] for row in rows[1:]] == ["mod-a", "mod-b"] and rows[1][5] == "better" and rows[2][2] == "–" and "no dense arm is that cheap" in rows[2][6], rows)
-    check(rows[1][6].endswith("between d<1> and d2"), rows[1])
+    check([row[0] for row in rows[1:]] == ["mod-a", "mod-b"] and rows[1][2].startswith("better by") and "no dense arm is that cheap" in rows[2][2], rows)
+    check(rows[1][3].endswith("between d<1> and d2"), rows[1])
+    [differences] = [rows for rows in Tables(page).tables if rows[0] == ["", "mod-a", "mod-b"]]
+    check(differences[2][0] == "forward FLOPs a token, causal routing" and differences[2][1].startswith("−5.90") and differences[2][1].endswith("better") and differences[2][2] == "no verdict", differences)
     check("At equal inference FLOPs</h3>" in page and "mod-a: better by" in page, "a card with the verdict")
     pairs = [rows for rows in Tables(page).tables if rows[0][0] == "Pair"][0]
     check(pairs[0][-2:] == ["Verdict", "p, Holm"] and not any("frontier" in row[0] for row in pairs), pairs)
@@ -319,8 +321,8 @@ def check_lengths(workspace):
             with open(os.path.join(folder, "config.yaml"), "w") as file:
                 file.write(text.replace("{layers: 4}", "{layers: 4, context: %d}" % context))
     page = draw(workspace, [workspace.path("lengths")])[1]
-    rows = [rows for rows in Tables(page).tables if rows[0][:3] == ["Family", "Budget", "Context"]][0]
-    check([row[:5] for row in rows[1:]] == [["mod", "–", "64", "300k", "0.75"], ["mod", "–", "256", "300k", "0.75"]], rows)
+    rows = [rows for rows in Tables(page).tables if rows[0][:4] == ["Family", "Size", "Budget", "Context"]][0]
+    check([row[:6] for row in rows[1:]] == [["mod", "short", "–", "64", "300k", "0.75"], ["mod", "long", "–", "256", "300k", "0.75"]], rows)
     check('class="optimum"' not in page, "lengths are no sizes to fit")
 
 

@@ -78,16 +78,16 @@ function columnsOfArms(report, arms, groups) {
 }
 
 // columns: [{key, label, meaning, group, cell(arm), value(arm) to sort by, best: the arm to mark, cellTitle(arm)}, ...]
-function drawArmTable(report, id, columns, view) {
+function drawArmTable(report, id, columns, of, view) {
   const sort = view.sort[id];
-  if (report.arms.length <= MOST_COLUMNS) return columnsOfArms(report, report.arms, grouped(columns));
-  const arms = sortedArms(report.arms, [armColumn, ...columns].find((column) => column.key === sort?.key), sort?.down);
+  if (of.length <= MOST_COLUMNS) return columnsOfArms(report, of, grouped(columns));
+  const arms = sortedArms(of, [armColumn, ...columns].find((column) => column.key === sort?.key), sort?.down);
   // Paper does not scroll: several tables, of about six columns each.
   const pieces = view.printing ? Math.ceil(columns.length / 6) : 1, wide = Math.ceil(columns.length / pieces);
   return Array.from({ length: pieces }, (_, i) => rowsOfArms(report, arms, grouped(columns.slice(wide * i, wide * (i + 1))), sort)).join("");
 }
 
-// A table that is drawn again when it is sorted.
-function armTable(report, id, columns) {
-  return redrawable(`table-${id}`, "arm-table", { draw: () => drawArmTable(report, id, columns, view) });
+// A table of arms that is drawn again when it is sorted.
+function armTable(report, id, columns, of = report.arms) {
+  return redrawable(`table-${id}`, "arm-table", { draw: () => drawArmTable(report, id, columns, of, view) });
 }
