@@ -66,6 +66,8 @@ TEST_CASE("scaling: a parabola is the least-squares fit over the logarithm of th
   CHECK(std::abs(residual) < 1e-12);
   CHECK(std::abs(first) < 1e-11);
   CHECK(std::abs(second) < 1e-10);
+  CHECK(fit.at(700) == Approx(3.019394578526936).epsilon(1e-12));  // numpy 2.4.6: polyfit(log(sizes), losses, 2)
+  CHECK(fit_parabola(sizes, losses).optimum().value() == Approx(2349.738019662844).epsilon(1e-10));
   Parabola const through = fit_parabola({10, 20, 80}, {3, 2.5, 2.9});
   CHECK(through.at(20) == Approx(2.5).epsilon(1e-12));
 }

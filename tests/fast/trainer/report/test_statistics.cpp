@@ -1,6 +1,7 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/random.h"
@@ -84,4 +85,27 @@ TEST_CASE("statistics: the best fixed threshold on independent scores, at 12.5 %
   CHECK(threshold_f1_ceiling(64, 512) == Approx(0.95).margin(0.01));
   CHECK(threshold_f1_ceiling(256, 2048) == Approx(0.98).margin(0.01));
   CHECK(threshold_f1_ceiling(16, 16) == 1);
+}
+
+TEST_CASE("statistics: a bootstrap interval has the quantiles of all resamples there are") {
+  std::vector<double> const values{0.3, 1.9, 2.2, 4.0, 7.5, 11.0};
+  std::vector<double> means;  // of all 6^6 resamples
+  for (int resample = 0; resample < 46656; ++resample) {
+    double sum = 0;
+    for (int rest = resample, item = 0; item < 6; ++item, rest /= 6) sum += values[static_cast<size_t>(rest % 6)];
+    means.push_back(sum / 6);
+  }
+  auto const share_below = [&](double value) {
+    auto const below = std::count_if(means.begin(), means.end(), [&](double mean) { return mean < value; });
+    return static_cast<double>(below) / static_cast<double>(means.size());
+  };
+  for (uint64_t const seed : {1u, 2u, 3u}) {
+    auto const [low, high] = bootstrap_interval(6, seed, [&](std::vector<int64_t> const& drawn) {
+      double sum = 0;
+      for (int64_t const item : drawn) sum += values[static_cast<size_t>(item)];
+      return sum / 6;
+    });
+    CHECK(std::abs(share_below(low) - 0.025) < 0.015);  // three times the error of 1000 draws
+    CHECK(std::abs(share_below(high) - 0.975) < 0.015);
+  }
 }
