@@ -216,7 +216,7 @@ Bounded bounded(double value, std::vector<double> in_resamples) {
   std::sort(in_resamples.begin(), in_resamples.end());
   size_t const n = in_resamples.size(), outside = n / 40;  // 2.5 % on either side
   double const low = in_resamples[outside], high = in_resamples[n - 1 - outside];
-  return {value, std::isfinite(low) ? low : none, std::isfinite(high) ? high : none};
+  return {value, std::isfinite(low) ? low : none, std::isfinite(high) ? high : none, true};
 }
 
 std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows) {

@@ -34,10 +34,10 @@ struct SizeAxis {
 // params_non_embedding, forward_flops_per_token_causal
 std::vector<SizeAxis> const& size_axes();
 
-// A value and its 95 % bootstrap interval. low or high is NaN where the interval has no end within the sizes that were tried, both where
-// there is nothing to resample (one seed, three sizes).
+// A value and its 95 % bootstrap interval. low or high is NaN where the interval has no end within the sizes that were tried.
 struct Bounded {
   double value = 0, low = 0, high = 0;
+  bool has_interval = false;  // false: nothing to resample (one seed, three sizes), or not measured
 };
 
 // One family at one budget.

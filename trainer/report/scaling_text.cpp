@@ -18,7 +18,10 @@ using Row = std::vector<std::string>;
 constexpr int points_of_curve = 33;
 
 ordered_json interval_json(Bounded const& of) {
-  return {{"value", finite_or_null(of.value)}, {"low", finite_or_null(of.low)}, {"high", finite_or_null(of.high)}};
+  return {{"value", finite_or_null(of.value)},
+          {"low", finite_or_null(of.low)},
+          {"high", finite_or_null(of.high)},
+          {"has_interval", of.has_interval}};
 }
 
 // The fitted parabola as points of a line, evenly spaced in the logarithm of the size.
@@ -84,7 +87,7 @@ ordered_json length_json(LengthRow const& row) {
 template <class Show>
 std::string with_interval(Bounded const& of, Show const& show) {
   if (!std::isfinite(of.value)) return "-";
-  if (!std::isfinite(of.low) && !std::isfinite(of.high)) return show(of.value);
+  if (!of.has_interval) return show(of.value);
   auto const end = [&](double at) { return std::isfinite(at) ? show(at) : std::string("?"); };
   return fmt::format("{} [{}, {}]", show(of.value), end(of.low), end(of.high));
 }

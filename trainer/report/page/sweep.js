@@ -14,7 +14,7 @@ const swatch = '<svg viewBox="0 0 26 10" aria-hidden="true"><polyline class="mea
 function interval(bounded, show) {
   if (!bounded || !measured(bounded.value)) return "–";
   const end = (value) => (measured(value) ? show(value) : "?");
-  return show(bounded.value) + (measured(bounded.low) || measured(bounded.high) ? ` (${end(bounded.low)} … ${end(bounded.high)})` : "");
+  return show(bounded.value) + (bounded.has_interval ? ` (${end(bounded.low)} … ${end(bounded.high)})` : "");
 }
 
 const named = (report, family) => `<span class="${familyStyle(report, family)}">${escapeHtml(family)}</span>`;

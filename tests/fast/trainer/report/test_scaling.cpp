@@ -2,6 +2,7 @@
 #include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/random.h"
@@ -131,6 +132,8 @@ TEST_CASE("scaling: without noise intervals have no width, and what was not meas
   CHECK(best.loss_percent.high == Approx(-1));
   CHECK(scaling.fits[1].size.low == Approx(6e4));
   CHECK(std::isnan(best.decode_time.low));
+  CHECK_FALSE(best.decode_time.has_interval);
+  CHECK(best.step_time.has_interval);
   CHECK(std::isfinite(best.step_time.low));
 }
 
@@ -238,4 +241,12 @@ TEST_CASE("scaling: lengths of the input side by side") {
   CHECK(scaling.lengths[1].forward_share == Approx(0.75));
   CHECK(scaling.lengths[0].loss.percent == Approx(1).epsilon(0.2));
   CHECK(contains(scaling_table(scaling), "by length, as a share of dense"));
+}
+
+TEST_CASE("scaling: an interval that is open on both sides is not one that is missing") {
+  double const infinite = std::numeric_limits<double>::infinity();
+  Bounded const open = bounded(1, {-infinite, -infinite, 1, infinite, infinite});
+  CHECK(open.has_interval);
+  CHECK((std::isnan(open.low) && std::isnan(open.high)));
+  CHECK_FALSE(bounded(1, {}).has_interval);
 }
