@@ -42,9 +42,10 @@ std::vector<FrontierPoint> points_of(Report const& report, Cost const& cost, See
   return points;
 }
 
-// Runs of an arm, of all dense arms, and of it and those dense arms between which the frontier is read off at its cost.
 struct ComparedRuns {
-  Runs own, all, around;
+  Runs own;     // of the routed arm
+  Runs all;     // its own and those of all dense arms
+  Runs around;  // its own and those of the dense arms that its cost lies between
 };
 
 ComparedRuns compared_runs(Report const& report, ArmResult const& arm, Frontier const& frontier, double at) {
@@ -107,10 +108,8 @@ Pair cost_pair(Report const& report, ArmResult const& arm, Cost const& cost) {
 
 std::string too_few_dense_arms(size_t dense) {
   if (dense >= wanted_dense_arms) return "";
-  return fmt::format(
-      "the dense frontier stands on {} arm{}: three or more of "
-      "different depth or width would make it one",
-      dense, dense == 1 ? "" : "s");
+  return fmt::format("the dense frontier stands on {} arm{}: three or more of different depth or width would make it one", dense,
+                     dense == 1 ? "" : "s");
 }
 
 std::vector<Cost> const& all_costs() {

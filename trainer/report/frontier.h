@@ -48,7 +48,8 @@ struct Frontier {
   // The frontier's loss of one seed: between two dense arms linear in the logarithm of the cost, beyond the last arm that is on the
   // frontier as low as that. nullopt where no dense arm is as cheap, or none as costly: nothing is extrapolated.
   std::optional<double> loss_at(size_t seed, double at) const;
-  // The arms on the frontier between which that is read off: the costliest one that costs at most `at`, and the next. Null: there is none.
+  // The two arms on the frontier that loss_at interpolates between: the costliest that costs at most `at`, and the next costlier one.
+  // Null: there is none.
   std::pair<FrontierPoint const*, FrontierPoint const*> neighbours(double at) const;
   double cheapest() const;  // dense arm's cost; NaN without one
   double costliest() const;

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "core/random.h"
@@ -21,7 +22,7 @@ using Indices = std::vector<size_t>;
 
 Indices all_of(size_t n) {
   Indices all(n);
-  for (size_t i = 0; i < n; ++i) all[i] = i;
+  std::iota(all.begin(), all.end(), size_t{0});
   return all;
 }
 
@@ -37,17 +38,14 @@ std::vector<double> mean_losses(IsoflopFit const& fit, Indices const& seeds) {
   std::vector<double> means;
   for (SweepRow const& row : fit.rows) {
     double sum = 0;
-    for (size_t const seed : seeds) {
-      auto const found = std::find(row.seeds.begin(), row.seeds.end(), fit.seeds[seed]);
-      sum += row.losses[static_cast<size_t>(found - row.seeds.begin())];
-    }
+    for (size_t const seed : seeds) sum += *row.loss_of(fit.seeds[seed]);
     means.push_back(sum / static_cast<double>(seeds.size()));
   }
   return means;
 }
 
-// The losses as they might have been: on the parabola, and off it by what some size is off it. What a fit of three coefficients leaves
-// is smaller than what was there, hence the factor.
+// Residual bootstrap: the fitted losses plus residuals that are drawn with replacement. A fit of three coefficients leaves residuals that
+// are smaller than the errors; the factor makes up for that.
 std::vector<double> with_other_residuals(std::vector<double> const& sizes, std::vector<double> const& losses, uint64_t key) {
   Parabola const fit = fit_parabola(sizes, losses);
   auto const n = static_cast<double>(sizes.size());
@@ -58,7 +56,7 @@ std::vector<double> with_other_residuals(std::vector<double> const& sizes, std::
   return redrawn;
 }
 
-// Seeds are drawn alike in all families of a budget, since their runs are paired. A parabola through three sizes misses none of them.
+// Seeds are drawn alike in all families of a budget, since their runs are paired. A parabola through three sizes has no residuals.
 void resample(IsoflopFit& fit, std::vector<double> const& sizes) {
   size_t const seeds = fit.seeds.size();
   if (seeds < 2 && sizes.size() <= wanted_sizes) return;
@@ -228,7 +226,8 @@ std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows) {
     if (std::find(order.begin(), order.end(), key) == order.end()) order.push_back(key);
   }
   std::vector<IsoflopFit> fits;
-  for (auto const& [budget, family] : order)
+  for (auto const& [budget, family] : order) {
+    std::vector<int64_t> const seeds = common_seeds(by_budget[budget]);
     for (SizeAxis const& axis : size_axes()) {
       IsoflopFit fit;
       fit.family = family;
@@ -236,10 +235,11 @@ std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows) {
       fit.axis = &axis;
       for (SweepRow const* row : by_budget[budget])
         if (row->family == family) fit.rows.push_back(*row);
-      fit.seeds = common_seeds(by_budget[budget]);
+      fit.seeds = seeds;
       fit_one(fit);
       fits.push_back(std::move(fit));
     }
+  }
   return fits;
 }
 

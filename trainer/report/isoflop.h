@@ -23,7 +23,7 @@ struct Parabola {
   std::optional<double> smallest_with(double loss) const;
 };
 
-// By least squares; of three sizes or more, no two of them the same.
+// Least-squares fit. Needs at least three sizes, all different.
 Parabola fit_parabola(std::vector<double> const& sizes, std::vector<double> const& losses);
 
 // What sizes are counted in.
@@ -49,9 +49,10 @@ struct IsoflopFit {
   double train_flops = 0;      // of a run, mean over the rows
   std::string reason;          // why there is no optimum; empty: there is one
   bool fitted = false;
-  std::vector<double> losses;  // of the rows where they are fitted, means over those seeds
+  // Where it is fitted: the loss of each row, mean over the seeds; the fit; and its bootstrap refits. Each of these draws seeds (the same
+  // draw for all families of the budget) and, with four sizes or more, residuals.
+  std::vector<double> losses;
   Parabola curve;
-  // Over seeds, the same ones in all families of the budget, and, of four sizes or more, over what the sizes miss the parabola by.
   std::vector<Parabola> resamples;
   Bounded size, loss;  // at the optimum
 };
@@ -59,11 +60,11 @@ struct IsoflopFit {
 // What training FLOPs may differ by and still be the same budget, as a share.
 inline constexpr double same_budget = 0.01;
 
-// Of every family, budget and axis, in the order of the rows.
+// One fit for every family, budget and axis, in the order of the rows.
 std::vector<IsoflopFit> fit_isoflop(std::vector<SweepRow> const& rows);
 
-// The interval of `value` by what it is in each resample: infinite where that lies beyond all that was tried, NaN where it was not
-// measured.
+// The 95 % percentile interval of an estimate. in_resamples: what it is in each bootstrap resample; plus or minus infinity where it lies
+// beyond the sizes that were tried, NaN where it was not measured.
 Bounded bounded(double value, std::vector<double> in_resamples);
 
 }  // namespace isobath

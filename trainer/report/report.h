@@ -109,7 +109,8 @@ struct ArmResult {
 struct Pair {
   std::string arm, baseline;
   // "flops": final losses; "time": losses of both after the training time of the faster run; "cost": the final loss against that of the
-  // dense frontier at the arm's cost of inference (frontier.h); "tokens": a reference arm against the arm on whose tokens it was trained.
+  // dense frontier at the arm's cost of inference (frontier.h); "tokens": final losses of a
+  // reference arm and of the arm that was trained on as many tokens (match.tokens_of).
   std::string basis;
   std::string cost;  // of the basis "cost": which one, such as "forward_flops"
   PairedDifference difference;

@@ -27,7 +27,7 @@ double measured_at(IsoflopFit const& fit, double SweepRow::*measured, double siz
   return std::exp((1 - share) * std::log(left.*measured) + share * std::log(right.*measured));
 }
 
-// `share_of` a parabola of the family and of the reference, with its interval over the resamples of both.
+// What `share_of` makes of the two fitted curves, with its interval over their resamples, which are paired.
 template <class Share>
 Bounded over_resamples(IsoflopFit const& family, IsoflopFit const& reference, Share share_of) {
   std::vector<double> in_resamples;
@@ -56,7 +56,8 @@ BestAgainst best_against(IsoflopFit const& family, IsoflopFit const& reference) 
   result.reaches = smallest.has_value();
   if (!smallest) return result;
   result.at_smallest = *smallest == family.curve.low;
-  // Of a cost that size stands for: infinite where no model of a resample is as good, minus infinite where its smallest one is.
+  // Share of the reference's cost at equal loss. In a resample plus infinity where no size of the family is as good, minus infinity where
+  // the smallest one already is.
   auto const share = [&](auto const& cost_of) {
     return over_resamples(family, reference, [&](Parabola const& ours, Parabola const& theirs) {
       double const best = theirs.lowest();
@@ -130,10 +131,10 @@ LengthRow length_row(SweepRow const& ours, SweepRow const& theirs) {
   row.kv_share = share(&SweepRow::kv_bytes);
   std::vector<double> our_losses, their_losses;
   for (size_t i = 0; i < ours.seeds.size(); ++i) {
-    auto const found = std::find(theirs.seeds.begin(), theirs.seeds.end(), ours.seeds[i]);
-    if (found == theirs.seeds.end()) continue;
+    std::optional<double> const other = theirs.loss_of(ours.seeds[i]);
+    if (!other) continue;
     our_losses.push_back(ours.losses[i]);
-    their_losses.push_back(theirs.losses[static_cast<size_t>(found - theirs.seeds.begin())]);
+    their_losses.push_back(*other);
   }
   row.loss = paired_percent(our_losses, their_losses);
   return row;

@@ -12,7 +12,7 @@
 
 namespace isobath {
 
-// A family against the reference family at one budget, both fitted over forward FLOPs a token.
+// Comparison of a family with the reference family at one budget, by their fits over forward FLOPs a token.
 struct BestAgainst {
   std::string family, budget;
   std::string reason;    // why there is no comparison; empty: there is one

@@ -83,7 +83,7 @@ ordered_json length_json(LengthRow const& row) {
           {"n_seeds", row.loss.n}};
 }
 
-// "3.1M [2.8M, 4M]"; "?" where the interval has no end, nothing behind a value where it has none.
+// "3.1M [2.8M, 4M]", or "3.1M" without an interval. "?" stands for an end beyond the sizes that were tried.
 template <class Show>
 std::string with_interval(Bounded const& of, Show const& show) {
   if (!std::isfinite(of.value)) return "-";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,11 @@
 #include "trainer/report/report.h"
 
 namespace isobath {
+
+std::optional<double> SweepRow::loss_of(int64_t seed) const {
+  auto const found = std::find(seeds.begin(), seeds.end(), seed);
+  return found == seeds.end() ? std::nullopt : std::optional(losses[static_cast<size_t>(found - seeds.begin())]);
+}
 
 SweepRow sweep_row(ArmResult const& arm) {
   RunResult const& first = arm.runs.front();

@@ -2,6 +2,7 @@
 // What an experiment over budgets and sizes has measured: a row for each arm, size and budget. Uses no LibTorch.
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct SweepRow {
   int64_t context = 0;
   // Seconds a token and bytes a token, of one text; NaN: not measured, as at all but the largest budget.
   double decode_time_1 = 0, prefill_time = 0, kv_bytes = 0;
+  std::optional<double> loss_of(int64_t seed) const;  // nullopt: that seed has not finished
 };
 
 SweepRow sweep_row(ArmResult const& arm);

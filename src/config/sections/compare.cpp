@@ -68,8 +68,7 @@ std::vector<ArmField> arm_rows() {
   return {
       R(ARM_KEY(reference), Kind::boolean, ResumeClass::free,
         "true: the arm is shown beside the others and held against the arm of match.tokens_of, but is part of no verdict at equal FLOPs, "
-        "time "
-        "or cost."),
+        "time or cost."),
   };
 }
 
