@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = ["model/ledger", "model/sampling", "model/depth/plan.h", *(f"model/depth/{kind}/plan.h" for kind in ("dense", "mod", "nested", "scaled"))]
-PLANNING = ["core", "config", "format", "data", *PLAN, "trainer/schedule", "trainer/metrics", "trainer/compare", "trainer/report", "trainer/generate", "trainer/export", "trainer/tasks"]
+PLANNING = ["core", "config", "format", "data", *PLAN, "trainer/launch", "trainer/schedule", "trainer/metrics", "trainer/compare", "trainer/report", "trainer/generate", "trainer/export", "trainer/tasks"]
 TRAINER = ["core", "config", "format", "data", "nn", "model", "trainer", "torch"]
 
 # Folder or file -> what it may include; `torch` stands for LibTorch. The longest matching name counts.
@@ -21,7 +21,7 @@ MAY_SEE = {
     "src/model": ["core", "config", "format", "nn", "model", "torch"],
     **{f"src/{name.removesuffix('.h')}": ["core", "config", *PLAN] for name in PLAN},
     "trainer": TRAINER,
-    **{f"trainer/{name}": PLANNING for name in ("schedule", "metrics", "compare", "report", "generate", "export", "tasks")},
+    **{f"trainer/{name}": PLANNING for name in ("launch", "schedule", "metrics", "compare", "report", "generate", "export", "tasks")},
     "trainer/cli": [*TRAINER, "trainer/cli"],
     "tests/fast": [*PLANNING, "tests/fast"],
     "tests/torch": [*TRAINER, "nn/backend/cuda", "tests"],

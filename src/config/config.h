@@ -9,6 +9,7 @@
 #include "config/sections/depth.h"
 #include "config/sections/eval.h"
 #include "config/sections/model.h"
+#include "config/sections/parallel.h"
 #include "config/sections/run.h"
 #include "config/sections/tokenizer.h"
 #include "config/sections/train.h"
@@ -23,6 +24,7 @@ struct Config : RunConfig {
   TrainConfig train;
   EvalConfig eval;
   CheckpointConfig checkpoint;
+  ParallelConfig parallel;
   CompareConfig compare;
 };
 

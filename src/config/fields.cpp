@@ -11,7 +11,7 @@ namespace {
 std::vector<ConfigField> make_fields() {
   std::vector<ConfigField> fields;
   for (auto const of_section : {run_fields, data_fields, tokenizer_fields, model_fields, depth_fields, train_fields, eval_fields,
-                                checkpoint_fields, compare_fields, tune_fields}) {
+                                checkpoint_fields, parallel_fields, compare_fields, tune_fields}) {
     std::vector<ConfigField> const rows = of_section();
     fields.insert(fields.end(), rows.begin(), rows.end());
   }

@@ -271,6 +271,8 @@ std::string unit_example(Unit unit) {
       return "3epoch";
     case Unit::percent:
       return "5%";
+    case Unit::second:
+      return "60s";
   }
   return {};
 }

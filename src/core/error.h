@@ -32,6 +32,12 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
+// Another rank of the same run is gone, or cannot be reached.
+class LostRank : public Error {
+ public:
+  explicit LostRank(std::string const& message) : Error(ExitCode::distributed, message) {}
+};
+
 // All problems of one configuration, reported together. Each entry is complete
 // ("file.yaml:14:3: error: ..." and, where there is one, the source line with a caret).
 class ConfigError : public Error {

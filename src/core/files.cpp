@@ -116,6 +116,28 @@ void copy_durably(fs::path const& from, fs::path const& to) {
   file.finish();
 }
 
+FilePatcher::FilePatcher(fs::path const& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+  if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
+}
+
+FilePatcher::~FilePatcher() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FilePatcher::write(size_t offset, std::span<std::byte const> bytes) {
+  while (!bytes.empty()) {
+    ssize_t const written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(ExitCode::disk, "write", path_, errno);
+    offset += static_cast<size_t>(written);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void FilePatcher::finish() {
+  if (::fsync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
+}
+
 uint64_t checksum(std::span<std::byte const> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 uint64_t checksum_file(fs::path const& path) { return checksum(MappedFile(path).bytes()); }

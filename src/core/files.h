@@ -34,6 +34,21 @@ class FileWriter {
   int fd_ = -1;
 };
 
+// Overwrites bytes of a file that is there already, from `offset` on, in several pieces; finish() syncs. Throws Error(disk).
+class FilePatcher {
+ public:
+  explicit FilePatcher(fs::path const& path);
+  ~FilePatcher();
+  FilePatcher(FilePatcher const&) = delete;
+  FilePatcher& operator=(FilePatcher const&) = delete;
+  void write(size_t offset, std::span<std::byte const> bytes);
+  void finish();
+
+ private:
+  fs::path path_;
+  int fd_ = -1;
+};
+
 uint64_t checksum(std::span<std::byte const> bytes);  // XXH3-64
 uint64_t checksum_file(fs::path const& path);
 std::string hex(uint64_t value);  // 16 digits

@@ -25,6 +25,7 @@ namespace {
 std::mutex terminal_mutex;
 size_t live_lines_shown = 0;
 std::chrono::steady_clock::time_point live_line_drawn;
+std::string error_prefix;  // not empty: nothing but errors is printed
 
 void print(std::string const& text) {
   size_t done = 0;
@@ -47,6 +48,8 @@ class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(spdlog::details::log_msg const& message) override {
     std::string line(message.payload.data(), message.payload.size());
+    if (!error_prefix.empty() && message.level != spdlog::level::err) return;
+    line = error_prefix + line;
     if (message.level == spdlog::level::warn) line = paint("33", "warning: ") + line;
     if (message.level == spdlog::level::err) line = paint("31", "error: ") + line;
     std::lock_guard lock(terminal_mutex);
@@ -101,6 +104,8 @@ void log_to_file(std::filesystem::path const& path) {
   }
 }
 
+void log_errors_only(std::string const& prefix) { error_prefix = prefix; }
+
 void log_info(std::string const& message) { logger().log(spdlog::level::info, spdlog::string_view_t(message)); }
 void log_warning(std::string const& message) { logger().log(spdlog::level::warn, spdlog::string_view_t(message)); }
 void log_error(std::string const& message) { logger().log(spdlog::level::err, spdlog::string_view_t(message)); }
@@ -115,7 +120,7 @@ bool use_color() {
 
 bool terminal_is_live() {
   static bool const answer = isatty(STDERR_FILENO) == 1 && !is_dumb();
-  return answer;
+  return answer && error_prefix.empty();
 }
 
 void live_line(std::string const& text) {

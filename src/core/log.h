@@ -7,6 +7,8 @@
 namespace isobath {
 
 void log_to_file(std::filesystem::path const& path);  // appends; called once the run folder exists
+// From here on this process, one of several that do the same, prints errors alone, each with `prefix`.
+void log_errors_only(std::string const& prefix);
 void log_info(std::string const& message);
 void log_warning(std::string const& message);
 void log_error(std::string const& message);

@@ -27,8 +27,8 @@ struct UnitName {
   Unit unit;
 };
 
-constexpr std::array<UnitName, 5> unit_names{
-    {{"step", Unit::step}, {"tok", Unit::token}, {"flop", Unit::flop}, {"epoch", Unit::epoch}, {"%", Unit::percent}}};
+constexpr std::array<UnitName, 6> unit_names{
+    {{"step", Unit::step}, {"tok", Unit::token}, {"flop", Unit::flop}, {"epoch", Unit::epoch}, {"%", Unit::percent}, {"s", Unit::second}}};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -132,8 +132,7 @@ std::optional<Duration> parse_duration(std::string_view text) {
   std::optional<double> const amount = real_value(*decimal);
   if (!amount) return {};
   for (UnitName const& name : unit_names) {
-    bool const plural =
-        text.size() == name.text.size() + 1 && text.back() == 's' && text.starts_with(name.text) && name.unit != Unit::percent;
+    bool const plural = text.size() == name.text.size() + 1 && text.back() == 's' && text.starts_with(name.text) && name.text.size() > 1;
     if (text != name.text && !plural) continue;
     if (name.unit == Unit::step || name.unit == Unit::token) {
       std::optional<Whole> const whole = whole_value(*decimal);

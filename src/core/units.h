@@ -10,9 +10,9 @@
 
 namespace isobath {
 
-enum class Unit { step, token, flop, epoch, percent };
+enum class Unit { step, token, flop, epoch, percent, second };
 
-// A length of training. `percent` is a share of the run's whole budget.
+// A length of training, or a time (second). `percent` is a share of the run's whole budget.
 struct Duration {
   double amount = 0;
   Unit unit = Unit::step;

@@ -115,47 +115,70 @@ void check_cover(std::vector<TensorView> const& tensors, std::span<std::byte con
   }
 }
 
+// Where the tensors lie in the data, and the file's beginning up to the data.
+struct Layout {
+  std::vector<size_t> order, begins;  // tensors in the order of their data; where each begins
+  size_t bytes = 0;
+  std::string head;
+};
+
+// The format allows no gaps, so wide types go first (in the given order otherwise): then every tensor is aligned for its type.
+Layout lay_out(std::vector<TensorPlace> const& tensors, Metadata const& metadata) {
+  Layout layout;
+  std::set<std::string> names{"__metadata__"};
+  for (TensorPlace const& tensor : tensors)
+    if (!names.insert(tensor.name).second) throw Error(ExitCode::checkpoint, "cannot write two tensors of the name '" + tensor.name + "'");
+  layout.order.resize(tensors.size());
+  std::iota(layout.order.begin(), layout.order.end(), size_t{0});
+  std::stable_sort(layout.order.begin(), layout.order.end(),
+                   [&](size_t a, size_t b) { return bytes_of_dtype(tensors[a].dtype) > bytes_of_dtype(tensors[b].dtype); });
+  layout.begins.resize(tensors.size());
+  for (size_t const i : layout.order) {
+    layout.begins[i] = layout.bytes;
+    layout.bytes += *bytes_of_shape(tensors[i].shape, bytes_of_dtype(tensors[i].dtype));
+  }
+
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    size_t const begin = layout.begins[i], end = begin + *bytes_of_shape(tensors[i].shape, bytes_of_dtype(tensors[i].dtype));
+    header[tensors[i].name] = {{"dtype", tensors[i].dtype}, {"shape", tensors[i].shape}, {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);  // metadata may hold any bytes
+  text.append((alignment - (sizeof(uint64_t) + text.size()) % alignment) % alignment, ' ');
+  uint64_t const length = text.size();
+  layout.head.assign(reinterpret_cast<char const*>(&length), sizeof length);
+  layout.head += text;
+  return layout;
+}
+
 }  // namespace
 
 void write_safetensors(fs::path const& path, std::vector<TensorView> const& tensors, Metadata const& metadata) {
-  // The format allows no gaps, so wide types go first (in the given order otherwise): then every tensor is aligned for its type.
-  std::vector<TensorView const*> layout;
-  std::set<std::string> names{"__metadata__"};
+  std::vector<TensorPlace> places;
   for (TensorView const& tensor : tensors) {
     size_t const item = bytes_of_dtype(tensor.dtype);
     if (item == 0 || bytes_of_shape(tensor.shape, item) != std::optional<size_t>(tensor.bytes.size())) {
       throw Error(ExitCode::checkpoint, "cannot write tensor '" + tensor.name + "': " + std::to_string(tensor.bytes.size()) +
                                             " bytes do not fit dtype " + tensor.dtype + ", shape " + shape_text(tensor.shape));
     }
-    if (!names.insert(tensor.name).second) {
-      throw Error(ExitCode::checkpoint, "cannot write two tensors of the name '" + tensor.name + "'");
-    }
-    layout.push_back(&tensor);
+    places.push_back({tensor.name, tensor.dtype, tensor.shape});
   }
-  std::stable_sort(layout.begin(), layout.end(),
-                   [](TensorView const* a, TensorView const* b) { return bytes_of_dtype(a->dtype) > bytes_of_dtype(b->dtype); });
-  std::map<TensorView const*, size_t> begins;
-  size_t offset = 0;
-  for (TensorView const* tensor : layout) {
-    begins[tensor] = offset;
-    offset += tensor->bytes.size();
-  }
-
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  for (TensorView const& tensor : tensors) {
-    size_t const begin = begins[&tensor];
-    header[tensor.name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, begin + tensor.bytes.size()}}};
-  }
-  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);  // metadata may hold any bytes
-  text.append((alignment - (sizeof(uint64_t) + text.size()) % alignment) % alignment, ' ');
-  uint64_t const length = text.size();
-
+  Layout const layout = lay_out(places, metadata);
   FileWriter file(path);
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(text);
-  for (TensorView const* tensor : layout) file.write(tensor->bytes);
+  file.write(layout.head);
+  for (size_t const i : layout.order) file.write(tensors[i].bytes);
   file.finish();
+}
+
+void reserve_safetensors(fs::path const& path, std::vector<TensorPlace> const& tensors, Metadata const& metadata) {
+  Layout const layout = lay_out(tensors, metadata);
+  FileWriter file(path);
+  file.write(layout.head);
+  file.finish();
+  std::error_code error;
+  fs::resize_file(path, layout.head.size() + layout.bytes, error);
+  if (error) throw Error(ExitCode::disk, "cannot write " + path.string() + ": " + error.message());
 }
 
 SafetensorsFile::SafetensorsFile(fs::path const& path)
@@ -189,6 +212,8 @@ SafetensorsFile::SafetensorsFile(fs::path const& path)
   }
   check_cover(tensors_, data, path);
 }
+
+size_t SafetensorsFile::offset(TensorView const& tensor) const { return static_cast<size_t>(tensor.bytes.data() - file_.bytes().data()); }
 
 TensorView const* SafetensorsFile::find(std::string const& name) const {
   auto const found = std::find_if(tensors_.begin(), tensors_.end(), [&](TensorView const& t) { return t.name == name; });

@@ -66,13 +66,20 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   return output;
 }
 
-void LanguageModel::calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise) {
+void LanguageModel::calibrate(std::vector<ModelInput> const& all_batches, NoiseKey const& noise, AcrossRanks const& all_ranks) {
   at::NoGradGuard const no_grad;
+  // Fewer batches than ranks are not divided: every rank takes all.
+  AcrossRanks const ranks = std::ssize(all_batches) < all_ranks.size ? AcrossRanks{} : all_ranks;
+  std::vector<ModelInput> batches;
   std::vector<ForwardContext> contexts;
   NoiseKey of_batch = noise;
-  for (ModelInput const& batch : batches) {
+  for (size_t i = 0; i < all_batches.size(); ++i) {
+    ModelInput const& batch = all_batches[i];
     check(batch, Routing::causal);
-    contexts.push_back(make_context(batch, Routing::causal, of_batch));
+    if (static_cast<int64_t>(i) % ranks.size == ranks.rank) {
+      batches.push_back(batch);
+      contexts.push_back(make_context(batch, Routing::causal, of_batch));
+    }
     of_batch.first_row += batch.tokens_BT.numel();
   }
   for (int round = 0; round < depth_module_->calibration_rounds(); ++round) {
@@ -84,10 +91,10 @@ void LanguageModel::calibrate(std::vector<ModelInput> const& batches, NoiseKey c
     }
     for (int64_t layer = 0; layer < model_.layers; ++layer) {
       BlockImpl& block = *blocks_[static_cast<size_t>(layer)];
-      depth_module_->calibrate(layer, block, passes, x_ND);
+      depth_module_->calibrate(layer, block, passes, x_ND, ranks);
       for (size_t i = 0; i < batches.size(); ++i) x_ND[i] = passes[i]->layer(layer, block, x_ND[i]);
     }
-    depth_module_->end_calibration_round(passes);
+    depth_module_->end_calibration_round(passes, ranks);
   }
 }
 

@@ -36,7 +36,8 @@ class LanguageModel : public torch::nn::Module {
   std::string end_of_step(StepStatistics const& step) { return depth_module_->end_of_step(step); }
   // Sets the offsets of the causal decisions so that these select each routed layer's planned share of the tokens of these batches. Goes
   // from the first layer to the last, so that lower layers already run with their new offsets. All batches have sequences of one length.
-  void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise);
+  // With several ranks each takes its share of the batches, and all get the same offsets.
+  void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise, AcrossRanks const& ranks = {});
   // All offsets of the causal decisions (DepthModule::offsets), concatenated, on the CPU.
   at::Tensor offsets() const;
   void set_offsets(at::Tensor const& cuts_N);

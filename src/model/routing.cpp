@@ -11,7 +11,7 @@ void StepStatistics::add(std::vector<at::Tensor> const& of_micro_batch) {
 
 std::vector<at::Tensor> StepStatistics::joined() const {
   std::vector<at::Tensor> all;
-  for (auto const& part : parts_) all.push_back(part.size() == 1 ? part.front() : at::cat(part));
+  for (auto const& part : parts_) all.push_back(ranks.joined(part.size() == 1 ? part.front() : at::cat(part)));
   return all;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "model/across_ranks.h"
 #include "nn/rows.h"
 
 namespace isobath {
@@ -81,10 +82,11 @@ struct ModelOutput {
 struct StepStatistics {
   // Adds a micro-batch: its tensors are concatenated with the earlier ones' along their first dimension.
   void add(std::vector<at::Tensor> const& of_micro_batch);
-  std::vector<at::Tensor> joined() const;
+  std::vector<at::Tensor> joined() const;  // of all micro-batches, and of all ranks
 
   at::Tensor updated;   // bool [], on the device: whether the step changed the weights; if not, its statistics are ignored
   double progress = 0;  // share of the run that is done after the step
+  AcrossRanks ranks;    // that share the step's batch
 
  private:
   std::vector<std::vector<at::Tensor>> parts_;

@@ -22,12 +22,6 @@ constexpr DtypeName dtypes[] = {{at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::
                                 {at::kLong, "I64"},  {at::kInt, "I32"},    {at::kShort, "I16"},     {at::kChar, "I8"},
                                 {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
-std::string dtype_name(at::ScalarType type) {
-  for (auto const& dtype : dtypes)
-    if (dtype.type == type) return dtype.name;
-  throw Error(ExitCode::checkpoint, std::string("tensors of type ") + c10::toString(type) + " cannot be stored in safetensors");
-}
-
 at::Tensor to_tensor(TensorView const& view) {
   for (auto const& dtype : dtypes) {
     if (view.dtype != dtype.name) continue;
@@ -45,6 +39,12 @@ std::string shape_text(at::IntArrayRef shape) {
 }
 
 }  // namespace
+
+std::string dtype_name(at::ScalarType type) {
+  for (auto const& dtype : dtypes)
+    if (dtype.type == type) return dtype.name;
+  throw Error(ExitCode::checkpoint, std::string("tensors of type ") + c10::toString(type) + " cannot be stored in safetensors");
+}
 
 NamedTensors export_weights(LanguageModel const& model) {
   NamedTensors weights;

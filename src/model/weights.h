@@ -42,6 +42,7 @@ struct TensorViews {
 };
 TensorViews view_tensors(NamedTensors const& tensors);
 void write_tensors(fs::path const& path, NamedTensors const& tensors, Metadata const& metadata);
+std::string dtype_name(at::ScalarType type);  // "F32"; throws Error(checkpoint) for types that are not stored
 at::Tensor read_tensor(SafetensorsFile const& file, std::string const& name);  // a copy. Throws Error(checkpoint) when absent.
 
 }  // namespace isobath

@@ -21,6 +21,7 @@
 #include "trainer/compare/foresight.h"
 #include "trainer/compare/shard.h"
 #include "trainer/compare/tune.h"
+#include "trainer/launch/rank_place.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
 #include "trainer/run/build_id.h"
@@ -228,6 +229,7 @@ class Comparison {
   ExperimentSettings settings(std::string const& afterwards) const {
     ExperimentSettings settings;
     settings.jobs = base_.config.compare.runs_at_a_time();
+    settings.ranks_per_run = base_.config.compare.ranks_per_run;
     settings.devices = base_.config.compare.devices;
     settings.afterwards = afterwards;
     double const gone = std::chrono::duration<double>(Clock::now() - started_).count() / 60;
@@ -267,7 +269,13 @@ void add_compare(CLI::App& app) {
   auto const shard = std::make_shared<std::string>("1/1");
   command->add_option("--shard", *shard, "Run part i of n of the runs, on one of n machines; `report` reads what all have run")
       ->type_name("i/n");
-  command->callback([target, minutes, shard] { Comparison(*target, *minutes, parse_shard(*shard)).go(); });
+  command->callback([target, minutes, shard] {
+    if (RankPlace const place = find_rank_place(); !place.alone())
+      throw Error(ExitCode::config, "started " + std::to_string(place.size) + " times by " + place.launcher +
+                                        ", but a comparison is one process: compare.ranks_per_run has several train each run, --shard i/n "
+                                        "divides the runs among machines");
+    Comparison(*target, *minutes, parse_shard(*shard)).go();
+  });
 }
 
 }  // namespace isobath

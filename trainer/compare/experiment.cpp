@@ -61,6 +61,8 @@ std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedul
 
 }  // namespace
 
+std::string placed_device(std::string const& device, int64_t ranks) { return ranks > 1 ? device.substr(0, device.find(':')) : device; }
+
 Config resolve_config(LoadedConfig const& base, RunId const& run, VocabSize const& vocab_size, Choices const& chosen) {
   return resolve(base, run, vocab_size, chosen, {});
 }
@@ -71,9 +73,10 @@ ExperimentRun resolve_run(LoadedConfig const& base, RunId const& id, VocabSize c
     throw Error(ExitCode::config,
                 "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
                 "causal, both)");
-  int64_t const jobs = base.config.compare.runs_at_a_time(), cores = std::max(1u, std::thread::hardware_concurrency());
-  if (jobs > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / jobs);
-  if (!base.config.compare.devices.empty()) run.config.device = base.config.compare.devices.front();
+  CompareConfig const& compare = base.config.compare;
+  int64_t const processes = compare.runs_at_a_time() * compare.ranks_per_run, cores = std::max(1u, std::thread::hardware_concurrency());
+  if (processes > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / processes);
+  if (!compare.devices.empty()) run.config.device = placed_device(compare.devices.front(), compare.ranks_per_run);
   run.folder = run_folder(run.config);
   return run;
 }

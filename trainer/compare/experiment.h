@@ -50,10 +50,13 @@ bool has_diverged(ExperimentRun const& run);
 // what was asked for, and metrics.jsonl may still belong to an earlier, shorter run.
 fs::path unfinished_marker(ExperimentRun const& run);
 
+// What a run that is given `device` has for its key `device`: the ranks of one that has several find their GPUs by themselves.
+std::string placed_device(std::string const& device, int64_t ranks);
+
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs
-  int64_t jobs = 1;
-  std::vector<std::string> devices;  // a run that starts takes the one with the fewest runs; empty: each run's own
+  int64_t jobs = 1, ranks_per_run = 1;
+  std::vector<std::string> devices;  // a run that starts takes the ranks_per_run with the fewest runs; empty: each run's own
   std::string afterwards;            // for progress: what follows the runs, such as "then decoding"
   double minutes = 0;                // after which running children are stopped (they save) and no more are started; 0: no limit
   std::function<ArmPlan const&(ExperimentRun const&)> plan;  // for progress; may be empty

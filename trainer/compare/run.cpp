@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -23,7 +24,7 @@ using nlohmann::json;
 
 struct Running {
   size_t run;     // its index
-  size_t device;  // index in ExperimentSettings::devices
+  size_t device;  // number of its devices: the ranks_per_run of ExperimentSettings::devices from device * ranks_per_run on
   std::unique_ptr<ChildProcess> child;
 };
 
@@ -85,20 +86,33 @@ class Runner {
     int64_t const step = progress_[index].update().step;
     log_info(place(index) + (step > 0 ? fmt::format(": resumes at step {}", step) : ": starts"));
     AppendFile const log(run.folder / "child.log");
-    auto child = std::make_unique<ChildProcess>(std::vector<std::string>{program_.name(), "train", config.string()},
-                                                ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
+    std::vector<std::string> command{program_.name(), "train", config.string()};
+    if (settings_.ranks_per_run > 1) {
+      command.insert(command.end(), {"--ranks", std::to_string(settings_.ranks_per_run)});
+      show_gpus(device);
+    }
+    auto child = std::make_unique<ChildProcess>(command, ChildStreams{-1, log.descriptor(), log.descriptor()}, program_.file());
     running_.push_back({index, device, std::move(child)});
   }
 
   size_t freest_device() const {
-    std::vector<size_t> busy(std::max<size_t>(1, settings_.devices.size()), 0);
+    std::vector<size_t> busy(std::max<size_t>(1, settings_.devices.size() / static_cast<size_t>(settings_.ranks_per_run)), 0);
     for (Running const& running : running_) ++busy[running.device];
     return static_cast<size_t>(std::min_element(busy.begin(), busy.end()) - busy.begin());
   }
 
   Config placed(Config config, size_t device) const {
-    if (!settings_.devices.empty()) config.device = settings_.devices[device];
+    if (!settings_.devices.empty()) config.device = placed_device(settings_.devices[device * per_run()], settings_.ranks_per_run);
     return config;
+  }
+  size_t per_run() const { return static_cast<size_t>(settings_.ranks_per_run); }
+
+  // Shows the next child the GPUs of its ranks alone.
+  void show_gpus(size_t device) const {
+    std::string gpus;
+    for (size_t i = device * per_run(); i < std::min((device + 1) * per_run(), settings_.devices.size()); ++i)
+      if (std::string const& name = settings_.devices[i]; name.starts_with("cuda:")) gpus += (gpus.empty() ? "" : ",") + name.substr(5);
+    if (!gpus.empty()) setenv("CUDA_VISIBLE_DEVICES", gpus.c_str(), /*overwrite=*/1);
   }
 
   void watch() {

@@ -1,6 +1,9 @@
 #include "trainer/evaluate/evaluate.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
@@ -20,19 +23,23 @@ namespace {
 
 // Sums of one routing over the batches; the tensors are read once, at the end.
 struct EvalSums {
-  at::Tensor loss, routing_NC;
+  std::vector<at::Tensor> losses;  // fp64, one a batch, so that their sum does not depend on who evaluates which; other ranks': 0
+  at::Tensor routing_NC;
   RoutingStatistics statistics;
 };
 
 void add_batch(LanguageModel& model, DeviceBatch const& batch, Routing routing, NoiseKey const& noise, bool with_statistics,
                EvalSums& sums) {
-  auto const add = [](at::Tensor& sum, at::Tensor const& term) {
-    if (term.defined()) sum = sum.defined() ? sum.add(term) : term;
-  };
   ModelOutput const output = model.forward(batch.input(0, batch.sequences), routing, noise);
-  add(sums.loss, model.loss_sum(output, batch.targets_N(0, batch.sequences)).to(at::kDouble));
-  add(sums.routing_NC, output.routing_NC);
+  sums.losses.push_back(model.loss_sum(output, batch.targets_N(0, batch.sequences)).to(at::kDouble));
+  if (output.routing_NC.defined()) sums.routing_NC = sums.routing_NC.add(output.routing_NC);
   if (with_statistics) sums.statistics.add(output, batch.tokens_BT);
+}
+
+// A batch that another rank evaluates.
+void pass_batch(Batch const& batch, at::Device device, EvalSums& sums) {
+  sums.losses.push_back(at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device)));
+  sums.statistics.pass(batch.sequences * batch.length);
 }
 
 // What the model read: the last sequence may be shorter than the others.
@@ -41,9 +48,20 @@ struct EvaluatedText {
   Int128 pairs;
 };
 
-RoutingResult routing_result(LanguageModel const& model, EvalSums const& sums, EvaluatedText const& text, Evaluation const& total) {
+// The sum over the batches, in their order.
+double sum_of(std::vector<at::Tensor> const& losses, AcrossRanks const& ranks) {
+  at::Tensor const all_XL = ranks.joined(at::stack(losses).unsqueeze(0)).cpu();
+  double sum = 0;
+  for (int64_t batch = 0; batch < all_XL.size(1); ++batch) sum += all_XL[batch % all_XL.size(0)][batch].item<double>();
+  return sum;
+}
+
+RoutingResult routing_result(LanguageModel const& model, EvalSums& sums, EvaluatedText const& text, Evaluation const& total,
+                             AcrossRanks const& ranks) {
   RoutingResult result;
-  double const nats = sums.loss.item<double>();
+  double const nats = sum_of(sums.losses, ranks);
+  sums.statistics.join(ranks);
+  if (sums.routing_NC.defined()) sums.routing_NC = ranks.joined(sums.routing_NC.unsqueeze(0)).sum(0);
   result.loss = nats / static_cast<double>(total.tokens);
   result.bits_per_byte = total.bytes > 0 ? nats / std::numbers::ln2 / static_cast<double>(total.bytes) : std::nan("");
   RoutingRates rates = routing_rates(sums.routing_NC, text.positions, model.plan().uses_noncausal_routing());
@@ -109,7 +127,7 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
   std::vector<ModelInput> batches;
   for (int64_t done = 0; done < windows; done += settings.micro_sequences)
     batches.push_back(loaded.input(done, std::min(settings.micro_sequences, windows - done)));
-  model.calibrate(batches, {settings.seed, 0, 0, NoiseStream::calibration});
+  model.calibrate(batches, {settings.seed, 0, 0, NoiseStream::calibration}, settings.ranks);
   return windows * length;
 }
 
@@ -149,18 +167,28 @@ std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, To
 
   EvalMode const mode(model);
   Evaluation total;
-  EvalSums topk_sums{{}, {}, {model.vocab_size(), length}}, causal_sums = topk_sums;
+  AcrossRanks const ranks = settings.ranks;
+  auto const routed = static_cast<int64_t>(model.plan().routed_layers().size());
+  at::Tensor none_NC;
+  if (routed > 0) none_NC = at::zeros({routed, routing_columns}, at::TensorOptions().dtype(at::kLong).device(model.device()));
+  EvalSums topk_sums{{}, none_NC, {model.vocab_size(), length}}, causal_sums = topk_sums;
+  bool stopped = false;
   Int128 pairs;  // of a query and a key
   DevicePrefetcher to_device(model.device());
   int64_t positions = 0;
   Progress progress("evaluating", windows, Progress::Counts::windows);
-  for (int64_t first = 0; first < windows;) {
-    if (stop && stop()) return std::nullopt;
+  for (int64_t first = 0, number = 0; first < windows; ++number) {
+    if (stopped = stop && stop(); stopped) break;
     Batch const batch = text.at(first, std::min(settings.micro_sequences, windows - first));
-    DeviceBatch const on_device = to_device.load(batch);
-    NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
-    if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
-    if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
+    if (number % ranks.size == ranks.rank) {
+      DeviceBatch const on_device = to_device.load(batch);
+      NoiseKey const noise{settings.seed, 0, first * length, NoiseStream::evaluation};
+      if (topk) add_batch(model, on_device, Routing::topk, noise, !causal, topk_sums);
+      if (causal) add_batch(model, on_device, Routing::causal, noise, true, causal_sums);
+    } else {
+      if (topk) pass_batch(batch, model.device(), topk_sums);
+      if (causal) pass_batch(batch, model.device(), causal_sums);
+    }
     total.tokens += batch.target_count;
     positions += batch.sequences * batch.length;
     pairs += batch.pairs;
@@ -170,10 +198,11 @@ std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, To
       if (target != ignore_target) total.bytes += piece_bytes.at(static_cast<size_t>(target));
     }
   }
+  if (ranks.joined(at::full({1}, stopped)).any().item<bool>()) return std::nullopt;
   if (windows == text.count()) total.bytes = text.text_bytes().value_or(total.bytes);
   EvaluatedText const read{windows, positions, pairs};
-  if (topk) total.topk = routing_result(model, topk_sums, read, total);
-  if (causal) total.causal = routing_result(model, causal_sums, read, total);
+  if (topk) total.topk = routing_result(model, topk_sums, read, total, ranks);
+  if (causal) total.causal = routing_result(model, causal_sums, read, total, ranks);
   if (one && settings.routing != EvalRouting::topk) total.causal = total.topk;
   if (one && settings.routing == EvalRouting::causal) total.topk.reset();
   return total;

@@ -20,8 +20,9 @@ struct EvalSettings {
   int64_t tokens = 0;  // 0: all
   int64_t micro_sequences = 8;
   bool isolate_documents = false;
-  uint64_t seed = 1;      // of random routers
-  int64_t likeliest = 0;  // how many tokens visit_tokens names at each place
+  uint64_t seed = 1;       // of random routers
+  int64_t likeliest = 0;   // how many tokens visit_tokens names at each place
+  AcrossRanks ranks = {};  // that share evaluate() and calibrate(); all get the results of one process alone
 };
 
 // Those of `config`, for the result: eval.final_tokens of text.
@@ -54,8 +55,8 @@ int64_t evaluated_windows(Windows const& text, int64_t length, int64_t tokens);
 // The windows of a validation text: one after the other, over document borders; of tasks, whole examples.
 std::unique_ptr<Windows> validation_windows(TokenStream const& valid, LanguageModel const& model, EvalSettings const& settings);
 
-// Evaluates on a text. Returns nullopt when `stop` (may be empty) returned true between two batches. Throws Error(data) when there is no
-// text.
+// Evaluates on a text. Returns nullopt when `stop` (may be empty) returned true between two batches, on any rank. Throws Error(data) when
+// there is no text.
 std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, Tokenizer const& tokenizer, EvalSettings const& settings,
                                    std::function<bool()> const& stop = {});
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -82,6 +83,27 @@ void RoutingStatistics::add(ModelOutput const& output, at::Tensor const& tokens_
     add_to(layer.both, from.causal_BT.logical_and(from.topk_BT).sum());
     add_to(layer.ran_of_item_V, count_items(from.executed_BT.reshape({-1}).to(at::kDouble)));
     add_to(layer.ran_place_T, at::constant_pad_nd(from.executed_BT.sum(0), {0, length_ - from.executed_BT.size(1)}));
+  }
+}
+
+void RoutingStatistics::join(AcrossRanks const& ranks) {
+  if (ranks.size == 1) return;
+  int64_t const count = ranks.joined(at::full({1}, std::ssize(layers_), at::kLong)).max().item<int64_t>();
+  if (count == 0) return;
+  if (layers_.empty()) {  // all batches were others'
+    item_V = at::zeros({vocab_size_}, at::kLong);
+    at::Tensor const zero = at::zeros({}, at::kLong);
+    Layer const nothing{{at::zeros({0}, at::kDouble)},         {at::zeros({0}, at::kBool)},    zero, zero,
+                        at::zeros({vocab_size_}, at::kDouble), at::zeros({length_}, at::kLong)};
+    layers_.assign(static_cast<size_t>(count), nothing);
+  }
+  auto const sum = [&](at::Tensor& count) { count = ranks.joined(count.unsqueeze(0)).sum(0); };
+  sum(item_V);
+  for (Layer& layer : layers_) {
+    at::Tensor const score_N = at::cat(layer.scores_N);
+    layer.scores_N = {ranks.joined(score_N.to(at::kDouble)).to(score_N.scalar_type())};  // double: who has none does not know their type
+    layer.picked_N = {ranks.joined(at::cat(layer.picked_N))};
+    for (at::Tensor* count : {&layer.decided, &layer.both, &layer.ran_of_item_V, &layer.ran_place_T}) sum(*count);
   }
 }
 

@@ -16,7 +16,9 @@ class RoutingStatistics {
 
   RoutingStatistics(int64_t vocab_size, int64_t length) : vocab_size_(vocab_size), length_(length) {}
   void add(ModelOutput const& output, at::Tensor const& tokens_BT);
-  std::vector<LayerStatistics> layers() const;  // one per routed layer; waits for the device
+  void pass(int64_t tokens) { seen_ += tokens; }  // a batch that another rank adds
+  void join(AcrossRanks const& ranks);            // after the last batch: with what the others have added
+  std::vector<LayerStatistics> layers() const;    // one per routed layer; waits for the device
 
  private:
   struct Layer {

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
@@ -11,11 +12,13 @@
 #include <memory>
 #include <mutex>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "data/progress.h"
 #include "data/tasks/encoded_items.h"
 #include "model/decode/decoder.h"
 #include "trainer/evaluate/evaluate.h"
+#include "trainer/evaluate/join_scores.h"
 
 namespace isobath {
 namespace {
@@ -150,10 +153,8 @@ void warn_of_options_without_tokens(std::vector<ItemScore> const& items) {
                 "the answer");
 }
 
-}  // namespace
-
-TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing,
-                       uint64_t seed) {
+TaskScores score_own_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing,
+                           uint64_t seed) {
   EvalMode const mode(model);
   TaskScores result;
   result.items.resize(items.size());
@@ -203,6 +204,27 @@ TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::ve
     result.cost.kv_bytes += scorer.cost().kv_bytes;
   }
   result.cost.seconds = progress.seconds();
+  return result;
+}
+
+}  // namespace
+
+TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing, uint64_t seed,
+                       AcrossRanks const& ranks) {
+  std::vector<TaskItem> own_items;
+  for (size_t i = 0; i < items.size(); ++i)
+    if (static_cast<int64_t>(i) % ranks.size == ranks.rank) own_items.push_back(items[i]);
+  TaskScores own;
+  int64_t stopped = 0;
+  try {
+    own = score_own_items(model, tokenizer, own_items, routing, seed);
+  } catch (Error const& error) {
+    if (error.code() != ExitCode::interrupted && error.code() != ExitCode::terminated) throw;
+    stopped = static_cast<int64_t>(error.code());
+  }
+  stopped = ranks.joined(at::full({1}, stopped, at::kLong)).max().item<int64_t>();
+  if (stopped != 0) throw Error(static_cast<ExitCode>(stopped), "stopped");
+  TaskScores result = ranks.size == 1 ? std::move(own) : join_scores(own, std::ssize(items), ranks);
   warn_of_options_without_tokens(result.items);
   return result;
 }

@@ -18,8 +18,8 @@ struct ScoredTask {
 };
 
 // Scores each task under every routing that `routing` names. A model whose two routings are the same is scored once, as causal. seed: of
-// random routers.
+// random routers. ranks: see score_items.
 std::vector<ScoredTask> evaluate_tasks(LanguageModel& model, Tokenizer const& tokenizer, std::vector<OpenedTask> const& tasks,
-                                       EvalRouting routing, uint64_t seed);
+                                       EvalRouting routing, uint64_t seed, AcrossRanks const& ranks = {});
 
 }  // namespace isobath

@@ -74,6 +74,7 @@ struct RunFacts {
   double forward_flops_per_token = 0, kv_bytes_per_token = 0, epochs = 0;                 // planned
   int64_t train_tokens = 0, valid_tokens = 0, train_bytes = 0, valid_bytes = 0, documents = 0;
   double peak_flops = 0;
+  int64_t ranks = 1;  // processes that train the run together
   int64_t threads = 0;
   double pretraining_flops = 0;  // NaN: not known
 };
@@ -99,6 +100,8 @@ struct TrainReading {
   double learning_rate = 0;
   double train_seconds = 0, data_wait_seconds = 0;  // since the start of the run
   int64_t memory_bytes = 0;                         // the most so far
+  // That rank 0 waited for the others since this process started; NaN: one process alone.
+  double communication_wait_seconds = std::numeric_limits<double>::quiet_NaN();
 };
 
 // A `validation` record.

@@ -78,7 +78,8 @@ std::vector<Metric> of_training_text() {
               "speed that `mfu` is a share of: of a matrix product in the run's precision, measured at the start, or the maker's figure of "
               "a known GPU (`peak_flops_source`)",
               [](auto const& r) { return r.peak_flops; }),
-      planned("threads", "", "threads of the process", [](auto const& r) { return r.threads; }).whole(),
+      planned("ranks", "", "processes that train the run together", [](auto const& r) { return r.ranks; }).whole(),
+      planned("threads", "", "threads of each process", [](auto const& r) { return r.threads; }).whole(),
   };
 }
 

@@ -39,6 +39,10 @@ std::vector<Metric> train_metrics() {
           .shown(Group::training, "Gradient norm", "", Format::decimals, 3),
       trained("time_s", "s", "training alone since the start of the run", [](auto const& r) { return r.train_seconds; }),
       trained("data_wait_s", "s", "part of `time_s` that training waited for data", [](auto const& r) { return r.data_wait_seconds; }),
+      {"communication_wait_s", "s", "time that rank 0 waited for the other ranks' gradients since its process started",
+       Read<TrainReading>([](TrainReading const& r) -> std::optional<MetricValues> {
+         return std::isnan(r.communication_wait_seconds) ? std::nullopt : std::optional(MetricValues{r.communication_wait_seconds});
+       })},
       trained("tokens_per_s", "tokens/s", "speed of training", [](auto const& r) { return r.speed.tokens_per_s; }),
       trained("mfu", "", "model FLOPs utilisation: realised FLOPs by the ledger a second, as a share of `peak_flops`",
               [](auto const& r) { return r.speed.mfu; }),

@@ -94,7 +94,11 @@ std::string unequal_machines(std::vector<RunResult const*> const& runs) {
   if (std::string const reason = unequal_starts(runs); !reason.empty()) return reason;
   if (auto const two = that_differ(runs, [](RunResult const& run) { return run.device; }); !two.empty())
     return fmt::format("{} ran on {}, {} on {}", two[0]->label(), two[0]->device, two[1]->label(), two[1]->device);
-  auto const threads = [](RunResult const& run) { return fmt::format("{:.0f}", run.metrics["threads"]); };
+  auto const threads = [](RunResult const& run) {
+    bool const several = run.metrics.contains("ranks") && run.metrics["ranks"] > 1;
+    return several ? fmt::format("{:.0f} ranks of {:.0f}", run.metrics["ranks"], run.metrics["threads"])
+                   : fmt::format("{:.0f}", run.metrics["threads"]);
+  };
   if (auto const two = that_differ(runs, threads); !two.empty())
     return fmt::format("{} used {} threads, {} {}", two[0]->label(), threads(*two[0]), two[1]->label(), threads(*two[1]));
   return "";

@@ -11,7 +11,7 @@ namespace isobath {
 namespace {
 
 // Keys of compare in which the folders of one experiment may differ.
-std::set<std::string> const where_it_runs{"compare.seeds", "compare.jobs", "compare.devices"};
+std::set<std::string> const where_it_runs{"compare.seeds", "compare.jobs", "compare.ranks_per_run", "compare.devices"};
 
 std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();

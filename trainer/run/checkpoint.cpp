@@ -52,9 +52,13 @@ std::string manifest_text(fs::path const& folder) {
 
 }  // namespace
 
+fs::path unfinished_checkpoint(fs::path const& folder) {
+  fs::path const plain = without_last_slash(folder);
+  return folder_of(plain) / (temporary_prefix + plain.filename().string());
+}
+
 void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path const& temporary)> const& fill) {
-  fs::path const folder = without_last_slash(path), parent = folder_of(folder);
-  fs::path const temporary = parent / (temporary_prefix + folder.filename().string());
+  fs::path const folder = without_last_slash(path), parent = folder_of(folder), temporary = unfinished_checkpoint(folder);
   try {
     fs::create_directories(parent);
     fs::remove_all(temporary);

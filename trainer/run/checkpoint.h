@@ -17,6 +17,8 @@ constexpr int checkpoint_format = 1;
 // replaced. Throws Error(disk), or with the code of an Error that `fill` threw; an older folder then stays as it was.
 void write_checkpoint_folder(fs::path const& path, std::function<void(fs::path const& temporary)> const& fill);
 
+fs::path unfinished_checkpoint(fs::path const& folder);  // that temporary folder
+
 struct ManifestFile {
   std::string name;
   int64_t size = 0;

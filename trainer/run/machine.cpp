@@ -47,8 +47,8 @@ std::string utc_now() {
 
 }  // namespace
 
-void set_threads(int64_t threads) {
-  int64_t const cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+void set_threads(int64_t threads, int64_t sharing_cores) {
+  int64_t const cores = std::max<int64_t>(1, std::thread::hardware_concurrency() / sharing_cores);
   at::set_num_threads(static_cast<int>(threads > 0 ? threads : cores));
 }
 
@@ -81,7 +81,7 @@ at::Device place_model(LanguageModel& model, Config const& config) {
 }
 
 Machine this_machine(std::string const& version, at::Device device) {
-  return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads(), device_name(device)};
+  return {version, TORCH_VERSION, at::get_cpu_capability(), gemm_library(), at::get_num_threads(), /*ranks=*/1, device_name(device)};
 }
 
 std::string build_id() { return build_revision() + ", " + build_compiler() + ", LibTorch " + TORCH_VERSION; }
@@ -104,6 +104,7 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
       {"gemm", machine.gemm},
       {"cores", std::thread::hardware_concurrency()},
       {"threads", machine.threads},
+      {"ranks", machine.ranks},
       {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
       {"started", utc_now()},
   };
@@ -122,7 +123,9 @@ int64_t resident_memory_bytes() {
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
-PeakFlops peak_flops(at::Device device, Precision precision) {
+namespace {
+
+PeakFlops peak_of_one(at::Device device, Precision precision) {
   bool const narrow = precision == Precision::bf16;
   double const vendor = narrow && device.is_cuda() ? vendor_bfloat16_flops(device_name(device)) : 0;
   if (vendor > 0) return {vendor, "the maker's figure for dense bf16"};
@@ -146,9 +149,17 @@ PeakFlops peak_flops(at::Device device, Precision precision) {
   return {2.0 * edge * edge * edge / best, "a matrix product of " + Choice<Precision>(precision).name() + " on this machine"};
 }
 
-PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision) {
+}  // namespace
+
+PeakFlops peak_flops(at::Device device, Precision precision, int64_t ranks) {
+  PeakFlops peak = peak_of_one(device, precision);
+  if (ranks == 1) return peak;
+  return {peak.per_s * static_cast<double>(ranks), peak.source + ", for each of " + std::to_string(ranks) + " ranks"};
+}
+
+PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision, int64_t ranks) {
   if (!(achieved_per_s > peak.per_s)) return peak;
-  PeakFlops again = peak_flops(device, precision);
+  PeakFlops again = peak_flops(device, precision, ranks);
   if (again.per_s < achieved_per_s) again = {achieved_per_s, "the fastest steps on this machine, which outran a matrix product"};
   return again;
 }

@@ -13,8 +13,9 @@
 
 namespace isobath {
 
-// Sets the number of threads of LibTorch; 0: all the cores that this process may use. Call it before any other work.
-void set_threads(int64_t threads);
+// Sets the number of threads of LibTorch; 0: all the cores that this process may use, divided by the processes that share them. Call it
+// before any other work.
+void set_threads(int64_t threads, int64_t sharing_cores = 1);
 // Has LibTorch ask the system for huge pages for large tensors. Decoding reads every weight for every token, and with small pages spends a
 // tenth of its time on finding them. Call before the first tensor is made; THP_MEM_ALLOC_ENABLE=0 in the environment prevents it. Linux.
 void use_huge_pages();
@@ -38,9 +39,9 @@ struct PeakFlops {
 };
 // For bf16 on a known GPU, the vendor's figure; otherwise the speed of the fastest matrix product in that precision, measured for a quarter
 // of a second at the current thread count.
-PeakFlops peak_flops(at::Device device, Precision precision);
+PeakFlops peak_flops(at::Device device, Precision precision, int64_t ranks = 1);  // of so many such devices
 // Corrects `peak` when work ran faster, at `achieved_per_s`. The machine was then busy when the peak was measured, so it is measured again;
 // the result is at least `achieved_per_s`.
-PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision);
+PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision, int64_t ranks = 1);
 
 }  // namespace isobath

@@ -77,6 +77,7 @@ Json run_record(TrainState const& state, Config const& config, Machine const& ma
   facts.valid_bytes = data.valid_bytes;
   facts.documents = data.documents;
   facts.peak_flops = peak.per_s;
+  facts.ranks = machine.ranks;
   facts.threads = machine.threads;
   facts.pretraining_flops = state.origin.pretraining_flops;
   Json record = {{"kind", "run"},

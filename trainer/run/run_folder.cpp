@@ -37,6 +37,15 @@ RunFolder::RunFolder(Config const& config) : root_(expand_user(config.run_dir) /
   remove_leftovers(checkpoints());
 }
 
+RunFolder RunFolder::of_other_rank(Config const& config) {
+  fs::path const root = expand_user(config.run_dir) / config.name;
+  if (!fs::exists(root / ".lock"))
+    throw Error(ExitCode::distributed,
+                "the run folder " + root.string() +
+                    ", which rank 0 has made, does not exist here: run_dir must lie on a file system that all ranks share");
+  return RunFolder(root);
+}
+
 fs::path RunFolder::checkpoint(int64_t step) const { return checkpoints() / checkpoint_name(step); }
 
 void RunFolder::write_description(Config const& config, Machine const& machine) const {

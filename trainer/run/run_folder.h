@@ -18,6 +18,8 @@ class RunFolder {
   // Creates the folder and locks it against other training processes for this object's lifetime. Throws Error(config) when one holds the
   // lock.
   explicit RunFolder(Config const& config);
+  // Of another rank than 0, which has made and locked the folder. Throws Error(distributed) when it is not to be seen from here.
+  static RunFolder of_other_rank(Config const& config);
 
   fs::path const& root() const { return root_; }
   fs::path metrics() const { return root_ / "metrics.jsonl"; }
@@ -30,6 +32,7 @@ class RunFolder {
   void update_links_and_prune(int64_t latest_step, int64_t best_step, int64_t keep) const;
 
  private:
+  explicit RunFolder(fs::path root) : root_(std::move(root)) {}
   fs::path root_;
   std::unique_ptr<FileLock> lock_;
 };

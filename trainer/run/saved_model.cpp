@@ -8,25 +8,44 @@
 #include "core/error.h"
 #include "model/weights.h"
 #include "trainer/run/old_names.h"
+#include "trainer/run/tensor_parts.h"
 
 namespace isobath {
 
 namespace {
 
 // All tensors besides the weights that change from step to step. They are live: writing into them restores training.
-NamedTensors training_tensors(Optimizers const& optimizers, MetricWindow const& window) {
-  NamedTensors tensors = optimizers.language_model.state();
-  for (NamedTensors const& more : {optimizers.predictor.state(), window.tensors()}) tensors.insert(tensors.end(), more.begin(), more.end());
+std::vector<TensorPart> training_tensors(Optimizers const& optimizers, MetricWindow const& window) {
+  std::vector<TensorPart> tensors = optimizers.language_model.state();
+  for (std::vector<TensorPart> const& more : {optimizers.predictor.state(), window.tensors()})
+    tensors.insert(tensors.end(), more.begin(), more.end());
+  return tensors;
+}
+
+NamedTensors whole_tensors(std::vector<TensorPart> const& parts) {
+  NamedTensors tensors;
+  for (TensorPart const& part : parts) tensors.emplace_back(part.name, part.values);
   return tensors;
 }
 
 }  // namespace
 
 void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
-                     CheckpointedRun const& run) {
+                     CheckpointedRun const& run, Ranks const& ranks) {
+  std::vector<TensorPart> const parts = training_tensors(optimizers, window);
+  Metadata const metadata{{"step", std::to_string(run.state.step)}};
+  bool const divided = optimizers.exchange && optimizers.exchange->shards();
+  char const* const optimizer_file = "optimizer.safetensors";
+  if (!ranks.is_first()) {
+    if (divided) write_parts(unfinished_checkpoint(folder) / optimizer_file, parts, metadata, ranks);
+    return;
+  }
   write_checkpoint_folder(folder, [&](fs::path const& temporary) {
     write_tensors(temporary / "model.safetensors", export_weights(model), {{"format", "pt"}, {"step", std::to_string(run.state.step)}});
-    write_tensors(temporary / "optimizer.safetensors", training_tensors(optimizers, window), {{"step", std::to_string(run.state.step)}});
+    if (divided)
+      write_parts(temporary / optimizer_file, parts, metadata, ranks);
+    else
+      write_tensors(temporary / optimizer_file, whole_tensors(parts), metadata);
     write_file_atomic(temporary / "state.json", to_json(run.state).dump(2) + "\n");
     write_file_atomic(temporary / "config.yaml", to_yaml(run.config));
     write_file_atomic(temporary / "tokenizer.model", run.tokenizer.serialized());
@@ -66,21 +85,19 @@ void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& 
   import_weights(model, stored_weights(folder / "model.safetensors"));
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
-  for (auto& [name, tensor] : training_tensors(optimizers, window)) {
+  for (TensorPart const& part : training_tensors(optimizers, window)) {
+    auto const& [name, shape, first, tensor] = part;
     std::string const found = file.find(name) ? name : name_before(name, file, model.depth_config().exits);
     if (found.empty() && name.starts_with("window.")) continue;  // newer than the checkpoint: starts at 0
-    at::Tensor stored = read_tensor(file, found.empty() ? name : found);
+    std::string const stored = found.empty() ? name : found;
     // An older checkpoint has fewer values in the window; newer values were appended, so the stored ones come first.
-    if (name.starts_with("window.") && stored.dim() == 1 && stored.size(0) < tensor.size(0)) {
-      at::Tensor const grown = tensor.clone();
-      grown.narrow(0, 0, stored.size(0)).copy_(stored);
-      stored = grown;
+    TensorView const* const view = file.find(stored);
+    bool const grown = name.starts_with("window.") && view && view->shape.size() == 1 && view->shape[0] < shape[0];
+    try {
+      read_part(file, stored, grown ? TensorPart{name, view->shape, 0, tensor.narrow(0, 0, view->shape[0])} : part);
+    } catch (Error const& problem) {
+      throw Error(problem.code(), (folder / "optimizer.safetensors").string() + ": " + problem.what());
     }
-    if (stored.sizes() != tensor.sizes() || stored.scalar_type() != tensor.scalar_type()) {
-      throw Error(ExitCode::checkpoint,
-                  (folder / "optimizer.safetensors").string() + ": tensor '" + name + "' has the wrong shape or type");
-    }
-    tensor.copy_(stored);
   }
 }
 

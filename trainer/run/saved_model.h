@@ -20,8 +20,9 @@ struct CheckpointedRun {
   Tokenizer const& tokenizer;
 };
 
+// Every rank of a run has to call it: rank 0 writes, and where the optimizer is divided each rank its part of that.
 void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
-                     CheckpointedRun const& run);
+                     CheckpointedRun const& run, Ranks const& ranks = one_process());
 
 struct Checkpoint {
   fs::path folder;

@@ -61,6 +61,7 @@ Json to_json(TrainState const& state) {
         {"cpu_capability", state.machine.cpu_capability},
         {"gemm", state.machine.gemm},
         {"threads", state.machine.threads},
+        {"ranks", state.machine.ranks},
         {"device", state.machine.device}}},
       {"segments", std::move(segments)},
       {"origin", {{"pretraining_flops", number(state.origin.pretraining_flops)}, {"teacher", state.origin.teacher}}},
@@ -98,6 +99,7 @@ TrainState state_from_json(std::string const& text, std::string const& where) {
     machine.at("cpu_capability").get_to(state.machine.cpu_capability);
     machine.at("gemm").get_to(state.machine.gemm);
     machine.at("threads").get_to(state.machine.threads);
+    state.machine.ranks = machine.value("ranks", int64_t{1});
     state.machine.device = machine.value("device", "cpu");
     for (Json const& item : object.at("segments")) {
       Segment& segment = state.segments.emplace_back();

@@ -17,7 +17,8 @@ struct Machine {
   std::string libtorch;
   std::string cpu_capability;  // the vector instructions LibTorch's kernels use
   std::string gemm;            // the library that multiplies matrices
-  int64_t threads = 0;
+  int64_t threads = 0;         // of each rank
+  int64_t ranks = 1;
   std::string device = "cpu";  // with its index and the GPU's name
   bool operator==(Machine const&) const = default;
 };

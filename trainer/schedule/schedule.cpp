@@ -78,6 +78,8 @@ double Schedule::steps_of(Duration const& duration) const {
       return duration.amount * steps_per_epoch_;
     case Unit::percent:
       return duration.amount / 100.0 * static_cast<double>(total_steps_);
+    case Unit::second:
+      break;  // no length of training
   }
   return 0;
 }

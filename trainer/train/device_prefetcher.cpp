@@ -13,18 +13,16 @@ namespace {
 
 constexpr int slot_count = 2;
 
-// int64 [sequences, length] over the batch's own memory.
-template <typename Integer>
-at::Tensor view_of(std::vector<Integer> const& values, Batch const& batch) {
-  auto const type = sizeof(Integer) == 8 ? at::kLong : at::kInt;
-  return at::from_blob(const_cast<Integer*>(values.data()), {batch.sequences, batch.length}, type);
-}
-
-DeviceBatch host_batch(Batch const& batch) {
-  DeviceBatch views{batch.sequences, batch.target_count, view_of(batch.tokens, batch), view_of(batch.targets, batch), {}, {}};
+DeviceBatch host_batch(Batch const& batch, int64_t first, int64_t count) {
+  // Integers [count, length] over the batch's own memory.
+  auto const view_of = [&]<typename Integer>(std::vector<Integer> const& values) {
+    auto const type = sizeof(Integer) == 8 ? at::kLong : at::kInt;
+    return at::from_blob(const_cast<Integer*>(values.data() + first * batch.length), {count, batch.length}, type);
+  };
+  DeviceBatch views{count, batch.target_count, view_of(batch.tokens), view_of(batch.targets), {}, {}, first, batch.sequences};
   if (batch.isolated) {
-    views.positions_BT = view_of(batch.positions, batch);
-    views.segments_BT = view_of(batch.segments, batch).to(at::kLong);
+    views.positions_BT = view_of(batch.positions);
+    views.segments_BT = view_of(batch.segments).to(at::kLong);
   }
   return views;
 }
@@ -48,8 +46,10 @@ DevicePrefetcher::DevicePrefetcher(at::Device device) : device_(device), slots_(
 DevicePrefetcher::~DevicePrefetcher() = default;
 DevicePrefetcher::DevicePrefetcher(DevicePrefetcher&&) noexcept = default;
 
-DeviceBatch DevicePrefetcher::load(Batch const& batch) {
-  DeviceBatch loaded = host_batch(batch);
+DeviceBatch DevicePrefetcher::load(Batch const& batch) { return load(batch, 0, batch.sequences); }
+
+DeviceBatch DevicePrefetcher::load(Batch const& batch, int64_t first, int64_t sequences) {
+  DeviceBatch loaded = host_batch(batch, first, sequences);
   if (device_.is_cpu()) return loaded;
   std::vector<at::Tensor*> parts{&loaded.tokens_BT, &loaded.targets_BT};
   if (batch.isolated) parts.insert(parts.end(), {&loaded.positions_BT, &loaded.segments_BT});
@@ -57,7 +57,7 @@ DeviceBatch DevicePrefetcher::load(Batch const& batch) {
 
   Slot& slot = slots_[loads_++ % slot_count];
   if (slot.copied) slot.copied->synchronize();
-  std::vector<int64_t> const shape{count, batch.sequences, batch.length};
+  std::vector<int64_t> const shape{count, sequences, batch.length};
   if (!slot.buffer_XBT.defined() || slot.buffer_XBT.sizes() != shape)
     slot.buffer_XBT = at::empty(shape, at::TensorOptions().dtype(at::kLong).pinned_memory(device_.is_cuda()));
   for (int64_t i = 0; i < count; ++i) slot.buffer_XBT.select(0, i).copy_(*parts[static_cast<size_t>(i)]);

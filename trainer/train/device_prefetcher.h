@@ -12,11 +12,14 @@ namespace isobath {
 
 // A batch on the model's device.
 struct DeviceBatch {
-  int64_t sequences = 0, target_count = 0;
-  at::Tensor tokens_BT, targets_BT;      // int64
-  at::Tensor positions_BT, segments_BT;  // int64; undefined unless documents are isolated
+  int64_t sequences = 0, target_count = 0;  // target_count: of the whole batch
+  at::Tensor tokens_BT, targets_BT;         // int64
+  at::Tensor positions_BT, segments_BT;     // int64; undefined unless documents are isolated
 
-  // Sequences [first, first + count).
+  // Which part of a batch that several ranks share it is.
+  int64_t first_sequence = 0, whole_sequences = 0;
+
+  // Sequences [first, first + count) of this part.
   ModelInput input(int64_t first, int64_t count) const;
   at::Tensor targets_N(int64_t first, int64_t count) const;
 };
@@ -29,6 +32,7 @@ class DevicePrefetcher {
   ~DevicePrefetcher();
   DevicePrefetcher(DevicePrefetcher&&) noexcept;
   DeviceBatch load(Batch const& batch);
+  DeviceBatch load(Batch const& batch, int64_t first, int64_t count);  // the sequences [first, first + count) alone
 
  private:
   struct Slot;

@@ -10,11 +10,14 @@
 
 namespace isobath {
 
-std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config) {
-  std::optional<fs::path> const folder = recover_newest_checkpoint(run.checkpoints());
-  if (!folder) return std::nullopt;
-  Checkpoint const checkpoint = open_checkpoint(*folder);
-  return EarlierRun{*folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
+std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config, Ranks const& ranks) {
+  std::optional<fs::path> found;
+  if (ranks.is_first()) found = recover_newest_checkpoint(run.checkpoints());
+  std::string const name = ranks.from_first(found ? found->filename().string() : "");
+  if (name.empty()) return std::nullopt;
+  fs::path const folder = run.checkpoints() / name;
+  Checkpoint const checkpoint = open_checkpoint(folder);
+  return EarlierRun{folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
 }
 
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens) {
@@ -27,6 +30,7 @@ std::string bit_exactness_lost(TrainState const& before, Machine const& now, int
   compare("CPU capability", before.machine.cpu_capability, now.cpu_capability);
   compare("matrix products by", before.machine.gemm, now.gemm);
   compare("device", before.machine.device, now.device);
+  compare("ranks", std::to_string(before.machine.ranks), std::to_string(now.ranks));
   compare("threads", std::to_string(before.machine.threads), std::to_string(now.threads));
   compare("micro-batch tokens", std::to_string(before.micro_batch_tokens), std::to_string(micro_batch_tokens));
   return differences;

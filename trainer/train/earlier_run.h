@@ -19,7 +19,7 @@ struct EarlierRun {
 
 // The newest undamaged checkpoint of the run, if there is one. Throws Error(config) when `config` differs in settings that make it another
 // run.
-std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config);
+std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config, Ranks const& ranks);
 
 // Lists the differences that keep a resumed run from being bit-exact: "threads 2 before, 4 now, ..."; empty when there are none.
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens);

@@ -7,7 +7,7 @@
 
 namespace isobath {
 
-Learner make_learner(Config const& config, int64_t vocab_size) {
+Learner make_learner(Config const& config, int64_t vocab_size, Ranks const& ranks) {
   auto const seed = static_cast<uint64_t>(config.seed);
   auto const model = std::make_shared<LanguageModel>(config.model, config.depth, vocab_size, seed);
   at::Device const device = place_model(*model, config);  // before an optimizer takes hold of the parameters
@@ -17,8 +17,8 @@ Learner make_learner(Config const& config, int64_t vocab_size) {
     throw Error(ExitCode::config, "train.freeze leaves nothing to train: a model with depth.kind dense has no other parts");
   for (TrainedParameter const& parameter : frozen) at::Tensor(parameter.tensor).set_requires_grad(false);
   Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, training_setup_of(config.train));
-  StepSettings settings{micro_batch_sequences(config, device.is_cuda()), config.depth.bce_weight, seed, config.depth.z_loss_weight,
-                        config.depth.threshold_training};
+  StepSettings settings{micro_batch_sequences(config, device.is_cuda(), ranks.size()), config.depth.bce_weight, seed,
+                        config.depth.z_loss_weight, config.depth.threshold_training};
   settings.distill_weight = config.train.distill.weight;
   settings.distill_temperature = config.train.distill.temperature;
   if (config.train.distill.teacher) {
@@ -26,13 +26,24 @@ Learner make_learner(Config const& config, int64_t vocab_size) {
     settings.teacher->eval();
     place_model(*settings.teacher, config);
   }
-  Optimizers optimizers = make_optimizers(*model, config.train);
+  settings.ranks = ranks.across();
+  Optimizers optimizers = make_optimizers(*model, config.train, config.parallel, ranks);
   return {model, device, ledger, settings, std::move(optimizers), MetricWindow(ledger.routed_layers, device), DevicePrefetcher(device)};
 }
 
-int64_t micro_batch_sequences(Config const& config, bool gpu) {
-  int64_t const context = config.model.context, sequences = config.train.batch_tokens / context;
-  if (sequences < 1 || sequences * context != config.train.batch_tokens) {
+BatchShare batch_share(int64_t sequences, int64_t rank, int64_t ranks) {
+  int64_t const first = sequences * rank / ranks;
+  return {first, sequences * (rank + 1) / ranks - first};
+}
+
+int64_t micro_batch_sequences(Config const& config, bool gpu, int64_t ranks) {
+  int64_t const context = config.model.context, all_sequences = config.train.batch_tokens / context;
+  if (all_sequences < ranks && ranks > 1)
+    throw Error(ExitCode::config, "a batch of train.batch_tokens = " + std::to_string(config.train.batch_tokens) + " has " +
+                                      std::to_string(all_sequences) + " sequences of model.context = " + std::to_string(context) +
+                                      ", too few for " + std::to_string(ranks) + " ranks: every rank needs at least one");
+  int64_t const sequences = (all_sequences + ranks - 1) / ranks;
+  if (all_sequences < 1 || all_sequences * context != config.train.batch_tokens) {
     throw Error(ExitCode::config, "train.batch_tokens = " + std::to_string(config.train.batch_tokens) +
                                       " is not a multiple of model.context = " + std::to_string(context));
   }

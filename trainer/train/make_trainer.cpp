@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "data/packed_examples.h"
+#include "trainer/parallel/agreement.h"
 #include "trainer/pretrained/initial_weights.h"
 #include "trainer/pretrained/teacher.h"
 
@@ -28,11 +29,20 @@ Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tok
   return origin;
 }
 
+// Rank 0 prepares the text, with the others waiting; then these find it in the cache, or where they have another one prepare it, too.
+PreparedData prepare_in_turn(Config const& config, Ranks const& ranks) {
+  if (!ranks.is_first()) ranks.wait_for_all();
+  PreparedData data = prepare_data(config);
+  if (ranks.is_first()) ranks.wait_for_all();
+  check_same(ranks, "text", data.folder.filename().string() + " with tokenizer " + data.tokenizer->fingerprint());
+  return data;
+}
+
 }  // namespace
 
-TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier) {
+TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier, Ranks const& ranks) {
   TaskValidation tasks(config);
-  PreparedData data = prepare_data(config);
+  PreparedData data = prepare_in_turn(config, ranks);
   auto train_stream = std::make_unique<TokenStream>(data.train), valid_stream = std::make_unique<TokenStream>(data.valid);
   auto windows = training_windows(*train_stream, config.model.context, static_cast<uint64_t>(config.seed), config.data.isolates());
   if (windows->count() == 0) {
@@ -42,10 +52,10 @@ TrainerParts make_trainer(Config const& config, std::string const& version, Trai
   }
   if (std::string const what = windows->describe(); !what.empty()) log_info("training on " + what);
   keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
-  Learner learner = make_learner(config, data.tokenizer->vocab_size());
+  Learner learner = make_learner(config, data.tokenizer->vocab_size(), ranks);
   Origin origin = take_weights(config, learner, *data.tokenizer, earlier);
   Machine machine = this_machine(version, learner.device);
-  PeakFlops peak = peak_flops(learner.device, config.precision);
+  PeakFlops peak = peak_flops(learner.device, config.precision, ranks.size());
   int64_t const batch_sequences = config.train.batch_tokens / config.model.context;
   double const batches_per_epoch = static_cast<double>(windows->count()) / static_cast<double>(batch_sequences);
   Schedule schedule = make_schedule(config, data.tokenizer->vocab_size(), batches_per_epoch);

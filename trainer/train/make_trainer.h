@@ -28,7 +28,7 @@ struct TrainerParts {
 
 // Prepares the text, then makes the parts; config must outlive them. version: of the program; earlier: where the run stands; null: it has
 // no checkpoint, so it takes the weights of train.init_from. Throws Error(data) when the text is shorter than one window, or the teacher
-// another one than before.
-TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier);
+// another one than before, and Error(config) when ranks differ in what has to be the same: program, LibTorch, configuration, text.
+TrainerParts make_trainer(Config const& config, std::string const& version, TrainState const* earlier, Ranks const& ranks);
 
 }  // namespace isobath

@@ -17,12 +17,11 @@ AdamW::AdamW(std::string name, std::vector<ParameterGroup> const& groups, AdamWS
   at::TensorOptions options = at::kFloat;
   for (ParameterGroup const& group : groups) {
     size_t const first = parameters_.size();
-    for (auto const& [parameter_name, parameter] : group.parameters) {
-      names_.push_back(parameter_name);
+    for (TensorPart const& parameter : group.parameters) {
       parameters_.push_back(parameter);
-      exp_avgs_.push_back(at::zeros_like(parameter));
-      exp_avg_sqs_.push_back(at::zeros_like(parameter));
-      options = options.device(parameter.device());
+      exp_avgs_.push_back(at::zeros_like(parameter.values));
+      exp_avg_sqs_.push_back(at::zeros_like(parameter.values));
+      options = options.device(parameter.values.device());
     }
     ranges_.push_back({first, parameters_.size(), group.weight_decay, group.lr_factor});
   }
@@ -33,17 +32,23 @@ AdamW::AdamW(std::string name, std::vector<ParameterGroup> const& groups, AdamWS
 
 void AdamW::zero_grad() {
   // Gradients become undefined instead of zero: the first backward pass of a step then stores its tensor instead of adding to one.
-  for (at::Tensor& parameter : parameters_) parameter.mutable_grad() = at::Tensor();
+  for (TensorPart& parameter : parameters_) parameter.values.mutable_grad() = at::Tensor();
 }
 
 void AdamW::step(double learning_rate) {
   at::NoGradGuard const no_grad;
   std::vector<at::Tensor> gradients;
-  for (at::Tensor const& parameter : parameters_) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  for (TensorPart const& parameter : parameters_) {
+    if (parameter.values.grad().defined()) gradients.push_back(parameter.values.grad());
   }
-  if (gradients.empty()) return;
-  grad_norm_ = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).to(at::kFloat);
+  if (gradients.empty() && !settings_.sum_over_parts) return;
+  grad_norm_ =
+      gradients.empty() ? at::zeros_like(grad_norm_) : at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).to(at::kFloat);
+  if (settings_.sum_over_parts) {
+    at::Tensor const squares = grad_norm_.to(at::kDouble).square();
+    settings_.sum_over_parts(squares);
+    grad_norm_ = squares.sqrt().to(at::kFloat);
+  }
   at::Tensor const finite = at::isfinite(grad_norm_);
   skipped_ = finite.logical_not().to(at::kFloat);
   steps_.add_(finite);
@@ -53,9 +58,10 @@ void AdamW::step(double learning_rate) {
   for (Range const& range : ranges_) {
     std::vector<at::Tensor> parameters, grads, exp_avgs, exp_avg_sqs;
     for (size_t i = range.first; i < range.last; ++i) {
-      if (!parameters_[i].grad().defined()) continue;
-      parameters.push_back(parameters_[i]);
-      grads.push_back(parameters_[i].grad());
+      at::Tensor const& parameter = parameters_[i].values;
+      if (!parameter.grad().defined()) continue;
+      parameters.push_back(parameter);
+      grads.push_back(parameter.grad());
       exp_avgs.push_back(exp_avgs_[i]);
       exp_avg_sqs.push_back(exp_avg_sqs_[i]);
     }
@@ -66,14 +72,15 @@ void AdamW::step(double learning_rate) {
   }
 }
 
-NamedParameters AdamW::state() const {
-  NamedParameters tensors;
+std::vector<TensorPart> AdamW::state() const {
+  std::vector<TensorPart> parts;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    tensors.emplace_back(name_ + ".exp_avg." + names_[i], exp_avgs_[i]);
-    tensors.emplace_back(name_ + ".exp_avg_sq." + names_[i], exp_avg_sqs_[i]);
+    auto const& [name, shape, first, values] = parameters_[i];
+    parts.push_back({name_ + ".exp_avg." + name, shape, first, exp_avgs_[i]});
+    parts.push_back({name_ + ".exp_avg_sq." + name, shape, first, exp_avg_sqs_[i]});
   }
-  if (!empty()) tensors.emplace_back(name_ + ".steps", steps_);
-  return tensors;
+  if (!empty()) parts.push_back(whole_tensor(name_ + ".steps", steps_));
+  return parts;
 }
 
 }  // namespace isobath

@@ -4,24 +4,19 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "trainer/train/parameter_group.h"
+
 namespace isobath {
-
-using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
-
-// Parameters that share a weight decay and a learning rate.
-struct ParameterGroup {
-  NamedParameters parameters;
-  double weight_decay = 0;
-  double lr_factor = 1;  // multiplies the learning rate of a step
-};
 
 struct AdamWSettings {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double clip_norm = 1.0;  // 0: no clipping
+  // Where this optimizer holds parts of the parameters: adds up a number over the ranks that hold the others, in place.
+  std::function<void(at::Tensor const&)> sum_over_parts = {};
 };
 
 // An AdamW optimizer with its own global gradient norm. The language model and the predictors have one each, so that clipping the gradients
@@ -37,10 +32,10 @@ class AdamW {
   // Of the last step: 0-dim float tensors. skipped is 1 when the gradients were not finite and nothing was updated.
   at::Tensor const& grad_norm() const { return grad_norm_; }
   at::Tensor const& skipped() const { return skipped_; }
-  bool empty() const { return names_.empty(); }
+  bool empty() const { return parameters_.empty() && !settings_.sum_over_parts; }
 
   // Moments and step count by name. These are the live tensors: writing into them restores the optimizer.
-  NamedParameters state() const;
+  std::vector<TensorPart> state() const;
 
  private:
   struct Range {
@@ -49,8 +44,8 @@ class AdamW {
   };
   std::string name_;
   AdamWSettings settings_;
-  std::vector<std::string> names_;
-  std::vector<at::Tensor> parameters_, exp_avgs_, exp_avg_sqs_;
+  std::vector<TensorPart> parameters_;
+  std::vector<at::Tensor> exp_avgs_, exp_avg_sqs_;
   std::vector<Range> ranges_;  // one per group, into the vectors above
   at::Tensor steps_, grad_norm_, skipped_;
 };

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "model/language_model.h"
+#include "trainer/parallel/gradient_exchange.h"
+#include "trainer/parallel/ranks.h"
 #include "trainer/train/device_prefetcher.h"
 #include "trainer/train/optimizer.h"
 
@@ -15,7 +17,7 @@ struct MetricWindow {
   MetricWindow(int64_t routed_layers, at::Device device);
   void clear();
   // The live tensors by name, for the checkpoint: a run stopped between two records goes on with the same sums.
-  NamedParameters tensors() const;
+  std::vector<TensorPart> tensors() const;
 
   enum Value : int { loss, router_loss, predictor_loss, grad_norm, z_loss, gate_loss, divergence, values };  // new ones go last
   at::Tensor sums_S;                                                                                         // fp64, finite values only
@@ -24,7 +26,11 @@ struct MetricWindow {
   at::Tensor streak;             // fp64, 0-dim: skipped steps in a row, up to now; survives clear()
   at::Tensor predictor_skipped;  // fp64, 0-dim: steps that updated no predictor because its gradients were not finite
   at::Tensor predictor_streak;   // fp64, 0-dim: such steps in a row, up to now; survives clear()
-  at::Tensor routing_NC;         // int64, as ModelOutput's
+  at::Tensor routing_NC;         // int64, as ModelOutput's: of all ranks, up to the last gather()
+  at::Tensor own_routing_NC;     // of this rank, since then
+
+  // Adds what the ranks counted since the last call. Before the counts are read or saved.
+  void gather(Ranks const& ranks);
 };
 
 struct StepSettings {
@@ -35,12 +41,19 @@ struct StepSettings {
   bool threshold_training = false;  // routes by the running threshold from the second step on; the host then waits for row counts
   std::shared_ptr<LanguageModel> teacher = nullptr;  // of a distillation; null: none
   double distill_weight = 1, distill_temperature = 1;
+  AcrossRanks ranks = {};  // that share the batch
 };
 
 struct Optimizers {
   AdamW language_model, predictor;
+  std::shared_ptr<GradientExchange> exchange = nullptr;  // of several ranks; null: one process alone
+
+  void zero_grad();
+  void step(double learning_rate);
 };
-Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train);  // model's DepthConfig sets those of routers
+// model's DepthConfig has the settings of routers. ranks must outlive them.
+Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train, ParallelConfig const& parallel = {},
+                           Ranks const& ranks = one_process());
 
 // Where a step stands in its run.
 struct StepPlace {
@@ -50,8 +63,9 @@ struct StepPlace {
   double learning_rate = 0;
 };
 
-// Runs one optimizer step. Returns a message for the log when the step changed how the model runs, mostly an empty one. Reads nothing from
-// the device, unless threshold_training or the kind of depth does.
+// Runs one optimizer step; with several ranks each does its part of the batch, and all end with the same weights. Returns a message for the
+// log when the step changed how the model runs, mostly an empty one. Reads nothing from the device, unless threshold_training or the kind
+// of depth does.
 std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch const& batch, StepSettings const& settings,
                        StepPlace const& place, MetricWindow& window);
 

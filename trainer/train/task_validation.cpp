@@ -25,10 +25,12 @@ std::string short_result(ScoredTask const& task) {
 
 TaskValidation::TaskValidation(Config const& config) : config_(config), tasks_(open_tasks(config.eval, config.eval.task_items)) {}
 
-std::optional<std::vector<ScoredTask>> TaskValidation::score(LanguageModel& model, Tokenizer const& tokenizer, bool final) {
+std::optional<std::vector<ScoredTask>> TaskValidation::score(LanguageModel& model, Tokenizer const& tokenizer, bool final,
+                                                             Ranks const& ranks) {
   if (final && final_tasks_.empty()) final_tasks_ = open_tasks(config_.eval, config_.eval.final_task_items);
   try {
-    return evaluate_tasks(model, tokenizer, final ? final_tasks_ : tasks_, config_.eval.routing, static_cast<uint64_t>(config_.seed));
+    return evaluate_tasks(model, tokenizer, final ? final_tasks_ : tasks_, config_.eval.routing, static_cast<uint64_t>(config_.seed),
+                          ranks.across());
   } catch (Error const& error) {
     if (error.code() == ExitCode::interrupted || error.code() == ExitCode::terminated) return std::nullopt;
     throw;

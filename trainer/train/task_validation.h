@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "trainer/evaluate/task_evaluation.h"
+#include "trainer/parallel/ranks.h"
 #include "trainer/run/record_file.h"
 #include "trainer/run/state.h"
 
@@ -17,7 +18,7 @@ class TaskValidation {
   explicit TaskValidation(Config const& config);
 
   // final: eval.final_task_items of each task, otherwise eval.task_items. nullopt: the program was asked to stop.
-  std::optional<std::vector<ScoredTask>> score(LanguageModel& model, Tokenizer const& tokenizer, bool final);
+  std::optional<std::vector<ScoredTask>> score(LanguageModel& model, Tokenizer const& tokenizer, bool final, Ranks const& ranks);
   // Writes one `task` record per scored task and one log line for all; at the end of a run (final) also task_answers.json.
   void write(std::vector<ScoredTask> const& scored, TrainState const& state, bool final, RecordFile& metrics,
              fs::path const& run_folder) const;

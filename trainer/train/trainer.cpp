@@ -13,8 +13,7 @@
 #include "nn/device.h"
 #include "trainer/evaluate/depth_records.h"
 #include "trainer/evaluate/evaluate.h"
-#include "trainer/evaluate/oracle.h"
-#include "trainer/evaluate/sample.h"
+#include "trainer/parallel/agreement.h"
 #include "trainer/run/record_file.h"
 #include "trainer/run/records.h"
 #include "trainer/run/run_folder.h"
@@ -22,9 +21,11 @@
 #include "trainer/train/best_validation.h"
 #include "trainer/train/earlier_run.h"
 #include "trainer/train/make_trainer.h"
+#include "trainer/train/open_run.h"
 #include "trainer/train/skipped_steps.h"
 #include "trainer/train/step_times.h"
 #include "trainer/train/task_validation.h"
+#include "trainer/train/validation.h"
 
 namespace isobath {
 
@@ -38,7 +39,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 class Trainer {
  public:
-  Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier);
+  Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier, Ranks const& ranks);
   int loop();
 
  private:
@@ -50,6 +51,7 @@ class Trainer {
   bool validate(bool final);  // false when a signal interrupted it
   void save(std::string const& reason);
   void finish(std::string const& status);
+  void write(nlohmann::ordered_json const& record);
   bool finished() const { return schedule_.finished(state_.step, state_.train_flops) || out_of_patience(state_, config_.train); }
 
   Config const& config_;
@@ -65,11 +67,15 @@ class Trainer {
   Schedule const& schedule_;
   PeakFlops& peak_flops_;
   TaskValidation& tasks_;
+  Ranks const& ranks_;  // all of them run this loop in step; rank 0 alone writes
   int64_t batch_sequences_;
+  BatchShare share_;
 
   // The state of the run, and what this process measures.
   TrainState state_;
-  std::unique_ptr<RecordFile> metrics_;
+  std::unique_ptr<RecordFile> metrics_;  // of rank 0
+  StopAgreement stop_agreement_{ranks_};
+  int stop_ = 0;  // the signal to stop for, as all ranks agree
   std::unique_ptr<Prefetcher> prefetcher_;
   Clock::time_point const started_ = Clock::now();
   Clock::time_point last_plain_line_{};
@@ -80,7 +86,8 @@ class Trainer {
   TrainReading last_reading_;
 };
 
-Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier)
+Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier,
+                 Ranks const& ranks)
     : config_(config),
       run_(run),
       data_(parts.data),
@@ -95,7 +102,9 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
       schedule_(parts.schedule),
       peak_flops_(parts.peak_flops),
       tasks_(parts.tasks),
-      batch_sequences_(config.train.batch_tokens / config.model.context) {
+      ranks_(ranks),
+      batch_sequences_(config.train.batch_tokens / config.model.context),
+      share_(batch_share(batch_sequences_, ranks.rank(), ranks.size())) {
   if (earlier) {
     resume(*earlier);
   } else {
@@ -115,15 +124,18 @@ void Trainer::start(Origin const& origin) {
   state_.tokenizer_fingerprint = data_.tokenizer->fingerprint();
   state_.machine = machine_;
   state_.segments = {{0, schedule_.total_steps(), {}}};
-  run_.write_description(config_, machine_);
-  std::error_code ignored;
-  fs::remove(run_.metrics(), ignored);  // from a start that wrote no checkpoint
-  metrics_ = std::make_unique<RecordFile>(run_.metrics());
+  if (ranks_.is_first()) {
+    run_.write_description(config_, machine_);
+    std::error_code ignored;
+    fs::remove(run_.metrics(), ignored);  // from a start that wrote no checkpoint
+    metrics_ = std::make_unique<RecordFile>(run_.metrics());
+  }
   write_run_record();
   log_info("training " + run_.root().string() + ": " +
            format_si(static_cast<double>(count_parameters(config_.model, config_.depth, model_.vocab_size()).total)) + " parameters, " +
            std::to_string(schedule_.total_steps()) + " steps of " + std::to_string(config_.train.batch_tokens) + " tokens, " +
            format_si(static_cast<double>(schedule_.total_flops())) + " FLOPs, " +
+           (ranks_.alone() ? "" : std::to_string(ranks_.size()) + " ranks, each with ") +
            (device_.is_cpu() ? std::to_string(machine_.threads) + " threads" : machine_.device) + ", " + config_.precision.name());
 }
 
@@ -154,9 +166,11 @@ void Trainer::resume(EarlierRun const& earlier) {
   state_.machine = machine_;
   state_.micro_batch_tokens = micro_batch_tokens;
 
-  cut_back_records(run_.metrics(), state_);
-  metrics_ = std::make_unique<RecordFile>(run_.metrics());
-  run_.write_description(config_, machine_);
+  if (ranks_.is_first()) {
+    cut_back_records(run_.metrics(), state_);
+    metrics_ = std::make_unique<RecordFile>(run_.metrics());
+    run_.write_description(config_, machine_);
+  }
   if (earlier.schedule_changes.empty()) return;
   Segment& segment = state_.segments.emplace_back(Segment{state_.step, schedule_.total_steps(), {}});
   for (ConfigDifference const& change : earlier.schedule_changes) {
@@ -167,36 +181,40 @@ void Trainer::resume(EarlierRun const& earlier) {
   write_run_record();
 }
 
+void Trainer::write(nlohmann::ordered_json const& record) {
+  if (metrics_) metrics_->write(record);
+}
+
 void Trainer::write_run_record() {
   double const batches = static_cast<double>(schedule_.total_steps() * batch_sequences_);
-  metrics_->write(
-      run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(train_windows_.count())}));
+  write(run_record(state_, config_, machine_, peak_flops_, {schedule_, data_, batches / static_cast<double>(train_windows_.count())}));
 }
 
 int Trainer::loop() {
   for (;;) {
     int64_t const step = state_.step;
+    if (stop_ == 0) stop_ = stop_agreement_.before_step();
     // A checkpoint is due at this step and not written yet, neither by this process nor by the one before it.
     std::string reason = schedule_.due(step, config_.checkpoint.every) && state_.checkpointed_step != step ? "scheduled" : "";
-    if (stop_requested() == 0 && state_.validated_step != step && (finished() || schedule_.due(step, config_.eval.every))) {
+    if (stop_ == 0 && state_.validated_step != step && (finished() || schedule_.due(step, config_.eval.every))) {
       validate(/*final=*/false);
     }
     bool const last = finished();
     // Decided from the state: the process that validated this step may have been stopped before it saved the best checkpoint.
     if (reason.empty() && state_.best_step == step && state_.checkpointed_step != step) reason = "best";
     // Validations above use the same text (eval.tokens) at every step; the final result uses eval.final_tokens.
-    bool const measured = last && stop_requested() == 0 && validate(/*final=*/true);
-    if (int const signal = stop_requested(); signal != 0 && !measured) {
+    bool const measured = last && stop_ == 0 && validate(/*final=*/true);
+    if (stop_ != 0 && !measured) {
       save("stopped");
       finish("stopped");
-      return signal;
+      return stop_;
     }
     if (last) {
       state_.finished = true;
       state_.ended_by_patience = out_of_patience(state_, config_.train);
       EvalSettings settings = eval_settings(config_, model_);
       settings.tokens = config_.eval.tokens;
-      write_depth_records(run_.root(), model_, valid_stream_, *data_.tokenizer, settings);
+      if (ranks_.is_first()) write_depth_records(run_.root(), model_, valid_stream_, *data_.tokenizer, settings);
       save("final");
       finish("finished");
       return 0;
@@ -215,7 +233,7 @@ void Trainer::one_step() {
                planned_flops = schedule_.step_flops(state_.step, state_.train_flops) - learner_.ledger.train_pairs(pairs_missing);
   StepPlace const place{state_.step, schedule_.progress(state_.step, state_.train_flops),
                         schedule_.progress(state_.step + 1, state_.train_flops + planned_flops), learning_rate};
-  std::string const changed = learner_.step(learner_.to_device.load(batch), place);
+  std::string const changed = learner_.step(learner_.to_device.load(batch, share_.first, share_.count), place);
   if (!changed.empty()) {
     log_info("step " + std::to_string(state_.step + 1) + ": " + changed);
     forget_best(state_);  // of a model that ran differently
@@ -240,6 +258,8 @@ void Trainer::one_step() {
   state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
   step_times_.add(seconds, waits || device_.is_cpu());
 
+  if (int64_t const every = config_.parallel.check_weights; every > 0 && state_.step % every == 0)
+    check_weights(ranks_, model_.parameters(), state_.step);
   if (due) log_window(learning_rate);
   if (terminal_is_live() && last_reading_.speed.tokens_per_s > 0) {
     last_reading_.learning_rate = learning_rate;
@@ -250,6 +270,7 @@ void Trainer::one_step() {
 void Trainer::log_window(double learning_rate) {
   int64_t const steps = state_.window_steps, sequences = steps * batch_sequences_;
   TrainReading train;
+  window_.gather(ranks_);
   train.window = read_window(window_, sequences * config_.model.context, model_.plan().uses_noncausal_routing());
   WindowReading const& reading = train.window;
   // Replaces the planned FLOPs of these steps with the realised ones.
@@ -260,7 +281,7 @@ void Trainer::log_window(double learning_rate) {
   double const flops_per_s = static_cast<double>(realised) / state_.window_seconds;
   if (flops_per_s > peak_flops_.per_s) {
     double const before = peak_flops_.per_s;
-    peak_flops_ = corrected_peak(peak_flops_, flops_per_s, device_, config_.precision);
+    peak_flops_ = corrected_peak(peak_flops_, flops_per_s, device_, config_.precision, ranks_.size());
     log_info("mfu is a share of " + format_si(peak_flops_.per_s) + " FLOP/s from here on (" + peak_flops_.source + "); " +
              format_si(before) + " were measured before, on a busier machine");
   }
@@ -272,8 +293,9 @@ void Trainer::log_window(double learning_rate) {
   train.learning_rate = learning_rate;
   train.train_seconds = state_.train_seconds;
   train.data_wait_seconds = state_.data_wait_seconds;
+  if (learner_.optimizers.exchange) train.communication_wait_seconds = learner_.optimizers.exchange->wait_seconds();
   train.memory_bytes = peak_memory_bytes(device_);
-  metrics_->write(train_record(state_, train));
+  write(train_record(state_, train));
   last_reading_ = train;
   bool const due = finished() || last_plain_line_ == Clock::time_point{} || seconds_since(last_plain_line_) >= plain_line_seconds;
   if (!terminal_is_live() && due) {
@@ -294,36 +316,19 @@ void Trainer::log_window(double learning_rate) {
 }
 
 bool Trainer::validate(bool final) {
-  Clock::time_point const start = Clock::now();
-  if (model_.plan().capacity_changes()) model_.set_capacities(model_.plan().capacities());
-  EvalSettings settings = eval_settings(config_, model_);
-  if (!final) settings.tokens = config_.eval.tokens;
-  int64_t const calibration_tokens =
-      settings.routing == EvalRouting::topk ? 0 : calibrate(model_, train_stream_, config_.eval.calibration_tokens, settings);
-  auto const windows = validation_windows(valid_stream_, model_, settings);
-  auto evaluation = evaluate(model_, *windows, *data_.tokenizer, settings, [] { return stop_requested() != 0; });
-  if (!evaluation) return false;
-  evaluation->calibration_tokens = calibration_tokens;
-  double const seconds = seconds_since(start);
-  std::string sample;
-  if (!final && config_.eval.sample_tokens > 0) {
-    GenerateSettings sampling;
-    sampling.max_tokens = config_.eval.sample_tokens;
-    sampling.sampler = {0.8, 0, 1, static_cast<uint64_t>(config_.seed)};
-    sampling.stop_token = data_.tokenizer->document_end();
-    sampling.window = true;
-    sample = sample_text(model_, *data_.tokenizer, config_.eval.sample_prompt, sampling);
+  std::optional<Validation> const validation =
+      run_validation(config_, {model_, data_, train_stream_, valid_stream_, tasks_}, final, state_.train_seconds, ranks_);
+  if (!validation) {
+    stop_ = stop_agreement_.largest(stop_requested());
+    return false;
   }
-  auto const tasks = tasks_.score(model_, *data_.tokenizer, final);
-  if (!tasks) return false;
-  ValidationReading reading{*evaluation, {}, state_.train_seconds, seconds};
-  reading.accuracy = mean_accuracy(*tasks);
-  if (final) reading.oracle = measure_branch_oracle(model_, *windows, evaluation->causal_or_topk().mean_depth, settings);
-  metrics_->write(validation_record(state_, reading, final, sample));
-  log_info(validation_line(state_.step, *evaluation, final));
-  tasks_.write(*tasks, state_, final, *metrics_, run_.root());
+  ValidationReading const& reading = validation->reading;
+  write(validation_record(state_, reading, final, validation->sample));
+  log_info(validation_line(state_.step, reading.evaluation, final));
+  if (metrics_) tasks_.write(validation->tasks, state_, final, *metrics_, run_.root());
   // As JSON, because an untrained model writes control characters and invalid UTF-8.
-  if (!sample.empty()) log_info("sample: " + nlohmann::json(sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (!validation->sample.empty())
+    log_info("sample: " + nlohmann::json(validation->sample).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 
   if (final) return true;
   state_.validated_step = state_.step;
@@ -338,10 +343,11 @@ void Trainer::save(std::string const& reason) {
   Clock::time_point const start = Clock::now();
   if (reason != "stopped") state_.checkpointed_step = state_.step;
   fs::path const folder = run_.checkpoint(state_.step);
-  metrics_->write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
-  metrics_->sync();
-  save_checkpoint(folder, model_, learner_.optimizers, window_, {state_, config_, *data_.tokenizer});
-  run_.update_links_and_prune(state_.step, state_.best_step, config_.checkpoint.keep);
+  write(checkpoint_record(state_, "checkpoints/" + folder.filename().string(), reason));
+  if (metrics_) metrics_->sync();
+  window_.gather(ranks_);
+  save_checkpoint(folder, model_, learner_.optimizers, window_, {state_, config_, *data_.tokenizer}, ranks_);
+  if (ranks_.is_first()) run_.update_links_and_prune(state_.step, state_.best_step, config_.checkpoint.keep);
   checkpoint_seconds_ += seconds_since(start);
   checkpoints_ += 1;
   if (reason == "stopped")
@@ -357,8 +363,8 @@ void Trainer::finish(std::string const& status) {
   reading.checkpoint_seconds = checkpoint_seconds_;
   reading.checkpoints = checkpoints_;
   reading.memory_bytes = peak_memory_bytes(device_);
-  metrics_->write(end_record(state_, status, reading));
-  metrics_->sync();
+  write(end_record(state_, status, reading));
+  if (metrics_) metrics_->sync();
   if (status == "finished") {
     log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
              format_seconds(state_.data_wait_seconds) + " of it waiting for data; final checkpoint " +
@@ -368,20 +374,26 @@ void Trainer::finish(std::string const& status) {
 
 }  // namespace
 
-int train(Config const& config, std::string const& version) {
-  micro_batch_sequences(config, open_device(config.device).is_cuda());  // throws for a missing device or a bad batch size, at once
-  set_threads(config.train.threads);
-  RunFolder const run(config);
-  std::optional<EarlierRun> const earlier = find_earlier_run(run, config);
+int train(Config const& common_config, std::string const& version, Ranks& ranks) {
+  Config config = common_config;
+  config.device = rank_device(config.device, ranks);
+  at::Device const device = open_device(config.device);
+  micro_batch_sequences(config, device.is_cuda(), ranks.size());  // throws for a missing device or a bad batch size, at once
+  set_threads(config.train.threads, ranks.alone() ? 1 : ranks.rendezvous().sharing_cores());
+  check_ranks(ranks, common_config, version);
+  ranks.open(device);
+  RunFolder const run = open_run_folder(config, ranks);
+  std::optional<EarlierRun> const earlier = find_earlier_run(run, config, ranks);
   if (earlier && earlier->state.finished && earlier->schedule_changes.empty()) {
-    complete_records(run, earlier->state);
+    if (ranks.is_first()) complete_records(run, earlier->state);
     log_info(run.root().string() + " is finished: " + std::to_string(earlier->state.step) + " steps, checkpoint " +
              earlier->checkpoint.string() + "; a larger train.budget or another name= trains more");
     return 0;
   }
-  log_to_file(run.root() / "train.log");
-  TrainerParts parts = make_trainer(config, version, earlier ? &earlier->state : nullptr);
-  return Trainer(config, run, parts, earlier).loop();
+  if (ranks.is_first()) log_to_file(run.root() / "train.log");
+  TrainerParts parts = make_trainer(config, version, earlier ? &earlier->state : nullptr, ranks);
+  parts.machine.ranks = ranks.size();
+  return Trainer(config, run, parts, earlier, ranks).loop();
 }
 
 }  // namespace isobath

@@ -21,7 +21,7 @@ std::string CompareConfig::baseline_arm() const { return !baseline.empty() || ar
 int64_t CompareConfig::runs_at_a_time() const {
   if (jobs > 0) return jobs;
   int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
-  return std::clamp<int64_t>(std::ssize(devices), 1, cores);
+  return std::clamp<int64_t>(std::ssize(devices) / ranks_per_run, 1, cores);
 }
 
 std::vector<ConfigField> compare_fields() {
@@ -42,9 +42,12 @@ std::vector<ConfigField> compare_fields() {
           .in({Unit::step, Unit::token, Unit::flop, Unit::epoch})
           .zero_is("none"),
       R(KEY(compare.jobs), integer, free,
-        "Runs at a time, each with its share of the cores. auto: one, or one for each of compare.devices.")
+        "Runs at a time, each with its share of the cores. auto: one, or as many as compare.devices are enough for.")
           .between(1, 1024)
           .zero_is("auto"),
+      R(KEY(compare.ranks_per_run), integer, free,
+        "Processes that train each run together (docs/distributed.md); of compare.devices each run takes so many.")
+          .between(1, 1024),
       R(KEY(compare.devices), text_list, free,
         "Devices that the runs are handed round over, such as cuda:0 and cuda:1; empty: all run on device.")
           .may_be_empty_too(),

@@ -49,14 +49,15 @@ struct ArmConfig {
 struct CompareConfig {
   std::string baseline;
   std::vector<int64_t> seeds{1};
-  double margin = 0.005;             // losses that differ by no more than this share count as equal
-  std::vector<Duration> budgets;     // each replaces train.budget; empty: none does
-  int64_t jobs = 0;                  // 0: auto
+  double margin = 0.005;          // losses that differ by no more than this share count as equal
+  std::vector<Duration> budgets;  // each replaces train.budget; empty: none does
+  int64_t jobs = 0;               // 0: auto
+  int64_t ranks_per_run = 1;
   std::vector<std::string> devices;  // that runs are handed round over; empty: all run on `device`
   TuneConfig tune;
   std::vector<ArmConfig> arms;
   std::string baseline_arm() const;  // `baseline`, or the first arm where that is empty; empty without arms
-  // Runs at a time: `jobs`, or one a device but no more than there are cores.
+  // Runs at a time: `jobs`, or one a device (for ranks_per_run devices, where that is more) but no more than there are cores.
   int64_t runs_at_a_time() const;
 };
 

@@ -21,6 +21,7 @@ std::vector<ConfigField> scaled_fields();
 std::vector<ConfigField> train_fields();
 std::vector<ConfigField> eval_fields();
 std::vector<ConfigField> checkpoint_fields();
+std::vector<ConfigField> parallel_fields();
 std::vector<ConfigField> compare_fields();
 std::vector<ConfigField> tune_fields();  // compare.tune
 std::vector<MatchField> match_rows();

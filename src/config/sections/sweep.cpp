@@ -34,6 +34,11 @@ void check_devices(std::vector<std::string> const& devices, std::vector<Contradi
 void check_sweep(CompareConfig const& compare, std::vector<Contradiction>& found) {
   check_budgets(compare.budgets, found);
   check_devices(compare.devices, found);
+  auto const devices = std::ssize(compare.devices);
+  if (devices > 0 && devices % compare.ranks_per_run != 0)
+    found.push_back({{"compare.ranks_per_run"},
+                     "compare.devices has " + std::to_string(devices) + " devices, which compare.ranks_per_run = " +
+                         std::to_string(compare.ranks_per_run) + " does not divide: a run takes as many as it has ranks"});
 }
 
 std::string why_no_size_to_match(ArmConfig const& arm, ArmConfig const& target) {

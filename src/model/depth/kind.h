@@ -70,8 +70,10 @@ struct DepthModule : torch::nn::Module {
   // Calibration sets the offsets of the causal decisions so that these select each layer's planned share of the tokens of several batches.
   // In each of calibration_rounds() rounds, calibrate() is called before each layer, x_ND[i] being the hidden states of batch i there, and
   // then all batches go through that layer; end_calibration_round() follows the last layer.
-  virtual void calibrate(int64_t /*layer*/, BlockImpl&, DepthPasses const&, std::vector<at::Tensor> const& /*x_ND*/) {}
-  virtual void end_calibration_round(DepthPasses const&) {}
+  // Several ranks have different batches of the text, whose scores are joined over `ranks`.
+  virtual void calibrate(int64_t /*layer*/, BlockImpl&, DepthPasses const&, std::vector<at::Tensor> const& /*x_ND*/,
+                         AcrossRanks const& /*ranks*/) {}
+  virtual void end_calibration_round(DepthPasses const&, AcrossRanks const& /*ranks*/) {}
   virtual int calibration_rounds() const { return 1; }
   // The offsets, [1] each, sharing memory with the model: calibrated corrections of the causal decisions, used outside of training; 0 at
   // first.

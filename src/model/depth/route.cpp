@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -84,8 +85,10 @@ void RouterCalibration::add(RouterImpl const& router, RouterInput const& input, 
   rows_ += std::min(input.rows.sequences * rows_of_capacity(capacity, input.rows.longest), candidates);
 }
 
-void RouterCalibration::finish(RouterImpl& router) const {
-  if (!logits_N_.empty()) router.calibrate(at::cat(logits_N_), rows_);
+void RouterCalibration::finish(RouterImpl& router, AcrossRanks const& ranks) const {
+  at::Tensor const logit_N = ranks.joined(logits_N_.empty() ? at::empty({0}, router.cut.options()) : at::cat(logits_N_));
+  int64_t const rows = ranks.joined(at::full({1}, rows_, at::kLong)).sum().item<int64_t>();
+  if (logit_N.numel() > 0) router.calibrate(logit_N, rows);
 }
 
 void add_threshold_statistics(RouterImpl const& router, Route const& route, Route const* before, double capacity, Rows const& rows,

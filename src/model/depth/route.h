@@ -28,7 +28,7 @@ Route route(RouterImpl& router, RouterInput const& input, ForwardContext const& 
 class RouterCalibration {
  public:
   void add(RouterImpl const& router, RouterInput const& input, Route const* before, double capacity);
-  void finish(RouterImpl& router) const;
+  void finish(RouterImpl& router, AcrossRanks const& ranks) const;
 
  private:
   std::vector<at::Tensor> logits_N_;

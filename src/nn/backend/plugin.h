@@ -5,6 +5,11 @@
 
 #include "nn/backend/backend.h"
 
+namespace c10d {
+class Backend;
+class Store;
+}  // namespace c10d
+
 namespace isobath {
 
 struct CudaDevice {
@@ -19,10 +24,12 @@ struct CudaPlugin {
   int version = 0;  // cuda_plugin_version of its build
   Backend const* backend = nullptr;
   CudaDevice (*device)(int index) = nullptr;  // throws c10::Error when CUDA refuses
+  // Collective operations between GPUs (NCCL); the caller owns a reference to the result. nullptr: built without NCCL.
+  c10d::Backend* (*open_nccl)(c10d::Store* store, int rank, int size) = nullptr;
 };
 
 // Raised with every change of this file or of backend.h: a plug-in of another build is refused.
-constexpr int cuda_plugin_version = 2;
+constexpr int cuda_plugin_version = 3;
 constexpr char const* cuda_plugin_file = "libisobath_cuda.so";
 constexpr char const* cuda_plugin_symbol = "isobath_cuda_plugin";  // CudaPlugin const* (), extern "C"
 

@@ -64,7 +64,8 @@ std::string ModModule::end_of_step(StepStatistics const& step) {
   return "";
 }
 
-void ModModule::calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) {
+void ModModule::calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND,
+                          AcrossRanks const& ranks) {
   auto const found = routed.find(layer);
   if (found == routed.end()) return;
   RoutedLayerImpl& of_layer = *found->second;
@@ -74,7 +75,7 @@ void ModModule::calibrate(int64_t layer, BlockImpl& block, DepthPasses const& pa
     at::Tensor const input_ND = of_layer.routed_input(block, x_ND[i], context);
     calibration.add(*of_layer.router, {input_ND, context.tokens_N, context.rows, context.layer_noise(layer)}, nullptr, of_layer.capacity);
   }
-  calibration.finish(*of_layer.router);
+  calibration.finish(*of_layer.router, ranks);
 }
 
 std::vector<at::Tensor> ModModule::offsets() const {

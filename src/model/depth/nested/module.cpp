@@ -185,11 +185,12 @@ std::string NestedModule::end_of_step(StepStatistics const& step) {
   return "";
 }
 
-void NestedModule::calibrate(int64_t layer, BlockImpl&, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) {
+void NestedModule::calibrate(int64_t layer, BlockImpl&, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND,
+                             AcrossRanks const& ranks) {
   if (gate && layer == decide_after && gate->has_offset()) {
     std::vector<at::Tensor> scores_NB;
     for (size_t i = 0; i < passes.size(); ++i) scores_NB.push_back(gate->calibration_scores(x_ND[i], passes[i]->context.rows));
-    gate->calibrate(at::cat(scores_NB), passes.front()->context.rows.longest);
+    gate->calibrate(ranks.joined(at::cat(scores_NB)), passes.front()->context.rows.longest);
   }
   for (size_t exit = 0; !gate && exit < exits.size(); ++exit) {
     if (depths[exit] != layer) continue;
@@ -199,7 +200,7 @@ void NestedModule::calibrate(int64_t layer, BlockImpl&, DepthPasses const& passe
       RouterInput const input{x_ND[i], context.tokens_N, context.rows, context.layer_noise(layer)};
       calibration.add(*exits[exit]->router, input, static_cast<NestedPass const&>(*passes[i]).last_route(), exits[exit]->capacity);
     }
-    calibration.finish(*exits[exit]->router);
+    calibration.finish(*exits[exit]->router, ranks);
   }
 }
 

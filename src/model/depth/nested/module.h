@@ -26,7 +26,8 @@ struct NestedModule : DepthModule {
   std::unique_ptr<DepthPass> begin(ForwardContext const& context) override;
   void model_weights(WeightList& list) const override;
   std::string end_of_step(StepStatistics const& step) override;
-  void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND) override;
+  void calibrate(int64_t layer, BlockImpl& block, DepthPasses const& passes, std::vector<at::Tensor> const& x_ND,
+                 AcrossRanks const& ranks) override;
   std::vector<at::Tensor> offsets() const override;
   std::optional<int64_t> first_uncalibrated_layer() const override;
   std::string calibration_alternative() const override { return "train with depth.causal: bce or predictor"; }

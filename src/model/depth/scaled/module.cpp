@@ -178,11 +178,11 @@ at::Tensor ScaledModule::separating_factor(at::Tensor const& factors_NL) const {
   return balanced_threshold(factors_NL.reshape({-1}), std::clamp<int64_t>(std::llround(wanted), 1, factors_NL.numel() - 1));
 }
 
-void ScaledModule::end_calibration_round(DepthPasses const& passes) {
+void ScaledModule::end_calibration_round(DepthPasses const& passes, AcrossRanks const& ranks) {
   at::NoGradGuard const no_grad;
   std::vector<at::Tensor> factors_NL;
   for (auto const& pass : passes) factors_NL.push_back(static_cast<ScaledPass const&>(*pass).factors_NL());
-  cut.copy_(separating_factor(at::cat(factors_NL)) - threshold.narrow(0, 0, 1));
+  cut.copy_(separating_factor(ranks.joined(at::cat(factors_NL))) - threshold.narrow(0, 0, 1));
 }
 
 std::vector<at::Tensor> ScaledModule::offsets() const { return has_offset() ? std::vector<at::Tensor>{cut} : std::vector<at::Tensor>{}; }

@@ -32,7 +32,7 @@ struct ScaledModule : DepthModule {
   std::string end_of_step(StepStatistics const& step) override;
   // Sets the offset from the factors of this round. A new offset changes which layers are skipped and thereby the factors of the layers
   // behind them, so several rounds are needed.
-  void end_calibration_round(DepthPasses const& passes) override;
+  void end_calibration_round(DepthPasses const& passes, AcrossRanks const& ranks) override;
   int calibration_rounds() const override { return has_offset() && is_hard() ? 3 : 0; }
   std::vector<at::Tensor> offsets() const override;
   std::optional<int64_t> first_uncalibrated_layer() const override;

@@ -39,7 +39,7 @@ TEST_CASE("AdamW agrees with its definition, with decay, without, and with clipp
   AdamWSettings settings;
   settings.clip_norm = 1.0;
   at::Tensor a = adam_parameter({1.0f}), b = adam_parameter({-2.0f});
-  AdamW optimizer("x", {{{{"a", a}}, 0.1}, {{{"b", b}}, 0.0}}, settings);
+  AdamW optimizer("x", {{{whole_tensor("a", a)}, 0.1}, {{whole_tensor("b", b)}, 0.0}}, settings);
   PlainAdamW plain_a, plain_b;
   double expected_a = 1, expected_b = -2;
   for (auto const& [ga, gb] : std::vector<std::pair<float, float>>{{0.3f, -0.4f}, {3.0f, 4.0f}, {-0.1f, 0.2f}}) {
@@ -59,20 +59,20 @@ TEST_CASE("AdamW agrees with its definition, with decay, without, and with clipp
 TEST_CASE("a step with a gradient that is not finite changes nothing, not even moments and step count") {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     at::Tensor a = adam_parameter({1, 2}), b = adam_parameter({3});
-    AdamW optimizer("x", {{{{"a", a}, {"b", b}}, 0.1}}, {});
+    AdamW optimizer("x", {{{whole_tensor("a", a), whole_tensor("b", b)}, 0.1}}, {});
     set_gradient(a, {0.1f, 0.2f});
     set_gradient(b, {0.3f});
     optimizer.step(0.01);
     CHECK(optimizer.skipped().item<float>() == 0);
     std::vector<std::vector<float>> before{adam_values(a), adam_values(b)};
-    for (auto const& [name, tensor] : optimizer.state()) before.push_back(adam_values(tensor));
+    for (TensorPart const& part : optimizer.state()) before.push_back(adam_values(part.values));
 
     set_gradient(a, {0.1f, bad});
     set_gradient(b, {0.3f});
     optimizer.step(0.01);
     CHECK(optimizer.skipped().item<float>() == 1);
     std::vector<std::vector<float>> after{adam_values(a), adam_values(b)};
-    for (auto const& [name, tensor] : optimizer.state()) after.push_back(adam_values(tensor));
+    for (TensorPart const& part : optimizer.state()) after.push_back(adam_values(part.values));
     CHECK(before == after);
   }
 }
@@ -80,14 +80,14 @@ TEST_CASE("a step with a gradient that is not finite changes nothing, not even m
 TEST_CASE("an optimizer goes on from its stored state bit for bit") {
   auto const run = [](bool restart) {
     at::Tensor a = adam_parameter({1, 2, 3});
-    auto optimizer = std::make_unique<AdamW>("x", std::vector<ParameterGroup>{{{{"a", a}}, 0.1}}, AdamWSettings{});
+    auto optimizer = std::make_unique<AdamW>("x", std::vector<ParameterGroup>{{{whole_tensor("a", a)}, 0.1}}, AdamWSettings{});
     for (int step = 0; step < 6; ++step) {
       if (restart && step == 3) {
-        auto other = std::make_unique<AdamW>("x", std::vector<ParameterGroup>{{{{"a", a}}, 0.1}}, AdamWSettings{});
+        auto other = std::make_unique<AdamW>("x", std::vector<ParameterGroup>{{{whole_tensor("a", a)}, 0.1}}, AdamWSettings{});
         auto const from = optimizer->state(), to = other->state();
         for (size_t i = 0; i < from.size(); ++i) {
-          REQUIRE(from[i].first == to[i].first);
-          at::Tensor(to[i].second).copy_(from[i].second);
+          REQUIRE(from[i].name == to[i].name);
+          at::Tensor(to[i].values).copy_(from[i].values);
         }
         optimizer = std::move(other);
       }
@@ -101,7 +101,7 @@ TEST_CASE("an optimizer goes on from its stored state bit for bit") {
 
 TEST_CASE("a parameter without a gradient is left alone") {
   at::Tensor a = adam_parameter({1}), b = adam_parameter({2});
-  AdamW optimizer("x", {{{{"a", a}, {"b", b}}, 0.1}}, {});
+  AdamW optimizer("x", {{{whole_tensor("a", a), whole_tensor("b", b)}, 0.1}}, {});
   set_gradient(a, {0.5f});
   optimizer.step(0.01);
   CHECK(adam_values(a)[0] != 1);

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "config/io.h"
+#include "data/loader.h"
 #include "data/prepare.h"
 #include "format/total.h"
 #include "model/ledger/ledger.h"

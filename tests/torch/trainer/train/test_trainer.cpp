@@ -285,7 +285,7 @@ TEST_CASE("training goes on from a checkpoint bit for bit, sums of the window in
       CHECK(at::equal(tensor, resumed.at(name)));
     }
     auto const a = straight.window.tensors(), b = second.window.tensors();
-    for (size_t i = 0; i < a.size(); ++i) CHECK(at::equal(a[i].second.nan_to_num(), b[i].second.nan_to_num()));
+    for (size_t i = 0; i < a.size(); ++i) CHECK(at::equal(a[i].values.nan_to_num(), b[i].values.nan_to_num()));
     // The saved model alone is the one that was trained.
     for (auto const& [name, tensor] : export_weights(*load_model(checkpoint)))
       CHECK(at::equal(tensor, weights_by_name(first.model).at(name)));

@@ -1,0 +1,31 @@
+#pragma once
+// What is measured when a run is validated.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/prepare.h"
+#include "trainer/train/task_validation.h"
+
+namespace isobath {
+
+struct Validation {
+  ValidationReading reading;
+  std::vector<ScoredTask> tasks;
+  std::string sample;  // continuation of eval.sample_prompt; empty: none
+};
+
+struct ValidatedModel {
+  LanguageModel& model;
+  PreparedData const& data;
+  TokenStream const &train, &valid;
+  TaskValidation& tasks;
+};
+
+// Calibrates, evaluates, scores the tasks and writes a sample; final: on eval.final_tokens, with the oracle of a nested model. All ranks
+// share the work; sample and oracle are rank 0's alone. nullopt: a rank was asked to stop.
+std::optional<Validation> run_validation(Config const& config, ValidatedModel const& of, bool final, double train_seconds,
+                                         Ranks const& ranks);
+
+}  // namespace isobath
