@@ -102,6 +102,14 @@ def same_weights(space):
     check(all(abs(a - b) < 2e-2 for a, b in zip(*losses)) and len(losses[0]) == len(losses[1]) == 4, "validation losses %s" % losses)
 
 
+def shared_evaluation(space):
+    """Loss and routing of a checkpoint, and nothing else, printed once."""
+    one, _ = space.run("eval", space.path("runs/reference"), "--json")
+    for count in ("2", "3"):
+        several, _ = space.run("eval", space.path("runs/reference"), "--json", "--ranks", count)
+        check(several == one, "eval --ranks %s prints\n%s, not\n%s" % (count, several, one))
+
+
 def launchers(space):
     """The variables of other launchers, and ranks that do not belong together."""
     for launcher in (torchrun, mpirun, srun):
@@ -167,6 +175,7 @@ def killed(space, times):
 
 with Workspace() as space:
     same_weights(space)
+    shared_evaluation(space)
     launchers(space)
     frozen(space)
     killed(space, int(os.environ.get("ISOBATH_KILLS", "3")))

@@ -23,6 +23,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_tasks.h"
 #include "trainer/cli/eval_text.h"
+#include "trainer/cli/on_ranks.h"
 #include "trainer/evaluate/future_leakage.h"
 #include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/per_token.h"
@@ -145,7 +146,7 @@ struct Evaluator {
     bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
     int64_t const calibration_tokens = calibrates ? calibrate(model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
     auto evaluation = evaluate(model, *text.windows, *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
-    if (!evaluation) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+    if (!evaluation) throw Error(stop_requested() ? static_cast<ExitCode>(128 + stop_requested()) : ExitCode::terminated, "");
     evaluation->calibration_tokens = calibration_tokens;
     return *evaluation;
   }
@@ -243,23 +244,25 @@ bool scores_tasks_alone(Target const& target, Config const& config, EvalOptions 
   return true;
 }
 
-void eval_tasks_alone(Checkpoint const& checkpoint, Config const& config, EvalOptions const& options) {
+void eval_tasks_alone(Checkpoint const& checkpoint, Config const& config, EvalOptions const& options, Ranks const& ranks) {
   open_device(config.device);
   set_threads(config.train.threads);
   auto const model = load_evaluated_model(checkpoint, config);
   nlohmann::ordered_json result{{"step", checkpoint.state.step}};
-  std::string const table = add_tasks(checkpoint, config, *model, options.tasks, result);
-  std::cout << (options.json ? result.dump(2) + "\n" : table);
+  std::string const table = add_tasks(checkpoint, config, *model, options.tasks, result, ranks);
+  if (ranks.is_first()) std::cout << (options.json ? result.dump(2) + "\n" : table);
 }
 
-void run_eval(Target const& target, EvalOptions const& options) {
+void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks) {
   Checkpoint const checkpoint = open_model(target.path);
-  Config const config = eval_config(checkpoint, target.overrides);
+  Config config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
   refuse_unread_keys(target.overrides);
-  if (scores_tasks_alone(target, config, options)) return eval_tasks_alone(checkpoint, config, options);
-  EvalSubject const subject(checkpoint, config, options.texts);
-  auto const& [text, model, settings] = subject;
+  open_ranks(ranks, config, checkpoint.folder);
+  if (scores_tasks_alone(target, config, options)) return eval_tasks_alone(checkpoint, config, options, ranks);
+  EvalSubject subject(checkpoint, config, options.texts);
+  auto& [text, model, settings] = subject;
+  settings.ranks = ranks.across();
   Evaluator evaluator{checkpoint,
                       config,
                       options,
@@ -279,6 +282,8 @@ void run_eval(Target const& target, EvalOptions const& options) {
     result["capacities"].push_back(entry);
   }
   if (options.capacities.empty()) result = evaluator.measure(config);
+  if (!config.eval.tasks.empty()) evaluator.table += add_tasks(checkpoint, config, *model, options.tasks, result, ranks);
+  if (!ranks.is_first()) return;
   if (!options.per_token.empty()) {
     TokenRecords records(output_file(options.per_token, "--per-token"));
     EvalSettings named = settings;
@@ -286,7 +291,6 @@ void run_eval(Target const& target, EvalOptions const& options) {
     visit_tokens(*model, *text.windows, *checkpoint.tokenizer, named, [&](TokenOutcome const& token) { records.add(token); });
     records.finish();
   }
-  if (!config.eval.tasks.empty()) evaluator.table += add_tasks(checkpoint, config, *model, options.tasks, result);
   std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
   if (!evaluator.decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + evaluator.decodes_otherwise + ", where 1e-4 is allowed");
@@ -355,7 +359,14 @@ void add_eval(CLI::App& app) {
                    "takes the same decisions; exit code 1 where logits differ by more than 1e-4 of the largest, or a decision did that was "
                    "not within 1e-4 of its threshold")
       ->check(CLI::Range(1, 1 << 20));
-  command->callback([target, options] { run_eval(*target, *options); });
+  auto const count = add_ranks_option(*command);
+  command->callback([target, options, count] {
+    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch&) {
+      run_eval(*target, *options, ranks);
+      return 0;
+    });
+    if (code != 0) throw Error(static_cast<ExitCode>(code), "");
+  });
 }
 
 }  // namespace isobath

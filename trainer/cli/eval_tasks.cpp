@@ -68,15 +68,16 @@ std::string paired_line(ScoredTask const& task, PairedTask const& paired) {
 }  // namespace
 
 std::string add_tasks(Checkpoint const& checkpoint, Config const& config, LanguageModel& model, TaskOptions const& options,
-                      nlohmann::ordered_json& result) {
+                      nlohmann::ordered_json& result, Ranks const& ranks) {
   std::vector<OpenedTask> const tasks = open_tasks(config.eval, config.eval.final_task_items);
   std::optional<EarlierAnswers> baseline;
   if (!options.against.empty()) baseline.emplace(expand_user(options.against));
   for (OpenedTask const& task : tasks)
     if (baseline) baseline->check(task);
   std::optional<FileWriter> file;
-  if (!options.predictions.empty()) file.emplace(output_file(options.predictions, "--predictions"));
-  auto const scored = evaluate_tasks(model, *checkpoint.tokenizer, tasks, config.eval.routing, static_cast<uint64_t>(config.seed));
+  if (!options.predictions.empty() && ranks.is_first()) file.emplace(output_file(options.predictions, "--predictions"));
+  auto const scored =
+      evaluate_tasks(model, *checkpoint.tokenizer, tasks, config.eval.routing, static_cast<uint64_t>(config.seed), ranks.across());
   std::string text = task_table(scored) + notes(scored);
   for (ScoredTask const& task : scored) {
     nlohmann::ordered_json record = task_json(task.task->file.name, task.routing, task.result);

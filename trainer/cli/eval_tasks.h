@@ -4,6 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "trainer/parallel/ranks.h"
 #include "trainer/run/saved_model.h"
 
 namespace isobath {
@@ -13,8 +14,9 @@ struct TaskOptions {
   std::string against;      // such a file of another model; "": none
 };
 
-// Scores eval.tasks with `eval.final_task_items` items each. Adds an array `tasks` to `result`; returns the table for a terminal.
+// Scores eval.tasks, which the ranks share, with `eval.final_task_items` items each. Adds an array `tasks` to `result`; returns the table
+// for a terminal.
 std::string add_tasks(Checkpoint const& checkpoint, Config const& config, LanguageModel& model, TaskOptions const& options,
-                      nlohmann::ordered_json& result);
+                      nlohmann::ordered_json& result, Ranks const& ranks);
 
 }  // namespace isobath

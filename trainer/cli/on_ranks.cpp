@@ -1,9 +1,35 @@
 #include "trainer/cli/on_ranks.h"
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <thread>
+
 #include "core/error.h"
 #include "core/log.h"
+#include "nn/device.h"
+#include "trainer/launch/start_ranks.h"
+#include "trainer/parallel/agreement.h"
+#include "trainer/run/machine.h"
 
 namespace isobath {
+namespace {
+
+// This process's command line without --ranks, for the ranks.
+std::vector<std::string> rank_command() {
+  std::vector<std::string> command;
+  std::string const line = read_file("/proc/self/cmdline");
+  for (size_t begin = 0; begin < line.size(); begin = line.find('\0', begin) + 1) {
+    std::string const word = line.substr(begin, line.find('\0', begin) - begin);
+    if (word.starts_with("--ranks=")) continue;
+    if (!command.empty() && command.back() == "--ranks")
+      command.pop_back();
+    else
+      command.push_back(word);
+  }
+  return command;
+}
+
+}  // namespace
 
 int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
   Ranks ranks(find_rank_place());
@@ -22,10 +48,28 @@ int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
   }
 }
 
-std::vector<std::string> rank_command(Target const& target) {
-  std::vector<std::string> command{"isobath", "train", target.path};
-  command.insert(command.end(), target.overrides.begin(), target.overrides.end());
-  return command;
+std::shared_ptr<int64_t> add_ranks_option(CLI::App& command) {
+  auto const count = std::make_shared<int64_t>(1);
+  command.add_option("--ranks", *count, "Work with so many processes on this machine (torchrun, srun and mpirun start them, too)")
+      ->check(CLI::Range(1, 1024));
+  return count;
+}
+
+int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work) {
+  if (count == 1) return on_ranks(work);
+  if (!find_rank_place().alone())
+    throw Error(ExitCode::config, "--ranks starts processes, but this is one of several that a launcher has started: leave --ranks out");
+  return start_ranks(count, rank_command());
+}
+
+void open_ranks(Ranks& ranks, Config& config, fs::path const& folder) {
+  if (ranks.alone()) return;
+  check_same(ranks, "program", build_id());
+  check_same(ranks, "checkpoint", fs::exists(folder / "manifest.json") ? hex(checksum_file(folder / "manifest.json")) : folder.string());
+  int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
+  if (config.train.threads == 0) config.train.threads = std::max<int64_t>(1, cores / ranks.rendezvous().sharing_cores());
+  config.device = rank_device(config.device, ranks);
+  ranks.open(open_device(config.device));
 }
 
 }  // namespace isobath

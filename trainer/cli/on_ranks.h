@@ -2,8 +2,7 @@
 // Commands that several processes (ranks) may do together.
 
 #include <functional>
-#include <string>
-#include <vector>
+#include <memory>
 
 #include "trainer/cli/commands.h"
 #include "trainer/parallel/rank_watch.h"
@@ -15,7 +14,13 @@ namespace isobath {
 // others, who then end with exit code 8; what the ranks have in common is printed once.
 int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work);
 
-// The command line of one rank of `isobath train TARGET`.
-std::vector<std::string> rank_command(Target const& target);
+// The same with an option --ranks N of `command`, which starts N processes of the same command line on this machine.
+std::shared_ptr<int64_t> add_ranks_option(CLI::App& command);
+// Starts the ranks and returns their common exit code where `count` is more than 1; otherwise calls `work` as on_ranks does.
+int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work);
+
+// Opens the ranks for a command that takes the checkpoint `folder`: `config` gets this rank's device and its share of the cores. Throws
+// Error(distributed) when programs or checkpoints differ. Nothing for one process alone.
+void open_ranks(Ranks& ranks, Config& config, fs::path const& folder);
 
 }  // namespace isobath

@@ -7,13 +7,16 @@
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
+#include "core/error.h"
 #include "core/units.h"
 #include "trainer/cli/commands.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/foresight.h"
 #include "trainer/compare/tune.h"
+#include "trainer/launch/predict_ranks.h"
 #include "trainer/pretrained/experiment_config.h"
+#include "trainer/report/report.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {
@@ -59,7 +62,40 @@ std::string totals_text(Totals const& totals) {
   return text;
 }
 
-void plan(Target const& target, bool prepare, bool as_json) {
+// Options that say how many ranks on which machines are to be predicted.
+struct RankOptions {
+  int64_t ranks = 0;  // 0: nothing is predicted
+  std::string interconnect = "50GB/s", latency = "5us", device, measured;
+  double utilisation = 0.4;
+
+  RankDevice device_of(Config const& config) const {
+    if (measured.empty()) return known_device(device, config.precision, utilisation);
+    RunResult const run = read_run(measured, measured);
+    double const step_s = run.metrics["step_time_s"], flops = run.metrics["train_flops_per_step"];
+    if (!(step_s > 0 && flops > 0)) throw Error(ExitCode::config, "--measured: " + measured + " has no finished run with step times");
+    if (run.metrics.contains("ranks") && run.metrics["ranks"] > 1)
+      throw Error(ExitCode::config, "--measured: " + measured + " is a run of several ranks; give one of a single process");
+    return {run.device + ", as " + measured, flops / step_s, 0, !run.device.starts_with("cpu")};
+  }
+};
+
+// The text, and in `json` the same as numbers of each arm.
+std::string predict(std::vector<ArmPlan> const& plans, RankOptions const& options, nlohmann::ordered_json& json) {
+  std::string text;
+  if (options.ranks < 1) return text;
+  Interconnect const interconnect{parse_rate(options.interconnect), parse_latency(options.latency)};
+  for (ArmPlan const& plan : plans) {
+    RankDevice const device = options.device_of(plan.config);
+    std::vector<RankPrediction> const predictions = predict_up_to(plan, options.ranks, device, interconnect);
+    json[plan.name] = prediction_json(predictions);
+    text += "\n" + prediction_table(plan, predictions, device);
+    if (predictions.back().ranks < options.ranks)
+      text += fmt::format("more than {} ranks need a larger train.batch_tokens: each takes whole sequences\n", predictions.back().ranks);
+  }
+  return text;
+}
+
+void plan(Target const& target, bool prepare, bool as_json, RankOptions const& ranks) {
   LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
   auto const size_of = [&](Config const& config) { return prepare ? measured_data(prepare_data(config)) : estimate_data(config); };
@@ -74,9 +110,12 @@ void plan(Target const& target, bool prepare, bool as_json) {
   for (std::string& note : costs_by_length(plans, loaded.config.compare.baseline_arm())) notes.push_back(std::move(note));
   if (!loaded.config.compare.arms.empty()) notes.push_back(what_seeds_can_show(loaded.config));
   Totals const totals = totals_of(loaded, plans, vocab_size, size);
+  nlohmann::ordered_json predicted;
+  std::string const predictions = predict(plans, ranks, predicted);
   if (!as_json) {
     std::cout << plan_table(plans, size) << totals_text(totals);
     for (std::string const& note : notes) std::cout << "note: " << note << "\n";
+    std::cout << predictions;
     return;
   }
   nlohmann::ordered_json json = plan_json(plans, size);
@@ -84,6 +123,7 @@ void plan(Target const& target, bool prepare, bool as_json) {
   json["train_flops"] = totals.flops;
   json["tuning"] = {{"trials", totals.trials}, {"train_flops", totals.tuning_flops}};
   json["notes"] = notes;
+  if (!predicted.is_null()) json["on_ranks"] = predicted;
   std::cout << json.dump(2) << "\n";
 }
 
@@ -97,7 +137,22 @@ void add_plan(CLI::App& app) {
   auto const as_json = std::make_shared<bool>(false);
   command->add_flag("--data", *prepare, "Prepare the text first and count its tokens instead of guessing");
   command->add_flag("--json", *as_json, "JSON instead of a table");
-  command->callback([target, prepare, as_json] { plan(*target, *prepare, *as_json); });
+  auto const ranks = std::make_shared<RankOptions>();
+  auto* const count =
+      command->add_option("--ranks", ranks->ranks, "Predict memory, communication and speed for 1, 2, 4, ... up to so many processes")
+          ->check(CLI::Range(1, 65536));
+  command->add_option("--device", ranks->device, "What each of them computes on: h100, h200, b200, a100")->needs(count);
+  command->add_option("--utilisation", ranks->utilisation, "Share of the device's peak that training reaches")
+      ->needs(count)
+      ->check(CLI::Range(0.01, 1.0));
+  command->add_option("--measured", ranks->measured, "Instead of --device: a finished run of one process, for its speed")->needs(count);
+  command->add_option("--interconnect", ranks->interconnect, "What one of them sends: 50GB/s, 100Gbit/s")->needs(count);
+  command->add_option("--latency", ranks->latency, "Of one message: 5us, 1ms")->needs(count);
+  command->callback([target, prepare, as_json, ranks] {
+    if (ranks->ranks > 0 && ranks->device.empty() == ranks->measured.empty())
+      throw Error(ExitCode::config, "--ranks needs either --device or --measured: they say how fast each process computes");
+    plan(*target, *prepare, *as_json, *ranks);
+  });
 }
 
 }  // namespace isobath

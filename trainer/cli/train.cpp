@@ -9,7 +9,6 @@
 #include "core/log.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/on_ranks.h"
-#include "trainer/launch/start_ranks.h"
 #include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
@@ -21,7 +20,8 @@ int train_on(Ranks& ranks, RankWatch& watch, Target const& target) {
   if (!loaded.config.compare.arms.empty())
     log_info("training the base configuration alone: its compare section is for `isobath compare " + target.path +
              "`, which trains every arm; `isobath train RUN_DIR/NAME/ARM/seed-N/config.yaml` resumes one of them");
-  return train(loaded.config, ISOBATH_VERSION, ranks);
+  int const signal = train(loaded.config, ISOBATH_VERSION, ranks);
+  return signal == 0 ? 0 : 128 + signal;
 }
 
 }  // namespace
@@ -29,17 +29,10 @@ int train_on(Ranks& ranks, RankWatch& watch, Target const& target) {
 void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train one run; goes on by itself where an interrupted one stopped");
   auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
-  auto const count = std::make_shared<int64_t>(1);
-  command->add_option("--ranks", *count, "Train with so many processes on this machine (torchrun, srun and mpirun start them, too)")
-      ->check(CLI::Range(1, 1024));
+  auto const count = add_ranks_option(*command);
   command->callback([target, count] {
-    if (*count > 1) {
-      int const code = start_ranks(*count, rank_command(*target));
-      if (code != 0) throw Error(static_cast<ExitCode>(code), "");
-      return;
-    }
-    int const signal = on_ranks([&](Ranks& ranks, RankWatch& watch) { return train_on(ranks, watch, *target); });
-    if (signal != 0) throw Error(static_cast<ExitCode>(128 + signal), "");
+    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch& watch) { return train_on(ranks, watch, *target); });
+    if (code != 0) throw Error(static_cast<ExitCode>(code), "");
   });
 }
 

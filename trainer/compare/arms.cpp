@@ -277,6 +277,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total - frozen) + 4.0 * static_cast<double>(frozen);
   if (config.train.distill.teacher)
     plan.state_bytes += 4.0 * static_cast<double>(count_parameters(*config.train.distill.teacher, DepthConfig{}, vocab_size).total);
+  plan.micro_batch_tokens = micro_batch_tokens;
   plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
   warn(plan, schedule, data);

@@ -58,7 +58,8 @@ struct ArmPlan {
   double work_done(RunStatus const& run) const;
   double epochs = 0, padding = 0;
   int64_t longer_examples = 0;  // than model.context
-  double state_bytes = 0, activation_bytes = 0;
+  int64_t micro_batch_tokens = 0;
+  double state_bytes = 0, activation_bytes = 0;  // activations of one micro-batch
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;
 };

@@ -9,6 +9,11 @@
 namespace isobath::cuda {
 
 extern Backend const backend;
+#ifdef ISOBATH_NCCL
+c10d::Backend* open_nccl(c10d::Store* store, int rank, int size);
+#else
+constexpr c10d::Backend* (*open_nccl)(c10d::Store*, int, int) = nullptr;
+#endif
 
 namespace {
 
@@ -30,7 +35,9 @@ CudaDevice device(int index) {
 }  // namespace isobath::cuda
 
 extern "C" __attribute__((visibility("default"))) isobath::CudaPlugin const* isobath_cuda_plugin() {
-  static isobath::CudaPlugin const plugin{
-      .version = isobath::cuda_plugin_version, .backend = &isobath::cuda::backend, .device = isobath::cuda::device};
+  static isobath::CudaPlugin const plugin{.version = isobath::cuda_plugin_version,
+                                          .backend = &isobath::cuda::backend,
+                                          .device = isobath::cuda::device,
+                                          .open_nccl = isobath::cuda::open_nccl};
   return &plugin;
 }

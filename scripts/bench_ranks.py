@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""What it costs to train with several processes: step times of one process with all cores, of one process a core, and of these with the
+optimizer divided (parallel.shard: optimizer). The ways take turns in each round; printed are medians over rounds, and of the ratio to the
+first way in the same round.
+
+    scripts/bench_ranks.py [PROGRAM] [--rounds 5] [--steps 12] [--sizes 128x4,256x8] [KEY=VALUE ...]
+
+A size is width x layers. Nothing else should run meanwhile. Standard library only."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+
+
+def measure(program, folder, name, keys, ranks, steps):
+    """Median step time, and the seconds a step that rank 0 waited for the others."""
+    command = [program, "train", "configs/bench.yaml", "run_dir=" + folder, "name=" + name, "train.budget=%dstep" % steps, "train.log_every=1step",
+               "eval.every=%dstep" % (10 * steps), "eval.final_tokens=1Ki", "eval.routing=topk", "eval.sample_tokens=0",
+               "checkpoint.every=%dstep" % (10 * steps), *keys]
+    if ranks > 1:
+        command += ["--ranks", str(ranks)]
+    run = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        raise SystemExit("%s ended with %d:\n%s" % (" ".join(command), run.returncode, run.stderr))
+    with open(os.path.join(folder, name, "metrics.jsonl")) as file:
+        records = [record for record in map(json.loads, file) if record["kind"] == "train"]
+
+    def steps_of(key):  # the first steps warm up
+        values = [record.get(key, 0.0) for record in records]
+        return statistics.median(after - before for before, after in zip(values[1:], values[2:]))
+
+    return {"step_s": steps_of("time_s"), "wait_s": steps_of("communication_wait_s")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", nargs="?", default="build/isobath")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--sizes", default="128x4,256x8")
+    parser.add_argument("--json", help="also write all measurements to this file")
+    arguments, keys = parser.parse_known_args()
+    cores = len(os.sched_getaffinity(0))
+    ways = {"1 rank x %d threads" % cores: (1, ["train.threads=%d" % cores]),
+            "%d ranks x 1 thread" % cores: (cores, ["train.threads=1"]),
+            "the same, optimizer divided": (cores, ["train.threads=1", "parallel.shard=optimizer"])}
+    everything = {}
+    for size in arguments.sizes.split(","):
+        width, layers = size.split("x")
+        measured = {way: [] for way in ways}
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(arguments.rounds):
+                for index, (way, (ranks, own)) in enumerate(ways.items()):
+                    shape = ["model.width=" + width, "model.layers=" + layers, *own, *keys]
+                    measured[way].append(measure(arguments.program, folder, "%d-%d" % (number, index), shape, ranks, arguments.steps))
+        everything[size] = measured
+        print("width %s, %s layers" % (width, layers))
+        first = measured[next(iter(ways))]
+        for way, values in measured.items():
+            step = statistics.median(value["step_s"] for value in values)
+            wait = statistics.median(value["wait_s"] / value["step_s"] for value in values)
+            ratio = statistics.median(value["step_s"] / base["step_s"] for value, base in zip(values, first))
+            print("  %-30s %8.1f ms  %.3fx  waits %.1f %%" % (way, 1000 * step, ratio, 100 * wait))
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(everything, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
