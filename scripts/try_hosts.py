@@ -14,10 +14,11 @@ from common import KILL, STOP, Workspace  # noqa: E402
 
 LOST, STOPPED, TIMEOUT, GRACE = 8, 143, 5, 2
 ADDRESS, PORT = "10.77.0.%d", "29500"
-STEPS, CUT_AT = 80, 30
+STEPS = 80
+CUT_AT = (35, 30)  # when host 0 is lost, and any other: in between checkpoints, and while one is saved
 KEYS = ["parallel.timeout=%ds" % TIMEOUT, "train.budget=%dstep" % STEPS, "train.log_every=5step"]
 DIVIDED = ["parallel.shard=optimizer"]
-results = []
+results, started = [], []
 
 
 def command(*words):
@@ -54,6 +55,7 @@ class Run:
             self.files.append(open(space.path("rank%d.txt" % rank), "w+", errors="replace"))
             self.processes.append(subprocess.Popen(as_host + [PROGRAM, "train", space.config, "name=" + name, *KEYS, *keys],
                                                    env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=self.files[-1]))
+            started.append(self.processes[-1])
 
     def wait_for_step(self, step):
         while all(process.poll() is None for process in self.processes) and time.monotonic() - self.begin < 60:
@@ -141,7 +143,7 @@ def disturbed(space, count, lost, keys, undisturbed, what, disturb, restore):
     """A host is lost: all end in time, and those that are left name its rank."""
     name = re.sub(r"\W+", "-", what)
     run = Run(space, count, name, keys)
-    run.wait_for_step(CUT_AT)
+    run.wait_for_step(CUT_AT[lost > 0])
     dead = disturb(lost, run)
     run.wait(TIMEOUT + 30)
     restore(lost)
@@ -179,12 +181,28 @@ def plug_in(rank):
     port(rank, "up")
 
 
+def cut_shortly(space, count, lost, keys, undisturbed):
+    """A link is back long before the timeout: nobody minds."""
+    what = "link of host %d of %d cut for 1 s" % (lost, count)
+    name = re.sub(r"\W+", "-", what)
+    run = Run(space, count, name, keys)
+    run.wait_for_step(CUT_AT[lost > 0])
+    port(lost, "down")
+    time.sleep(1)
+    port(lost, "up")
+    run.wait(120)
+    good = run.codes == [0] * count and weights(space, name) == weights(space, undisturbed)
+    result(good, what, max(run.seconds), "exit codes %s, %s weights as undisturbed" % (run.codes, "the same" if good else "not the same"))
+    if not good:
+        run.show()
+
+
 def terminated(space, count, rank, keys, undisturbed):
     """SIGTERM to one rank stops all of them, at one checkpoint."""
     what = "SIGTERM to rank %d of %d" % (rank, count)
     name = re.sub(r"\W+", "-", what)
     run = Run(space, count, name, keys)
-    run.wait_for_step(CUT_AT)
+    run.wait_for_step(CUT_AT[rank > 0])
     run.processes[rank].send_signal(STOP)
     run.wait(TIMEOUT + 30)
     saved = [said.count("; saved ") for said in run.said]
@@ -194,6 +212,15 @@ def terminated(space, count, rank, keys, undisturbed):
     if not good:
         run.show()
     resume(space, count, name, keys, undisturbed, what)
+
+
+def give_up(*_):
+    """Ends the ranks, which would write on, before the folder is removed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for process in started:
+        process.kill()
+        process.wait()
+    sys.exit(STOPPED)
 
 
 def round_trip():
@@ -209,7 +236,7 @@ def round_trip():
     return float(command("ip", "netns", "exec", host(1), sys.executable, "-c", script))
 
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))  # removes the folder; try_hosts.sh ends what runs on the hosts
+signal.signal(signal.SIGTERM, give_up)
 with Workspace() as space:
     print("a round trip between two hosts takes %.1f ms" % round_trip())
     start = time.monotonic()
@@ -218,6 +245,7 @@ with Workspace() as space:
     whole_links(space, 2, "two", [])
     whole_links(space, 4, "four", [])
     whole_links(space, 4, "four-divided", DIVIDED)
+    cut_shortly(space, 4, 0, DIVIDED, "four-divided")
     for count, undisturbed, keys in ((2, "two", []), (4, "four-divided", DIVIDED)):
         for lost in (1, 0):
             disturbed(space, count, lost, keys, undisturbed, "link of host %d of %d cut" % (lost, count), cut, plug_in)

@@ -300,17 +300,19 @@ void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks) {
   log_info("saved " + options.save);
 }
 
+constexpr char const* eval_examples = R"(Examples:
+  isobath eval runs/quickstart --text book.txt
+  isobath eval runs/quickstart --json eval.routing=causal
+  isobath eval runs/quickstart/best data.valid_sources=[book.txt] eval.final_tokens=64Ki
+  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%
+  isobath eval runs/quickstart --capacity 25% --save runs/quickstart-25
+  isobath eval runs/quickstart 'eval.tasks=[configs/tasks/arc-easy.yaml]' --predictions answers.jsonl)";
+
 }  // namespace
 
 void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Loss and bits per byte of a checkpoint, under both routings, or its answers to tasks");
-  command->footer(
-      "Examples:\n  isobath eval runs/quickstart --text book.txt\n  isobath eval runs/quickstart --json eval.routing=causal\n  isobath "
-      "eval runs/quickstart/best data.valid_sources=[book.txt] "
-      "eval.final_tokens=64Ki\n  isobath eval runs/quickstart --capacity 6.25% --capacity 12.5% --capacity 25%\n  isobath eval "
-      "runs/quickstart "
-      "--capacity 25% --save runs/quickstart-25\n  isobath eval runs/quickstart 'eval.tasks=[configs/tasks/arc-easy.yaml]' --predictions "
-      "answers.jsonl");
+  command->footer(eval_examples);
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<EvalOptions>();
   command
