@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What it costs to train with several processes: step times of one process with all cores, of one process a core, and of these with the
-optimizer divided (parallel.shard: optimizer). The ways take turns in each round; printed are medians over rounds, and of the ratio to the
-first way in the same round.
+"""What it costs to train with several processes: step times of one process with all cores, of one process a core, of these with the optimizer
+divided (parallel.shard: optimizer), and of one process with one core. The ways take turns in each round; printed are medians over rounds, and
+of the ratio to the first way in the same round. Then what `isobath plan --ranks` predicts: for one process a core, from the speed of one process
+with one core; and for that one, from the speed of the first size.
 
-    scripts/bench_ranks.py [PROGRAM] [--rounds 5] [--steps 12] [--sizes 128x4,256x8] [KEY=VALUE ...]
+    scripts/bench_ranks.py [PROGRAM] [--rounds 5] [--steps 8] [--sizes 256x4,128x4,384x4] [--interconnect 1.6GB/s] [--latency 1ms] [KEY=VALUE ...]
 
 A size is width x layers. Nothing else should run meanwhile. Standard library only."""
 
@@ -15,9 +16,12 @@ import subprocess
 import tempfile
 
 
+CONFIG = "configs/bench.yaml"
+
+
 def measure(program, folder, name, keys, ranks, steps):
     """Median step time, and the seconds a step that rank 0 waited for the others."""
-    command = [program, "train", "configs/bench.yaml", "run_dir=" + folder, "name=" + name, "train.budget=%dstep" % steps, "train.log_every=1step",
+    command = [program, "train", CONFIG, "run_dir=" + folder, "name=" + name, "train.budget=%dstep" % steps, "train.log_every=1step",
                "eval.every=%dstep" % (10 * steps), "eval.final_tokens=1Ki", "eval.routing=topk", "eval.sample_tokens=0",
                "checkpoint.every=%dstep" % (10 * steps), *keys]
     if ranks > 1:
@@ -35,27 +39,42 @@ def measure(program, folder, name, keys, ranks, steps):
     return {"step_s": steps_of("time_s"), "wait_s": steps_of("communication_wait_s")}
 
 
+def predict(program, run, keys, ranks, arguments):
+    """The step time that `plan` predicts for so many ranks from the speed of the run."""
+    command = [program, "plan", CONFIG, "--json", "--ranks", str(ranks), "--measured", run, "--interconnect", arguments.interconnect,
+               "--latency", arguments.latency, *keys]
+    plan = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return plan["on_ranks"]["dense"][-1]["step_s"]
+
+
+def print_prediction(what, predicted, measured):
+    print("  predicted %-34s %8.1f ms, measured %8.1f ms: %+.1f %%" % (what, 1000 * predicted, 1000 * measured, 100 * (predicted / measured - 1)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", nargs="?", default="build/isobath")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--sizes", default="128x4,256x8")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--sizes", default="256x4,128x4,384x4")
+    parser.add_argument("--interconnect", default="1.6GB/s")
+    parser.add_argument("--latency", default="1ms")
     parser.add_argument("--json", help="also write all measurements to this file")
     arguments, keys = parser.parse_known_args()
     cores = len(os.sched_getaffinity(0))
     ways = {"1 rank x %d threads" % cores: (1, ["train.threads=%d" % cores]),
             "%d ranks x 1 thread" % cores: (cores, ["train.threads=1"]),
-            "the same, optimizer divided": (cores, ["train.threads=1", "parallel.shard=optimizer"])}
-    everything = {}
+            "the same, optimizer divided": (cores, ["train.threads=1", "parallel.shard=optimizer"]),
+            "1 rank x 1 thread": (1, ["train.threads=1"])}
+    names, everything, first_run = list(ways), {}, None
+    folders = tempfile.TemporaryDirectory()
     for size in arguments.sizes.split(","):
         width, layers = size.split("x")
         measured = {way: [] for way in ways}
-        with tempfile.TemporaryDirectory() as folder:
-            for number in range(arguments.rounds):
-                for index, (way, (ranks, own)) in enumerate(ways.items()):
-                    shape = ["model.width=" + width, "model.layers=" + layers, *own, *keys]
-                    measured[way].append(measure(arguments.program, folder, "%d-%d" % (number, index), shape, ranks, arguments.steps))
+        folder, shape = os.path.join(folders.name, size), ["model.width=" + width, "model.layers=" + layers, *keys]
+        for number in range(arguments.rounds):
+            for index, (way, (ranks, own)) in enumerate(ways.items()):
+                measured[way].append(measure(arguments.program, folder, "%d-%d" % (number, index), shape + own, ranks, arguments.steps))
         everything[size] = measured
         print("width %s, %s layers" % (width, layers))
         first = measured[next(iter(ways))]
@@ -64,6 +83,12 @@ def main():
             wait = statistics.median(value["wait_s"] / value["step_s"] for value in values)
             ratio = statistics.median(value["step_s"] / base["step_s"] for value, base in zip(values, first))
             print("  %-30s %8.1f ms  %.3fx  waits %.1f %%" % (way, 1000 * step, ratio, 100 * wait))
+        step_s = {way: statistics.median(value["step_s"] for value in values) for way, values in measured.items()}
+        run = os.path.join(folder, "%d-%d" % (arguments.rounds - 1, len(ways) - 1))
+        first_run = first_run or run
+        print_prediction(names[1], predict(arguments.program, run, shape, cores, arguments), step_s[names[1]])
+        if first_run != run:
+            print_prediction(names[3] + ", from the first size", predict(arguments.program, first_run, shape, 1, arguments), step_s[names[3]])
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(everything, file, indent=1)

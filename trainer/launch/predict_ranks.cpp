@@ -74,7 +74,8 @@ double exposed_seconds(ArmPlan const& plan, Network const& network, RankDevice c
   return hidden + after + numbers;
 }
 
-double unit_value(std::string const& text, std::vector<std::pair<char const*, double>> const& units, char const* what, char const* example) {
+double unit_value(std::string const& text, std::vector<std::pair<char const*, double>> const& units, char const* what,
+                  char const* example) {
   double value = 0;
   auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   std::string const unit(end, text.data() + text.size());
@@ -86,8 +87,8 @@ double unit_value(std::string const& text, std::vector<std::pair<char const*, do
 }  // namespace
 
 double parse_rate(std::string const& text) {
-  double const rate = unit_value(text, {{"GB/s", 1e9}, {"MB/s", 1e6}, {"Gbit/s", 1e9 / 8}, {"Mbit/s", 1e6 / 8}, {"TB/s", 1e12}}, "--interconnect",
-                                 "50GB/s or 100Gbit/s");
+  double const rate = unit_value(text, {{"GB/s", 1e9}, {"MB/s", 1e6}, {"Gbit/s", 1e9 / 8}, {"Mbit/s", 1e6 / 8}, {"TB/s", 1e12}},
+                                 "--interconnect", "50GB/s or 100Gbit/s");
   if (rate <= 0) throw Error(ExitCode::config, "--interconnect '" + text + "' sends nothing");
   return rate;
 }
@@ -109,7 +110,8 @@ RankDevice known_device(std::string const& name, Precision precision, double uti
     if (name == device.name) return {name, utilisation * (precision == Precision::bf16 ? device.bf16 : device.fp32), device.memory};
     names += (names.empty() ? "" : ", ") + std::string(device.name);
   }
-  throw Error(ExitCode::config, "--device '" + name + "' is none of " + names + "; --measured RUN takes the speed from a run of one process");
+  throw Error(ExitCode::config,
+              "--device '" + name + "' is none of " + names + "; --measured RUN takes the speed from a run of one process");
 }
 
 RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice const& device, Interconnect const& interconnect) {
@@ -129,7 +131,8 @@ RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice cons
   }
   // Weight and gradient; with several ranks the bucket's buffer; two moments, and the own part's sums.
   double const state = weights * bytes_of_weight * (2 + (ranks > 1 ? 1 : 0) + (shards ? 3 / n : 2));
-  double const micro_tokens = std::max<double>(1, static_cast<double>(plan.micro_batch_tokens)), own_tokens = share * static_cast<double>(batch_tokens);
+  double const micro_tokens = std::max<double>(1, static_cast<double>(plan.micro_batch_tokens)),
+               own_tokens = share * static_cast<double>(batch_tokens);
   prediction.memory_bytes = state + plan.activation_bytes * std::min(1.0, own_tokens / micro_tokens);
   prediction.tokens_per_s = static_cast<double>(batch_tokens) / prediction.step_s();
   prediction.efficiency = one_s / (n * prediction.step_s());
@@ -139,7 +142,8 @@ RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice cons
 std::vector<RankPrediction> predict_up_to(ArmPlan const& plan, int64_t most, RankDevice const& device, Interconnect const& interconnect) {
   int64_t const sequences = plan.config.train.batch_tokens / plan.config.model.context;
   std::vector<RankPrediction> predictions;
-  for (int64_t ranks = 1; ranks < std::min(most, sequences); ranks *= 2) predictions.push_back(predict_ranks(plan, ranks, device, interconnect));
+  for (int64_t ranks = 1; ranks < std::min(most, sequences); ranks *= 2)
+    predictions.push_back(predict_ranks(plan, ranks, device, interconnect));
   predictions.push_back(predict_ranks(plan, std::min(most, sequences), device, interconnect));
   return predictions;
 }
@@ -147,13 +151,16 @@ std::vector<RankPrediction> predict_up_to(ArmPlan const& plan, int64_t most, Ran
 std::string prediction_table(ArmPlan const& plan, std::vector<RankPrediction> const& predictions, RankDevice const& device) {
   std::string text = fmt::format("{} on {} ranks of {} ({} FLOP/s in training)\n", plan.name, predictions.back().ranks, device.name,
                                  format_si(device.flops_per_s));
-  std::vector<std::vector<std::string>> rows{{"ranks", "memory a rank", "sent a step", "computes", "waits", "step", "tokens/s", "efficiency"}};
+  std::vector<std::vector<std::string>> rows{
+      {"ranks", "memory a rank", "sent a step", "computes", "waits", "step", "tokens/s", "efficiency"}};
   for (RankPrediction const& p : predictions)
-    rows.push_back({std::to_string(p.ranks), format_bytes(p.memory_bytes) + (device.memory_bytes > 0 && p.memory_bytes > device.memory_bytes ? " !" : ""),
+    rows.push_back({std::to_string(p.ranks),
+                    format_bytes(p.memory_bytes) + (device.memory_bytes > 0 && p.memory_bytes > device.memory_bytes ? " !" : ""),
                     format_bytes(p.sent_bytes), fmt::format("{:.1f} ms", 1e3 * p.compute_s), fmt::format("{:.1f} ms", 1e3 * p.exposed_s),
                     fmt::format("{:.1f} ms", 1e3 * p.step_s()), format_si(p.tokens_per_s), fmt::format("{:.1f} %", 100 * p.efficiency)});
   text += aligned_columns(rows);
-  bool const too_large = std::any_of(predictions.begin(), predictions.end(), [&](auto const& p) { return device.memory_bytes > 0 && p.memory_bytes > device.memory_bytes; });
+  bool const too_large = std::any_of(predictions.begin(), predictions.end(),
+                                     [&](auto const& p) { return device.memory_bytes > 0 && p.memory_bytes > device.memory_bytes; });
   if (too_large) text += fmt::format("! more than the {} of {}\n", format_bytes(device.memory_bytes), device.name);
   return text;
 }

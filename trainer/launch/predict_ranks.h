@@ -12,8 +12,8 @@ namespace isobath {
 // What computes a rank's share.
 struct RankDevice {
   std::string name;
-  double flops_per_s = 0;     // that training reaches, by the ledger
-  double memory_bytes = 0;    // 0: not known
+  double flops_per_s = 0;           // that training reaches, by the ledger
+  double memory_bytes = 0;          // 0: not known
   bool communicates_beside = true;  // false: the cores that compute also send (Gloo)
 };
 // By name (h100, h200, b200, a100), at `utilisation` of its peak in this precision. Throws Error(config) for other names.
@@ -29,8 +29,8 @@ double parse_latency(std::string const& text);
 
 struct RankPrediction {
   int64_t ranks = 1;
-  double memory_bytes = 0;  // of a rank
-  double sent_bytes = 0;    // by a rank, each step
+  double memory_bytes = 0;              // of a rank
+  double sent_bytes = 0;                // by a rank, each step
   double compute_s = 0, exposed_s = 0;  // exposed: communication that the backward pass does not hide
   double tokens_per_s = 0;
   double efficiency = 0;  // speed, as a share of so many times that of one rank

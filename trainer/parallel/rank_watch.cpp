@@ -74,10 +74,7 @@ struct RankWatch::State {
           leave(why);
         }
         listen(watched, store);
-        for (Heard const& heard : watched)
-          if (is_lost(heard))
-            store.set_once(verdict_key,
-                           fmt::format("{} has been silent for {:.1f} s (parallel.timeout)", name(heard.rank), heard.silent()));
+        if (std::string const why = silent_ranks(); !why.empty()) store.set_once(verdict_key, why);
         last_contact = Clock::now().time_since_epoch().count();
       }
     } catch (std::exception const& problem) {
@@ -86,6 +83,23 @@ struct RankWatch::State {
       bool const of_launcher = place.store_is_running;
       leave(fmt::format("{} is gone: {}", of_launcher ? "the launcher's store" : name(0), problem.what()));
     }
+  }
+
+  // Who of the watched is lost, as words; empty: nobody.
+  std::string silent_ranks() const {
+    std::string names;
+    ptrdiff_t count = 0;
+    double longest = 0;
+    for (Heard const& heard : watched) {
+      if (!is_lost(heard)) continue;
+      names += (names.empty() ? "" : ", ") + name(heard.rank);
+      longest = std::max(longest, heard.silent());
+      ++count;
+    }
+    if (count == 0) return "";
+    bool const all = count > 1 && count == std::ssize(watched);
+    return fmt::format("{} silent for {:.1f} s, parallel.timeout is {} s{}", names + (count == 1 ? " has been" : " have been"), longest,
+                       timeout.load(), all ? ": all others, so that it is rather this host that is cut off" : "");
   }
 
   // Rank 0 serves the store, so that it must not leave before the others have read there why.
@@ -114,8 +128,8 @@ struct RankWatch::State {
     while (sleep(interval())) {
       double const silent = Seconds(Clock::now().time_since_epoch() - Clock::duration(last_contact)).count();
       if (silent <= timeout - interval() || is_failing) continue;
-      leave(fmt::format("{} at {}:{} has not answered for {:.1f} s (parallel.timeout)",
-                        place.store_is_running ? "the launcher's store" : name(0), place.address, place.port, silent));
+      leave(fmt::format("{} at {}:{} has not answered for {:.1f} s, parallel.timeout is {} s",
+                        place.store_is_running ? "the launcher's store" : name(0), place.address, place.port, silent, timeout.load()));
     }
   }
 

@@ -1,6 +1,7 @@
 #include "trainer/parallel/rendezvous.h"
 
 #include <arpa/inet.h>
+#include <c10/util/Logging.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -54,6 +56,14 @@ auto guarded(Call const& call) {
   }
 }
 
+// LibTorch warns of what is none of a person's concern, such as a host without a name. TORCH_CPP_LOG_LEVEL in the environment shows more.
+void quieten_c10d() {
+  if (std::getenv("TORCH_CPP_LOG_LEVEL"))
+    c10::initLogging();
+  else
+    FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+}
+
 std::string here(int64_t rank) { return "here/" + std::to_string(rank); }
 
 }  // namespace
@@ -65,6 +75,7 @@ struct KeyStore::Connection {
 };
 
 KeyStore::KeyStore(RankPlace const& place, bool serves, double patience) : connection_(std::make_unique<Connection>()) {
+  quieten_c10d();
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(place.port);
   options.isServer = serves && place.rank == 0 && !place.store_is_running;

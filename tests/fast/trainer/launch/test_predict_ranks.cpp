@@ -76,7 +76,8 @@ TEST_CASE("predict ranks: more bandwidth, less latency and fewer ranks never wai
 TEST_CASE("predict ranks: a divided optimizer takes less memory and one more passage of the weights") {
   ArmPlan const plan = large_plan(), divided = large_plan(Sharding::optimizer);
   auto const weights = static_cast<double>(plan.parameters.total);
-  RankPrediction const whole = predict_ranks(plan, 8, device_of(1e14), {1e10, 0}), part = predict_ranks(divided, 8, device_of(1e14), {1e10, 0});
+  RankPrediction const whole = predict_ranks(plan, 8, device_of(1e14), {1e10, 0}),
+                       part = predict_ranks(divided, 8, device_of(1e14), {1e10, 0});
   CHECK(whole.memory_bytes - part.memory_bytes == Catch::Approx(weights * (8 - 12.0 / 8)));
   CHECK(part.sent_bytes == Catch::Approx(whole.sent_bytes));
 }
