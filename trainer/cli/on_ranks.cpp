@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -41,8 +43,9 @@ int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
     watch.find_lost_rank();
     throw;
   } catch (std::exception const& problem) {
-    bool const is_said_by_first = !watch.tell_failure(problem.what());
     auto const* const known = dynamic_cast<Error const*>(&problem);
+    std::string const what = problem.what();
+    bool const is_said_by_first = !watch.tell_failure(known ? what : what.substr(0, what.find('\n')));  // LibTorch adds a stack
     if (is_said_by_first) throw Error(known ? known->code() : ExitCode::other, "");
     throw;
   }
