@@ -117,6 +117,11 @@ at::Device open_device(std::string const& name) {
   return at::kCPU;
 }
 
+int visible_gpus() {
+  if (open_device("auto").is_cpu()) return 0;
+  return c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount();
+}
+
 std::string device_name(at::Device device) {
   if (!device.is_cuda()) return device.str();
   return device.str() + " " + cuda_plugin()->device(device.index()).name;

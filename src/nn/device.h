@@ -13,6 +13,7 @@ namespace isobath {
 // Call it before anything else of LibTorch: LibTorch looks for CUDA once and remembers when there was none.
 at::Device open_device(std::string const& name);
 
+int visible_gpus();                          // to this process; 0 where CUDA cannot be had. Loads CUDA as open_device does.
 std::string device_name(at::Device device);  // "cpu", "cuda:0 NVIDIA H200"
 // Peak FLOP/s of dense bfloat16 matrix products with fp32 sums, from the maker's data sheets; 0: not known.
 double vendor_bfloat16_flops(std::string const& gpu_name);

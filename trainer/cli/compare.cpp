@@ -47,7 +47,7 @@ class Texts {
 // What each arm costs, at each size and budget.
 class Plans {
  public:
-  explicit Plans(Texts& texts) : texts_(texts) {}
+  Plans(Texts& texts, int64_t ranks_per_run) : texts_(texts), ranks_per_run_(ranks_per_run) {}
 
   // Throws Error(config) where a folder holds another run, or more of this one than is asked for.
   void add(std::vector<ExperimentRun> const& runs) {
@@ -55,7 +55,7 @@ class Plans {
     for (ExperimentRun const& run : runs) {
       if (plans_.contains(run.group())) continue;
       PreparedData const& text = texts_.of(run.config);
-      int64_t const sequences = micro_batch_sequences(run.config, open_device(run.config.device).is_cuda());
+      int64_t const sequences = micro_batch_sequences(run.config, open_device(run.config.device).is_cuda(), ranks_per_run_);
       plans_.emplace(run.group(), plan_arm(run.group(), run.config, text.tokenizer->vocab_size(), measured_data(text),
                                            sequences * run.config.model.context));
     }
@@ -78,6 +78,7 @@ class Plans {
 
  private:
   Texts& texts_;
+  int64_t ranks_per_run_;
   std::map<std::string, ArmPlan> plans_;  // by RunId::group
 };
 
@@ -253,7 +254,7 @@ class Comparison {
   Clock::time_point const started_ = Clock::now();
   Texts texts_;
   VocabSize const vocab_size_ = [this](Config const& config) { return texts_.of(config).tokenizer->vocab_size(); };
-  Plans plans_{texts_};
+  Plans plans_{texts_, base_.config.compare.ranks_per_run};
 };
 
 }  // namespace

@@ -160,6 +160,7 @@ struct Evaluator {
                          text.named ? fmt::format(", each once, in windows of {}", now.model.context) : "", checkpoint.state.step,
                          options.capacities.empty() ? "" : ", capacity " + capacity_text(now.depth.capacity),
                          evaluation_table(evaluation, model.plan().uses_noncausal_routing()));
+    if (settings.ranks.rank > 0) return {};  // what follows is rank 0's alone
     ValidationReading const reading{evaluation,
                                     measure_branch_oracle(model, *text.windows, evaluation.causal_or_topk().mean_depth, settings)};
     if (reading.oracle)
@@ -253,12 +254,12 @@ void eval_tasks_alone(Checkpoint const& checkpoint, Config const& config, EvalOp
   if (ranks.is_first()) std::cout << (options.json ? result.dump(2) + "\n" : table);
 }
 
-void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks) {
+void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks, RankWatch& watch) {
   Checkpoint const checkpoint = open_model(target.path);
   Config config = eval_config(checkpoint, target.overrides);
   check_eval_options(options, config);
   refuse_unread_keys(target.overrides);
-  open_ranks(ranks, config, checkpoint.folder);
+  open_ranks(ranks, watch, config, checkpoint.folder);
   if (scores_tasks_alone(target, config, options)) return eval_tasks_alone(checkpoint, config, options, ranks);
   EvalSubject subject(checkpoint, config, options.texts);
   auto& [text, model, settings] = subject;
@@ -278,7 +279,7 @@ void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks) {
   for (std::string const& capacity : options.capacities) {
     saved = at_capacity(checkpoint, config, capacity);
     nlohmann::ordered_json entry = {{"capacity", saved.depth.capacity}};
-    entry.update(evaluator.measure(saved));
+    if (nlohmann::ordered_json const measured = evaluator.measure(saved); measured.is_object()) entry.update(measured);
     result["capacities"].push_back(entry);
   }
   if (options.capacities.empty()) result = evaluator.measure(config);
@@ -363,8 +364,8 @@ void add_eval(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20));
   auto const count = add_ranks_option(*command);
   command->callback([target, options, count] {
-    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch&) {
-      run_eval(*target, *options, ranks);
+    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch& watch) {
+      run_eval(*target, *options, ranks, watch);
       return 0;
     });
     if (code != 0) throw Error(static_cast<ExitCode>(code), "");

@@ -39,8 +39,9 @@ int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
   RankWatch watch(ranks);
   try {
     return work(ranks, watch);
-  } catch (LostRank const&) {
+  } catch (LostRank const& problem) {
     watch.find_lost_rank();
+    watch.tell_failure(problem.what());  // all live: only a connection broke
     throw;
   } catch (std::exception const& problem) {
     auto const* const known = dynamic_cast<Error const*>(&problem);
@@ -65,14 +66,17 @@ int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> co
   return start_ranks(count, rank_command());
 }
 
-void open_ranks(Ranks& ranks, Config& config, fs::path const& folder) {
+void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& folder) {
   if (ranks.alone()) return;
+  watch.set_timeout(config.parallel.timeout.amount);
   check_same(ranks, "program", build_id());
   check_same(ranks, "checkpoint", fs::exists(folder / "manifest.json") ? hex(checksum_file(folder / "manifest.json")) : folder.string());
   int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
   if (config.train.threads == 0) config.train.threads = std::max<int64_t>(1, cores / ranks.rendezvous().sharing_cores());
   config.device = rank_device(config.device, ranks);
-  ranks.open(open_device(config.device));
+  at::Device const device = open_device(config.device);
+  check_same(ranks, "kind of device", kind_of(device));
+  ranks.open(device);
 }
 
 }  // namespace isobath

@@ -21,6 +21,6 @@ int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> co
 
 // Opens the ranks for a command that takes the checkpoint `folder`: `config` gets this rank's device and its share of the cores. Throws
 // Error(distributed) when programs or checkpoints differ. Nothing for one process alone.
-void open_ranks(Ranks& ranks, Config& config, fs::path const& folder);
+void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& folder);
 
 }  // namespace isobath

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "core/error.h"
@@ -107,11 +108,18 @@ class Runner {
   }
   size_t per_run() const { return static_cast<size_t>(settings_.ranks_per_run); }
 
-  // Shows the next child the GPUs of its ranks alone.
+  // Shows the next child the GPUs of its ranks alone. compare.devices counts those that this process sees.
   void show_gpus(size_t device) const {
     std::string gpus;
+    auto const seen = [&](std::string const& number) {
+      std::istringstream list(visible_gpus_);
+      std::string entry = number;
+      for (int64_t i = 0; !visible_gpus_.empty() && i <= std::stoll(number); ++i) std::getline(list, entry, ',');
+      return entry;
+    };
     for (size_t i = device * per_run(); i < std::min((device + 1) * per_run(), settings_.devices.size()); ++i)
-      if (std::string const& name = settings_.devices[i]; name.starts_with("cuda:")) gpus += (gpus.empty() ? "" : ",") + name.substr(5);
+      if (std::string const& name = settings_.devices[i]; name.starts_with("cuda:"))
+        gpus += (gpus.empty() ? "" : ",") + seen(name.substr(5));
     if (!gpus.empty()) setenv("CUDA_VISIBLE_DEVICES", gpus.c_str(), /*overwrite=*/1);
   }
 
@@ -196,6 +204,7 @@ class Runner {
 
   std::vector<ExperimentRun> const& runs_;
   ExperimentSettings const& settings_;
+  std::string const visible_gpus_ = std::getenv("CUDA_VISIBLE_DEVICES") ? std::getenv("CUDA_VISIBLE_DEVICES") : "";
   HeldProgram const program_{settings_.executable};
   std::vector<RunProgress> progress_;  // of each run
   std::vector<bool> has_ended_;        // finished, now or before, or failed

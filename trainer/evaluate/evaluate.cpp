@@ -171,7 +171,7 @@ std::optional<Evaluation> evaluate(LanguageModel& model, Windows const& text, To
   auto const routed = static_cast<int64_t>(model.plan().routed_layers().size());
   at::Tensor none_NC;
   if (routed > 0) none_NC = at::zeros({routed, routing_columns}, at::TensorOptions().dtype(at::kLong).device(model.device()));
-  EvalSums topk_sums{{}, none_NC, {model.vocab_size(), length}}, causal_sums = topk_sums;
+  EvalSums topk_sums{{}, none_NC, {model.vocab_size(), length, model.device()}}, causal_sums = topk_sums;
   bool stopped = false;
   Int128 pairs;  // of a query and a key
   DevicePrefetcher to_device(model.device());

@@ -91,10 +91,12 @@ void RoutingStatistics::join(AcrossRanks const& ranks) {
   int64_t const count = ranks.joined(at::full({1}, std::ssize(layers_), at::kLong)).max().item<int64_t>();
   if (count == 0) return;
   if (layers_.empty()) {  // all batches were others'
-    item_V = at::zeros({vocab_size_}, at::kLong);
-    at::Tensor const zero = at::zeros({}, at::kLong);
-    Layer const nothing{{at::zeros({0}, at::kDouble)},         {at::zeros({0}, at::kBool)},    zero, zero,
-                        at::zeros({vocab_size_}, at::kDouble), at::zeros({length_}, at::kLong)};
+    auto const none = [&](std::vector<int64_t> const& shape, at::ScalarType type) {
+      return at::zeros(shape, at::TensorOptions().dtype(type).device(device_));
+    };
+    item_V = none({vocab_size_}, at::kLong);
+    Layer const nothing{{none({0}, at::kDouble)}, {none({0}, at::kBool)},           none({}, at::kLong),
+                        none({}, at::kLong),      none({vocab_size_}, at::kDouble), none({length_}, at::kLong)};
     layers_.assign(static_cast<size_t>(count), nothing);
   }
   auto const sum = [&](at::Tensor& count) { count = ranks.joined(count.unsqueeze(0)).sum(0); };

@@ -14,7 +14,8 @@ class RoutingStatistics {
  public:
   static constexpr int64_t most_tokens = 1 << 20, often = 16;
 
-  RoutingStatistics(int64_t vocab_size, int64_t length) : vocab_size_(vocab_size), length_(length) {}
+  RoutingStatistics(int64_t vocab_size, int64_t length, at::Device device = at::kCPU)
+      : vocab_size_(vocab_size), length_(length), device_(device) {}
   void add(ModelOutput const& output, at::Tensor const& tokens_BT);
   void pass(int64_t tokens) { seen_ += tokens; }  // a batch that another rank adds
   void join(AcrossRanks const& ranks);            // after the last batch: with what the others have added
@@ -27,7 +28,8 @@ class RoutingStatistics {
     at::Tensor ran_of_item_V, ran_place_T;  // how often each item and each position ran
   };
   int64_t vocab_size_, length_, seen_ = 0;
-  at::Tensor item_V;  // how often each item occurs
+  at::Device device_;  // of the outputs
+  at::Tensor item_V;   // how often each item occurs
   std::vector<Layer> layers_;
 };
 

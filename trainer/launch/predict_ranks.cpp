@@ -117,7 +117,8 @@ RankDevice known_device(std::string const& name, Precision precision, double uti
 RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice const& device, Interconnect const& interconnect) {
   ModelConfig const& model = plan.config.model;
   int64_t const batch_tokens = plan.config.train.batch_tokens, sequences = batch_tokens / model.context;
-  double const share = static_cast<double>((sequences + ranks - 1) / ranks) / static_cast<double>(sequences);
+  int64_t const largest_share = (sequences + ranks - 1) / ranks;
+  double const share = static_cast<double>(largest_share) / static_cast<double>(sequences);
   double const weights = static_cast<double>(plan.parameters.total), one_s = static_cast<double>(plan.step_flops) / device.flops_per_s;
   Network const network{interconnect, ranks};
   bool const shards = plan.config.parallel.shard == Sharding::optimizer;

@@ -95,7 +95,6 @@ RankPlace find_rank_place(Environment const& environment) {
   place.launcher = launcher->name;
   if (is_set(launcher->local_rank)) place.local_rank = number_of(environment, launcher->local_rank);
   place.store_is_running = text_of(environment, "TORCHELASTIC_USE_AGENT_STORE") == "True";
-  place.attempt = text_of(environment, "TORCHELASTIC_RUN_ID") + "/" + text_of(environment, "TORCHELASTIC_RESTART_COUNT");
   if (is_set("MASTER_ADDR")) {
     place.address = text_of(environment, "MASTER_ADDR");
     place.port = 29500;

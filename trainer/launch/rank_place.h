@@ -14,7 +14,6 @@ struct RankPlace {
   std::string address;      // host and port of the store in which the ranks find each other
   int port = 0;
   bool store_is_running = false;  // torchrun's own process serves the store; otherwise rank 0 does
-  std::string attempt;            // differs between the starts of one job, whose store may outlive them
   bool alone() const { return size == 1; }
 };
 

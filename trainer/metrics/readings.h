@@ -100,7 +100,7 @@ struct TrainReading {
   double learning_rate = 0;
   double train_seconds = 0, data_wait_seconds = 0;  // since the start of the run
   int64_t memory_bytes = 0;                         // the most so far
-  // That rank 0 waited for the others since this process started; NaN: one process alone.
+  // That rank 0 waited for the others since this process started; NaN: one process alone, or a GPU, whose stream waits instead.
   double communication_wait_seconds = std::numeric_limits<double>::quiet_NaN();
 };
 

@@ -39,7 +39,7 @@ std::vector<Metric> train_metrics() {
           .shown(Group::training, "Gradient norm", "", Format::decimals, 3),
       trained("time_s", "s", "training alone since the start of the run", [](auto const& r) { return r.train_seconds; }),
       trained("data_wait_s", "s", "part of `time_s` that training waited for data", [](auto const& r) { return r.data_wait_seconds; }),
-      {"communication_wait_s", "s", "time that rank 0 waited for the other ranks' gradients since its process started",
+      {"communication_wait_s", "s", "time that rank 0 waited for the other ranks' gradients since its process started; on CPUs alone",
        Read<TrainReading>([](TrainReading const& r) -> std::optional<MetricValues> {
          return std::isnan(r.communication_wait_seconds) ? std::nullopt : std::optional(MetricValues{r.communication_wait_seconds});
        })},

@@ -65,8 +65,11 @@ std::string rank_device(std::string const& device, Ranks const& ranks) {
     throw Error(ExitCode::config,
                 "device: " + device + " names one GPU for " + std::to_string(ranks.size()) + " ranks: write cuda, and each takes its own");
   if (device == "auto" && !open_device(device).is_cuda()) return "cpu";
-  return "cuda:" + std::to_string(ranks.rendezvous().local_rank());
+  // srun --gpus-per-task=1 shows each task its own GPU alone.
+  return "cuda:" + std::to_string(visible_gpus() == 1 ? 0 : ranks.rendezvous().local_rank());
 }
+
+std::string kind_of(at::Device device) { return device.is_cpu() ? "CPU" : "GPU"; }
 
 void check_weights(Ranks const& ranks, std::vector<at::Tensor> const& parameters, int64_t step) {
   if (ranks.alone()) return;
@@ -80,8 +83,7 @@ void check_weights(Ranks const& ranks, std::vector<at::Tensor> const& parameters
   std::string others;
   for (size_t i = 1; i < groups.size(); ++i) others += (others.empty() ? "" : ", ") + names(ranks, groups[i].second);
   throw Error(ExitCode::distributed, "after step " + std::to_string(step) + " the weights of " + others + " are not those of " +
-                                         names(ranks, groups[0].second) +
-                                         " (parallel.check_weights): their memory or their sums went wrong");
+                                         names(ranks, groups[0].second) + ": what they read, their memory or their sums went wrong");
 }
 
 }  // namespace isobath

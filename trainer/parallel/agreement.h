@@ -29,6 +29,8 @@ class StopAgreement {
 // The device that a rank computes on: a configuration's `cuda` or `auto` is the GPU of its own number among the ranks of its host.
 std::string rank_device(std::string const& device, Ranks const& ranks);
 
+std::string kind_of(at::Device device);  // "CPU" or "GPU"
+
 // Compares checksums of the parameters. Throws Error(distributed) naming the ranks whose weights differ from the others'.
 void check_weights(Ranks const& ranks, std::vector<at::Tensor> const& parameters, int64_t step);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -225,7 +226,8 @@ std::vector<bool> GradientExchange::State::sum_values(at::Tensor const& values_V
   for (Bucket const& bucket : buckets)
     for (Entry const& entry : bucket.entries) has[static_cast<size_t>(entry.number)] = entry.has_gradient ? 1 : 0;
   bool const all_here = std::count(has.begin(), has.end(), 0.0) == 0;
-  at::Tensor joint = at::cat({values_V, at::tensor(has, at::kDouble).to(values_V.device())});
+  at::Tensor const has_P = all_here ? at::ones({parameters}, values_V.options()) : at::tensor(has, at::kDouble).to(values_V.device());
+  at::Tensor joint = at::cat({values_V, has_P});
   Pending pending = ranks.start_sum(joint);
   wait(pending);
   values_V.copy_(joint.narrow(0, 0, values_V.numel()));

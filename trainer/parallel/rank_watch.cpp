@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/stop.h"
 
 namespace isobath {
 namespace {
@@ -27,6 +28,7 @@ constexpr char const* failed = " failed: ";
 [[noreturn]] void leave(std::string const& why) {
   end_live_line();
   bool const is_said_by_first = why.starts_with("rank 0 ") && why.find(failed) != std::string::npos;
+  if (int const signal = stop_requested(); signal != 0 && is_said_by_first) _exit(128 + signal);  // stopped before the first step
   if (!is_said_by_first) log_error(why);
   _exit(static_cast<int>(ExitCode::distributed));
 }
@@ -164,11 +166,11 @@ RankWatch::~RankWatch() {
     KeyStore& store = state_->store;
     store.set(beat_key(state_->ranks.rank()), ended);
     if (!state_->ranks.is_first()) return;
-    for (int waits = 0; waits < 100; ++waits) {
+    auto const is_gone = [&](Heard const& other) { return other.beat == ended || state_->is_lost(other); };
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
       State::listen(state_->watched, store);
-      if (std::all_of(state_->watched.begin(), state_->watched.end(), [](Heard const& heard) { return heard.beat == ended; })) return;
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
+    } while (!std::all_of(state_->watched.begin(), state_->watched.end(), is_gone));
   } catch (std::exception const&) {  // the others do not hear it, and notice by themselves
   }
 }

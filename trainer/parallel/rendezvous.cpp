@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -71,10 +72,11 @@ std::string here(int64_t rank) { return "here/" + std::to_string(rank); }
 std::string beat_key(int64_t rank) { return "beat/" + std::to_string(rank); }
 
 struct KeyStore::Connection {
-  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::Store> server, store;  // store: server's keys of one room
 };
 
-KeyStore::KeyStore(RankPlace const& place, bool serves, double patience) : connection_(std::make_unique<Connection>()) {
+KeyStore::KeyStore(RankPlace const& place, std::string const& room, bool serves, double patience)
+    : connection_(std::make_unique<Connection>()) {
   quieten_c10d();
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(place.port);
@@ -84,12 +86,17 @@ KeyStore::KeyStore(RankPlace const& place, bool serves, double patience) : conne
   try {
     auto store = c10::make_intrusive<c10d::TCPStore>(place.address, options);
     store->setTimeout(milliseconds(as_long_as_it_takes));
-    connection_->store = c10::make_intrusive<c10d::PrefixStore>("isobath/" + place.attempt, std::move(store));
+    connection_->server = std::move(store);
+    enter(room);
   } catch (std::exception const& problem) {
     std::string const where = place.address + ":" + std::to_string(place.port);
     throw Error(ExitCode::distributed, (options.isServer ? "cannot serve the store of the ranks at " : "found no rank 0 at ") + where +
                                            ": " + first_sentence(problem.what()));
   }
+}
+
+void KeyStore::enter(std::string const& room) {
+  connection_->store = c10::make_intrusive<c10d::PrefixStore>("isobath/" + room, connection_->server);
 }
 
 KeyStore::~KeyStore() = default;
@@ -126,24 +133,126 @@ bool KeyStore::wait(std::string const& key, double seconds) {
 
 c10d::Store* KeyStore::store() const { return connection_->store.get(); }
 
-Rendezvous::Rendezvous(RankPlace const& place, double patience) : place_(place), store_(place, /*serves=*/true, patience) {
+namespace {
+
+std::string numbered(char const* key, int64_t rank) { return key + std::to_string(rank); }
+
+// A text that no other process has.
+std::string own_mark() {
+  auto const now = std::chrono::system_clock::now().time_since_epoch().count();
+  static std::atomic<int> count = 0;
+  return host_name() + "/" + std::to_string(getpid()) + "/" + std::to_string(now) + "/" + std::to_string(count++);
+}
+
+struct Round {
+  std::string room;
+  std::vector<std::string> marks;  // of the ranks that are in it
+};
+
+Round read_round(std::string const& text) {
+  nlohmann::json const round = nlohmann::json::parse(text);
+  return {round.at("room"), round.at("marks")};
+}
+
+// Rank 0 opens a room for the marks that it finds, and another one whenever a mark changes, until all of them have said that they are in.
+class RoundHost {
+ public:
+  RoundHost(KeyStore& lobby, RankPlace const& place, std::string mark) : lobby_(lobby), size_(place.size), mark_(std::move(mark)) {}
+
+  bool everybody_is_in() {
+    std::vector<std::string> marks{mark_};
+    for (int64_t rank = 1; rank < size_ && lobby_.has(numbered("mark/", rank)); ++rank)
+      marks.push_back(lobby_.get({numbered("mark/", rank)}).front());
+    if (std::ssize(marks) < size_) return false;
+    if (marks != round_.marks) {
+      round_ = {mark_ + "#" + std::to_string(rounds_++), marks};
+      lobby_.set("round", nlohmann::json{{"room", round_.room}, {"marks", marks}}.dump());
+    }
+    if (!missing().empty()) return false;
+    lobby_.set("begun/" + round_.room, "");
+    return true;
+  }
+  // The ranks that are not in, "1, 2".
+  std::string missing() {
+    std::string numbers;
+    for (int64_t rank = 1; rank < size_; ++rank)
+      if (round_.room.empty() ? !lobby_.has(numbered("mark/", rank)) : !lobby_.has("in/" + round_.room + numbered("/", rank)))
+        numbers += (numbers.empty() ? "" : ", ") + std::to_string(rank);
+    return numbers;
+  }
+  std::string const& room() const { return round_.room; }
+
+ private:
+  KeyStore& lobby_;
+  int64_t size_;
+  std::string mark_;
+  Round round_;
+  int rounds_ = 0;
+};
+
+// Another rank looks for a room that knows its mark.
+class RoundGuest {
+ public:
+  RoundGuest(KeyStore& lobby, RankPlace const& place, std::string mark) : lobby_(lobby), place_(place), mark_(std::move(mark)) {
+    lobby_.set(numbered("mark/", place.rank), mark_);
+  }
+
+  bool has_begun() {
+    if (!lobby_.has("round")) return false;
+    Round const round = read_round(lobby_.get({"round"}).front());
+    if (std::ssize(round.marks) != place_.size || round.marks[static_cast<size_t>(place_.rank)] != mark_) return false;
+    if (round.room != room_) lobby_.set("in/" + round.room + numbered("/", place_.rank), "");
+    room_ = round.room;
+    return lobby_.has("begun/" + room_);
+  }
+  std::string const& room() const { return room_; }
+
+ private:
+  KeyStore& lobby_;
+  RankPlace const& place_;
+  std::string mark_, room_;
+};
+
+}  // namespace
+
+// torchrun keeps its store when it starts the ranks again, and does not number these starts alike on all hosts. So the store may hold what
+// earlier ranks have left, and the ranks of this start have to find each other first. Returns the room that they share.
+std::string Rendezvous::meet(double patience) {
+  auto const end = std::chrono::steady_clock::now() + milliseconds(patience);
+  auto const pause = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return std::chrono::steady_clock::now() < end;
+  };
+  std::string const where = place_.address + ":" + std::to_string(place_.port);
+  if (place_.rank > 0) {
+    RoundGuest guest(store_, place_, own_mark());
+    while (!guest.has_begun())
+      if (!pause()) throw Error(ExitCode::distributed, "rank 0 at " + where + " has not begun in time: it or other ranks did not come");
+    return guest.room();
+  }
+  RoundHost host(store_, place_, own_mark());
+  while (!host.everybody_is_in())
+    if (!pause())
+      throw Error(ExitCode::distributed,
+                  "of " + std::to_string(place_.size) + " ranks these did not come to " + where + " in time: " + host.missing());
+  return host.room();
+}
+
+Rendezvous::Rendezvous(RankPlace const& place, double patience)
+    : place_(place), store_(place, "lobby", /*serves=*/true, patience), room_(meet(patience)) {
+  store_.enter(room_);
   nlohmann::json const mine = {{"host", host_name()},
                                {"process", std::to_string(getpid())},
                                {"cores", line_of("/proc/self/status", "Cpus_allowed_list")},
                                {"boot", line_of("/proc/sys/kernel/random/boot_id", "")}};
   store_.set(beat_key(place.rank), "0");
   store_.set(here(place.rank), mine.dump());
-  auto const start = std::chrono::steady_clock::now();
-  std::string missing;
-  for (int64_t rank = 0; rank < place.size; ++rank) {
-    std::chrono::duration<double> const waited = std::chrono::steady_clock::now() - start;
-    if (!store_.wait(here(rank), patience - waited.count())) missing += (missing.empty() ? "" : ", ") + std::to_string(rank);
-  }
-  if (!missing.empty())
-    throw Error(ExitCode::distributed, "of " + std::to_string(place.size) + " ranks these did not come to " + place.address + ":" +
-                                           std::to_string(place.port) + " in time: " + missing);
   std::vector<std::string> keys;
-  for (int64_t rank = 0; rank < place.size; ++rank) keys.push_back(here(rank));
+  for (int64_t rank = 0; rank < place.size; ++rank) {
+    keys.push_back(here(rank));
+    if (!store_.wait(here(rank), patience))
+      throw Error(ExitCode::distributed, "rank " + std::to_string(rank) + " came and is gone before the run has begun");
+  }
   for (std::string const& text : store_.get(keys)) {
     nlohmann::json const host = nlohmann::json::parse(text);
     hosts_.push_back({host.at("host"), host.at("process"), host.at("cores"), host.at("boot")});
@@ -192,6 +301,6 @@ std::vector<std::string> Rendezvous::collect(std::string const& mine) {
   return store_.get(keys);
 }
 
-KeyStore Rendezvous::connect_again() const { return {place_, /*serves=*/false, /*patience=*/30}; }
+KeyStore Rendezvous::connect_again() const { return {place_, room_, /*serves=*/false, /*patience=*/30}; }
 
 }  // namespace isobath

@@ -17,7 +17,8 @@ namespace isobath {
 class KeyStore {
  public:
   // Rank 0 serves the store as well, unless the launcher does, if `serves`. Waits for the server `patience` seconds.
-  KeyStore(RankPlace const& place, bool serves, double patience);
+  // Keys are those of `room`: rooms do not see each other.
+  KeyStore(RankPlace const& place, std::string const& room, bool serves, double patience);
   ~KeyStore();
   KeyStore(KeyStore&&) noexcept;
 
@@ -27,6 +28,7 @@ class KeyStore {
   std::vector<std::string> get(std::vector<std::string> const& keys);  // waits for all of them
   bool wait(std::string const& key, double seconds);                   // false: it did not come
   c10d::Store* store() const;                                          // for the backends
+  void enter(std::string const& room);
 
  private:
   struct Connection;
@@ -56,8 +58,11 @@ class Rendezvous {
   struct Host {
     std::string name, process, cores, boot;
   };
+  std::string meet(double patience);
+
   RankPlace place_;
   KeyStore store_;
+  std::string room_;         // of this start of the job
   std::vector<Host> hosts_;  // of each rank
   int64_t exchanges_ = 0;
 };

@@ -12,13 +12,14 @@ namespace isobath {
 namespace {
 
 // Loads the weights that others have trained: those that a fresh run starts from, and the teacher's.
-Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tokenizer, TrainState const* earlier) {
+Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tokenizer, TrainState const* earlier, Ranks const& ranks) {
   Origin origin = earlier ? earlier->origin : Origin{};
   TrainConfig const& train = config.train;
   if (!earlier && !train.init_from.empty())
     origin.pretraining_flops = take_initial_weights(expand_user(train.init_from), *learner.model, tokenizer);
   if (!learner.settings.teacher) return origin;
   TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teacher, tokenizer);
+  check_same(ranks, "teacher", teacher.fingerprint);
   if (earlier && origin.teacher != teacher.fingerprint)
     throw Error(ExitCode::data,
                 "train.distill.from: " + train.distill.from +
@@ -53,7 +54,7 @@ TrainerParts make_trainer(Config const& config, std::string const& version, Trai
   if (std::string const what = windows->describe(); !what.empty()) log_info("training on " + what);
   keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
   Learner learner = make_learner(config, data.tokenizer->vocab_size(), ranks);
-  Origin origin = take_weights(config, learner, *data.tokenizer, earlier);
+  Origin origin = take_weights(config, learner, *data.tokenizer, earlier, ranks);
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision, ranks.size());
   int64_t const batch_sequences = config.train.batch_tokens / config.model.context;

@@ -110,6 +110,7 @@ Trainer::Trainer(Config const& config, RunFolder const& run, TrainerParts& parts
   } else {
     start(parts.origin);
   }
+  check_weights(ranks_, model_.parameters(), state_.step);  // each rank has read them from files for itself
   earlier_wait_ = state_.data_wait_seconds;
   earlier_seconds_ = state_.train_seconds;
   earlier_tokens_ = state_.tokens;
@@ -258,8 +259,8 @@ void Trainer::one_step() {
   state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
   step_times_.add(seconds, waits || device_.is_cpu());
 
-  if (int64_t const every = config_.parallel.check_weights; every > 0 && state_.step % every == 0)
-    check_weights(ranks_, model_.parameters(), state_.step);
+  int64_t const check_every = config_.parallel.check_weights;
+  if (check_every > 0 && state_.step % check_every == 0) check_weights(ranks_, model_.parameters(), state_.step);
   if (due) log_window(learning_rate);
   if (terminal_is_live() && last_reading_.speed.tokens_per_s > 0) {
     last_reading_.learning_rate = learning_rate;
@@ -293,7 +294,7 @@ void Trainer::log_window(double learning_rate) {
   train.learning_rate = learning_rate;
   train.train_seconds = state_.train_seconds;
   train.data_wait_seconds = state_.data_wait_seconds;
-  if (learner_.optimizers.exchange) train.communication_wait_seconds = learner_.optimizers.exchange->wait_seconds();
+  if (learner_.optimizers.exchange && device_.is_cpu()) train.communication_wait_seconds = learner_.optimizers.exchange->wait_seconds();
   train.memory_bytes = peak_memory_bytes(device_);
   write(train_record(state_, train));
   last_reading_ = train;
@@ -381,6 +382,7 @@ int train(Config const& common_config, std::string const& version, Ranks& ranks)
   micro_batch_sequences(config, device.is_cuda(), ranks.size());  // throws for a missing device or a bad batch size, at once
   set_threads(config.train.threads, ranks.alone() ? 1 : ranks.rendezvous().sharing_cores());
   check_ranks(ranks, common_config, version);
+  check_same(ranks, "kind of device", kind_of(device));
   ranks.open(device);
   RunFolder const run = open_run_folder(config, ranks);
   std::optional<EarlierRun> const earlier = find_earlier_run(run, config, ranks);

@@ -43,9 +43,7 @@ TEST_CASE("rank place: torchrun") {
                                     {"LOCAL_RANK", "1"},
                                     {"MASTER_ADDR", "gpu7"},
                                     {"MASTER_PORT", "1234"},
-                                    {"TORCHELASTIC_USE_AGENT_STORE", "True"},
-                                    {"TORCHELASTIC_RUN_ID", "job"},
-                                    {"TORCHELASTIC_RESTART_COUNT", "2"}});
+                                    {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
   CHECK(place.launcher == "torchrun");
   CHECK(place.rank == 5);
   CHECK(place.size == 8);
@@ -53,7 +51,6 @@ TEST_CASE("rank place: torchrun") {
   CHECK(place.address == "gpu7");
   CHECK(place.port == 1234);
   CHECK(place.store_is_running);
-  CHECK(place.attempt == "job/2");
 }
 
 TEST_CASE("rank place: srun, whose tasks derive where they meet") {

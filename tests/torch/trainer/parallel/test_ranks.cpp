@@ -4,7 +4,9 @@
 
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <mutex>
+#include <thread>
 
 #include "core/error.h"
 #include "model/weights.h"
@@ -180,6 +182,32 @@ TEST_CASE("ranks: what differs is refused, and the ranks are named", "[ranks]") 
   CHECK(messages[0].starts_with("after step 12 the weights of rank 2 "));
   note([](Ranks& ranks) { check_weights(ranks, {at::ones({1000})}, 12); });
   CHECK(messages.empty());
+}
+
+// torchrun keeps its store over the starts of a job.
+TEST_CASE("ranks: they meet in a store that holds what earlier ranks have left", "[ranks]") {
+  RankPlace place;
+  place.address = "127.0.0.1";
+  place.port = unused_port();
+  KeyStore store(place, "lobby", /*serves=*/true, 5);
+  store.set("mark/1", "of a rank that died before the others came");
+  place.size = 3;
+  place.store_is_running = true;
+  for (int start = 0; start < 3; ++start) {
+    std::vector<std::vector<std::string>> heard(3);
+    std::vector<std::thread> threads;
+    for (int64_t rank = 0; rank < 3; ++rank)
+      threads.emplace_back([&, rank] {
+        RankPlace own = place;
+        own.rank = rank;
+        std::this_thread::sleep_for(std::chrono::milliseconds(30 * rank));
+        Ranks const ranks(own, 20);
+        heard[static_cast<size_t>(rank)] = ranks.collect(std::to_string(start) + "/" + std::to_string(rank));
+      });
+    for (std::thread& thread : threads) thread.join();
+    std::string const now = std::to_string(start) + "/";
+    for (auto const& texts : heard) CHECK(texts == std::vector<std::string>{now + "0", now + "1", now + "2"});
+  }
 }
 
 TEST_CASE("ranks: one that does not come is named", "[ranks]") {
