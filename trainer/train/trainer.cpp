@@ -259,8 +259,7 @@ void Trainer::one_step() {
   state_.data_wait_seconds = earlier_wait_ + prefetcher_->wait_seconds();
   step_times_.add(seconds, waits || device_.is_cpu());
 
-  int64_t const check_every = config_.parallel.check_weights;
-  if (check_every > 0 && state_.step % check_every == 0) check_weights(ranks_, model_.parameters(), state_.step);
+  if (config_.parallel.checks_weights_at(state_.step)) check_weights(ranks_, model_.parameters(), state_.step);
   if (due) log_window(learning_rate);
   if (terminal_is_live() && last_reading_.speed.tokens_per_s > 0) {
     last_reading_.learning_rate = learning_rate;

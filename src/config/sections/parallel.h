@@ -19,6 +19,7 @@ struct ParallelConfig {
   int64_t bucket_bytes = 4 << 20;
   Duration timeout{60, Unit::second};
   int64_t check_weights = 0;  // steps; 0: off
+  bool checks_weights_at(int64_t step) const { return check_weights > 0 && step % check_weights == 0; }
 };
 
 }  // namespace isobath
