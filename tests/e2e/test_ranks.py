@@ -83,6 +83,7 @@ def same_weights(space):
     """One process, two, and three with the optimizer divided."""
     space.train("name=reference")
     _, err = space.train("--ranks", "2", "name=two")
+    check(len(re.findall(r"^rank [01] \(host .*, process [0-9]+\)$", err, re.MULTILINE)) == 2, "who the ranks are:\n" + err)
     check("2 ranks, each with 1 threads" in err and err.count("step 60/60") == 1, "the log of two ranks:\n" + err)
     check(weights(space, "two") == weights(space, "reference"), "2 ranks have other weights than one process with 2 micro-batches")
     for kind, key in (("train", "train_loss"), ("validation", "loss_causal"), ("train", "capacity_realised"), ("train", "train_flops_total")):
