@@ -10,8 +10,8 @@
 
 namespace isobath {
 
-// Meets the other ranks, when a launcher has started this process as one of several, and calls `work`. An error of this rank is told to the
-// others, who then end with exit code 8; what the ranks have in common is printed once.
+// Connects to the other ranks, when a launcher has started this process as one of several, and calls `work`. An error of this rank is
+// reported to the others, which then end with exit code 8; an error that all ranks have is printed once, by rank 0.
 int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work);
 
 // The same with an option --ranks N of `command`, which starts N processes of the same command line on this machine.

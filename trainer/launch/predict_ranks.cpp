@@ -50,7 +50,7 @@ struct Network {
   double gather(double bytes) const { return parts() * bytes / link.bytes_per_s + std::ceil(std::log2(ranks)) * link.latency_s; }
 };
 
-// Seconds after the backward pass's end until all sums are there.
+// Exposed communication: seconds from the end of the backward pass until all gradients are reduced.
 double exposed_seconds(ArmPlan const& plan, Network const& network, RankDevice const& device, double backward_s) {
   bool const shards = plan.config.parallel.shard == Sharding::optimizer;
   double now = 0, free_at = 0, bucket = 0, sent = 0, all_bytes = 0;

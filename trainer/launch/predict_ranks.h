@@ -1,5 +1,5 @@
 #pragma once
-// Predicts what a training step costs with more ranks: a small simulation of the backward pass and of the buckets that it sends off.
+// Predicts time and memory of a training step on more ranks, by simulating the backward pass and the reduction of its gradient buckets.
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>

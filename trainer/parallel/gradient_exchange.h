@@ -29,7 +29,7 @@ class GradientExchange {
   // The next backward pass is the step's last: each bucket is sent off as soon as its gradients are complete.
   void arm();
   // Waits for all sums, which then are the gradients of own_groups(). A parameter without a gradient on every rank stays without one.
-  // values_V (fp64, the same number on every rank) is summed, too.
+  // Also sums values_V (fp64, of the same length on every rank) over the ranks, in place.
   void finish(at::Tensor const& values_V);
   // After the optimizers' step: hands the own parts to the others. Nothing when not sharded.
   void gather_parameters();

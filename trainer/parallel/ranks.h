@@ -52,7 +52,7 @@ class Ranks {
   Pending start_scatter_sum(at::Tensor const& all_X, at::Tensor const& own_P) const;
   // The reverse: all_X becomes the own_P of all ranks, in their order.
   Pending start_gather(at::Tensor const& own_P, at::Tensor const& all_X) const;
-  // The tensors of all ranks joined along the first dimension, in which they may differ.
+  // Concatenates the ranks' tensors along the first dimension, in which their lengths may differ, in the order of the ranks.
   at::Tensor joined(at::Tensor const& x) const;
   AcrossRanks across() const;
 

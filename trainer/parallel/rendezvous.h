@@ -40,7 +40,7 @@ std::string beat_key(int64_t rank);
 
 class Rendezvous {
  public:
-  // Meets the others. Throws Error(distributed) naming those that have not come within `patience` seconds.
+  // Waits until all ranks have connected. Throws Error(distributed) naming those that have not within `patience` seconds.
   Rendezvous(RankPlace const& place, double patience);
 
   RankPlace const& place() const { return place_; }

@@ -23,8 +23,8 @@ struct ValidatedModel {
   TaskValidation& tasks;
 };
 
-// Calibrates, evaluates, scores the tasks and writes a sample; final: on eval.final_tokens, with the oracle of a nested model. All ranks
-// share the work; sample and oracle are rank 0's alone. nullopt: a rank was asked to stop.
+// Calibrates, evaluates, scores the tasks and generates a sample; final: on eval.final_tokens, with the oracle of a nested model. The ranks
+// share the work; only rank 0 generates the sample and measures the oracle. Returns nullopt when any rank was asked to stop.
 std::optional<Validation> run_validation(Config const& config, ValidatedModel const& of, bool final, double train_seconds,
                                          Ranks const& ranks);
 

@@ -83,8 +83,8 @@ struct DepthModule : torch::nn::Module {
   // How to train so that no calibration is needed, as words for an error message; may be empty.
   virtual std::string calibration_alternative() const { return ""; }
 
-  // Sets the share of each sequence that each routed layer takes from here on. Only for kinds whose plan says has_capacity() or
-  // capacity_changes().
+  // Sets the capacity of each routed layer, the share of each sequence that it processes, from here on. Only for kinds whose plan says
+  // has_capacity() or capacity_changes().
   virtual void set_capacities(std::vector<double> const& capacities);
   // Every token takes this branch from here on; nullopt: the one that is chosen. For kinds whose plan has branch_depths().
   virtual void force_branch(std::optional<int64_t>) {}

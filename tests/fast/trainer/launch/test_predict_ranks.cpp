@@ -52,7 +52,7 @@ TEST_CASE("predict ranks: what cannot hide waits for as long as it is sent") {
   RankPrediction const p = predict_ranks(plan, 2, device_of(1e14, false), {1e9, 0});
   CHECK(p.exposed_s == Catch::Approx(bytes / 1e9));
   CHECK(p.sent_bytes == Catch::Approx(bytes));
-  // A network so slow that the backward pass hides nearly nothing.
+  // On so slow a network nearly all communication is exposed.
   RankPrediction const slow = predict_ranks(plan, 2, device_of(1e20), {1e9, 0});
   CHECK(slow.exposed_s == Catch::Approx(bytes / 1e9).epsilon(1e-3));
   // And the last bucket, which holds the embedding, is never hidden.

@@ -33,7 +33,7 @@ std::string refusal(std::map<std::string, std::string> const& variables) {
 TEST_CASE("rank place: one process alone, with and without a launcher's variables") {
   CHECK(place_in({}).alone());
   CHECK(place_in({{"RANK", "0"}, {"WORLD_SIZE", "1"}}).alone());
-  // sbatch's script and salloc's shell have SLURM's variables, but are no task of srun.
+  // The script of sbatch and the shell of salloc see SLURM's variables, too, but srun has not started them.
   CHECK(place_in({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_NODELIST", "n[1-2]"}}).alone());
 }
 
