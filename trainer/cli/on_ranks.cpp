@@ -12,6 +12,7 @@
 #include "trainer/launch/start_ranks.h"
 #include "trainer/parallel/agreement.h"
 #include "trainer/run/machine.h"
+#include "trainer/run/run_folder.h"
 
 namespace isobath {
 namespace {
@@ -19,9 +20,7 @@ namespace {
 // This process's command line without --ranks, for the ranks.
 std::vector<std::string> rank_command() {
   std::vector<std::string> command;
-  std::string const line = read_file("/proc/self/cmdline");
-  for (size_t begin = 0; begin < line.size(); begin = line.find('\0', begin) + 1) {
-    std::string const word = line.substr(begin, line.find('\0', begin) - begin);
+  for (std::string const& word : command_words()) {
     if (word.starts_with("--ranks=")) continue;
     if (!command.empty() && command.back() == "--ranks")
       command.pop_back();

@@ -8,12 +8,17 @@
 
 namespace isobath {
 
-std::string command_line() {
+std::vector<std::string> command_words() {
   std::string const arguments = read_file("/proc/self/cmdline");
+  std::vector<std::string> words;
+  for (size_t begin = 0; begin < arguments.size(); begin += words.back().size() + 1)
+    words.push_back(arguments.substr(begin, arguments.find('\0', begin) - begin));
+  return words;
+}
+
+std::string command_line() {
   std::string line;
-  for (size_t begin = 0; begin < arguments.size();) {
-    std::string word = arguments.substr(begin, arguments.find('\0', begin) - begin);
-    begin += word.size() + 1;
+  for (std::string word : command_words()) {
     if (word.empty() || word.find_first_of(" \t\n'\"\\$`*?[]{}()<>|&;#~!") != std::string::npos) {
       for (size_t at = 0; (at = word.find('\'', at)) != std::string::npos; at += 4) word.replace(at, 1, "'\\''");
       word = "'" + word + "'";
