@@ -28,6 +28,7 @@ class LanguageModel : public torch::nn::Module {
   // From here on activations and matrix products are bfloat16. Weights, sums inside norms, scores, gates and losses keep the parameters'
   // type.
   void compute_in_bfloat16() { narrow_type_ = at::kBFloat16; }
+  std::optional<at::ScalarType> compute_type() const { return narrow_type_; }  // of the blocks' matrix products; nothing: the parameters'
 
   void use_cuda_attention(CudaAttention kernel);  // for training in bfloat16
 

@@ -7,6 +7,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "core/error.h"
@@ -72,6 +73,16 @@ class Work {
   std::vector<std::vector<int64_t>> rows_;  // rows that ran, of each routed layer and text
 };
 
+// The values of all rounds in their order, from the values that each rank has of its own rounds: r, r + N, r + 2N, ...
+std::vector<double> of_all_rounds(std::vector<double> const& own, Ranks const& ranks) {
+  at::Tensor const joined = ranks.joined(at::tensor(own, at::kDouble));
+  double const* value = joined.const_data_ptr<double>();
+  std::vector<double> all(static_cast<size_t>(joined.numel()));
+  for (size_t rank = 0; rank < static_cast<size_t>(ranks.size()); ++rank)
+    for (size_t round = rank; round < all.size(); round += static_cast<size_t>(ranks.size())) all[round] = *value++;
+  return all;
+}
+
 // One arm at one prompt length. Every round starts new texts in the same cache.
 class DecodeTimer {
  public:
@@ -93,7 +104,8 @@ class DecodeTimer {
     result.kv_planned_per_token = kv_bytes_per_token(model, arm.model->depth_config(), arm.bytes_per_value);
   }
 
-  void round() {
+  // number: of all rounds, on whichever rank. It decides which texts are read.
+  void round(int number) {
     Work work(*arm_.model, settings_.batch);
     std::vector<int64_t> texts;
     std::vector<size_t> starts;
@@ -101,7 +113,7 @@ class DecodeTimer {
     synchronize(device);
     auto start = Time::now();
     for (int64_t i = 0; i < settings_.batch; ++i) {
-      starts.push_back(next_start());
+      starts.push_back(start_of(number * settings_.batch + i));
       Decoder::Read read;
       auto const begin = arm_.text.begin() + static_cast<std::ptrdiff_t>(starts.back());
       texts.push_back(decoder_.start({begin, begin + static_cast<std::ptrdiff_t>(prompt_)}, read));
@@ -113,13 +125,14 @@ class DecodeTimer {
     reads_.clear();
     Int128 const before = work.flops(prompt_);
 
+    int64_t blocks = 0;
     start = Time::now();
     for (int step = 0; step < settings_.steps; ++step) {
       std::vector<int32_t> tokens;
       for (size_t const text : starts) tokens.push_back(arm_.text[text + static_cast<size_t>(prompt_ + step)]);
       Decoder::Read read = decoder_.next(texts, tokens);
       read.logits_BV.argmax(1).cpu();  // generation, too, has to wait for the next token
-      blocks_ += read.depth_BT.sum().item<int64_t>();
+      blocks += read.depth_BT.sum().item<int64_t>();
       reads_.push_back(std::move(read.routed_layers));
     }
     result.step_s.push_back(seconds_from(start) / settings_.steps);
@@ -127,31 +140,40 @@ class DecodeTimer {
     reads_.clear();
 
     int64_t const length = prompt_ + settings_.steps;
-    auto const mean = [&](double& of_all, double value) { of_all += (value - of_all) / static_cast<double>(result.step_s.size()); };
     auto const batch = static_cast<double>(settings_.batch), tokens = batch * static_cast<double>(length);
-    mean(result.flops_per_token, static_cast<double>(work.flops(length) - before) / (batch * settings_.steps));
-    mean(result.prompt_flops, static_cast<double>(before) / batch - static_cast<double>((prompt_ - 1) * work.head_flops()));
-    mean(result.kv_bytes_per_token, static_cast<double>(decoder_.use().stored) / tokens);
-    mean(result.kv_reserved_per_token, static_cast<double>(decoder_.use().reserved) / tokens);
-    mean(result.kv_predicted_per_token, work.kv_bytes_per_token(length, arm_.bytes_per_value));
-    result.blocks_per_token = static_cast<double>(blocks_) / (batch * settings_.steps * static_cast<double>(result.step_s.size()));
+    costs_.push_back({static_cast<double>(work.flops(length) - before) / (batch * settings_.steps),
+                      static_cast<double>(before) / batch - static_cast<double>((prompt_ - 1) * work.head_flops()),
+                      static_cast<double>(decoder_.use().stored) / tokens, static_cast<double>(decoder_.use().reserved) / tokens,
+                      work.kv_bytes_per_token(length, arm_.bytes_per_value), static_cast<double>(blocks) / (batch * settings_.steps)});
     for (int64_t const text : texts) decoder_.finish(text);
   }
 
-  // Discards the times of the first round, which is a warm-up.
+  // Discards the first round, which is a warm-up.
   void discard_warm_up() {
     for (auto* times : {&result.step_s, &result.speedup, &result.prompt_s}) times->clear();
-    blocks_ = 0;
+    costs_.clear();
+  }
+
+  // The result over the rounds of all ranks.
+  DecodeBenchResult joined(Ranks const& ranks) {
+    for (auto* times : {&result.step_s, &result.speedup, &result.prompt_s}) *times = of_all_rounds(*times, ranks);
+    std::array const means{&result.flops_per_token,       &result.prompt_flops,           &result.kv_bytes_per_token,
+                           &result.kv_reserved_per_token, &result.kv_predicted_per_token, &result.blocks_per_token};
+    for (size_t i = 0; i < means.size(); ++i) {
+      std::vector<double> costs;
+      for (auto const& round : costs_) costs.push_back(round[i]);
+      *means[i] = spread(of_all_rounds(costs, ranks)).mean;
+    }
+    return std::move(result);
   }
 
   DecodeBenchResult result;
 
  private:
-  // The start of the next text in arm_.text; the first text follows the last.
-  size_t next_start() {
-    auto const length = static_cast<size_t>(prompt_ + settings_.steps), start = next_;
-    next_ = next_ + 2 * length <= arm_.text.size() ? next_ + length : 0;
-    return start;
+  // The start of a text in arm_.text; the first text follows the last.
+  size_t start_of(int64_t text) const {
+    int64_t const length = prompt_ + settings_.steps;
+    return static_cast<size_t>(text % (std::ssize(arm_.text) / length) * length);
   }
 
   DecodeBenchSettings const& settings_;
@@ -159,8 +181,7 @@ class DecodeTimer {
   DecodeArm const& arm_;
   Decoder decoder_;
   std::vector<std::vector<RoutedLayer>> reads_;  // counted outside of the timed code
-  size_t next_ = 0;
-  int64_t blocks_ = 0;
+  std::vector<std::array<double, 6>> costs_;     // of each round, in the order of joined()
 };
 
 }  // namespace
@@ -187,7 +208,7 @@ DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size) {
   return made;
 }
 
-DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings const& settings) {
+DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings const& settings, Ranks const& ranks) {
   std::vector<std::unique_ptr<DecodeTimer>> subjects;
   for (int64_t const prompt : settings.prompts)
     for (DecodeArm const& arm : arms) subjects.push_back(std::make_unique<DecodeTimer>(arm, prompt, settings));
@@ -205,12 +226,13 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
   at::Tensor memory;
   std::vector<double> read_s;
   for (int repeat = -1; repeat < settings.repeats; ++repeat) {
+    if (repeat >= 0 && repeat % ranks.size() != ranks.rank()) continue;
     if (!settings.on_turn)
       live_line(repeat < 0 ? "bench: warming up" : "bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
     for (size_t i = 0; i < subjects.size(); ++i) {
       leave_when_stopped();
       if (settings.on_turn) settings.on_turn(repeat + 1, subjects[i]->result.name);
-      subjects[i]->round();
+      subjects[i]->round(repeat + 1);
       DecodeBenchResult& result = subjects[i]->result;
       result.speedup.push_back(subjects[i - i % arms.size()]->result.step_s.back() / result.step_s.back());
     }
@@ -228,7 +250,7 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
     for (int again = 0; again < 3; ++again) memory.sum();
     read_s.push_back(seconds_from(start) / 3);
     bench.resident_bytes_last = resident_memory_bytes();
-    if (repeat <= 0) bench.resident_bytes_first = bench.resident_bytes_last;
+    if (repeat <= ranks.rank()) bench.resident_bytes_first = bench.resident_bytes_last;
     if (repeat >= 0) continue;
     for (auto const& subject : subjects) subject->discard_warm_up();
     for (DecodeBenchResult& result : of_peers) {
@@ -237,9 +259,12 @@ DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings
     }
     read_s.clear();
   }
-  bench.read_bytes_per_s = static_cast<double>(memory.nbytes()) / median(read_s);
-  for (auto const& subject : subjects) bench.results.push_back(std::move(subject->result));
-  for (DecodeBenchResult& result : of_peers) bench.results.push_back(std::move(result));
+  bench.read_bytes_per_s = static_cast<double>(memory.nbytes()) / median(of_all_rounds(read_s, ranks));
+  for (auto const& subject : subjects) bench.results.push_back(subject->joined(ranks));
+  for (DecodeBenchResult& result : of_peers) {
+    for (auto* times : {&result.step_s, &result.speedup}) *times = of_all_rounds(*times, ranks);
+    bench.results.push_back(std::move(result));
+  }
   end_live_line();
   return bench;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "trainer/bench/train.h"
+#include "trainer/parallel/ranks.h"
 
 namespace isobath {
 
@@ -54,7 +55,9 @@ struct DecodeBench {
 // An arm with random weights and random text. Its causal decisions are calibrated on random text, and its learned factors are hardened.
 DecodeArm random_decode_arm(BenchArm const& arm, int64_t vocab_size);
 
-// Throws Error(config) when a prompt and the steps do not fit in a context, Error(other) when a peer fails.
-DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings const& settings);
+// With several ranks each does its share of the rounds, on its own device, and all get the results of all rounds; what concerns the
+// process and its memory is this rank's. Throws Error(config) when a prompt and the steps do not fit in a context, Error(other) when a peer
+// fails.
+DecodeBench bench_decode(std::vector<DecodeArm> const& arms, DecodeBenchSettings const& settings, Ranks const& ranks = one_process());
 
 }  // namespace isobath

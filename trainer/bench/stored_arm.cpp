@@ -23,16 +23,17 @@ bool names_weights(std::string const& path, std::vector<std::string> const& over
   });
 }
 
-StoredArm open_stored_arm(std::string const& path, std::vector<std::string> const& overrides) {
+StoredArm open_stored_arm(std::string const& path, std::vector<std::string> const& overrides, std::function<void(Config&)> const& place) {
   auto const start = std::chrono::steady_clock::now();
   Checkpoint stored = open_model(expand_user(path));
-  Config const config = model_config_with(stored, overrides);
+  Config config = model_config_with(stored, overrides);
   for (ConfigDifference const& difference : diff_configs(stored.config, config)) {
     bool const shorter = difference.path == "model.context" && config.model.context < stored.config.model.context;
     if (!shorter && (difference.path.starts_with("model.") || difference.path.starts_with("depth.")))
       throw Error(ExitCode::config, difference.path + " = " + difference.after + ": the weights at " + path + " need " + difference.before +
                                         "; model.context may be shorter");
   }
+  place(config);
   set_threads(config.train.threads);
   stored.config = config;
   StoredArm arm{{stored.config.name, config},

@@ -1,6 +1,7 @@
 #pragma once
 // Decoding speed of a model that has weights already: a checkpoint, or a file of another program.
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,8 @@ struct StoredArm {
 // overrides change nothing that its weights depend on.
 bool names_weights(std::string const& path, std::vector<std::string> const& overrides);
 
-// Loads it with the overrides (model.context may be shorter). Throws Error(checkpoint), Error(config), and Error(data) where there is no
-// tokenizer.
-StoredArm open_stored_arm(std::string const& path, std::vector<std::string> const& overrides);
+// Loads it with the overrides (model.context may be shorter), once `place` has set device and threads. Throws Error(checkpoint),
+// Error(config), and Error(data) where there is no tokenizer.
+StoredArm open_stored_arm(std::string const& path, std::vector<std::string> const& overrides, std::function<void(Config&)> const& place);
 
 }  // namespace isobath

@@ -16,6 +16,7 @@
 #include "trainer/cli/bench_head.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/on_ranks.h"
 #include "trainer/compare/arms.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/statistics.h"
@@ -165,31 +166,37 @@ void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, 
   print_findings(bench);
 }
 
-DecodeSubject random_subject(Target const& target, DecodeBenchSettings const& settings) {
-  LoadedConfig const loaded = load_experiment(target.path, target.overrides);
+DecodeSubject random_subject(Target const& target, DecodeBenchSettings const& settings, std::function<void(Config&)> const& place) {
+  LoadedConfig loaded = load_experiment(target.path, target.overrides);
+  place(loaded.config);
   int64_t const vocab_size = planned_vocab_size(loaded.config.tokenizer);
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
   keep_freed_memory();
   use_huge_pages();
   DecodeSubject subject{{bench_arms(loaded, vocab_size), vocab_size, batch_text(settings), device, settings.peers, "random"}, {}, {}};
-  for (BenchArm const& arm : subject.head.arms) subject.arms.push_back(random_decode_arm(arm, vocab_size));
+  for (BenchArm& arm : subject.head.arms) {
+    arm.config.device = loaded.config.device;
+    subject.arms.push_back(random_decode_arm(arm, vocab_size));
+  }
   return subject;
 }
 
-DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& settings) {
+DecodeSubject stored_subject(Target const& target, DecodeBenchSettings const& settings, std::function<void(Config&)> const& place) {
   use_huge_pages();
-  StoredArm arm = open_stored_arm(target.path, target.overrides);
+  StoredArm arm = open_stored_arm(target.path, target.overrides, place);
   keep_freed_memory();  // from here on: what loading has freed is given back
   std::string const weights = fmt::format("of {}, loaded in {:.2f} s; the text is random", target.path, arm.load_s);
   BenchSubject const head{{arm.subject}, arm.vocab_size, batch_text(settings), arm.decode.model->device(), settings.peers, weights};
   return {head, {std::move(arm.decode)}, arm.load_s};
 }
 
-void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json) {
+void run_bench_decode(Target const& target, DecodeBenchSettings const& settings, bool json, Ranks& ranks, RankWatch& watch) {
+  auto const place = [&](Config& config) { open_ranks(ranks, watch, config, expand_user(target.path)); };
   DecodeSubject const subject =
-      names_weights(target.path, target.overrides) ? stored_subject(target, settings) : random_subject(target, settings);
-  DecodeBench const bench = bench_decode(subject.arms, settings);
+      names_weights(target.path, target.overrides) ? stored_subject(target, settings, place) : random_subject(target, settings, place);
+  DecodeBench const bench = bench_decode(subject.arms, settings, ranks);
+  if (!ranks.is_first()) return;
   json ? print_json(bench, settings, subject) : print_table(bench, settings, subject.head);
 }
 
@@ -215,7 +222,13 @@ void add_bench_decode(CLI::App& bench) {
       ->check(CLI::Range(1, 100000));
   add_peers(*command, settings->peers, "scripts/peers/decode.py");
   command->add_flag("--json", *json, "Print JSON");
-  command->callback([target, settings, json] { run_bench_decode(*target, *settings, *json); });
+  std::shared_ptr<int64_t> const count = add_ranks_option(*command);
+  command->callback([target, settings, json, count] {
+    run_on_ranks(*count, [&](Ranks& ranks, RankWatch& watch) {
+      run_bench_decode(*target, *settings, *json, ranks, watch);
+      return 0;
+    });
+  });
 }
 
 }  // namespace isobath

@@ -364,11 +364,10 @@ void add_eval(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20));
   auto const count = add_ranks_option(*command);
   command->callback([target, options, count] {
-    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch& watch) {
+    run_on_ranks(*count, [&](Ranks& ranks, RankWatch& watch) {
       run_eval(*target, *options, ranks, watch);
       return 0;
     });
-    if (code != 0) throw Error(static_cast<ExitCode>(code), "");
   });
 }
 

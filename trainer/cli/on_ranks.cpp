@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -58,20 +57,20 @@ std::shared_ptr<int64_t> add_ranks_option(CLI::App& command) {
   return count;
 }
 
-int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work) {
-  if (count == 1) return on_ranks(work);
-  if (!find_rank_place().alone())
+void run_on_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work) {
+  if (count > 1 && !find_rank_place().alone())
     throw Error(ExitCode::config, "--ranks starts processes, but this is one of several that a launcher has started: leave --ranks out");
-  return start_ranks(count, rank_command());
+  int const code = count > 1 ? start_ranks(count, rank_command()) : on_ranks(work);
+  if (code != 0) throw Error(static_cast<ExitCode>(code), "");
 }
 
-void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& folder) {
+void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& path) {
   if (ranks.alone()) return;
   watch.set_timeout(config.parallel.timeout.amount);
   check_same(ranks, "program", build_id());
-  check_same(ranks, "checkpoint", fs::exists(folder / "manifest.json") ? hex(checksum_file(folder / "manifest.json")) : folder.string());
-  int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
-  if (config.train.threads == 0) config.train.threads = std::max<int64_t>(1, cores / ranks.rendezvous().sharing_cores());
+  bool const is_checkpoint = fs::exists(path / "manifest.json");
+  check_same(ranks, is_checkpoint ? "checkpoint" : "path", is_checkpoint ? hex(checksum_file(path / "manifest.json")) : path.string());
+  config.train.threads = threads_of(config.train.threads, ranks.rendezvous().sharing_cores());
   config.device = rank_device(config.device, ranks);
   at::Device const device = open_device(config.device);
   check_same(ranks, "kind of device", kind_of(device));

@@ -16,11 +16,12 @@ int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work);
 
 // The same with an option --ranks N of `command`, which starts N processes of the same command line on this machine.
 std::shared_ptr<int64_t> add_ranks_option(CLI::App& command);
-// Starts the ranks and returns their common exit code where `count` is more than 1; otherwise calls `work` as on_ranks does.
-int start_or_join_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work);
+// Starts the ranks where `count` is more than 1; otherwise calls `work` as on_ranks does. Throws Error without a message where the ranks,
+// or `work`, end with another exit code than 0.
+void run_on_ranks(int64_t count, std::function<int(Ranks&, RankWatch&)> const& work);
 
-// Opens the ranks for a command that takes the checkpoint `folder`: `config` gets this rank's device and its share of the cores. Throws
-// Error(distributed) when programs or checkpoints differ. Nothing for one process alone.
-void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& folder);
+// Opens the ranks for a command that takes the model at `path`: `config` gets this rank's device and its share of the cores. Throws
+// Error(distributed) when programs or models differ. Nothing for one process alone.
+void open_ranks(Ranks& ranks, RankWatch& watch, Config& config, fs::path const& path);
 
 }  // namespace isobath

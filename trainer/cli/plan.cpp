@@ -65,17 +65,29 @@ std::string totals_text(Totals const& totals) {
 // Options that say how many ranks on which machines are to be predicted.
 struct RankOptions {
   int64_t ranks = 0;  // 0: nothing is predicted
-  std::string interconnect = "50GB/s", latency = "5us", device, measured;
+  std::string interconnect = "50GB/s", latency = "5us", device;
+  std::vector<std::string> measured;
   double utilisation = 0.4;
 
   RankDevice device_of(Config const& config) const {
     if (measured.empty()) return known_device(device, config.precision, utilisation);
-    RunResult const run = read_run(measured, measured);
-    double const step_s = run.metrics["step_time_s"], flops = run.metrics["train_flops_per_step"];
-    if (!(step_s > 0 && flops > 0)) throw Error(ExitCode::config, "--measured: " + measured + " has no finished run with step times");
-    if (run.metrics.contains("ranks") && run.metrics["ranks"] > 1)
-      throw Error(ExitCode::config, "--measured: " + measured + " is a run of several ranks; give one of a single process");
-    return {run.device + ", as " + measured, flops / step_s, 0, !run.device.starts_with("cpu")};
+    std::vector<MeasuredStep> steps;
+    std::string name, runs;
+    for (std::string const& folder : measured) {
+      RunResult const run = read_run(folder, folder);
+      double const step_s = run.metrics["step_time_s"], flops = run.metrics["train_flops_per_step"];
+      if (!(step_s > 0 && flops > 0)) throw Error(ExitCode::config, "--measured: " + folder + " has no finished run with step times");
+      if (run.metrics.contains("ranks") && run.metrics["ranks"] > 1)
+        throw Error(ExitCode::config, "--measured: " + folder + " is a run of several ranks; give one of a single process");
+      if (!steps.empty() && run.device != name)
+        throw Error(ExitCode::config, "--measured: " + folder + " ran on " + run.device + ", the other run on " + name);
+      steps.push_back({run.config, flops, step_s});
+      name = run.device;
+      runs += (runs.empty() ? "" : " and ") + folder;
+    }
+    RankDevice measured_on = measured_device(name + ", as " + runs, steps);
+    measured_on.communicates_beside = !name.starts_with("cpu");
+    return measured_on;
   }
 };
 
@@ -145,7 +157,12 @@ void add_plan(CLI::App& app) {
   command->add_option("--utilisation", ranks->utilisation, "Share of the device's peak that training reaches")
       ->needs(count)
       ->check(CLI::Range(0.01, 1.0));
-  command->add_option("--measured", ranks->measured, "Instead of --device: a finished run of one process, for its speed")->needs(count);
+  command
+      ->add_option("--measured", ranks->measured,
+                   "Instead of --device: a finished run of one process, for its speed; two of different width, where CONFIG's is another")
+      ->needs(count)
+      ->expected(1, 2)
+      ->delimiter(',');
   command->add_option("--interconnect", ranks->interconnect, "What one of them sends: 50GB/s, 100Gbit/s")->needs(count);
   command->add_option("--latency", ranks->latency, "Of one message: 5us, 1ms")->needs(count);
   command->callback([target, prepare, as_json, ranks] {

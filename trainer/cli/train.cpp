@@ -30,10 +30,8 @@ void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train one run; goes on by itself where an interrupted one stopped");
   auto const target = add_target(*command, "CONFIG", "Experiment to train (its compare section is ignored)");
   auto const count = add_ranks_option(*command);
-  command->callback([target, count] {
-    int const code = start_or_join_ranks(*count, [&](Ranks& ranks, RankWatch& watch) { return train_on(ranks, watch, *target); });
-    if (code != 0) throw Error(static_cast<ExitCode>(code), "");
-  });
+  command->callback(
+      [target, count] { run_on_ranks(*count, [&](Ranks& ranks, RankWatch& watch) { return train_on(ranks, watch, *target); }); });
 }
 
 }  // namespace isobath

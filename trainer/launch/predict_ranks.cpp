@@ -36,6 +36,12 @@ std::vector<Piece> backward_pieces(ArmPlan const& plan) {
   return pieces;
 }
 
+// Weights of which every rank needs the bf16 values alone: its optimizer has the fp32 ones of its own part. The blocks' matrices.
+double narrow_weights(ArmPlan const& plan) {
+  bool const narrow = plan.config.parallel.shard == Sharding::optimizer && plan.config.precision == Precision::bf16;
+  return narrow ? static_cast<double>(plan.parameters.non_embedding()) : 0;
+}
+
 struct Network {
   Interconnect link;
   int64_t ranks;
@@ -68,7 +74,7 @@ double exposed_seconds(ArmPlan const& plan, Network const& network, RankDevice c
     if (bucket >= static_cast<double>(plan.config.parallel.bucket_bytes)) send();
   }
   if (bucket > 0) send();
-  double const after = shards ? network.gather(all_bytes) : 0;
+  double const after = shards ? network.gather(all_bytes - narrow_weights(plan) * bytes_of_weight / 2) : 0;
   double const numbers = network.all_reduce(0);  // losses, and who has a gradient
   double const hidden = device.communicates_beside ? std::max(0.0, free_at - now) : sent;
   return hidden + after + numbers;
@@ -114,12 +120,40 @@ RankDevice known_device(std::string const& name, Precision precision, double uti
               "--device '" + name + "' is none of " + names + "; --measured RUN takes the speed from a run of one process");
 }
 
+namespace {
+double values_of_states(Config const& config) {
+  return static_cast<double>(config.train.batch_tokens * config.model.layers * config.model.width);
+}
+}  // namespace
+
+double RankDevice::step_seconds(double flops, Config const& config) const {
+  return flops / flops_per_s + seconds_per_state * values_of_states(config);
+}
+
+RankDevice measured_device(std::string const& name, std::vector<MeasuredStep> const& steps) {
+  MeasuredStep const& a = steps.front();
+  if (steps.size() == 1) return {name, a.flops / a.seconds};
+  MeasuredStep const& b = steps.back();
+  double const values_a = values_of_states(a.config), values_b = values_of_states(b.config),
+               determinant = a.flops * values_b - b.flops * values_a;
+  double const per_flop = (a.seconds * values_b - b.seconds * values_a) / determinant,
+               per_state = (a.flops * b.seconds - b.flops * a.seconds) / determinant;
+  if (!(per_flop > 0 && per_state >= 0 && std::isfinite(per_flop)))
+    throw Error(ExitCode::config,
+                "the two runs of --measured do not tell apart what FLOPs take and what the states of layers take: give "
+                "runs of different model.width, or one run");
+  RankDevice device{name, 1 / per_flop};
+  device.seconds_per_state = per_state;
+  return device;
+}
+
 RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice const& device, Interconnect const& interconnect) {
   ModelConfig const& model = plan.config.model;
   int64_t const batch_tokens = plan.config.train.batch_tokens, sequences = batch_tokens / model.context;
   int64_t const largest_share = (sequences + ranks - 1) / ranks;
   double const share = static_cast<double>(largest_share) / static_cast<double>(sequences);
-  double const weights = static_cast<double>(plan.parameters.total), one_s = static_cast<double>(plan.step_flops) / device.flops_per_s;
+  double const weights = static_cast<double>(plan.parameters.total),
+               one_s = device.step_seconds(static_cast<double>(plan.step_flops), plan.config);
   Network const network{interconnect, ranks};
   bool const shards = plan.config.parallel.shard == Sharding::optimizer;
   auto const n = static_cast<double>(ranks);
@@ -128,10 +162,11 @@ RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice cons
   prediction.compute_s = one_s * share;
   if (ranks > 1) {
     prediction.exposed_s = exposed_seconds(plan, network, device, prediction.compute_s * 2 / 3);
-    prediction.sent_bytes = (shards && !device.communicates_beside ? 3 : 2) * network.parts() * weights * bytes_of_weight;
+    double const times = shards && !device.communicates_beside ? 3 : 2;
+    prediction.sent_bytes = network.parts() * bytes_of_weight * (times * weights - narrow_weights(plan) / 2);
   }
-  // Weight and gradient; with several ranks the bucket's buffer; two moments, and the own part's sums.
-  double const state = weights * bytes_of_weight * (2 + (ranks > 1 ? 1 : 0) + (shards ? 3 / n : 2));
+  // Weight, gradient and two moments; of these, where they are divided, the own part, and its sums.
+  double const state = bytes_of_weight * (weights * (2 + (shards ? 3 / n : 2)) + narrow_weights(plan) * (1 / n - 0.5));
   double const micro_tokens = std::max<double>(1, static_cast<double>(plan.micro_batch_tokens)),
                own_tokens = share * static_cast<double>(batch_tokens);
   prediction.memory_bytes = state + plan.activation_bytes * std::min(1.0, own_tokens / micro_tokens);

@@ -15,9 +15,22 @@ struct RankDevice {
   double flops_per_s = 0;           // that training reaches, by the ledger
   double memory_bytes = 0;          // 0: not known
   bool communicates_beside = true;  // false: the cores that compute also send (Gloo)
+  double seconds_per_state = 0;     // what every layer's state of a token takes a step beside the FLOPs, for each of its values
+
+  double step_seconds(double flops, Config const& config) const;
 };
 // By name (h100, h200, b200, a100), at `utilisation` of its peak in this precision. Throws Error(config) for other names.
 RankDevice known_device(std::string const& name, Precision precision, double utilisation);
+
+// A run of one process, as a measure of its device.
+struct MeasuredStep {
+  Config config;
+  double flops = 0, seconds = 0;
+};
+// The device on which these runs were measured: its FLOP/s by the first one; by two of different sizes what a step takes for its FLOPs and
+// what for the values of its layers' states (norms, activations, sums), which weigh more in a narrow model. Throws Error(config) where the
+// two do not tell these apart.
+RankDevice measured_device(std::string const& name, std::vector<MeasuredStep> const& steps);
 
 struct Interconnect {
   double bytes_per_s = 0;  // of one rank, in each direction

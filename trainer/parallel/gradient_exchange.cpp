@@ -21,7 +21,7 @@ struct Entry {
   at::Tensor parameter;
   int64_t first = 0;          // of its elements in the bucket's buffer
   int64_t number = 0;         // counted over all buckets
-  bool is_put = false;        // its gradient is in the buffer
+  bool is_complete = false;   // the step's last backward pass has added its gradient to the buffer
   bool has_gradient = false;  // on this rank
 };
 
@@ -40,10 +40,18 @@ struct Bucket {
   std::vector<TensorPart> parts;  // the entries' names and shapes
   at::Tensor gradients_X;         // flat; its length is a multiple of the number of ranks
   at::Tensor parameters_X;        // sharded: the parameters' memory
+  at::Tensor masters_P;           // sharded, where parameters_X has a narrower type: the values of this rank's piece in full
   at::Tensor own_gradients_P;     // sharded: the sums of this rank's piece
   std::vector<OwnPart> own_parts;
-  size_t put = 0;  // how many gradients are in the buffer
+  size_t complete = 0;  // how many gradients are
   Pending pending;
+
+  bool is_narrow() const { return masters_P.defined(); }
+  // Lets the parameters be parts of `flat_X` from now on.
+  void place_parameters(at::Tensor const& flat_X) {
+    for (Entry& entry : entries)
+      entry.parameter.set_data(flat_X.narrow(0, entry.first, entry.parameter.numel()).view(entry.parameter.sizes()));
+  }
 };
 
 int64_t bytes_of(at::Tensor const& x) { return x.numel() * static_cast<int64_t>(x.element_size()); }
@@ -97,7 +105,9 @@ struct GradientExchange::State {
 
   void lay_out(Bucket& bucket);
   void find_own_parts(Bucket& bucket);
-  void put(Bucket& bucket, Entry& entry);
+  at::Tensor own_piece(at::Tensor const& flat_X) const { return flat_X.chunk(ranks.size())[static_cast<size_t>(ranks.rank())]; }
+  void add_gradient(Bucket& bucket, Entry& entry);
+  void complete(Bucket& bucket, Entry& entry);
   void send_complete_buckets();
   void send(Bucket& bucket);
   void take(Bucket& bucket, std::vector<bool> const& has_gradient);
@@ -120,12 +130,11 @@ void GradientExchange::State::lay_out(Bucket& bucket) {
   at::TensorOptions const options = bucket.entries.front().parameter.options().requires_grad(false);
   bucket.gradients_X = at::zeros({padded}, options);
   if (!shards) return;
-  bucket.parameters_X = at::zeros({padded}, options);
-  for (Entry& entry : bucket.entries) {
-    at::Tensor const place = bucket.parameters_X.narrow(0, entry.first, entry.parameter.numel()).view(entry.parameter.sizes());
-    place.copy_(entry.parameter);
-    entry.parameter.set_data(place);
-  }
+  at::Tensor const values_X = at::zeros({padded}, options);
+  for (Entry const& entry : bucket.entries) values_X.narrow(0, entry.first, entry.parameter.numel()).copy_(entry.parameter.reshape({-1}));
+  bucket.parameters_X = values_X.to(groups[bucket.group].compute_type.value_or(values_X.scalar_type()));
+  if (!bucket.parameters_X.is_same(values_X)) bucket.masters_P = own_piece(values_X).clone();
+  bucket.place_parameters(bucket.parameters_X);
   bucket.own_gradients_P = at::zeros({padded / ranks.size()}, options);
   find_own_parts(bucket);
 }
@@ -139,27 +148,32 @@ void GradientExchange::State::find_own_parts(Bucket& bucket) {
     if (from >= to) continue;
     TensorPart part = bucket.parts[i];
     part.first = from - entry.first;
-    part.values = bucket.parameters_X.narrow(0, from, to - from);
+    part.values = bucket.is_narrow() ? bucket.masters_P.narrow(0, from - begin, to - from) : bucket.parameters_X.narrow(0, from, to - from);
     bucket.own_parts.push_back({part.values, from - begin, entry.number});
     own_groups[bucket.group].parameters.push_back(std::move(part));
   }
 }
 
-void GradientExchange::State::put(Bucket& bucket, Entry& entry) {
+// Moves what one backward pass has found into the buffer: there it is summed over micro-batches, in fp32 whatever the parameter's type.
+void GradientExchange::State::add_gradient(Bucket& bucket, Entry& entry) {
+  at::Tensor const gradient = entry.parameter.grad();
+  if (!gradient.defined()) return;
   at::NoGradGuard const no_grad;
   at::Tensor const place = bucket.gradients_X.narrow(0, entry.first, entry.parameter.numel());
-  entry.has_gradient = entry.parameter.grad().defined();
-  if (entry.has_gradient)
-    place.copy_(entry.parameter.grad().reshape({-1}));
-  else
-    place.zero_();
-  entry.is_put = true;
-  ++bucket.put;
+  entry.has_gradient ? place.add_(gradient.reshape({-1})) : place.copy_(gradient.reshape({-1}));
+  entry.has_gradient = true;
+  entry.parameter.mutable_grad() = at::Tensor();
+}
+
+void GradientExchange::State::complete(Bucket& bucket, Entry& entry) {
+  if (!entry.has_gradient) bucket.gradients_X.narrow(0, entry.first, entry.parameter.numel()).zero_();
+  entry.is_complete = true;
+  ++bucket.complete;
 }
 
 // In their order, for the ranks' calls have to match although their passes may complete gradients in different orders.
 void GradientExchange::State::send_complete_buckets() {
-  while (next < buckets.size() && buckets[next].put == buckets[next].entries.size()) send(buckets[next++]);
+  while (next < buckets.size() && buckets[next].complete == buckets[next].entries.size()) send(buckets[next++]);
 }
 
 void GradientExchange::State::send(Bucket& bucket) {
@@ -169,9 +183,9 @@ void GradientExchange::State::send(Bucket& bucket) {
 // has_gradient: of each parameter, whether any rank has one.
 void GradientExchange::State::take(Bucket& bucket, std::vector<bool> const& has_gradient) {
   wait(bucket.pending);
-  bucket.put = 0;
+  bucket.complete = 0;
   for (Entry& entry : bucket.entries) {
-    entry.is_put = false;
+    entry.is_complete = false;
     bool const has = !shards && has_gradient[static_cast<size_t>(entry.number)];
     entry.parameter.mutable_grad() =
         has ? bucket.gradients_X.narrow(0, entry.first, entry.parameter.numel()).view_as(entry.parameter) : at::Tensor();
@@ -193,8 +207,9 @@ GradientExchange::GradientExchange(Ranks const& ranks, std::vector<ParameterGrou
     state.lay_out(bucket);
     for (Entry& entry : bucket.entries) {
       auto const complete = [&state, &bucket, &entry] {
+        state.add_gradient(bucket, entry);
         if (!state.armed) return;
-        state.put(bucket, entry);
+        state.complete(bucket, entry);
         state.send_complete_buckets();
       };
       torch::autograd::impl::set_post_acc_grad_hooks(entry.parameter, std::make_unique<WhenComplete>(complete));
@@ -215,7 +230,10 @@ double GradientExchange::wait_seconds() const { return state_->wait_seconds; }
 
 void GradientExchange::zero_grad() {
   for (Bucket& bucket : state_->buckets)
-    for (Entry& entry : bucket.entries) entry.parameter.mutable_grad() = at::Tensor();
+    for (Entry& entry : bucket.entries) {
+      entry.parameter.mutable_grad() = at::Tensor();
+      entry.has_gradient = false;
+    }
 }
 
 void GradientExchange::arm() { state_->armed = true; }
@@ -245,7 +263,7 @@ void GradientExchange::finish(at::Tensor const& values_V) {
   state.armed = false;
   for (Bucket& bucket : state.buckets)
     for (Entry& entry : bucket.entries)
-      if (!entry.is_put) state.put(bucket, entry);
+      if (!entry.is_complete) state.complete(bucket, entry);
   state.send_complete_buckets();
   std::vector<bool> const has_gradient = state.sum_values(values_V);
   for (Bucket& bucket : state.buckets) state.take(bucket, has_gradient);
@@ -257,11 +275,37 @@ void GradientExchange::gather_parameters() {
   if (!state.shards) return;
   at::NoGradGuard const no_grad;
   for (Bucket& bucket : state.buckets) {
-    int64_t const length = bucket.own_gradients_P.numel();
-    bucket.pending =
-        state.ranks.start_gather(bucket.parameters_X.narrow(0, state.ranks.rank() * length, length).clone(), bucket.parameters_X);
+    at::Tensor const own_P =
+        bucket.is_narrow() ? bucket.masters_P.to(bucket.parameters_X.scalar_type()) : state.own_piece(bucket.parameters_X).clone();
+    bucket.pending = state.ranks.start_gather(own_P, bucket.parameters_X);
   }
   for (Bucket& bucket : state.buckets) state.wait(bucket.pending);
+}
+
+// The gradients' buffers are free between steps and of the right size.
+WholeWeights::WholeWeights(GradientExchange* exchange) : exchange_(exchange) {
+  if (!exchange_) return;
+  at::NoGradGuard const no_grad;
+  GradientExchange::State& state = *exchange_->state_;
+  for (Bucket& bucket : state.buckets)
+    if (bucket.is_narrow()) bucket.pending = state.ranks.start_gather(bucket.masters_P, bucket.gradients_X);
+  for (Bucket& bucket : state.buckets) {
+    if (!bucket.is_narrow()) continue;
+    bucket.pending.wait();
+    bucket.place_parameters(bucket.gradients_X);
+  }
+}
+
+WholeWeights::~WholeWeights() {
+  if (!exchange_) return;
+  at::NoGradGuard const no_grad;
+  GradientExchange::State& state = *exchange_->state_;
+  for (Bucket& bucket : state.buckets) {
+    if (!bucket.is_narrow()) continue;
+    bucket.masters_P.copy_(state.own_piece(bucket.gradients_X));
+    bucket.parameters_X.copy_(bucket.gradients_X);
+    bucket.place_parameters(bucket.parameters_X);
+  }
 }
 
 }  // namespace isobath

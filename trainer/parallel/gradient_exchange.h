@@ -1,6 +1,7 @@
 #pragma once
 // Sums the gradients of the ranks while the backward pass still runs. With parallel.shard: optimizer (ZeRO-1, Rajbhandari et al. 2020,
-// section 5) each rank gets the sums of its part of the parameters alone, updates that part, and hands it to the others.
+// section 5) each rank gets the sums of its part of the parameters alone, updates that part, and hands it to the others. Of parameters that
+// are used in a narrower type (ParameterGroup::compute_type) it then holds all in that type, and its part in fp32 (the masters).
 
 #include <ATen/core/Tensor.h>
 
@@ -37,8 +38,22 @@ class GradientExchange {
   double wait_seconds() const;
 
  private:
+  friend class WholeWeights;
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// While it lives, between steps, every rank has all weights in fp32, as files hold them; what is written into them counts. All ranks make
+// one at the same time. exchange: null of one process alone.
+class WholeWeights {
+ public:
+  explicit WholeWeights(GradientExchange* exchange);
+  ~WholeWeights();
+  WholeWeights(WholeWeights const&) = delete;
+  WholeWeights& operator=(WholeWeights const&) = delete;
+
+ private:
+  GradientExchange* exchange_;
 };
 
 }  // namespace isobath

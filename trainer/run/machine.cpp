@@ -47,10 +47,11 @@ std::string utc_now() {
 
 }  // namespace
 
-void set_threads(int64_t threads, int64_t sharing_cores) {
-  int64_t const cores = std::max<int64_t>(1, std::thread::hardware_concurrency() / sharing_cores);
-  at::set_num_threads(static_cast<int>(threads > 0 ? threads : cores));
+int64_t threads_of(int64_t threads, int64_t sharing_cores) {
+  return threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / sharing_cores);
 }
+
+void set_threads(int64_t threads, int64_t sharing_cores) { at::set_num_threads(static_cast<int>(threads_of(threads, sharing_cores))); }
 
 void use_huge_pages() { setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0); }
 

@@ -16,6 +16,7 @@ namespace isobath {
 // Sets the number of threads of LibTorch; 0: all the cores that this process may use, divided by the processes that share them. Call it
 // before any other work.
 void set_threads(int64_t threads, int64_t sharing_cores = 1);
+int64_t threads_of(int64_t threads, int64_t sharing_cores);  // how many that are
 // Has LibTorch ask the system for huge pages for large tensors. Decoding reads every weight for every token, and with small pages spends a
 // tenth of its time on finding them. Call before the first tensor is made; THP_MEM_ALLOC_ENABLE=0 in the environment prevents it. Linux.
 void use_huge_pages();

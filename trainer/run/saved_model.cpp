@@ -32,6 +32,7 @@ NamedTensors whole_tensors(std::vector<TensorPart> const& parts) {
 
 void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimizers const& optimizers, MetricWindow const& window,
                      CheckpointedRun const& run, Ranks const& ranks) {
+  WholeWeights const whole(optimizers.exchange.get());
   std::vector<TensorPart> const parts = training_tensors(optimizers, window);
   Metadata const metadata{{"step", std::to_string(run.state.step)}};
   bool const divided = optimizers.exchange && optimizers.exchange->shards();
@@ -82,7 +83,10 @@ void save_model_as(fs::path const& folder, Checkpoint const& checkpoint, Languag
 }
 
 void restore_training(fs::path const& folder, LanguageModel& model, Optimizers& optimizers, MetricWindow& window) {
-  import_weights(model, stored_weights(folder / "model.safetensors"));
+  {
+    WholeWeights const whole(optimizers.exchange.get());
+    import_weights(model, stored_weights(folder / "model.safetensors"));
+  }
   at::NoGradGuard const no_grad;
   SafetensorsFile const file(folder / "optimizer.safetensors");
   for (TensorPart const& part : training_tensors(optimizers, window)) {

@@ -15,8 +15,10 @@ namespace {
 Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tokenizer, TrainState const* earlier, Ranks const& ranks) {
   Origin origin = earlier ? earlier->origin : Origin{};
   TrainConfig const& train = config.train;
-  if (!earlier && !train.init_from.empty())
+  if (!earlier && !train.init_from.empty()) {
+    WholeWeights const whole(learner.optimizers.exchange.get());
     origin.pretraining_flops = take_initial_weights(expand_user(train.init_from), *learner.model, tokenizer);
+  }
   if (!learner.settings.teacher) return origin;
   TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teacher, tokenizer);
   check_same(ranks, "teacher", teacher.fingerprint);

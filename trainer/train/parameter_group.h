@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,11 +21,13 @@ struct TensorPart {
 
 inline TensorPart whole_tensor(std::string name, at::Tensor const& tensor) { return {std::move(name), tensor.sizes().vec(), 0, tensor}; }
 
-// Parameters that share a weight decay and a learning rate.
+// Parameters that are treated alike.
 struct ParameterGroup {
   std::vector<TensorPart> parameters;
   double weight_decay = 0;
   double lr_factor = 1;  // multiplies the learning rate of a step
+  std::optional<at::ScalarType> compute_type =
+      {};  // to which every use of the parameters rounds them; nothing: some use needs them in full
 };
 
 }  // namespace isobath

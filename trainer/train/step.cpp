@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
@@ -55,20 +56,26 @@ std::vector<TensorPart> MetricWindow::tensors() const {
 
 namespace {
 
-// Matrices, vectors and routers of the language model, then the predictors.
+// Matrices, vectors and routers of the language model, then the predictors. Embeddings and head are not among the matrices that may be kept
+// in bfloat16: their gradients are sums over many tokens.
 std::vector<ParameterGroup> parameter_groups(LanguageModel const& model, TrainConfig const& train) {
   DepthConfig const& depth = model.depth_config();
   bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
-  ParameterGroup matrices{{}, train.weight_decay}, vectors, routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
+  ParameterGroup matrices{{}, train.weight_decay}, block_matrices{{}, train.weight_decay}, vectors,
+      routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
+  block_matrices.compute_type = model.compute_type();
+  std::set<std::string> of_blocks;
+  for (TrainedParameter const& parameter : model.parameters_of({"blocks"})) of_blocks.insert(parameter.name);
   for (auto const& [name, tensor, role] : model.trained()) {
     if (!tensor.requires_grad()) continue;  // frozen
-    ParameterGroup& group = role == Role::matrix                   ? matrices
+    ParameterGroup& group = of_blocks.contains(name)               ? block_matrices
+                            : role == Role::matrix                 ? matrices
                             : role == Role::predictor              ? predictors
                             : role == Role::router && own_settings ? routers
                                                                    : vectors;
     group.parameters.push_back(whole_tensor(name, tensor));
   }
-  return {matrices, vectors, routers, predictors};
+  return {matrices, block_matrices, vectors, routers, predictors};
 }
 
 }  // namespace
@@ -95,9 +102,11 @@ Optimizers make_optimizers(LanguageModel const& model, TrainConfig const& train,
     groups = exchange->own_groups();
     if (exchange->shards()) settings.sum_over_parts = [&ranks](at::Tensor const& number) { ranks.sum(number); };
   }
-  AdamW language_model("language_model", {groups[0], groups[1], groups[2]}, settings);
+  ParameterGroup const predictors = std::move(groups.back());
+  groups.pop_back();
+  AdamW language_model("language_model", groups, settings);
   if (!has_predictors) settings.sum_over_parts = {};
-  return {std::move(language_model), AdamW("predictor", {groups[3]}, settings), exchange};
+  return {std::move(language_model), AdamW("predictor", {predictors}, settings), exchange};
 }
 
 namespace {

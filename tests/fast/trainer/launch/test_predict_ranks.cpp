@@ -37,6 +37,20 @@ TEST_CASE("predict ranks: one alone waits for nobody and computes at its speed")
   CHECK(alone.memory_bytes == Catch::Approx(16.0 * static_cast<double>(plan.parameters.total) + plan.activation_bytes));
 }
 
+TEST_CASE("predict ranks: two measured sizes predict a third") {
+  auto const measured = [](int64_t width) {
+    Config config = large_plan().config;
+    config.model.width = width;
+    double const flops = 1e9 * static_cast<double>(width * width);
+    return MeasuredStep{config, flops, flops / 2e12 + 65536.0 * 8 * static_cast<double>(width) * 3e-10};
+  };
+  MeasuredStep const narrow = measured(256), middle = measured(512), wide = measured(1024);
+  CHECK(measured_device("", {narrow, wide}).step_seconds(middle.flops, middle.config) == Catch::Approx(middle.seconds));
+  CHECK(measured_device("", {narrow, wide}).flops_per_s == Catch::Approx(2e12));
+  CHECK(measured_device("", {narrow}).step_seconds(2 * narrow.flops, narrow.config) == Catch::Approx(2 * narrow.seconds));
+  CHECK_THROWS_AS(measured_device("", {narrow, narrow}), Error);
+}
+
 TEST_CASE("predict ranks: without latency on an endless network the work is divided and nothing waits") {
   for (int64_t const ranks : {2, 8, 64}) {
     RankPrediction const p = predict_ranks(large_plan(), ranks, device_of(1e14), {1e30, 0});

@@ -90,20 +90,23 @@ struct SmallTraining {
   MetricWindow window;
   StepSettings settings;
 
-  SmallTraining(DepthCase const& depth_case, int64_t micro_sequences, Ranks const& of = one_process(), ParallelConfig const& parallel = {})
+  // type: at::kDouble, at::kFloat, or at::kBFloat16 for matrix products and activations in it and weights in fp32.
+  SmallTraining(DepthCase const& depth_case, int64_t micro_sequences, Ranks const& of = one_process(), ParallelConfig const& parallel = {},
+                at::ScalarType type = at::kDouble)
       : ranks(of),
-        model(make(depth_case)),
+        model(make(depth_case, type)),
         optimizers(make_optimizers(*model, unclipped(), parallel, ranks)),
         window(static_cast<int64_t>(model->plan().routed_layers().size()), at::kCPU) {
     DepthConfig const& depth = model->depth_config();
     settings = {micro_sequences, depth.bce_weight, 1, depth.z_loss_weight, depth.threshold_training};
     settings.ranks = ranks.across();
   }
-  static std::shared_ptr<LanguageModel> make(DepthCase const& depth_case) {
+  static std::shared_ptr<LanguageModel> make(DepthCase const& depth_case, at::ScalarType type) {
     Shape shape = small_shape("dense");
     shape.model.layers = 3;
     depth_case.set(shape.depth);
-    auto model = make_model(shape);
+    auto model = make_model(shape, type == at::kBFloat16 ? at::kFloat : type);
+    if (type == at::kBFloat16) model->compute_in_bfloat16();
     model->train();
     return model;
   }
