@@ -34,11 +34,11 @@ LanguageModel::LanguageModel(ModelConfig const& model, DepthConfig const& depth,
   if (!model.tie_embeddings) head_VD_ = register_parameter("head", at::empty({vocab_size, model.width}));
   std::tie(rotary_master_.cos_TE, rotary_master_.sin_TE) =
       ops::rotary_tables(model.context, model.width / model.heads, model.rope_theta, at::TensorOptions().dtype(at::kDouble));
-  if (seed) initialize(*seed);
+  if (seed) initialize(stored(), *seed);
 }
 
-void LanguageModel::initialize(uint64_t seed) {
-  for (NamedWeight const& weight : stored()) {
+void LanguageModel::initialize(std::vector<NamedWeight> const& weights, uint64_t seed) {
+  for (NamedWeight const& weight : weights) {
     if (weight.init_std < 0) {
       at::Tensor(weight.tensor).fill_(weight.init_value);
       continue;
@@ -64,6 +64,41 @@ ModelOutput LanguageModel::forward(ModelInput const& input, Routing routing, Noi
   output.x_ND = pass->finish(x_ND);
   pass->report(output);
   return output;
+}
+
+void LanguageModel::add_low_rank(int64_t rank, bool attention, bool mlp, uint64_t seed) {
+  std::set<BlockImpl*> done;  // layers may share a block
+  for (auto const& block : blocks_) {
+    if (!done.insert(block.get()).second) continue;
+    if (attention) {
+      block->attention->add_low_rank(rank);
+      for (at::Tensor const& matrix : {block->attention->qkv_XD, block->attention->o_DX}) matrix.set_requires_grad(false);
+    }
+    if (!mlp) continue;
+    block->mlp->add_low_rank(rank);
+    for (at::Tensor const& matrix : {block->mlp->up_FD, block->mlp->down_DF}) matrix.set_requires_grad(false);
+  }
+  std::vector<NamedWeight> added;
+  for (NamedWeight const& weight : stored())
+    if (is_low_rank(weight.name)) added.push_back(weight);
+  at::NoGradGuard const no_grad;
+  initialize(added, seed);
+}
+
+void LanguageModel::visit_without_each_layer(ModelInput const& input, RoutedPart part,
+                                             std::function<void(int64_t, at::Tensor const&)> const& visit) {
+  if (depth_.kind != "dense") throw Error(ExitCode::other, "[visit_without_each_layer] depth.kind is " + depth_.kind + ", not dense");
+  at::NoGradGuard const no_grad;
+  check(input, Routing::causal);
+  ForwardContext const context = make_context(input, Routing::causal, {});
+  at::Tensor x_ND = embed(input.tokens_BT);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    at::Tensor without_ND = blocks_[layer]->forward_without(part, x_ND, context.rows, context.rotary);
+    for (size_t later = layer + 1; later < blocks_.size(); ++later)
+      without_ND = blocks_[later]->forward(without_ND, context.rows, context.rotary);
+    visit(static_cast<int64_t>(layer), context.norm(without_ND));
+    x_ND = blocks_[layer]->forward(x_ND, context.rows, context.rotary);
+  }
 }
 
 void LanguageModel::calibrate(std::vector<ModelInput> const& all_batches, NoiseKey const& noise, AcrossRanks const& all_ranks) {
@@ -203,7 +238,8 @@ std::vector<TrainedParameter> LanguageModel::parameters_of(std::vector<std::stri
   };
   std::vector<TrainedParameter> found;
   for (TrainedParameter const& parameter : trained())
-    if (!of_depth.contains(parameter.name) && std::find(parts.begin(), parts.end(), part_of(parameter)) != parts.end())
+    if (!of_depth.contains(parameter.name) && !is_low_rank(parameter.name) &&
+        std::find(parts.begin(), parts.end(), part_of(parameter)) != parts.end())
       found.push_back(parameter);
   return found;
 }

@@ -3,6 +3,7 @@
 
 #include <torch/nn/module.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -31,6 +32,14 @@ class LanguageModel : public torch::nn::Module {
   std::optional<at::ScalarType> compute_type() const { return narrow_type_; }  // of the blocks' matrix products; nothing: the parameters'
 
   void use_cuda_attention(CudaAttention kernel);  // for training in bfloat16
+
+  // Adds trained updates of low rank to the matrices of all blocks' attention, MLP or both, which themselves are trained no longer. The
+  // updates start at zero; their inner matrices at random values of `seed`.
+  void add_low_rank(int64_t rank, bool attention, bool mlp, uint64_t seed);
+
+  // Of a dense model, without gradients: calls visit(layer, x_ND) with the final hidden states that the model has without `part` of that
+  // layer, for each layer in turn. Costs half as many layers as so many forward passes.
+  void visit_without_each_layer(ModelInput const& input, RoutedPart part, std::function<void(int64_t, at::Tensor const&)> const& visit);
 
   // Call once after each optimizer step: updates thresholds, prices and biases, and hardens a scaled model. Returns what changed about how
   // the model runs, for the log.
@@ -78,7 +87,7 @@ class LanguageModel : public torch::nn::Module {
   ForwardContext make_context(ModelInput const& input, Routing routing, NoiseKey const& noise);
   at::Tensor embed(at::Tensor const& tokens_BT) const;
   void check(ModelInput const& input, Routing routing) const;
-  void initialize(uint64_t seed);
+  static void initialize(std::vector<NamedWeight> const& weights, uint64_t seed);
 
   ModelConfig model_;
   DepthConfig depth_;

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
@@ -68,14 +69,76 @@ StoredWeights stored_weights(fs::path const& safetensors) {
   return stored_weights(file->tensors(), file);
 }
 
-std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool depth_may_lack) {
+namespace {
+
+// Queries, keys and values share one update's inner matrix, and so do gate and up: the first of them that is there.
+std::vector<std::string> names_of_inner_matrix(std::string const& part) {
+  size_t const dot = part.rfind('.') + 1;
+  std::string const layer = part.substr(0, dot), last = part.substr(dot);
+  bool const attends = last == "q_proj" || last == "k_proj" || last == "v_proj";
+  bool const gates = last == "gate_proj" || last == "up_proj";
+  std::vector<std::string> names;
+  if (attends || gates) names.push_back(layer + (attends ? "qkv_proj" : "gate_up_proj"));
+  names.push_back(part);
+  for (std::string& name : names) name += ".lora_down.weight";
+  return names;
+}
+
+}  // namespace
+
+StoredWeights merged_low_rank(StoredWeights const& weights) {
+  std::map<std::string, StoredWeight const*> by_name;
+  for (StoredWeight const& weight : weights) by_name[weight.name] = &weight;
+  StoredWeights merged;
+  for (StoredWeight const& weight : weights) {
+    if (is_low_rank(weight.name)) continue;
+    std::string const part = weight.name.substr(0, weight.name.rfind('.'));
+    auto const up = by_name.find(part + ".lora_up.weight");
+    if (up == by_name.end()) {
+      merged.push_back(weight);
+      continue;
+    }
+    StoredWeight const* down = nullptr;
+    for (std::string const& name : names_of_inner_matrix(part))
+      if (auto const found = by_name.find(name); !down && found != by_name.end()) down = found->second;
+    if (!down) throw Error(ExitCode::checkpoint, up->first + " has no lora_down.weight beside it");
+    auto const read = [matrix = weight.read, outer = up->second->read, inner = down->read] { return matrix().addmm_(outer(), inner()); };
+    merged.push_back({weight.name, weight.shape, read});
+  }
+  return merged;
+}
+
+StoredWeights chosen_layers(StoredWeights const& weights, std::vector<int64_t> const& layers) {
+  if (layers.empty()) return weights;
+  std::string const prefix = "model.layers.";
+  StoredWeights chosen;
+  for (StoredWeight const& weight : weights) {
+    if (!weight.name.starts_with(prefix)) {
+      chosen.push_back(weight);
+      continue;
+    }
+    size_t const end = weight.name.find('.', prefix.size());
+    int64_t const layer = std::stoll(weight.name.substr(prefix.size(), end - prefix.size()));
+    for (size_t place = 0; place < layers.size(); ++place) {
+      if (layers[place] != layer) continue;
+      StoredWeight& moved = chosen.emplace_back(weight);
+      moved.name = prefix + std::to_string(place) + weight.name.substr(end);
+    }
+  }
+  return chosen;
+}
+
+std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool additions_may_lack) {
   at::NoGradGuard no_grad;
   std::map<std::string, StoredWeight const*> stored;
   for (StoredWeight const& weight : weights) stored[weight.name] = &weight;
-  WeightList const of_depth = depth_may_lack ? model.depth_weights() : WeightList();
-  std::set<std::string> names, optional;
-  for (NamedWeight const& weight : of_depth.stored) optional.insert(weight.name);
   std::vector<NamedWeight> const wanted = model.stored();
+  std::set<std::string> names, optional;
+  if (additions_may_lack) {
+    for (NamedWeight const& weight : model.depth_weights().stored) optional.insert(weight.name);
+    for (NamedWeight const& weight : wanted)
+      if (is_low_rank(weight.name)) optional.insert(weight.name);
+  }
   std::vector<std::string> kept;
   std::string problems;
   for (NamedWeight const& weight : wanted) {

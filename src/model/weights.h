@@ -31,9 +31,15 @@ using StoredWeights = std::vector<StoredWeight>;
 StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file);
 StoredWeights stored_weights(fs::path const& safetensors);
 
-// Loads every tensor by name. depth_may_lack: tensors of the depth module (routers, gates, factors) that are not stored keep their initial
-// values. Returns the names of those. Throws Error(checkpoint) listing missing, unknown and wrongly shaped ones.
-std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool depth_may_lack = false);
+// The same with updates of low rank added to the matrices that they belong to, as one plain model. A matrix is updated when it is read.
+StoredWeights merged_low_rank(StoredWeights const& weights);
+// The same of a model with the layers `layers` of this one alone, in this order (0-based); empty: all.
+StoredWeights chosen_layers(StoredWeights const& weights, std::vector<int64_t> const& layers);
+
+// Loads every tensor by name. additions_may_lack: tensors of the depth module (routers, gates, factors) and updates of low rank that are
+// not stored keep their initial values. Returns the names of those. Throws Error(checkpoint) listing missing, unknown and wrongly shaped
+// ones.
+std::vector<std::string> import_weights(LanguageModel& model, StoredWeights const& weights, bool additions_may_lack = false);
 
 // Views for the files of src/format, and what keeps the viewed bytes alive.
 struct TensorViews {

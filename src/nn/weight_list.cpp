@@ -1,5 +1,7 @@
 #include "nn/weight_list.h"
 
+#include <cmath>
+
 namespace isobath {
 
 void WeightList::random(std::string const& name, at::Tensor const& parameter, Role role, double init_std) {
@@ -22,6 +24,16 @@ void WeightList::fused(std::string const& name, at::Tensor const& parameter, Rol
   }
   trained.push_back({name, parameter, role});
 }
+
+void WeightList::low_rank(std::string const& name, at::Tensor const& down_KI, at::Tensor const& up_OK, LowRankParts const& parts) {
+  if (!down_KI.defined()) return;
+  random(name + ".lora_down.weight", down_KI, Role::matrix, 1 / std::sqrt(static_cast<double>(down_KI.size(1))));
+  std::vector<Part> rows;
+  for (auto const& [part, outputs] : parts) rows.push_back({part + ".lora_up.weight", outputs, 0});
+  fused(name + ".lora_up.weight", up_OK, Role::matrix, rows);
+}
+
+bool is_low_rank(std::string const& name) { return name.find(".lora_") != std::string::npos; }
 
 void WeightList::buffer(std::string const& name, at::Tensor const& tensor, double value, bool optional) {
   if (tensor.defined()) stored.push_back({name, tensor.detach(), -1, value, optional});

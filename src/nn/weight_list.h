@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace isobath {
@@ -32,6 +33,9 @@ struct TrainedParameter {
   Role role;
 };
 
+// The matrices that share one update of low rank, as files name them, and how many outputs each has.
+using LowRankParts = std::vector<std::pair<std::string, int64_t>>;
+
 // Undefined tensors are ignored, so that a module can declare tensors that only some configurations have.
 class WeightList {
  public:
@@ -44,11 +48,15 @@ class WeightList {
   void constant(std::string const& name, at::Tensor const& parameter, Role role, double value);
   // One parameter that is trained as a whole under `name` and stored as its parts, successive ranges of its rows.
   void fused(std::string const& name, at::Tensor const& parameter, Role role, std::vector<Part> const& parts);
+  // An update of the matrix `name`, which is stored as `parts`: NAME.lora_down.weight, and PART.lora_up.weight of each. It starts at zero.
+  void low_rank(std::string const& name, at::Tensor const& down_KI, at::Tensor const& up_OK, LowRankParts const& parts);
   // Stored, not trained by gradients.
   void buffer(std::string const& name, at::Tensor const& tensor, double value, bool optional = false);
 
   std::vector<NamedWeight> stored;
   std::vector<TrainedParameter> trained;
 };
+
+bool is_low_rank(std::string const& name);  // whether a part of WeightList::low_rank has this name
 
 }  // namespace isobath

@@ -1,4 +1,4 @@
-// isobath analyze: which inputs get the compute.
+// isobath analyze: which inputs get the compute, and what layers are worth.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -10,6 +10,7 @@
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/evaluate/depth_analysis.h"
+#include "trainer/evaluate/layer_importance.h"
 #include "trainer/pretrained/pretrained.h"
 
 namespace isobath {
@@ -19,8 +20,13 @@ namespace {
 struct AnalyzeOptions {
   std::vector<std::string> texts;
   int64_t at_least = default_at_least, most = default_most;
+  std::vector<std::string> layers;  // parts of layers that are left out in turn; empty: nothing is left out
   bool json = false;
 };
+
+std::string printed(LayerImportance const& found, AnalyzeOptions const& options) {
+  return options.json ? found.json().dump(2) + "\n" : found.table();
+}
 
 void run_analyze(Target const& target, AnalyzeOptions const& options) {
   Checkpoint const checkpoint = open_model(target.path);
@@ -28,10 +34,24 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
   EvalSubject const subject(checkpoint, config, options.texts);
   auto const& [text, model, settings] = subject;
 
+  auto const stopped = [] { return stop_requested() != 0; };
+  if (!options.layers.empty()) {
+    std::vector<RoutedPart> parts;
+    for (std::string const& name : options.layers) {
+      Choice<RoutedPart> part = RoutedPart::block;
+      part = name;
+      parts.push_back(part);
+    }
+    EvalSettings limited = settings;
+    limited.tokens = config.eval.final_tokens;  // of --text, too, which is otherwise read to its end
+    std::optional<LayerImportance> const found = measure_layers(*model, *text.windows, parts, limited, stopped);
+    if (!found) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+    std::cout << printed(*found, options);
+    return;
+  }
   DepthAnalysis analysis(config.model.layers);
   bool const done = visit_tokens(
-      *model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); },
-      [] { return stop_requested() != 0; });
+      *model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); }, stopped);
   if (!done) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
   auto const most = static_cast<size_t>(options.most);
   std::cout << (options.json ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
@@ -41,10 +61,11 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
 }  // namespace
 
 void add_analyze(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("analyze", "Which tokens and words get the compute");
+  CLI::App* command = app.add_subcommand("analyze", "Which tokens and words get the compute; what each layer is worth (--layers)");
   command->footer(
       "Reads the run's validation text under causal routing, with the checkpoint's own decisions.\n\n"
-      "Examples:\n  isobath analyze runs/quickstart/mod/seed-1\n  isobath analyze runs/tiny --text book.txt --json");
+      "Examples:\n  isobath analyze runs/quickstart/mod/seed-1\n  isobath analyze runs/tiny --text book.txt --json\n"
+      "  isobath analyze model.gguf --text book.txt --layers block,attention eval.final_tokens=64Ki model.context=512");
   auto const target = add_target(*command, "CHECKPOINT", "Checkpoint, or run folder (its latest)");
   auto const options = std::make_shared<AnalyzeOptions>();
   command->add_option("--text", options->texts, "Read all of this text instead (one file, folder or glob; given again for more)")
@@ -56,6 +77,13 @@ void add_analyze(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--most", options->most, "Length of each list")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  command
+      ->add_option("--layers", options->layers,
+                   "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
+      ->delimiter(',')
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"block", "attention", "mlp"}));
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([target, options] { run_analyze(*target, *options); });
 }

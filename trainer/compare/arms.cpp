@@ -231,6 +231,21 @@ DataSize measured_data(PreparedData const& data) {
   return size;
 }
 
+namespace {
+
+// fp32 weight, gradient and Adam's two moments; of frozen ones the weight alone.
+double state_bytes(ArmPlan const& plan) {
+  Ledger const& ledger = plan.ledger;
+  // A linear map's FLOPs per row are twice its weights.
+  auto const weights = [&](int64_t attention_row, int64_t mlp_row) { return ledger.layers * (attention_row + mlp_row) / 2; };
+  int64_t const matrices = weights(ledger.frozen.attention ? ledger.attention_row : 0, ledger.frozen.mlp ? ledger.mlp_row : 0);
+  int64_t const frozen = std::min(plan.parameters.blocks, matrices) + (ledger.frozen.head ? plan.parameters.embedding : 0);
+  int64_t const updates = weights(ledger.low_rank.attention_row, ledger.low_rank.mlp_row);
+  return 16.0 * static_cast<double>(plan.parameters.total - frozen + updates) + 4.0 * static_cast<double>(frozen);
+}
+
+}  // namespace
+
 ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens) {
   ModelConfig const& model = config.model;
   ArmPlan plan;
@@ -272,9 +287,7 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.train_flops = schedule.total_flops();
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation = plan_evaluation(plan, schedule, data);
-  int64_t const frozen = (ledger.frozen.blocks ? plan.parameters.blocks : 0) + (ledger.frozen.head ? plan.parameters.embedding : 0);
-  // fp32 weight, gradient and Adam's two moments; of frozen ones the weight alone
-  plan.state_bytes = 16.0 * static_cast<double>(plan.parameters.total - frozen) + 4.0 * static_cast<double>(frozen);
+  plan.state_bytes = state_bytes(plan);
   if (config.train.distill.teacher)
     plan.state_bytes += 4.0 * static_cast<double>(count_parameters(*config.train.distill.teacher, DepthConfig{}, vocab_size).total);
   plan.micro_batch_tokens = micro_batch_tokens;

@@ -1,5 +1,6 @@
 #include "trainer/pretrained/experiment_config.h"
 
+#include <algorithm>
 #include <set>
 
 #include "config/fields.h"
@@ -56,7 +57,9 @@ LoadedConfig load_experiment(std::filesystem::path const& file, std::vector<std:
   // With {arm} and {seed} every run starts from another model, which it checks itself.
   bool const of_each_run = given != written.end() && given->second.find('{') != std::string::npos;
   if (given == written.end() || given->second.empty() || of_each_run) return with_teacher(load_config(file, overrides, {check_task_files}));
-  Pretrained const pretrained = open_pretrained(expand_user(given->second));
+  Pretrained pretrained = open_pretrained(expand_user(given->second));
+  if (auto const chosen = written.find("train.init_layers"); chosen != written.end() && chosen->second.starts_with('['))
+    pretrained.model.layers = 1 + std::count(chosen->second.begin(), chosen->second.end(), ',');
   auto const values = model_values(pretrained);
   std::vector<std::string> with_sizes = overrides;
   std::set<std::string> taken;

@@ -9,9 +9,9 @@
 
 namespace isobath {
 
-// Puts the weights at `path` into `model` and says so in the log. What they lack of the kind of depth keeps its fresh values. Returns the
-// FLOPs that they were trained with; NaN: not known. Throws Error(checkpoint) where weights do not fit, and Error(data) where they were
-// trained with another tokenizer.
-double take_initial_weights(fs::path const& path, LanguageModel& model, Tokenizer const& tokenizer);
+// Puts the weights at train.init_from, of train.init_layers alone, into `model` and says so in the log. What they lack of the kind of depth
+// and of updates of low rank keeps its fresh values. Returns the FLOPs that they were trained with; NaN: not known. Throws
+// Error(checkpoint) where weights do not fit, and Error(data) where they were trained with another tokenizer.
+double take_initial_weights(TrainConfig const& train, LanguageModel& model, Tokenizer const& tokenizer);
 
 }  // namespace isobath

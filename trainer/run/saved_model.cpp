@@ -59,7 +59,7 @@ Checkpoint open_checkpoint(fs::path const& folder) {
   checkpoint.config = load_config(folder / "config.yaml", {}).config;
   checkpoint.state = state_from_json(read_file(folder / "state.json"), (folder / "state.json").string());
   checkpoint.tokenizer = load_tokenizer(folder / "tokenizer.model");
-  checkpoint.weights = stored_weights(folder / "model.safetensors");
+  checkpoint.weights = merged_low_rank(stored_weights(folder / "model.safetensors"));
   return checkpoint;
 }
 

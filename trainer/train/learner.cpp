@@ -10,6 +10,8 @@ namespace isobath {
 Learner make_learner(Config const& config, int64_t vocab_size, Ranks const& ranks) {
   auto const seed = static_cast<uint64_t>(config.seed);
   auto const model = std::make_shared<LanguageModel>(config.model, config.depth, vocab_size, seed);
+  if (LoraConfig const& lora = config.train.lora; lora.rank > 0)
+    model->add_low_rank(lora.rank, lora.has("attention"), lora.has("mlp"), seed);
   at::Device const device = place_model(*model, config);  // before an optimizer takes hold of the parameters
   model->train();
   std::vector<TrainedParameter> const frozen = model->parameters_of(config.train.freeze);

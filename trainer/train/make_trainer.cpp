@@ -17,7 +17,7 @@ Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tok
   TrainConfig const& train = config.train;
   if (!earlier && !train.init_from.empty()) {
     WholeWeights const whole(learner.optimizers.exchange.get());
-    origin.pretraining_flops = take_initial_weights(expand_user(train.init_from), *learner.model, tokenizer);
+    origin.pretraining_flops = take_initial_weights(train, *learner.model, tokenizer);
   }
   if (!learner.settings.teacher) return origin;
   TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teacher, tokenizer);

@@ -1,6 +1,7 @@
 #include "config/sections/depth_mod.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "config/row.h"
 #include "config/sections/sections.h"
@@ -12,10 +13,10 @@ void check_capacity(Config const& config, std::vector<Contradiction>& found) {
   DepthConfig const& depth = config.depth;
   std::vector<double> const& capacity = depth.capacity;
   bool const skips = std::any_of(capacity.begin(), capacity.end(), [](double share) { return share < 1; });
-  int64_t const routed = depth.offset < config.model.layers ? 1 + (config.model.layers - 1 - depth.offset) / depth.stride : 0;
+  auto const routed = std::ssize(routed_blocks(config.model, depth));
   if (routed > 0 && static_cast<int64_t>(capacity.size()) > routed) {
     found.push_back(
-        {{"depth.capacity", "model.layers", "depth.stride"},
+        {{"depth.capacity", "model.layers", "depth.stride", "depth.layers"},
          "depth.capacity has " + std::to_string(capacity.size()) + " entries for " + std::to_string(routed) + " routed blocks"});
   }
   if (!skips && depth.skip_path != SkipPath::identity) {
@@ -42,7 +43,14 @@ void check_capacity(Config const& config, std::vector<Contradiction>& found) {
 
 void check_mod(Config const& config, std::vector<Contradiction>& found) {
   DepthConfig const& depth = config.depth;
-  if (depth.offset >= config.model.layers) {
+  std::vector<int64_t> const& layers = depth.layers;
+  if (std::adjacent_find(layers.begin(), layers.end(), std::greater_equal<>()) != layers.end())
+    found.push_back({{"depth.layers"}, "depth.layers names routed blocks in ascending order, each once"});
+  if (!layers.empty() && layers.back() >= config.model.layers)
+    found.push_back(
+        {{"depth.layers", "model.layers"},
+         "depth.layers names block " + std::to_string(layers.back()) + ", the model has 0 to " + std::to_string(config.model.layers - 1)});
+  if (layers.empty() && depth.offset >= config.model.layers) {
     found.push_back({{"depth.offset", "depth.kind", "model.layers"},
                      "depth.offset (" + std::to_string(depth.offset) + ") is past the last of " + std::to_string(config.model.layers) +
                          " layers: no block would be routed"});
@@ -60,6 +68,13 @@ void check_mod(Config const& config, std::vector<Contradiction>& found) {
 }
 
 }  // namespace
+
+std::vector<int64_t> routed_blocks(ModelConfig const& model, ModOptions const& depth) {
+  if (!depth.layers.empty()) return depth.layers;
+  std::vector<int64_t> blocks;
+  for (int64_t block = depth.offset; block < model.layers; block += depth.stride) blocks.push_back(block);
+  return blocks;
+}
 
 int64_t resolved_skip_rank(ModelConfig const& model, ModOptions const& depth) {
   return depth.skip_rank > 0 ? depth.skip_rank : std::max<int64_t>(1, model.width / 16);
@@ -80,6 +95,10 @@ std::vector<ConfigField> mod_fields() {
         "[lowest, highest]: every step of training draws its capacity between them, so that one model serves many.")
           .above(0)
           .zero_is("off"),
+      R(KEY(depth.layers), integer_list, identity,
+        "The blocks that are routed, counted from 0 and ascending: [12, 14, 20]. Not given: every stride-th from offset on.")
+          .between(0, 4095)
+          .zero_is("auto"),
       R(KEY(depth.stride), integer, identity, "Every stride-th block is routed.").between(1, 4096),
       R(KEY(depth.offset), integer, identity, "The first routed block, counted from 0.").between(0, 4095),
       R(KEY(depth.target), choice, identity,

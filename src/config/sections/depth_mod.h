@@ -29,6 +29,7 @@ struct ModOptions {
   std::vector<double> capacity{0.125};  // interpolated over the routed layers
   double capacity_warmup = 0;           // share of the run
   std::vector<double> capacity_random;  // lowest and highest; empty: off
+  std::vector<int64_t> layers;          // that are routed; empty: by stride and offset
   int64_t stride = 2;
   int64_t offset = 1;
   Choice<RoutedPart> target = RoutedPart::block;
@@ -37,6 +38,7 @@ struct ModOptions {
   Choice<SkippedKv> skipped_kv = SkippedKv::drop;
 };
 
-int64_t resolved_skip_rank(ModelConfig const&, ModOptions const&);  // what `auto` stands for: max(1, width / 16)
+std::vector<int64_t> routed_blocks(ModelConfig const&, ModOptions const&);  // ascending
+int64_t resolved_skip_rank(ModelConfig const&, ModOptions const&);          // what `auto` stands for: max(1, width / 16)
 
 }  // namespace isobath

@@ -29,6 +29,18 @@ std::vector<ConfigField> train_fields() {
         "comparison, {arm} and {seed} stand for those of "
         "each run; the keys of model and tokenizer must then be given.")
           .may_be_empty_too(),
+      R(KEY(train.init_layers), integer_list, identity,
+        "Takes these layers of train.init_from alone, counted from 0, in this order: the others are removed. model.layers is their number "
+        "then. Not given: all.")
+          .between(0, 4095)
+          .zero_is("all"),
+      R(KEY(train.lora.rank), integer, identity,
+        "Trains updates of this rank beside the matrices of blocks, which stay fixed (LoRA). eval, generate, export and train.init_from "
+        "take "
+        "matrix and update as one. off: the matrices themselves are trained, unless train.freeze keeps them.")
+          .between(1, 65536)
+          .zero_is("off"),
+      R(KEY(train.lora.targets), text_list, identity, "Whose matrices get an update: attention, mlp, or both."),
       R(KEY(train.freeze), text_list, identity,
         "Weights that stay as they are. blocks: attention and MLP matrices; embeddings: embedding and head; norms: all norms. Routers, "
         "predictors, gates and factors are always trained.")
@@ -101,6 +113,20 @@ void check_train(Config const& config, std::vector<Contradiction>& found) {
                      what + " longer than the run (" + format_duration(train.budget) +
                          "); write a share of it, such as 5%, or give a larger train.budget"});
   }
+  for (std::string const& part : train.lora.targets)
+    if (part != "attention" && part != "mlp")
+      found.push_back({{"train.lora.targets"}, "train.lora.targets: '" + part + "' is no half of a block (attention, mlp)"});
+  if (train.lora.rank > 0 && std::find(train.freeze.begin(), train.freeze.end(), "blocks") != train.freeze.end())
+    found.push_back({{"train.lora.rank", "train.freeze"},
+                     "train.freeze: [blocks] keeps the matrices of blocks as they are; train.lora.rank trains updates of them: one of the "
+                     "two"});
+  if (!train.init_layers.empty() && train.init_from.empty())
+    found.push_back(
+        {{"train.init_layers", "train.init_from"}, "train.init_layers chooses among the layers of train.init_from, which is not given"});
+  if (auto const count = static_cast<int64_t>(train.init_layers.size()); count > 0 && count != config.model.layers)
+    found.push_back(
+        {{"train.init_layers", "model.layers"},
+         "train.init_layers names " + std::to_string(count) + " layers, model.layers is " + std::to_string(config.model.layers)});
   for (std::string const& part : train.freeze)
     if (std::find(frozen_parts.begin(), frozen_parts.end(), part) == frozen_parts.end())
       found.push_back({{"train.freeze"}, "train.freeze: '" + part + "' is no part of a model (blocks, embeddings, norms)"});

@@ -1,9 +1,11 @@
 #pragma once
 // `train`: length, batches, learning rate and optimizer.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/choice.h"
@@ -29,8 +31,17 @@ struct DistillConfig {
   std::optional<ModelConfig> teacher;  // no key: the sizes of `from`, which load_experiment reads (trainer/pretrained)
 };
 
+// LoRA: the matrices of blocks stay fixed, and an update of low rank is trained beside each.
+struct LoraConfig {
+  int64_t rank = 0;  // 0: off
+  std::vector<std::string> targets{"attention", "mlp"};
+  bool has(std::string_view part) const { return rank > 0 && std::find(targets.begin(), targets.end(), part) != targets.end(); }
+};
+
 struct TrainConfig {
-  std::string init_from;  // empty: random initial values
+  std::string init_from;             // empty: random initial values
+  std::vector<int64_t> init_layers;  // empty: all of them
+  LoraConfig lora;
   std::vector<std::string> freeze;
   DistillConfig distill;
   Duration budget{1000, Unit::step};

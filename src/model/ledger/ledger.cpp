@@ -18,6 +18,15 @@ int64_t attention_weights(ModelConfig const& model) {
 
 int64_t mlp_weights(ModelConfig const& model) { return (model.mlp == MlpKind::swiglu ? 3 : 2) * model.width * resolved_mlp_width(model); }
 
+LowRankCost low_rank_cost(ModelConfig const& model, LoraConfig const& lora) {
+  int64_t const D = model.width, X = 2 * resolved_kv_heads(model) * (D / model.heads), F = resolved_mlp_width(model);
+  auto const map = [&](int64_t inputs, int64_t outputs) { return 2 * lora.rank * (inputs + outputs); };
+  LowRankCost cost;
+  if (lora.has("attention")) cost = {map(D, D + X) + map(D, D), map(D, X), 0};
+  if (lora.has("mlp")) cost.mlp_row = map(D, (model.mlp == MlpKind::swiglu ? 2 : 1) * F) + map(F, D);
+  return cost;
+}
+
 // Returns a count of one step in 64 bits. Throws Error(config) when it does not fit.
 int64_t in_64_bits(Int128 count, char const* what, int64_t tokens) {
   constexpr int64_t most = std::numeric_limits<int64_t>::max();
@@ -43,7 +52,9 @@ TrainingSetup training_setup_of(TrainConfig const& train) {
   auto const has = [&](char const* part) { return std::find(train.freeze.begin(), train.freeze.end(), part) != train.freeze.end(); };
   if (!train.distill.from.empty() && !train.distill.teacher)
     throw Error(ExitCode::other, "[ledger] the sizes of the model of train.distill.from were not read");
-  return {{has("blocks"), has("embeddings")}, train.distill.teacher};
+  return {{has("blocks") || train.lora.has("attention"), has("blocks") || train.lora.has("mlp"), has("embeddings")},
+          train.distill.teacher,
+          train.lora};
 }
 
 Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t vocab_size, TrainingSetup const& training) {
@@ -60,6 +71,7 @@ Ledger make_ledger(ModelConfig const& model, DepthConfig const& depth, int64_t v
   ledger.routed_layers = static_cast<int64_t>(plan->routed_layers().size());
   ledger.dense_layers = ledger.layers - ledger.routed_layers;
   plan->add_costs(ledger, vocab_size);
+  ledger.low_rank = low_rank_cost(model, training.lora);
   if (training.teacher) {
     Ledger const teacher = make_ledger(*training.teacher, DepthConfig{}, vocab_size);
     ledger.teacher_row = teacher.head_row + teacher.layers * (teacher.attention_row + teacher.mlp_row);
@@ -86,10 +98,17 @@ Int128 Ledger::train(int64_t sequences, int64_t length, std::vector<RoutedWork> 
   Int128 flops = 3 * (forward(sequences, length, routed, pairs) + heads - tokens * head_row);
   flops += tokens * teacher_row + pairs.value_or(Int128(sequences) * causal_pairs(length)) * teacher_pair;
   if (frozen.head) flops -= heads;
-  if (!frozen.blocks) return flops;
-  flops -= dense_layers * dense_layer(sequences, length, pairs).linear;
-  for (RoutedWork const& work : routed)
-    flops -= routed_layer(sequences, length, work, pairs).linear - (tokens - work.rows) * skip_row;  // skip paths are never frozen
+  LowRankCost const gradients{frozen.attention ? attention_row : 0, frozen.attention ? kv_row : 0, frozen.mlp ? mlp_row : 0};
+  return flops - of_linear_maps(gradients, tokens, routed) + 3 * of_linear_maps(low_rank, tokens, routed);
+}
+
+Int128 Ledger::of_linear_maps(LowRankCost const& per_row, Int128 tokens, std::vector<RoutedWork> const& routed) const {
+  Int128 flops = dense_layers * tokens * (per_row.attention_row + per_row.mlp_row);
+  for (RoutedWork const& work : routed) {
+    flops += (routes_attention ? Int128(work.rows) : tokens) * per_row.attention_row;
+    flops += (routes_mlp ? Int128(work.rows) : tokens) * per_row.mlp_row;
+    if (keeps_kv) flops += (tokens - work.rows) * per_row.kv_row;
+  }
   return flops;
 }
 

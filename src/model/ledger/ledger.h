@@ -22,15 +22,21 @@ struct RoutedWork {
   int64_t pairs = 0;  // query-key pairs attended inside it
 };
 
-// Weights that training leaves as they are, so that it computes no gradients of theirs.
+// Weights that training leaves as they are, so that it computes no gradients of theirs: the matrices of attentions, of MLPs, the head.
 struct Frozen {
-  bool blocks = false, head = false;
+  bool attention = false, mlp = false, head = false;
+};
+
+// Forward FLOPs per row of the updates of low rank that training computes beside matrices.
+struct LowRankCost {
+  int64_t attention_row = 0, kv_row = 0, mlp_row = 0;  // kv_row: of attention_row, what keys and values alone take
 };
 
 // What makes training cost less or more than three forward passes.
 struct TrainingSetup {
   Frozen frozen;
   std::optional<ModelConfig> teacher;  // of a distillation: a dense model that reads the same tokens
+  LoraConfig lora = {};
 };
 TrainingSetup training_setup_of(TrainConfig const&);
 
@@ -50,6 +56,7 @@ struct Ledger {
   bool routes_attention = true, routes_mlp = true;  // false: that half of a routed layer runs for every token
   bool keeps_kv = false;                            // skipped tokens still give keys and values
   Frozen frozen;
+  LowRankCost low_rank;
   int64_t teacher_row = 0, teacher_pair = 0;  // a teacher's whole forward pass, per token and per query-key pair of one layer
   int64_t layers = 0;
   int64_t dense_layers = 0;
@@ -69,10 +76,13 @@ struct Ledger {
   // Work of top-k routing with one capacity per routed layer: K rows and K(K+1)/2 query-key pairs a sequence; with kept keys K(T+1)/2
   // pairs, the mean over all places that the K tokens may have.
   std::vector<RoutedWork> planned_work(std::vector<double> const& capacities, int64_t sequences, int64_t length) const;
+  // What linear maps of attention, of the keys and values alone, and of MLPs take in all layers, at these forward FLOPs per row.
+  Int128 of_linear_maps(LowRankCost const& per_row, Int128 tokens, std::vector<RoutedWork> const& routed) const;
   // FLOPs of training on `pairs` query-key pairs in every layer where all tokens attend.
   Int128 train_pairs(Int128 pairs) const;
   // FLOPs of training on `sequences` sequences: 3 x forward, with `training_heads` logits per token; linear maps whose weights are frozen
-  // count 2 x, for the gradients of their inputs are computed all the same. A teacher's forward pass is added.
+  // count 2 x, for the gradients of their inputs are computed all the same. Updates of low rank count 3 x; a teacher's forward pass is
+  // added.
   Int128 train(int64_t sequences, int64_t length, std::vector<RoutedWork> const& routed, Pairs pairs = {}) const;
 };
 

@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 
 #include "config/config.h"
+#include "nn/low_rank.h"
 #include "nn/rows.h"
 #include "nn/weight_list.h"
 
@@ -25,6 +26,7 @@ struct AttentionImpl : torch::nn::Module {
   // Stores the keys and values of all rows in rows.cache, without attention.
   void store(at::Tensor const& x_ND, Rows const& rows, RotaryTables const& rotary);
 
+  void add_low_rank(int64_t rank);  // updates of its matrices
   void weights(std::string const& layer, InitialStd const& init, WeightList& list) const;
 
   int64_t heads, kv_heads, head_dim;
@@ -32,6 +34,7 @@ struct AttentionImpl : torch::nn::Module {
   CudaAttention cuda_kernel = CudaAttention::flash;  // see ops::attend
   at::Tensor norm_D, qkv_XD, o_DX;                   // qkv_XD stacks q, k and v
   at::Tensor q_norm_E, k_norm_E;                     // undefined without QK norm
+  LowRankUpdate qkv_update, o_update;
 
  private:
   std::pair<at::Tensor, at::Tensor> keys_and_values(at::Tensor const& normed_ND, Rows const& rows, RotaryTables const& rotary) const;

@@ -150,6 +150,17 @@ TEST_CASE("keys that contradict each other") {
       {"model:\n  width: 96\n  heads: 6\n", {}},  // kv_heads: auto
       {"model:\n  width: 96\n  heads: 6\n  kv_heads: 4\n", {"x.yaml:4:13: error: model.kv_heads (4) does not divide model.heads (6)"}},
       {"model: {heads: x, width: 66}\n", {"x.yaml:1:16: error: model.heads: 'x' is not"}},  // what follows from it is not said
+      {"depth: {kind: mod, layers: [1, 4]}\n", {"x.yaml:1:28: error: depth.layers names block 4, the model has 0 to 3"}},
+      {"depth: {kind: mod, layers: [2, 1]}\n", {"x.yaml:1:28: error: depth.layers names routed blocks in ascending order, each once"}},
+      {"depth: {kind: mod, layers: [2], capacity: [0.5, 0.25]}\n",
+       {"x.yaml:1:43: error: depth.capacity has 2 entries for 1 routed blocks"}},
+      {"train: {lora: {rank: 4, targets: [heads]}}\n",
+       {"x.yaml:1:34: error: train.lora.targets: 'heads' is no half of a block (attention, mlp)"}},
+      {"train: {lora: {rank: 4}, freeze: [blocks]}\n",
+       {"x.yaml:1:22: error: train.freeze: [blocks] keeps the matrices of blocks as they are"}},
+      {"train: {init_layers: [0, 1]}\n",
+       {"x.yaml:1:22: error: train.init_layers chooses among the layers of train.init_from, which is not given",
+        "x.yaml:1:22: error: train.init_layers names 2 layers, model.layers is 4"}},
       {"depth: {kind: mod, offset: 4}\n", {"x.yaml:1:28: error: depth.offset (4) is past the last of 4 layers"}},
       {"depth: {kind: dense, offset: 4}\n", {}},
       {"depth: {kind: mod, gate: none}\n", {"x.yaml:1:26: error: with gate none, only `causal: bce` gives the linear router a gradient"}},

@@ -31,11 +31,7 @@ std::string ModPlan::describe() const { return std::to_string(routed_layers().si
 
 std::string ModPlan::explain_shares() const { return "Planned capacity " + capacity_text(depth_.capacity) + "; "; }
 
-std::vector<int64_t> ModPlan::routed_layers() const {
-  std::vector<int64_t> layers;
-  for (int64_t layer = depth_.offset; layer < model_.layers; layer += depth_.stride) layers.push_back(layer);
-  return layers;
-}
+std::vector<int64_t> ModPlan::routed_layers() const { return routed_blocks(model_, depth_); }
 
 std::vector<double> ModPlan::capacities() const {
   std::vector<double> const& entries = depth_.capacity;

@@ -15,7 +15,7 @@ class ModPlan : public DepthPlan {
   bool uses_noncausal_routing() const override { return true; }
   bool has_capacity() const override { return true; }
   std::vector<int64_t> routed_layers() const override;
-  int64_t fewest_layers() const override { return depth_.offset + 1; }
+  int64_t fewest_layers() const override { return (depth_.layers.empty() ? depth_.offset : depth_.layers.back()) + 1; }
 
   // depth.capacity interpolated linearly over the routed layers: the first entry is the first layer's capacity, the last entry the last
   // layer's.

@@ -152,6 +152,47 @@ TEST_CASE("a teacher's forward pass is part of training") {
   CHECK_THROWS_AS(training_setup_of(train), Error);  // its sizes are not known
 }
 
+// 2 sequences of 16 tokens, of which a routed layer runs 8. Every weight of a linear map costs 2 FLOPs per row in each of three passes; a
+// fixed one has no pass for its own gradient.
+TEST_CASE("updates of low rank are trained beside matrices that are not") {
+  ModelConfig model;
+  model.kv_heads = 2;
+  DepthConfig depth;
+  depth.kind = "mod";
+  depth.layers = {3};
+  TrainConfig train;
+  train.lora.rank = 4;
+  std::vector<RoutedWork> const work{{8, 20}};
+  int64_t const D = model.width, X = 2 * 2 * (D / model.heads), F = resolved_mlp_width(model), rows = 3 * 32 + 8;
+  auto const map = [&](int64_t inputs, int64_t outputs) { return 2 * 4 * (inputs + outputs); };
+  int64_t const attention = map(D, D + X) + map(D, D), mlp = map(D, 2 * F) + map(F, D);
+  Ledger const plain = make_ledger(model, depth, 512);
+  auto const cost = [&](std::vector<std::string> const& targets) {
+    train.lora.targets = targets;
+    return make_ledger(model, depth, 512, training_setup_of(train)).train(2, 16, work) - plain.train(2, 16, work);
+  };
+  CHECK(cost({"attention"}) == rows * (3 * attention - plain.attention_row));
+  CHECK(cost({"mlp"}) == rows * (3 * mlp - plain.mlp_row));
+  CHECK(cost({"attention", "mlp"}) == rows * (3 * (attention + mlp) - plain.attention_row - plain.mlp_row));
+  depth.skipped_kv = "keep";
+  Ledger const kept = make_ledger(model, depth, 512);
+  train.lora.targets = {"attention"};
+  CHECK(make_ledger(model, depth, 512, training_setup_of(train)).train(2, 16, work) - kept.train(2, 16, work) ==
+        rows * (3 * attention - kept.attention_row) + 24 * (3 * map(D, X) - kept.kv_row));
+}
+
+TEST_CASE("depth.layers names the routed blocks") {
+  ModelConfig model;
+  model.layers = 8;
+  DepthConfig depth;
+  depth.kind = "mod";
+  CHECK(routed_layers(model, depth) == std::vector<int64_t>{1, 3, 5, 7});
+  depth.layers = {0, 2, 6};
+  depth.capacity = {0.5, 0.1};
+  CHECK(routed_layers(model, depth) == depth.layers);
+  CHECK(plan_depth(model, depth)->capacities()[2] == Catch::Approx(0.1));
+}
+
 TEST_CASE("the half of a layer that is not routed is paid for every token") {
   ModelConfig model;
   DepthConfig depth;
