@@ -29,7 +29,8 @@ struct LoadedConfig {
 LoadedConfig load_config(std::filesystem::path const& file, std::vector<std::string> const& overrides,
                          std::vector<ConfigCheck> const& extra_checks = {});
 
-// The keys that `file` and `overrides` write, with the text of single values (lists: ""). Says nothing of what is wrong with them.
+// The keys that `file` and `overrides` write, with the text of their values (of lists on one line: "[a, b]"). Says nothing of what is wrong
+// with them.
 std::map<std::string, std::string> written_values(std::filesystem::path const& file, std::vector<std::string> const& overrides);
 
 // The configuration of one run: the experiment's, with the settings of its arm, then of its size, then of tuning; with its budget and seed;

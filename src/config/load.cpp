@@ -195,7 +195,8 @@ std::map<std::string, std::string> written_values(std::filesystem::path const& f
   if (!file.empty()) reader.read_file(file);
   for (std::string const& text : overrides) reader.read_override(text);
   std::map<std::string, std::string> values;
-  for (auto const& [path, setting] : reader.settings().values) values[path] = setting.value.text;
+  for (auto const& [path, setting] : reader.settings().values)
+    values[path] = setting.value.kind == Tree::Kind::list ? yaml_flow(setting.value) : setting.value.text;
   return values;
 }
 

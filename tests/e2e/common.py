@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,13 @@ def check_same_run(workspace, name, reference="reference"):
     for left, right in zip(a, b):
         check(left == right, "%s: a record differs from %s:\n  %s\n  %s" % (name, reference, left, right))
     check(len(a) == len(b), "%s has %d records, %s %d" % (name, len(a), reference, len(b)))
+
+
+def tensors(file):
+    """name -> bytes of a safetensors file."""
+    length = struct.unpack("<Q", file[:8])[0]
+    header = json.loads(file[8:8 + length])
+    return {name: file[8 + length + one["data_offsets"][0]:8 + length + one["data_offsets"][1]] for name, one in header.items() if name != "__metadata__"}
 
 
 STOP, INTERRUPT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL

@@ -6,7 +6,7 @@ import os
 import shutil
 import struct
 
-from common import Workspace, check
+from common import Workspace, check, tensors
 
 DENSE = ("depth.kind=dense", "model.kv_heads=1")  # which the runs that start from it take over
 
@@ -225,13 +225,6 @@ def check_distillation(space):
     check("depth.kind: mod" in err, err)
     _, err = space.train("name=x", *start, teacher, "model.context=128", "train.batch_tokens=256", expect=2)
     check("reads at most" in err, err)
-
-
-def tensors(file):
-    """name -> bytes of a safetensors file."""
-    length = struct.unpack("<Q", file[:8])[0]
-    header = json.loads(file[8:8 + length])
-    return {name: file[8 + length + one["data_offsets"][0]:8 + length + one["data_offsets"][1]] for name, one in header.items() if name != "__metadata__"}
 
 
 with Workspace() as space:

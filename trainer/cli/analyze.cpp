@@ -1,8 +1,10 @@
 // isobath analyze: which inputs get the compute, and what layers are worth.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "config/io.h"
 #include "core/error.h"
@@ -20,7 +22,7 @@ namespace {
 struct AnalyzeOptions {
   std::vector<std::string> texts;
   int64_t at_least = default_at_least, most = default_most;
-  std::vector<std::string> layers;  // parts of layers that are left out in turn; empty: nothing is left out
+  std::string layers;  // parts of layers that are left out in turn, "block,attention"; empty: nothing is left out
   bool json = false;
 };
 
@@ -37,8 +39,11 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
   auto const stopped = [] { return stop_requested() != 0; };
   if (!options.layers.empty()) {
     std::vector<RoutedPart> parts;
-    for (std::string const& name : options.layers) {
+    std::istringstream names(options.layers);
+    for (std::string name; std::getline(names, name, ',');) {
       Choice<RoutedPart> part = RoutedPart::block;
+      if (std::find(part.names().begin(), part.names().end(), name) == part.names().end())
+        throw Error(ExitCode::config, "--layers: '" + name + "' is no part of a layer (block, attention, mlp)");
       part = name;
       parts.push_back(part);
     }
@@ -80,10 +85,7 @@ void add_analyze(CLI::App& app) {
   command
       ->add_option("--layers", options->layers,
                    "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
-      ->delimiter(',')
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember({"block", "attention", "mlp"}));
+      ->type_name("PARTS");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([target, options] { run_analyze(*target, *options); });
 }
