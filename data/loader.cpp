@@ -56,7 +56,9 @@ Batch Loader::at(int64_t first_sample, int64_t sequences) const {
     int64_t const sample = first_sample + row;
     auto const epoch = static_cast<uint64_t>(sample / samples), index = static_cast<uint64_t>(sample % samples);
     uint64_t const key = make_key({hash_text("data order"), seed_, epoch});
-    int64_t const first = length_ * (ordered_ ? sample : static_cast<int64_t>(permute(index, static_cast<uint64_t>(samples), key)));
+    int64_t const number = ordered_ ? sample : static_cast<int64_t>(permute(index, static_cast<uint64_t>(samples), key));
+    int64_t const first = length_ * number;
+    batch.windows.push_back(number);
     stream_.copy(first, window);
 
     auto const at = static_cast<size_t>(row * T);

@@ -29,6 +29,7 @@ struct Batch {
   int64_t pairs = 0;                // pairs of a query token and a key token that it may attend to (itself or an earlier one)
   bool isolated = false;            // positions restart at every document, and attention must not cross document borders
   std::vector<WindowPlace> places;  // of each sequence; empty where windows go over document borders
+  std::vector<int64_t> windows;     // of each sequence: its window's number, which neither seed nor epoch changes; empty beside `places`
 };
 
 // The windows of a text: in order, which an evaluation reads, or permuted by (seed, epoch).

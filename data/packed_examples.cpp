@@ -76,6 +76,7 @@ Batch PackedExamples::at(int64_t first_sample, int64_t sequences) const {
 }
 
 void PackedExamples::append(int64_t window, Batch& batch) const {
+  batch.windows.push_back(window);
   int32_t segment = 0;
   int64_t room = length_;
   for (int64_t i = begins_[static_cast<size_t>(window)]; i < begins_[static_cast<size_t>(window) + 1]; ++i) {

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 
 from common import INTERRUPT, STOP, Workspace, check, check_same_run
 
@@ -169,9 +170,21 @@ def check_refusals(space):
     check("ok" in out and "2 tasks" in out, out)
 
 
+def check_teacher(space):
+    """Windows of examples have numbers as those of text have: what a teacher says of one is read by another seed."""
+    taught = keys(space, *DENSE, "train.distill.from=" + space.path("runs/reference"), "train.distill.top=8")
+    for name, seed in (("taught", 1), ("taught-again", 1), ("taught-otherwise", 2)):
+        space.train(*taught, "name=" + name, "seed=%d" % seed)
+        with open(space.path("runs", name, "train.log")) as log:
+            ran, read = map(int, re.findall(r"the teacher ran on (\d+) windows; what it says of (\d+) was read", log.read())[-1])
+        check(ran + read == 40 * 4 and (ran > 0) == (name == "taught"), "%s: %d and %d windows" % (name, ran, read))
+    check(space.content("runs/taught/latest/model.safetensors") == space.content("runs/taught-again/latest/model.safetensors"), "learned otherwise")
+
+
 with Workspace() as space:
     write_tasks(space)
     check_training(space)
+    check_teacher(space)
     check_resume(space)
     check_kinds(space)
     check_patience(space)

@@ -3,7 +3,10 @@
 import json
 import math
 import os
+import re
+import resource
 import shutil
+import signal
 import struct
 
 from common import Workspace, check, tensors
@@ -227,6 +230,60 @@ def check_distillation(space):
     check("reads at most" in err, err)
 
 
+def small_files_only():
+    """A disk on which no file grows beyond 300 kB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+
+def check_kept_teacher(space):
+    """With train.distill.top the teacher runs once for each window, whoever reads it; what runs learn does not depend on who asked."""
+    def use(name):
+        """Windows that the teacher ran on and that were read, by the last line that a run's log has of them."""
+        with open(space.path("runs", name, "train.log")) as log:
+            return [tuple(map(int, found)) for found in re.findall(r"the teacher ran on (\d+) windows; what it says of (\d+) was read", log.read())][-1]
+
+    keys = ("train.init_from=" + space.path("runs/dense"), "train.distill.from=" + space.path("runs/dense"), "depth.gate=tanh", "model.kv_heads=1",
+            "train.distill.temperature=2", "train.distill.top=8", "train.budget=40step")
+    elsewhere = "data.cache_dir=" + space.path("other-cache")
+    final = "latest/model.safetensors"
+    space.train("name=first", *keys)
+    ran, read = use("first")
+    check(ran + read == 40 * 8 and 0 < ran, "%d and %d windows" % (ran, read))
+    kept = os.listdir(space.path("cache", "teachers"))
+    check(len(kept) == 1, "%s" % kept)
+    space.train("name=again", *keys)
+    check(use("again") == (0, 320), "%s" % (use("again"),))
+    code, _ = space.train_until("part", 14, signal.SIGTERM, *keys, elsewhere)
+    check(code == 128 + signal.SIGTERM, "ended with %s" % code)
+    space.train("name=part", *keys, elsewhere)
+    for name in ("again", "part"):
+        check(space.content("runs", name, final) == space.content("runs", "first", final), "%s learned otherwise" % name)
+    flops = {name: [record["train_flops_total"] for record in space.metrics(name) if record["kind"] == "end"][-1] for name in ("first", "again")}
+    check(flops["first"] == flops["again"], "the teacher's FLOPs are not counted where another run has spent them: %s" % flops)
+    space.train("name=seed", *keys, "seed=2")
+    check(use("seed")[1] > 0, "another seed found nothing: %s" % (use("seed"),))
+
+    # What depends on another teacher, temperature or number of tokens is kept in a file of its own.
+    for number, key in enumerate(("train.distill.top=9", "train.distill.temperature=1", "train.distill.from=" + space.path("runs/itself"))):
+        space.train("name=differs%d" % number, *keys, "train.budget=1step", key)
+        check(len(os.listdir(space.path("cache", "teachers"))) == 2 + number, "%s shares a file" % key)
+    # Two runs at a time, one of them of two ranks, fill and read one file.
+    third = "data.cache_dir=" + space.path("third-cache")
+    both = {name: space.start("train", space.config, "name=" + name, *keys, third, *options) for name, options in (("ranks", ("--ranks", "2")), ("beside", ()))}
+    for name, process in both.items():
+        _, err = process.communicate(timeout=300)
+        check(process.returncode == 0 and sum(use(name)) == 320, "%s: %s" % (name, err))
+        check(space.content("runs", name, final) == space.content("runs", "first", final), "%s learned otherwise" % name)
+    check(len(os.listdir(space.path("third-cache", "teachers"))) == 1, "two files")
+    _, err = space.train("name=x", *keys, "train.distill.top=258", expect=2)
+    check("train.distill.top = 258" in err and "257" in err, err)
+    # A disk on which the file cannot grow.
+    shutil.rmtree(space.path("third-cache", "teachers"))
+    _, err = space.train("name=full", *keys, third, expect=7, preexec_fn=small_files_only, restore_signals=False)
+    check(space.path("third-cache", "teachers") in err and "File too large" in err, err)
+
+
 with Workspace() as space:
     space.train("name=dense", *DENSE)
     check_formats(space)
@@ -236,5 +293,6 @@ with Workspace() as space:
     check_identity(space)
     check_conversion(space)
     check_distillation(space)
+    check_kept_teacher(space)
 
 print("ok")

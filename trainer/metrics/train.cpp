@@ -44,7 +44,9 @@ std::vector<Metric> train_metrics() {
          return std::isnan(r.communication_wait_seconds) ? std::nullopt : std::optional(MetricValues{r.communication_wait_seconds});
        })},
       trained("tokens_per_s", "tokens/s", "speed of training", [](auto const& r) { return r.speed.tokens_per_s; }),
-      trained("mfu", "", "model FLOPs utilisation: realised FLOPs by the ledger a second, as a share of `peak_flops`",
+      trained("mfu", "",
+              "model FLOPs utilisation: realised FLOPs by the ledger a second, as a share of `peak_flops`; without what a teacher said in "
+              "an earlier run",
               [](auto const& r) { return r.speed.mfu; }),
       trained("mfu_6n", "", "the same with 6 N + 12 L D T FLOPs a token (N all parameters), as others count, as if nothing were routed",
               [](auto const& r) { return r.speed.mfu_6n; }),

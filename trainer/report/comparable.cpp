@@ -92,6 +92,9 @@ std::string unequal_flops(std::vector<RunResult const*> const& runs) {
 
 std::string unequal_machines(std::vector<RunResult const*> const& runs) {
   if (std::string const reason = unequal_starts(runs); !reason.empty()) return reason;
+  for (RunResult const* run : runs)
+    if (DistillConfig const& distill = run->config.train.distill; !distill.from.empty() && distill.top > 0)
+      return fmt::format("{} spent no time on what an earlier run had its teacher say (train.distill.top)", run->label());
   if (auto const two = that_differ(runs, [](RunResult const& run) { return run.device; }); !two.empty())
     return fmt::format("{} ran on {}, {} on {}", two[0]->label(), two[0]->device, two[1]->label(), two[1]->device);
   auto const threads = [](RunResult const& run) {

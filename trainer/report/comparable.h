@@ -18,7 +18,7 @@ Comparable comparable_by(std::vector<RunResult const*> const& runs);
 // Why `runs` are no comparison at equal training FLOPs: their realised totals differ by more than 0.1 %, or they started from different
 // weights, whose own training does not count. Empty when they are one.
 std::string unequal_flops(std::vector<RunResult const*> const& runs);
-// The same of training times: other devices, numbers of threads or starts.
+// The same of training times: other devices, numbers of threads or starts, or a teacher that may have run in another run.
 std::string unequal_machines(std::vector<RunResult const*> const& runs);
 
 }  // namespace isobath

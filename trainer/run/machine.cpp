@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/units.h"
 #include "nn/device.h"
 #include "nn/ops/gemm.h"
 #include "nn/ops/ops.h"
@@ -163,6 +164,14 @@ PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Devic
   PeakFlops again = peak_flops(device, precision, ranks);
   if (again.per_s < achieved_per_s) again = {achieved_per_s, "the fastest steps on this machine, which outran a matrix product"};
   return again;
+}
+
+void correct_peak(PeakFlops& peak, double achieved_per_s, at::Device device, Precision precision, int64_t ranks) {
+  if (!(achieved_per_s > peak.per_s)) return;
+  double const before = peak.per_s;
+  peak = corrected_peak(peak, achieved_per_s, device, precision, ranks);
+  log_info("mfu is a share of " + format_si(peak.per_s) + " FLOP/s from here on (" + peak.source + "); " + format_si(before) +
+           " were measured before, on a busier machine");
 }
 
 }  // namespace isobath

@@ -44,5 +44,7 @@ PeakFlops peak_flops(at::Device device, Precision precision, int64_t ranks = 1);
 // Corrects `peak` when work ran faster, at `achieved_per_s`. The machine was then busy when the peak was measured, so it is measured again;
 // the result is at least `achieved_per_s`.
 PeakFlops corrected_peak(PeakFlops const& peak, double achieved_per_s, at::Device device, Precision precision, int64_t ranks = 1);
+// The same of a run, which says so in its log.
+void correct_peak(PeakFlops& peak, double achieved_per_s, at::Device device, Precision precision, int64_t ranks);
 
 }  // namespace isobath

@@ -24,6 +24,7 @@ DeviceBatch host_batch(Batch const& batch, int64_t first, int64_t count) {
     views.positions_BT = view_of(batch.positions);
     views.segments_BT = view_of(batch.segments).to(at::kLong);
   }
+  if (!batch.windows.empty()) views.windows.assign(batch.windows.begin() + first, batch.windows.begin() + first + count);
   return views;
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <vector>
 
 #include "data/loader.h"
 #include "model/language_model.h"
@@ -18,6 +19,8 @@ struct DeviceBatch {
 
   // Which part of a batch that several ranks share it is.
   int64_t first_sequence = 0, whole_sequences = 0;
+
+  std::vector<int64_t> windows = {};  // of each sequence, on the host (Batch::windows); empty: the batch has none
 
   // Sequences [first, first + count) of this part.
   ModelInput input(int64_t first, int64_t count) const;

@@ -21,13 +21,7 @@ Learner make_learner(Config const& config, int64_t vocab_size, Ranks const& rank
   Ledger const ledger = make_ledger(config.model, config.depth, vocab_size, training_setup_of(config.train));
   StepSettings settings{micro_batch_sequences(config, device.is_cuda(), ranks.size()), config.depth.bce_weight, seed,
                         config.depth.z_loss_weight, config.depth.threshold_training};
-  settings.distill_weight = config.train.distill.weight;
-  settings.distill_temperature = config.train.distill.temperature;
-  if (config.train.distill.teacher) {
-    settings.teacher = std::make_shared<LanguageModel>(*config.train.distill.teacher, DepthConfig{}, vocab_size, seed);
-    settings.teacher->eval();
-    place_model(*settings.teacher, config);
-  }
+  settings.teaching = make_teaching(config, vocab_size);
   settings.ranks = ranks.across();
   Optimizers optimizers = make_optimizers(*model, config.train, config.parallel, ranks);
   return {model, device, ledger, settings, std::move(optimizers), MetricWindow(ledger.routed_layers, device), DevicePrefetcher(device)};

@@ -19,8 +19,8 @@ Origin take_weights(Config const& config, Learner& learner, Tokenizer const& tok
     WholeWeights const whole(learner.optimizers.exchange.get());
     origin.pretraining_flops = take_initial_weights(train, *learner.model, tokenizer);
   }
-  if (!learner.settings.teacher) return origin;
-  TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teacher, tokenizer);
+  if (!learner.settings.teaching.teacher) return origin;
+  TeacherFacts const teacher = take_teacher_weights(train.distill, *learner.settings.teaching.teacher, tokenizer);
   check_same(ranks, "teacher", teacher.fingerprint);
   if (earlier && origin.teacher != teacher.fingerprint)
     throw Error(ExitCode::data,
@@ -57,6 +57,7 @@ TrainerParts make_trainer(Config const& config, std::string const& version, Trai
   keep_freed_memory();  // the text is prepared; from here on every step allocates the same tensors
   Learner learner = make_learner(config, data.tokenizer->vocab_size(), ranks);
   Origin origin = take_weights(config, learner, *data.tokenizer, earlier, ranks);
+  learner.settings.teaching.cache = open_teacher_cache(config, origin.teacher, data, learner.device, windows->count());
   Machine machine = this_machine(version, learner.device);
   PeakFlops peak = peak_flops(learner.device, config.precision, ranks.size());
   int64_t const batch_sequences = config.train.batch_tokens / config.model.context;

@@ -153,14 +153,6 @@ void record_step(at::Tensor const& values_S, Optimizers const& optimizers, Metri
   }
 }
 
-// What the teacher says of a micro-batch; nothing without a teacher.
-std::optional<ops::Distillation> ask_teacher(StepSettings const& settings, ModelInput const& input) {
-  if (!settings.teacher) return std::nullopt;
-  at::NoGradGuard const no_grad;
-  return ops::Distillation{settings.teacher->forward(input, Routing::topk, {}).x_ND, settings.teacher->head_weight(),
-                           settings.distill_weight, settings.distill_temperature};
-}
-
 // Adds the auxiliary losses of routers, predictors and gates to `total`, the loss of a micro-batch. share: the micro-batch's share of the
 // batch.
 at::Tensor with_auxiliary_losses(at::Tensor total, ModelOutput const& output, StepSettings const& settings, double share) {
@@ -189,7 +181,7 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
     // 2 forward
     Routing const routing = settings.threshold_training && place.step > 0 ? Routing::causal : Routing::topk;
     ModelInput const input = batch.input(first, count);
-    std::optional<ops::Distillation> const distillation = ask_teacher(settings, input);
+    std::optional<ops::Distillation> const distillation = settings.teaching.distillation(batch, first, count);
     int64_t const first_row = (batch.first_sequence + first) * batch.tokens_BT.size(1);
     ModelOutput output = model.forward(input, routing, {settings.seed, place.step, first_row});
     at::Tensor loss_sum = model.training_loss_sum(output, batch.targets_N(first, count), distillation ? &*distillation : nullptr);
@@ -203,7 +195,7 @@ std::string train_step(LanguageModel& model, Optimizers& optimizers, DeviceBatch
 
     at::NoGradGuard const no_grad;
     if (distillation) {
-      loss_sum = loss_sum.sub(output.divergence_sum, settings.distill_weight * std::pow(settings.distill_temperature, 2));
+      loss_sum = loss_sum.sub(output.divergence_sum, distillation->weight * std::pow(distillation->temperature, 2));
       values.add(MetricWindow::divergence, output.divergence_sum, per_target);
     }
     values.add(MetricWindow::loss, loss_sum, per_target);

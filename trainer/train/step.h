@@ -9,6 +9,7 @@
 #include "trainer/parallel/ranks.h"
 #include "trainer/train/device_prefetcher.h"
 #include "trainer/train/optimizer.h"
+#include "trainer/train/teaching.h"
 
 namespace isobath {
 
@@ -39,8 +40,7 @@ struct StepSettings {
   uint64_t seed = 0;
   double z_loss_weight = 0;
   bool threshold_training = false;  // routes by the running threshold from the second step on; the host then waits for row counts
-  std::shared_ptr<LanguageModel> teacher = nullptr;  // of a distillation; null: none
-  double distill_weight = 1, distill_temperature = 1;
+  Teaching teaching = {};
   AcrossRanks ranks = {};  // that share the batch
 };
 

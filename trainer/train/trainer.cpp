@@ -278,13 +278,12 @@ void Trainer::log_window(double learning_rate) {
   state_.train_flops += realised - state_.window_flops;
   Speed& speed = train.speed;
   speed.tokens_per_s = static_cast<double>(steps * config_.train.batch_tokens) / state_.window_seconds;
-  double const flops_per_s = static_cast<double>(realised) / state_.window_seconds;
-  if (flops_per_s > peak_flops_.per_s) {
-    double const before = peak_flops_.per_s;
-    peak_flops_ = corrected_peak(peak_flops_, flops_per_s, device_, config_.precision, ranks_.size());
-    log_info("mfu is a share of " + format_si(peak_flops_.per_s) + " FLOP/s from here on (" + peak_flops_.source + "); " +
-             format_si(before) + " were measured before, on a busier machine");
-  }
+  // A run counts the FLOPs of its teacher even where another run has spent them; its speed is that of what it computed.
+  TeacherCache* const cache = learner_.settings.teaching.cache.get();
+  double const pairs = static_cast<double>(state_.window_pairs) / static_cast<double>(sequences);
+  Int128 const spared = cache ? cache->flops_spared(learner_.ledger, pairs, ranks_) : Int128();
+  double const flops_per_s = static_cast<double>(realised - spared) / state_.window_seconds;
+  correct_peak(peak_flops_, flops_per_s, device_, config_.precision, ranks_.size());
   speed.mfu = flops_per_s / peak_flops_.per_s;
   ModelConfig const& model = config_.model;
   auto const parameters = count_parameters(model, config_.depth, model_.vocab_size()).total;
@@ -365,6 +364,7 @@ void Trainer::finish(std::string const& status) {
   reading.memory_bytes = peak_memory_bytes(device_);
   write(end_record(state_, status, reading));
   if (metrics_) metrics_->sync();
+  if (auto const& cache = learner_.settings.teaching.cache) log_info(cache->describe_use(ranks_));
   if (status == "finished") {
     log_info("finished " + run_.root().string() + " in " + format_seconds(state_.train_seconds) + " of training, " +
              format_seconds(state_.data_wait_seconds) + " of it waiting for data; final checkpoint " +

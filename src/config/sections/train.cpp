@@ -56,6 +56,11 @@ std::vector<ConfigField> train_fields() {
       R(KEY(train.distill.temperature), real, identity,
         "Divides the logits of teacher and model before the divergence is taken; above 1, unlikely tokens weigh more.")
           .above(0),
+      R(KEY(train.distill.top), count, identity,
+        "Learns the teacher's so many likeliest tokens one by one and all others as one event. What the teacher says of them is kept in "
+        "data.cache_dir, and it runs once for each window of the text: not in later epochs, for other seeds or in other arms.")
+          .at_least(1)
+          .zero_is("all"),
       R(KEY(train.budget), duration, schedule, "How long to train.").above(0).in(budget),
       R(KEY(train.batch_tokens), count, identity, "Tokens in a step; a multiple of model.context.").between(1, largest_count),
       R(KEY(train.micro_batch_tokens), count, free, "Tokens computed at once; divides batch_tokens. auto: as many as run fast.")

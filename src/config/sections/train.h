@@ -28,6 +28,7 @@ struct DistillConfig {
   std::string from;  // empty: off
   double weight = 1;
   double temperature = 1;
+  int64_t top = 0;                     // 0: all
   std::optional<ModelConfig> teacher;  // no key: the sizes of `from`, which load_experiment reads (trainer/pretrained)
 };
 

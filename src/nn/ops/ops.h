@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <tuple>
+#include <variant>
 
 namespace isobath::ops {
 
@@ -65,11 +66,22 @@ at::Tensor gather_rows(at::Tensor const& x_ND, at::Tensor const& index_R);
 // x_ND with weight_R * delta_RD added to the rows index_R (each at most once). weight_R undefined: 1.
 at::Tensor scatter_add_rows(at::Tensor const& x_ND, at::Tensor const& index_R, at::Tensor const& delta_RD, at::Tensor const& weight_R);
 
-// Distillation (Hinton et al. 2015, arXiv 1503.02531, section 2): what a teacher says of the same rows.
+// Distillation (Hinton et al. 2015, arXiv 1503.02531, section 2): what a teacher says of the same rows, without gradients. Either its final
+// hidden states and its head:
+struct TeacherStates {
+  at::Tensor x_ND, weight_VD;
+};
+// or its K likeliest tokens alone; then all other tokens are one event with the rest of the probability.
+struct LikeliestTokens {
+  at::Tensor ids_NK;    // int32 or int64; K different ones in a row
+  at::Tensor log_p_NK;  // logarithms of their probabilities at the distillation's temperature
+};
 struct Distillation {
-  at::Tensor teacher_x_ND, teacher_weight_VD;  // its final hidden states and head; no gradients
+  std::variant<TeacherStates, LikeliestTokens> teacher;
   double weight = 1, temperature = 1;
 };
+// The K likeliest tokens of softmax(x_ND W_VD^T / temperature), in falling order; int64, and the logarithms in the wide type.
+LikeliestTokens likeliest_tokens(at::Tensor const& x_ND, at::Tensor const& weight_VD, double temperature, int64_t K);
 
 // The parts of linear_cross_entropy's sum, row by row, without gradients.
 struct RowLosses {
@@ -78,8 +90,9 @@ struct RowLosses {
 };
 
 // Sum over rows of -log softmax(x_ND W_VD^T)[target]; targets of -100 are ignored. With a teacher, each of these rows adds
-// weight * temperature^2 * KL(softmax(teacher's logits / temperature) || softmax(logits / temperature)). Works through the rows in chunks
-// and computes the gradients on the way, so that never more than one chunk of logits exists.
+// weight * temperature^2 * KL(softmax(teacher's logits / temperature) || softmax(logits / temperature)), where both distributions are over
+// the teacher's likeliest tokens and the rest if it gives these alone. Works through the rows in chunks and computes the gradients on the
+// way, so that never more than one chunk of logits exists.
 at::Tensor linear_cross_entropy(at::Tensor const& x_ND, at::Tensor const& weight_VD, at::Tensor const& targets_N,
                                 RowLosses* by_row = nullptr, Distillation const* distillation = nullptr);
 // The same per row, without gradients (0 where ignored).

@@ -67,6 +67,7 @@ TEST_CASE("loader: an epoch shows every window once; each epoch and seed in anot
       for (int64_t w = 0; w < n; ++w) {
         if (std::equal(seen.begin(), seen.end(), text.tokens.begin() + w * 8)) {
           windows.push_back(w);
+          CHECK(batch.windows[static_cast<size_t>(row)] == w);
           CHECK(std::equal(batch.targets.begin() + row * 8, batch.targets.begin() + row * 8 + 8, text.tokens.begin() + w * 8 + 1));
         }
       }

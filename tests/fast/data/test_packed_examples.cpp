@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -124,14 +125,26 @@ TEST_CASE("packed examples: windows stay as they are, and their order is a funct
   int64_t const n = windows.count();
   auto const tokens = [](PackedExamples const& of, int64_t sample) { return of.at(sample, 1).tokens; };
   std::map<std::vector<int64_t>, int> epochs;
+  std::map<std::vector<int64_t>, std::vector<int64_t>> numbers;  // window -> the number that it has with either seed and in order
+  PackedExamples const in_order(*text.stream, 20, 3, true);
   int moved = 0, moved_by_seed = 0;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t epoch = 0; epoch < 3; ++epoch) ++epochs[tokens(windows, epoch * n + i)];
+    for (PackedExamples const* of : {&windows, &other, &in_order}) {
+      Batch const batch = of->at(i, 1);
+      numbers[batch.tokens].push_back(batch.windows.at(0));
+    }
     moved += tokens(windows, i) != tokens(windows, n + i);
     moved_by_seed += tokens(windows, i) != tokens(other, i);
   }
   CHECK(std::ssize(epochs) == n);
   for (auto const& [window, count] : epochs) CHECK(count == 3);
+  std::set<int64_t> different;
+  for (auto const& [window, found] : numbers) {
+    CHECK(found == std::vector<int64_t>(3, found.front()));
+    different.insert(found.front());
+  }
+  CHECK(std::ssize(different) == n);
   CHECK(moved > n / 2);
   CHECK(moved_by_seed > n / 2);
   Batch const across = windows.at(n - 2, 5);  // on into the next epoch

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/fast/report_runs.h"
+#include "trainer/report/comparable.h"
 #include "trainer/report/report.h"
 
 using namespace isobath;
@@ -101,6 +102,18 @@ TEST_CASE("comparable: times of other machines are not compared") {
   Report const report = two_arms(root, json::object(), other);
   CHECK(report.pair("mod", "dense", "flops")->compared());
   CHECK(report.pair("mod", "dense", "time")->verdict == "no verdict: " + reason);
+}
+
+TEST_CASE("comparable: the time of a run does not count where its teacher may have run in another one") {
+  RunResult alone, taught;
+  taught.arm = "taught";
+  taught.config.train.distill.from = alone.config.train.distill.from = "runs/teacher";
+  CHECK(unequal_machines({&alone, &taught}).empty());
+  taught.config.train.distill.top = 64;
+  CHECK(unequal_machines({&alone, &taught}).starts_with(taught.label() + " spent no time on what an earlier run"));
+  taught.config.train.distill.from.clear();
+  alone.config.train.distill.from.clear();
+  CHECK(unequal_machines({&alone, &taught}).empty());
 }
 
 TEST_CASE("comparable: hints say what more seeds could show") {

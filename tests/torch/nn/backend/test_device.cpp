@@ -18,6 +18,7 @@
 #include "nn/backend/backend.h"
 #include "nn/device.h"
 #include "nn/ops/ops.h"
+#include "tests/fast/scratch.h"
 #include "tests/torch/fake_device.h"
 #include "tests/torch/reference.h"
 #include "trainer/bench/ops.h"
@@ -126,14 +127,24 @@ struct Run {
       batch.targets.push_back((batch.tokens.back() * 7 + 1) % 61);
     }
     batch.targets[5] = ignore_target;
+    for (int64_t row = 0; row < 4; ++row) batch.windows.push_back(4 * step + row);
     return batch;
+  }
+
+  // Learns the likeliest tokens of a teacher, too. file: that keeps what it says.
+  void learn_from_teacher(fs::path const& file) {
+    settings.teaching = {std::make_shared<LanguageModel>(model->model_config(), DepthConfig{}, 61, 7), 1, 2, 5,
+                         std::make_shared<TeacherCache>(file, 24, 5)};
+    settings.teaching.teacher->to(model->device());
+    settings.teaching.teacher->eval();
   }
 
   // Two micro-batches a step.
   void steps(int64_t first, int64_t last, int64_t micro_sequences = 2) {
+    settings.micro_sequences = micro_sequences;
     for (int64_t step = first; step < last; ++step) {
       Batch const batch = batch_of(step);
-      train_step(*model, *optimizers, to_device.load(batch), {micro_sequences, 0.01, 1}, {step, 0, 0, 1e-2}, window_);
+      train_step(*model, *optimizers, to_device.load(batch), settings, {step, 0, 0, 1e-2}, window_);
     }
   }
 
@@ -141,6 +152,7 @@ struct Run {
   std::unique_ptr<Optimizers> optimizers;
   DevicePrefetcher to_device;
   MetricWindow window_;
+  StepSettings settings{2, 0.01, 1};
 };
 
 }  // namespace
@@ -177,6 +189,25 @@ TEST_CASE("training on another device gives the CPU's numbers", "[device]") {
   CHECK(at::equal(host.window_.routing_NC, device.window_.routing_NC.cpu()));
 }
 
+TEST_CASE("what a teacher has said before is learned on another device without a wait, and gives the CPU's numbers", "[device]") {
+  Scratch const scratch;
+  Run host(arms[0], at::kCPU), cold(arms[0], fake_device()), warm(arms[0], fake_device());
+  host.learn_from_teacher(scratch / "host");
+  for (Run* run : {&cold, &warm}) run->learn_from_teacher(scratch / "device");
+  host.steps(0, 3);
+  cold.steps(0, 3);
+  warm.steps(0, 1);
+  take_meetings();
+  warm.steps(1, 3);
+  Meetings const of_steps = take_meetings();
+  for (auto const& [name, times] : of_steps.reads) FAIL_CHECK(name << " " << times << " times");
+  CHECK(of_steps.copies_from_host == 2 + 2 * 2);  // the batches, and for each micro-batch what was said
+  auto const a = read_window(host.window_, 3 * 96), b = read_window(cold.window_, 3 * 96), c = read_window(warm.window_, 3 * 96);
+  CHECK(b.loss == Catch::Approx(a.loss).epsilon(1e-5));
+  CHECK(b.divergence == Catch::Approx(a.divergence).epsilon(1e-4));
+  CHECK(c.divergence == b.divergence);
+}
+
 TEST_CASE("causal evaluation and generation run on another device", "[device]") {
   Arm const arm = GENERATE(Catch::Generators::from_range(arms));
   INFO(arm.name);
@@ -198,9 +229,11 @@ TEST_CASE("causal evaluation and generation run on another device", "[device]") 
 }
 
 TEST_CASE("every operator of training and evaluation exists on CUDA", "[device]") {
+  Scratch const scratch;
   take_operators();
   for (Arm const& arm : arms) {
     Run run(arm, fake_device(), /*narrow=*/true);
+    if (run.model->plan().routed_layers().empty()) run.learn_from_teacher(scratch / "kept");
     run.steps(0, 1);
     at::NoGradGuard const no_grad;
     run.model->eval();

@@ -183,13 +183,14 @@ TEST_CASE("with a teacher, linear_cross_entropy adds the divergence from its dis
   int64_t const rows = 150, width = 12, teacher_width = 5;
   at::Tensor const targets = (at::arange(rows) * 7919) % vocab;
   targets[3] = -100;
-  ops::Distillation const distillation{wave({rows, teacher_width}, 2, 2), wave({vocab, teacher_width}, 2, 3), 0.7, temperature};
+  ops::TeacherStates const teacher{wave({rows, teacher_width}, 2, 2), wave({vocab, teacher_width}, 2, 3)};
+  ops::Distillation const distillation{teacher, 0.7, temperature};
   auto const ours = [&](auto const& in) { return ops::linear_cross_entropy(in[0], in[1], targets, nullptr, &distillation); };
   compare({wave({rows, width}, 2, 0), wave({vocab, width}, 2, 1)}, ours, 2e-5);
 
   at::Tensor const x = wave({rows, width}, 2, 0).requires_grad_(), w = wave({vocab, width}, 2, 1).requires_grad_();
   at::Tensor const x2 = x.detach().clone().requires_grad_(), w2 = w.detach().clone().requires_grad_();
-  at::Tensor const logits = x2.mm(w2.t()), teacher_logits = distillation.teacher_x_ND.mm(distillation.teacher_weight_VD.t());
+  at::Tensor const logits = x2.mm(w2.t()), teacher_logits = teacher.x_ND.mm(teacher.weight_VD.t());
   at::Tensor const divergences = at::kl_div(at::log_softmax(logits / temperature, 1), at::log_softmax(teacher_logits / temperature, 1),
                                             at::Reduction::None, /*log_target=*/true)
                                      .sum(1) *
@@ -206,7 +207,7 @@ TEST_CASE("with a teacher, linear_cross_entropy adds the divergence from its dis
   CHECK(largest_relative_difference(x.grad(), x2.grad()) < 1e-11);
   CHECK(largest_relative_difference(w.grad(), w2.grad()) < 1e-11);
 
-  ops::Distillation const itself{x.detach(), w.detach(), 1, temperature};
+  ops::Distillation const itself{ops::TeacherStates{x.detach(), w.detach()}, 1, temperature};
   ops::linear_cross_entropy(x, w, targets, &by_row, &itself);
   CHECK(by_row.divergences_N.abs().max().item<double>() < 1e-12);
 }
