@@ -85,20 +85,27 @@ void LanguageModel::add_low_rank(int64_t rank, bool attention, bool mlp, uint64_
   initialize(added, seed);
 }
 
-void LanguageModel::visit_without_each_layer(ModelInput const& input, RoutedPart part,
+void LanguageModel::visit_without_each_layer(ModelInput const& input, RoutedPart part, std::set<int64_t> const& removed,
                                              std::function<void(int64_t, at::Tensor const&)> const& visit) {
   if (depth_.kind != "dense") throw Error(ExitCode::other, "[visit_without_each_layer] depth.kind is " + depth_.kind + ", not dense");
   at::NoGradGuard const no_grad;
   check(input, Routing::causal);
   ForwardContext const context = make_context(input, Routing::causal, {});
+  auto const behind = [&](int64_t layer, bool without, at::Tensor const& x_ND) {
+    BlockImpl& block = *blocks_[static_cast<size_t>(layer)];
+    return without ? block.forward_without(part, x_ND, context.rows, context.rotary) : block.forward(x_ND, context.rows, context.rotary);
+  };
   at::Tensor x_ND = embed(input.tokens_BT);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    at::Tensor without_ND = blocks_[layer]->forward_without(part, x_ND, context.rows, context.rotary);
-    for (size_t later = layer + 1; later < blocks_.size(); ++later)
-      without_ND = blocks_[later]->forward(without_ND, context.rows, context.rotary);
-    visit(static_cast<int64_t>(layer), context.norm(without_ND));
-    x_ND = blocks_[layer]->forward(x_ND, context.rows, context.rotary);
+  for (int64_t layer = 0; layer < model_.layers; ++layer) {
+    bool const is_removed = removed.contains(layer);
+    if (!is_removed) {
+      at::Tensor without_ND = behind(layer, true, x_ND);
+      for (int64_t later = layer + 1; later < model_.layers; ++later) without_ND = behind(later, removed.contains(later), without_ND);
+      visit(layer, context.norm(without_ND));
+    }
+    x_ND = behind(layer, is_removed, x_ND);
   }
+  visit(-1, context.norm(x_ND));
 }
 
 void LanguageModel::calibrate(std::vector<ModelInput> const& all_batches, NoiseKey const& noise, AcrossRanks const& all_ranks) {

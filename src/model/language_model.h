@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "config/config.h"
@@ -38,8 +39,10 @@ class LanguageModel : public torch::nn::Module {
   void add_low_rank(int64_t rank, bool attention, bool mlp, uint64_t seed);
 
   // Of a dense model, without gradients: calls visit(layer, x_ND) with the final hidden states that the model has without `part` of that
-  // layer, for each layer in turn. Costs half as many layers as so many forward passes.
-  void visit_without_each_layer(ModelInput const& input, RoutedPart part, std::function<void(int64_t, at::Tensor const&)> const& visit);
+  // layer and of the layers `removed`, for each other layer in turn; at last visit(-1, x_ND) without that of `removed` alone. Costs half as
+  // many layers as so many forward passes.
+  void visit_without_each_layer(ModelInput const& input, RoutedPart part, std::set<int64_t> const& removed,
+                                std::function<void(int64_t, at::Tensor const&)> const& visit);
 
   // Call once after each optimizer step: updates thresholds, prices and biases, and hardens a scaled model. Returns what changed about how
   // the model runs, for the log.

@@ -82,6 +82,14 @@ with Workspace() as space:
     result = json.loads(out)
     check(list(result["models"]) == ["dense twin", "tiny"] and result["batch"] == 2 and result["environment"]["build"] == environment["build"], out)
 
+    # Several processes share the rounds: as many times, and the costs of the same texts.
+    several = json.loads(space.run(*decode, "--json", "--ranks", "2")[0])
+    alone = json.loads(space.run(*decode, "--json")[0])
+    for mine, theirs in zip(several["arms"], alone["arms"]):
+        for key in ("name", "prompt", "flops_per_token", "prompt_flops", "kv_bytes_per_token", "kv_reserved_per_token", "blocks_per_token"):
+            check(mine[key] == theirs[key], "%s: %s, of one process %s" % (key, mine[key], theirs[key]))
+        check(len(mine["step_time_s"]) == len(theirs["step_time_s"]) == 2, "%s" % mine)
+
     # And kernels.
     out, _ = space.run("bench", "ops", space.config, *QUICK)
     table, meanings = check_head(out, environment["build"], both[1:], "256 rows: a micro-batch of 4 sequences, each with 16 routed rows")

@@ -75,8 +75,16 @@ def check_worth(space):
     for part in ("block", "attention", "mlp"):
         losses = found["without"][part]["loss"]
         check(found["without"][part]["least_missed_first"] == sorted(range(4), key=lambda layer: losses[layer]), "%s" % found)
+    removed = json.loads(space.run("analyze", space.path("runs/dense"), "--layers", "block", "--remove", "2", "--json")[0])["without"]["block"]["removed"]
+    first, second = removed[0]["layers"][0], removed[1]["layers"][1]
+    check(first == found["without"]["block"]["least_missed_first"][0] and removed[0]["loss"] == found["without"]["block"]["loss"][first], "%s" % removed)
+    left = [layer for layer in range(4) if layer not in (first, second)]
+    space.train("name=without-two", *start, "train.init_layers=%s" % left, "model.layers=2")
+    check(abs(removed[1]["loss"] - final_loss(space, "without-two")) < 1e-6, "%s" % removed)
     table, _ = space.run("analyze", space.path("runs/dense"), "--layers", "attention", "eval.final_tokens=256")
     check("without attention" in table and "attention, least missed first: " in table, table)
+    _, err = space.run("analyze", space.path("runs/dense"), "--layers", "block", "--remove", "4", expect=2)
+    check("of 4 layers 4 cannot be removed" in err, err)
     _, err = space.run("analyze", space.path("runs/updated"), "--layers", "block", expect=2)
     check("depth.kind: mod" in err, err)
 

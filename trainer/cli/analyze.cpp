@@ -23,6 +23,7 @@ struct AnalyzeOptions {
   std::vector<std::string> texts;
   int64_t at_least = default_at_least, most = default_most;
   std::string layers;  // parts of layers that are left out in turn, "block,attention"; empty: nothing is left out
+  int64_t remove = 0;  // layers, one after the other
   bool json = false;
 };
 
@@ -49,7 +50,7 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
     }
     EvalSettings limited = settings;
     limited.tokens = config.eval.final_tokens;  // of --text, too, which is otherwise read to its end
-    std::optional<LayerImportance> const found = measure_layers(*model, *text.windows, parts, limited, stopped);
+    std::optional<LayerImportance> const found = measure_layers(*model, *text.windows, parts, options.remove, limited, stopped);
     if (!found) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
     std::cout << printed(*found, options);
     return;
@@ -86,6 +87,10 @@ void add_analyze(CLI::App& app) {
       ->add_option("--layers", options->layers,
                    "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
       ->type_name("PARTS");
+  command
+      ->add_option("--remove", options->remove,
+                   "With --layers: then remove the least missed layer, measure the others again without it, and so on, so many times")
+      ->check(CLI::Range(1, 4095));
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([target, options] { run_analyze(*target, *options); });
 }

@@ -100,11 +100,18 @@ TEST_CASE("a part of a layer is left out as if it added nothing", "[conversion]"
   at::Tensor const tokens_BT = random_tokens(2, 16, shape.vocab);
   for (RoutedPart const part : {RoutedPart::block, RoutedPart::attention, RoutedPart::mlp}) {
     std::vector<at::Tensor> without;
-    model->visit_without_each_layer({tokens_BT, {}, {}}, part, [&](int64_t layer, at::Tensor const& x_ND) {
-      CHECK(layer == std::ssize(without));
+    model->visit_without_each_layer({tokens_BT, {}, {}}, part, {}, [&](int64_t layer, at::Tensor const& x_ND) {
+      CHECK(layer == (without.size() == 3 ? -1 : std::ssize(without)));
       without.push_back(x_ND);
     });
-    REQUIRE(without.size() == 3);
+    REQUIRE(without.size() == 4);
+    CHECK(without[3].equal(model->forward({tokens_BT, {}, {}}, Routing::causal, {}).x_ND));
+    std::vector<at::Tensor> without_1_and;
+    model->visit_without_each_layer({tokens_BT, {}, {}}, part, {1},
+                                    [&](int64_t, at::Tensor const& x_ND) { without_1_and.push_back(x_ND); });
+    REQUIRE(without_1_and.size() == 3);
+    CHECK(without_1_and[2].equal(without[1]));
+    CHECK(!without_1_and[0].allclose(without[0]));
     for (int64_t layer = 0; layer < 3; ++layer) {
       auto const other = make_model(shape);
       at::NoGradGuard const no_grad;
@@ -117,6 +124,7 @@ TEST_CASE("a part of a layer is left out as if it added nothing", "[conversion]"
     }
   }
   CHECK(least_missed_first({3, 1, 2, 1}) == std::vector<int64_t>{1, 3, 2, 0});
+  CHECK(least_missed_first({3, 1, 2, 1}, {1, 2}) == std::vector<int64_t>{3, 0});
   auto const routed = make_model(small_shape("mod"));
-  CHECK_THROWS(routed->visit_without_each_layer({tokens_BT, {}, {}}, RoutedPart::block, [](int64_t, at::Tensor const&) {}));
+  CHECK_THROWS(routed->visit_without_each_layer({tokens_BT, {}, {}}, RoutedPart::block, {}, [](int64_t, at::Tensor const&) {}));
 }
