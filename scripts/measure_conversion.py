@@ -81,7 +81,7 @@ class Measure:
         files = ", ".join(os.path.join(ROOT, "configs", "tasks", name + ".yaml") for name in names)
         return self.kept(label + " tasks", lambda: json.loads(
             self.isobath("eval", folder, "--json", "eval.tasks=[%s]" % files, "eval.tasks_folder=" + os.path.abspath(self.arguments.tasks_folder),
-                         "eval.final_task_items=%d" % self.arguments.items, "eval.routing=causal", "eval.calibration_tokens=off",
+                         "eval.final_task_items=%d" % self.arguments.items, "eval.routing=causal",
                          "--predictions", answers(label), *against)))
 
     def decoding(self, models):

@@ -51,6 +51,7 @@ class LanguageModel : public torch::nn::Module {
   // from the first layer to the last, so that lower layers already run with their new offsets. All batches have sequences of one length.
   // With several ranks each takes its share of the batches, and all get the same offsets.
   void calibrate(std::vector<ModelInput> const& batches, NoiseKey const& noise, AcrossRanks const& ranks = {});
+  void share_budget(bool shared) { depth_module_->share_budget(shared); }  // of the calibrations that follow
   // All offsets of the causal decisions (DepthModule::offsets), concatenated, on the CPU.
   at::Tensor offsets() const;
   void set_offsets(at::Tensor const& cuts_N);

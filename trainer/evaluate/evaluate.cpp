@@ -127,6 +127,7 @@ int64_t calibrate(LanguageModel& model, TokenStream const& train, int64_t tokens
   std::vector<ModelInput> batches;
   for (int64_t done = 0; done < windows; done += settings.micro_sequences)
     batches.push_back(loaded.input(done, std::min(settings.micro_sequences, windows - done)));
+  model.share_budget(settings.budget == CalibrationBudget::model);
   model.calibrate(batches, {settings.seed, 0, 0, NoiseStream::calibration}, settings.ranks);
   return windows * length;
 }
@@ -136,6 +137,7 @@ int64_t default_eval_sequences(ModelConfig const& model, bool gpu) { return std:
 EvalSettings eval_settings(Config const& config, LanguageModel const& model) {
   EvalSettings settings;
   settings.routing = config.eval.routing;
+  settings.budget = config.eval.calibration_budget;
   settings.tokens = config.eval.final_tokens;
   settings.micro_sequences = default_eval_sequences(config.model, model.device().is_cuda());
   settings.isolate_documents = config.data.isolates();

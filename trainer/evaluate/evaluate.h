@@ -20,8 +20,9 @@ struct EvalSettings {
   int64_t tokens = 0;  // 0: all
   int64_t micro_sequences = 8;
   bool isolate_documents = false;
-  uint64_t seed = 1;       // of random routers
-  int64_t likeliest = 0;   // how many tokens visit_tokens names at each place
+  uint64_t seed = 1;      // of random routers
+  int64_t likeliest = 0;  // how many tokens visit_tokens names at each place
+  CalibrationBudget budget = CalibrationBudget::layer;
   AcrossRanks ranks = {};  // that share evaluate() and calibrate(); all get the results of one process alone
 };
 

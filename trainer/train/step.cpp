@@ -63,6 +63,7 @@ std::vector<ParameterGroup> parameter_groups(LanguageModel const& model, TrainCo
   bool const own_settings = depth.router_lr != 1 || depth.router_weight_decay != 0;
   ParameterGroup matrices{{}, train.weight_decay}, block_matrices{{}, train.weight_decay}, vectors,
       routers{{}, depth.router_weight_decay, depth.router_lr}, predictors;
+  predictors.lr_factor = depth.predictor_lr;
   block_matrices.compute_type = model.compute_type();
   std::set<std::string> of_blocks;
   for (TrainedParameter const& parameter : model.parameters_of({"blocks"})) of_blocks.insert(parameter.name);

@@ -91,6 +91,10 @@ std::vector<ConfigField> router_fields() {
         "factor "
         "is 1 and a dense model's blocks (train.init_from) begin unchanged; depth.capacity_warmup then lets all tokens through at first."),
       R(KEY(depth.router_lr), real, schedule, "Learning rate of routers, as a factor on train.lr.").above(0).between(0, 1000),
+      R(KEY(depth.predictor_lr), real, schedule,
+        "Learning rate of predictors, as a factor on train.lr: above 1 where a pretrained model is trained with a low one.")
+          .above(0)
+          .between(0, 1000),
       R(KEY(depth.router_weight_decay), real, schedule, "AdamW's decay of routers.").between(0, 100),
       R(KEY(depth.z_loss_weight), real, schedule, "Weight of the z-loss, softplus(score)^2, which keeps scores small.").between(0, 1000),
       R(KEY(depth.score_noise), real, schedule, "Deviation of the normal noise that is added to scores when training selects.")

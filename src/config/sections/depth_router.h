@@ -37,6 +37,7 @@ struct RouterOptions {
   int64_t router_width = 0;  // 0: auto
   Choice<RouterInit> router_init = RouterInit::random;
   double router_lr = 1;  // factor on train.lr
+  double predictor_lr = 1;
   double router_weight_decay = 0;
   double z_loss_weight = 0;
   double score_noise = 0;

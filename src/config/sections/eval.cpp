@@ -20,6 +20,10 @@ std::vector<ConfigField> eval_fields() {
         "Tokens of training text on which causal decisions are set to the capacity before a validation; off: decisions as trained.")
           .at_least(1)
           .zero_is("off"),
+      R(KEY(eval.calibration_budget), choice, free,
+        "Who shares the capacity then. layer: each routed layer keeps to its own; model: all get one offset, so that they keep to theirs "
+        "on "
+        "average, and tokens compete across layers (depth.kind: mod)."),
       R(KEY(eval.sample_tokens), count, free, "Length of the text sample after a validation.").at_least(1).zero_is("off"),
       R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
       R(KEY(eval.tasks), text_list, free,

@@ -16,13 +16,20 @@ struct ChoiceNames<EvalRouting> {
   static constexpr std::array names{"topk", "causal", "both"};
 };
 
+enum class CalibrationBudget { layer, model };
+template <>
+struct ChoiceNames<CalibrationBudget> {
+  static constexpr std::array names{"layer", "model"};
+};
+
 struct EvalConfig {
   Duration every{25, Unit::percent};
   int64_t tokens = 16384;    // 0: all of the validation text
   int64_t final_tokens = 0;  // same, for the evaluation that ends a run
   Choice<EvalRouting> routing = EvalRouting::both;
   int64_t calibration_tokens = 16384;  // 0: off
-  int64_t sample_tokens = 64;          // length of the text sample; 0: none
+  Choice<CalibrationBudget> calibration_budget = CalibrationBudget::layer;
+  int64_t sample_tokens = 64;  // length of the text sample; 0: none
   std::string sample_prompt;
   std::vector<std::string> tasks;  // task files (docs/tasks.md)
   std::string tasks_folder = "~/.cache/isobath/tasks";

@@ -61,6 +61,10 @@ uint64_t ForwardContext::layer_noise(int64_t layer) const {
   return make_key({noise.seed, static_cast<uint64_t>(noise.step), static_cast<uint64_t>(noise.stream), static_cast<uint64_t>(layer)});
 }
 
+void DepthModule::share_budget(bool shared) {
+  if (shared) throw Error(ExitCode::config, "eval.calibration_budget: model goes with depth.kind: mod");
+}
+
 void DepthModule::set_capacities(std::vector<double> const& capacities) {
   if (!capacities.empty()) throw Error(ExitCode::other, "[set_capacities] this kind of depth has no capacities");
 }

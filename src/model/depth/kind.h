@@ -75,6 +75,8 @@ struct DepthModule : torch::nn::Module {
                          AcrossRanks const& /*ranks*/) {}
   virtual void end_calibration_round(DepthPasses const&, AcrossRanks const& /*ranks*/) {}
   virtual int calibration_rounds() const { return 1; }
+  // Whether all layers get one offset, with which they select their planned shares on average. Throws Error(config) for kinds that cannot.
+  virtual void share_budget(bool shared);
   // The offsets, [1] each, sharing memory with the model: calibrated corrections of the causal decisions, used outside of training; 0 at
   // first.
   virtual std::vector<at::Tensor> offsets() const { return {}; }

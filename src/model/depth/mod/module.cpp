@@ -70,12 +70,23 @@ void ModModule::calibrate(int64_t layer, BlockImpl& block, DepthPasses const& pa
   if (found == routed.end()) return;
   RoutedLayerImpl& of_layer = *found->second;
   RouterCalibration calibration;
+  bool const competes = shares_budget && of_layer.capacity < 1;
   for (size_t i = 0; i < passes.size(); ++i) {
     ForwardContext const& context = passes[i]->context;
     at::Tensor const input_ND = of_layer.routed_input(block, x_ND[i], context);
-    calibration.add(*of_layer.router, {input_ND, context.tokens_N, context.rows, context.layer_noise(layer)}, nullptr, of_layer.capacity);
+    RouterInput const input{input_ND, context.tokens_N, context.rows, context.layer_noise(layer)};
+    calibration.add(*of_layer.router, input, nullptr, of_layer.capacity);
+    if (competes) of_all.add(*of_layer.router, input, nullptr, of_layer.capacity);
   }
-  calibration.finish(*of_layer.router, ranks);
+  if (round == 0 || !competes) calibration.finish(*of_layer.router, ranks);
+}
+
+void ModModule::end_calibration_round(DepthPasses const&, AcrossRanks const& ranks) {
+  if (shares_budget)
+    for (auto const& [layer, of_layer] : routed)
+      if (of_layer->capacity < 1) of_all.finish(*of_layer->router, ranks);
+  of_all = {};
+  round = (round + 1) % calibration_rounds();
 }
 
 std::vector<at::Tensor> ModModule::offsets() const {

@@ -115,6 +115,38 @@ TEST_CASE("calibrated decisions let each layer's capacity through", "[calibratio
   }
 }
 
+TEST_CASE("layers that share a budget have one offset and select their shares on average", "[calibration]") {
+  CalibrationText const text(1);
+  for (char const* causal : {"bce", "predictor", "threshold"}) {
+    INFO(causal);
+    auto model = make_model(calibration_shape("linear", causal), at::kFloat);
+    fill_stored(*model, ".threshold", 0.3);
+    model->set_capacities({0.5, 0.25});
+    EvalSettings settings = causal_settings();
+    calibrate(*model, *text.stream, text.stream->size(), settings);
+    at::Tensor const own_N = model->offsets();
+    CHECK(own_N[0].item<float>() != own_N[1].item<float>());
+    settings.budget = CalibrationBudget::model;
+    calibrate(*model, *text.stream, text.stream->size(), settings);
+    at::Tensor const shared_N = model->offsets();
+    CHECK(shared_N[0].item<float>() == shared_N[1].item<float>());
+    std::vector<double> const ran = capacities_that_ran(*model, text);
+    CHECK((ran[0] + ran[1]) / 2 == Catch::Approx(0.375).epsilon(0.05));
+    CHECK(std::abs(ran[0] - 0.5) > 0.02);  // the layers do compete
+    // One of capacity 1 does not take part.
+    model->set_capacities({1, 0.25});
+    calibrate(*model, *text.stream, text.stream->size(), settings);
+    CHECK(capacities_that_ran(*model, text)[1] == Catch::Approx(0.25).epsilon(0.1));
+    settings.budget = CalibrationBudget::layer;
+    model->set_capacities({0.5, 0.25});
+    calibrate(*model, *text.stream, text.stream->size(), settings);
+    CHECK(model->offsets().equal(own_N));
+  }
+  Shape nested = small_shape("nested");
+  nested.depth.exits = {1};
+  CHECK_THROWS_AS(make_model(nested)->share_budget(true), Error);
+}
+
 TEST_CASE("a layer of capacity 1 runs everyone, whatever its cut", "[calibration]") {
   char const* causal = GENERATE("none", "bce", "predictor", "threshold");
   bool const training = GENERATE(false, true);
