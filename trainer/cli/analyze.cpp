@@ -83,13 +83,15 @@ void add_analyze(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--most", options->most, "Length of each list")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  command
-      ->add_option("--layers", options->layers,
-                   "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
-      ->type_name("PARTS");
+  CLI::Option* const layers =
+      command
+          ->add_option("--layers", options->layers,
+                       "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
+          ->type_name("PARTS");
   command
       ->add_option("--remove", options->remove,
                    "With --layers: then remove the least missed layer, measure the others again without it, and so on, so many times")
+      ->needs(layers)
       ->check(CLI::Range(1, 4095));
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([target, options] { run_analyze(*target, *options); });
