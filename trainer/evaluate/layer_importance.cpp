@@ -54,11 +54,7 @@ bool read_without(LanguageModel& model, Windows const& text, EvalSettings const&
   return true;
 }
 
-std::string listed(std::vector<int64_t> const& layers) {
-  std::string text;
-  for (int64_t const layer : layers) text += (text.empty() ? "" : ", ") + std::to_string(layer);
-  return text;
-}
+std::string listed(std::vector<int64_t> const& layers) { return fmt::format("{}", fmt::join(layers, ", ")); }
 
 }  // namespace
 

@@ -70,15 +70,15 @@ void ModModule::calibrate(int64_t layer, BlockImpl& block, DepthPasses const& pa
   if (found == routed.end()) return;
   RoutedLayerImpl& of_layer = *found->second;
   RouterCalibration calibration;
-  bool const competes = shares_budget && of_layer.capacity < 1;
+  bool const competes = shares_budget && of_layer.capacity < 1, gets_own = round == 0 || !competes;
   for (size_t i = 0; i < passes.size(); ++i) {
     ForwardContext const& context = passes[i]->context;
     at::Tensor const input_ND = of_layer.routed_input(block, x_ND[i], context);
     RouterInput const input{input_ND, context.tokens_N, context.rows, context.layer_noise(layer)};
-    calibration.add(*of_layer.router, input, nullptr, of_layer.capacity);
+    if (gets_own) calibration.add(*of_layer.router, input, nullptr, of_layer.capacity);
     if (competes) of_all.add(*of_layer.router, input, nullptr, of_layer.capacity);
   }
-  if (round == 0 || !competes) calibration.finish(*of_layer.router, ranks);
+  if (gets_own) calibration.finish(*of_layer.router, ranks);
 }
 
 void ModModule::end_calibration_round(DepthPasses const&, AcrossRanks const& ranks) {
