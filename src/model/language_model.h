@@ -34,8 +34,8 @@ class LanguageModel : public torch::nn::Module {
 
   void use_cuda_attention(CudaAttention kernel);  // for training in bfloat16
 
-  // Adds trained updates of low rank to the matrices of all blocks' attention, MLP or both, which themselves are trained no longer. The
-  // updates start at zero; their inner matrices at random values of `seed`.
+  // Adds a LoRA update of this rank to every matrix of the blocks' attention, MLP or both, and freezes the matrices themselves. The updates
+  // start at zero: the outer matrix is zero, the inner one random, from `seed`.
   void add_low_rank(int64_t rank, bool attention, bool mlp, uint64_t seed);
 
   // Of a dense model, without gradients: calls visit(layer, x_ND) with the final hidden states that the model has without `part` of that

@@ -31,7 +31,7 @@ using StoredWeights = std::vector<StoredWeight>;
 StoredWeights stored_weights(std::vector<TensorView> const& tensors, std::shared_ptr<void const> const& file);
 StoredWeights stored_weights(fs::path const& safetensors);
 
-// The same with updates of low rank added to the matrices that they belong to, as one plain model. A matrix is updated when it is read.
+// Merges LoRA updates into the matrices that they belong to: the weights of a plain model. Each sum is computed when the matrix is read.
 StoredWeights merged_low_rank(StoredWeights const& weights);
 // The same of a model with the layers `layers` of this one alone, in this order (0-based); empty: all.
 StoredWeights chosen_layers(StoredWeights const& weights, std::vector<int64_t> const& layers);

@@ -73,7 +73,7 @@ class Work {
   std::vector<std::vector<int64_t>> rows_;  // rows that ran, of each routed layer and text
 };
 
-// The values of all rounds in their order, from the values that each rank has of its own rounds: r, r + N, r + 2N, ...
+// Gathers one value a round from all N ranks, in the order of the rounds. Rank r ran the rounds r, r + N, r + 2N, ...
 std::vector<double> of_all_rounds(std::vector<double> const& own, Ranks const& ranks) {
   at::Tensor const joined = ranks.joined(at::tensor(own, at::kDouble));
   double const* value = joined.const_data_ptr<double>();

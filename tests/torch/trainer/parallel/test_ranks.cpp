@@ -161,7 +161,8 @@ TEST_CASE("ranks: in bf16 a sharded optimizer holds 1/N of the fp32 weights of b
   }
 }
 
-// The same sums in another order: fp32 rounds them otherwise, and a dense model has no choices that could turn.
+// More ranks add the same gradients in another order, which rounds differently in fp32. A dense model makes no routing decision that such a
+// difference could flip.
 TEST_CASE("ranks: 1, 2 and 4 have the same dense losses over 50 steps in fp32", "[ranks]") {
   auto const losses_of = [](Ranks const& ranks, bool shards) {
     SmallTraining run(depth_cases()[0], 1, ranks, sharded(shards), at::kFloat);
