@@ -74,6 +74,7 @@ if [[ -f ${smollm2[0]} && -x $cache/transformers-5/bin/python ]]; then
   PYTHONPATH=$(echo "$cache"/tokenizers/lib/python3*/site-packages) HF_HUB_OFFLINE=1 "$cache/transformers-5/bin/python" \
     tests/interop/check_smollm2.py "$program" "${smollm2[0]}" || code=$?
   [[ $code == 0 || $code == 77 ]] || failed=1
+  check transformers-5 check_conversion.py "$program" "${smollm2[0]}"
 fi
 if [[ -f ${smollm2[0]} && -f $cache/llama.cpp/installed ]]; then
   code=0
