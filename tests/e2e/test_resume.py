@@ -91,10 +91,14 @@ with Workspace() as space:
     routed = [r["capacity_realised"][0] for r in records if r["kind"] == "train"]
     check(routed[0] > 0.8 and len(set(routed)) == len(routed), "capacities %s" % routed)
 
-    # A finished run stays as it is.
-    before = space.content("runs/stopped/metrics.jsonl")
+    # A finished run stays as it is, but for `latest`, if it was killed when the last checkpoint was whole and not yet pointed at.
+    before, latest = space.content("runs/stopped/metrics.jsonl"), space.path("runs/stopped/latest")
+    older, newest = space.checkpoints("stopped")[-2:]
+    os.remove(latest)
+    os.symlink("checkpoints/" + older, latest)
     _, err = space.train("name=stopped")
     check("is finished" in err and space.content("runs/stopped/metrics.jsonl") == before, err)
+    check(os.path.basename(os.path.realpath(latest)) == newest, "latest is %s, not %s" % (os.path.realpath(latest), newest))
 
     # Other threads or micro-batches are allowed and said.
     _, err = space.train("name=other", "train.micro_batch_tokens=512")
