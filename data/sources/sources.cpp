@@ -26,7 +26,7 @@ SourceFile source_file(fs::path const& path) {
   if (!fs::exists(status)) bad_source(path.string(), "this link points to nothing");
   if (!fs::is_regular_file(status)) {
     std::string const what = fs::is_fifo(status)
-                                 ? "a pipe, which can be read once only, and text is read twice: write what comes out of it to a file"
+                                 ? "a pipe, and text is read from files, more than once: write what comes out of it to a file"
                              : fs::is_socket(status) ? "a socket, not a regular file"
                                                      : "a device, not a regular file: write the text to a file";
     bad_source(path.string(), "this is " + what);

@@ -92,6 +92,8 @@ void SettingsReader::include(fs::path const& file, Place const* from) {
     return complain(fs::exists(file / "config.yaml", error) ? "is a folder; its configuration is " + (file / "config.yaml").string()
                                                             : "is a folder, not a YAML file");
   }
+  if (fs::is_fifo(file, error) || fs::is_socket(file, error))
+    return complain("is a pipe, and a configuration is read more than once: write it to a file");
   std::string text;
   if (!read_up_to(file, most_bytes, text)) return complain("cannot be read");
   text.erase(0, byte_order_mark(text));

@@ -60,6 +60,8 @@ def test_pipe(space):
     command = 'use() { "$1" data prepare "$2" "data.sources=[$3]"; }; use "$0" "$1" <(cat "$2")'
     done = subprocess.run(["bash", "-c", command, PROGRAM, space.config, space.path("text/1.txt")], capture_output=True, text=True, timeout=20)
     check(done.returncode == 3 and "a pipe" in done.stderr, done.stderr)
+    done = subprocess.run(["bash", "-c", '"$0" config check <(cat "$1")', PROGRAM, space.config], capture_output=True, text=True, timeout=20)
+    check(done.returncode == 2 and "is a pipe" in done.stderr, done.stderr)
 
 
 def test_names(space):
