@@ -12,7 +12,7 @@ EncodedText::EncodedText(std::vector<std::string> const& sources, DataConfig con
   counts_ = read_documents(list_sources(sources), config, [&](std::string_view text, SourceFile const&) {
     documents.push_back(with_text_start(tokenizer, tokenizer.encode(text)));
   });
-  if (counts_.bad_rows > 0) log_counts(counts_, "");
+  if (counts_.bad_rows > 0 || counts_.rows_as_text > 0) log_counts(counts_, "");
   if (documents.empty()) throw Error(ExitCode::data, "there is no text in " + sources.front() + (sources.size() > 1 ? ", ..." : ""));
   std::string name = (fs::temp_directory_path() / "isobath-text-XXXXXX").string();
   if (!mkdtemp(name.data())) throw Error(ExitCode::disk, "cannot make a folder in " + fs::temp_directory_path().string());

@@ -30,17 +30,20 @@ bool is_read(TextFile const& text, SourceFile const& file, ReadCounts& counts) {
   return true;
 }
 
+bool begins_with_row(fs::path const& path, std::string const& text_key) {
+  TextFile text(path);
+  JsonRow row;
+  try {
+    return JsonRowReader(text, path).next(row) && row.values.contains(text_key);
+  } catch (Error const&) {
+    return false;
+  }
+}
+
 // A .json file may as well be settings among source code. One that no source names holds rows when its first value is one.
 bool holds_rows(SourceFile const& file, std::string const& text_key) {
   if (!is_named_as_rows(file.path)) return false;
-  if (file.named || lower_extension(without_packing(file.path)) != ".json") return true;
-  TextFile text(file.path);
-  JsonRow row;
-  try {
-    return JsonRowReader(text, file.path).next(row) && row.values.contains(text_key);
-  } catch (BadRow const&) {
-    return false;
-  }
+  return file.named || lower_extension(without_packing(file.path)) != ".json" || begins_with_row(file.path, text_key);
 }
 
 void read_rows(TextFile& text, SourceFile const& file, DataConfig const& config, ReadCounts& counts,
@@ -80,6 +83,9 @@ ReadCounts read_documents(std::vector<SourceFile> const& files, DataConfig const
       read_rows(text, file, config, counts, take);
     } else {
       counts.json_texts += is_named_as_rows(file.path);
+      bool const may_be_rows = text.beginning().starts_with('{') || text.beginning().starts_with('[');
+      if (may_be_rows && begins_with_row(file.path, config.text_key) && ++counts.rows_as_text == 1)
+        counts.first_rows_as_text = file.path.string();
       take(read_all(text));
     }
   }
@@ -97,6 +103,9 @@ void log_counts(ReadCounts const& counts, std::string const& kind) {
   if (counts.json_texts > 0)
     text += ", " + number_of(counts.json_texts, ".json file") + " read as text, without rows that have data.text_key";
   log_info(text);
+  if (counts.rows_as_text > 0)
+    log_warning(number_of(counts.rows_as_text, "file") +
+                " with JSON rows read as plain text, for the name is not one of rows (.jsonl): " + counts.first_rows_as_text);
   if (counts.bad_rows == 0) return;
   std::string list;
   for (std::string const& row : counts.first_bad_rows) list += "\n  " + row;

@@ -17,8 +17,9 @@ struct ReadCounts {
   int64_t binary_files = 0;     // left out: no text, and no source names them directly
   int64_t generated_files = 0;  // left out: generated headers of libtorch-headers
   int64_t json_texts = 0;       // .json files found in folders that hold no rows, and are documents as they are
+  int64_t rows_as_text = 0;     // files of JSON rows whose names say otherwise: documents as they are, with a warning
   int64_t bad_rows = 0;         // left out, as data.bad_rows says
-  std::string first_binary_file;
+  std::string first_binary_file, first_rows_as_text;
   std::vector<std::string> first_bad_rows;  // what is wrong with them
 };
 

@@ -154,6 +154,16 @@ TEST_CASE("documents: a .json file among source code is a text, unless it is nam
   CHECK_THAT(error_of([&] { sources.read("package.json"); }), ContainsSubstring("package.json:1: no field 'text'"));
 }
 
+TEST_CASE("documents: rows under a name of plain text are counted") {
+  Sources sources;
+  std::string const rows = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+  CHECK(sources.one("rows.txt", rows) == Texts{rows});
+  CHECK(sources.counts.rows_as_text == 1);
+  CHECK_THAT(sources.counts.first_rows_as_text, ContainsSubstring("rows.txt"));
+  sources.one("code.c", "{ return text; }\n");
+  CHECK(sources.counts.rows_as_text == 0);
+}
+
 TEST_CASE("documents: a bad row names file, line, column and reason") {
   Sources sources;
   struct {
