@@ -7,11 +7,12 @@
 
 namespace isobath {
 
-EncodedText::EncodedText(std::vector<std::string> const& sources, std::string const& text_key, Tokenizer const& tokenizer) {
+EncodedText::EncodedText(std::vector<std::string> const& sources, DataConfig const& config, Tokenizer const& tokenizer) {
   std::vector<std::vector<int32_t>> documents;
-  counts_ = read_documents(list_sources(sources), text_key, [&](std::string_view text, SourceFile const&) {
+  counts_ = read_documents(list_sources(sources), config, [&](std::string_view text, SourceFile const&) {
     documents.push_back(with_text_start(tokenizer, tokenizer.encode(text)));
   });
+  if (counts_.bad_rows > 0 || counts_.rows_as_text > 0) log_counts(counts_, "");
   if (documents.empty()) throw Error(ExitCode::data, "there is no text in " + sources.front() + (sources.size() > 1 ? ", ..." : ""));
   std::string name = (fs::temp_directory_path() / "isobath-text-XXXXXX").string();
   if (!mkdtemp(name.data())) throw Error(ExitCode::disk, "cannot make a folder in " + fs::temp_directory_path().string());

@@ -13,9 +13,9 @@ namespace isobath {
 
 class EncodedText {
  public:
-  // Reads all documents of `sources` (files, folders, globs), in order, each with the token before it that the tokenizer starts texts with.
-  // Throws Error(data) naming a source that cannot be read, or when there is no text.
-  EncodedText(std::vector<std::string> const& sources, std::string const& text_key, Tokenizer const& tokenizer);
+  // Reads all documents of `sources` (files, folders, globs; rows as `config` says), in order, each with the token before it that the
+  // tokenizer starts texts with. Throws Error(data) naming a source that cannot be read, or when there is no text.
+  EncodedText(std::vector<std::string> const& sources, DataConfig const& config, Tokenizer const& tokenizer);
   ~EncodedText();
   EncodedText(EncodedText const&) = delete;
 

@@ -12,8 +12,8 @@
 #include "data/progress.h"
 #include "data/shards/cache.h"
 #include "data/shards/shard_series.h"
-#include "data/sources/byte_reader.h"
 #include "data/sources/corpus.h"
+#include "data/sources/json_rows.h"
 #include "data/tokenizer/make_tokenizer.h"
 #include "data/tokenizer/parallel_encoder.h"
 
@@ -79,10 +79,10 @@ void make(Corpus const& corpus, DataConfig const& config, TokenizerConfig const&
   write_summary(folder, data, config);
 }
 
-// Whether all files were last modified more than two seconds ago, so that any later change also changes their modification times.
-bool unmodified_recently(Corpus const& corpus, int64_t now) {
+// Whether all files last changed more than two seconds ago, so that any later change also changes their times.
+bool unchanged_recently(Corpus const& corpus, int64_t now) {
   constexpr int64_t two_seconds = 2'000'000'000;
-  auto const rests = [&](SourceFile const& file) { return file.modified < now - two_seconds; };
+  auto const rests = [&](SourceFile const& file) { return std::max(file.stamp.modified, file.stamp.changed) < now - two_seconds; };
   return std::all_of(corpus.files().begin(), corpus.files().end(), rests) &&
          std::all_of(corpus.valid_files().begin(), corpus.valid_files().end(), rests);
 }
@@ -102,7 +102,7 @@ PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer)
   add_tokenizer_settings(text, tokenizer);
   std::string const key = text.key();
   PreparedData data = open_or_make(root, key, [&](fs::path const& folder) { make(corpus, config, tokenizer, folder); });
-  if (unmodified_recently(corpus, now)) write_index(root, name, key);
+  if (unchanged_recently(corpus, now)) write_index(root, name, key);
   return data;
 }
 
@@ -131,13 +131,12 @@ SourceSummary summarize_sources(DataConfig const& config) {
     ReadCounts const counts = count_files(files);
     summary.files += counts.files;
     bytes += counts.bytes;
-    summary.compressed_files +=
-        std::count_if(files.begin(), files.end(), [](SourceFile const& file) { return without_compression(file.path) != file.path; });
+    summary.compressed_files += counts.packed_files;
   };
   add(corpus.files(), summary.bytes);
   add(corpus.valid_files(), summary.valid_bytes);
-  bool const rows = std::any_of(corpus.files().begin(), corpus.files().end(),
-                                [](SourceFile const& file) { return without_compression(file.path).extension() == ".jsonl"; });
+  bool const rows =
+      std::any_of(corpus.files().begin(), corpus.files().end(), [](SourceFile const& file) { return is_named_as_rows(file.path); });
   if (config.split == Split::document && config.valid_sources.empty() && !rows) check_document_count(corpus.files().size());
   return summary;
 }

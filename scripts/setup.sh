@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 torch_version=2.11.0
 packages=(g++ cmake ninja-build pkg-config python3 python3-venv ca-certificates libyaml-cpp-dev libspdlog-dev libcli11-dev
-  nlohmann-json3-dev libboost-dev libsentencepiece-dev libxxhash-dev libzstd-dev zlib1g-dev
+  nlohmann-json3-dev libboost-dev libsentencepiece-dev libxxhash-dev libzstd-dev zlib1g-dev liblzma-dev libbz2-dev
   libpcre2-dev libutf8proc-dev libgloo-dev
   nodejs)  # nodejs: draws the page of a report in a test
 

@@ -21,7 +21,7 @@ void add_files(KeyText& key, std::vector<SourceFile> const& files) {
   for (SourceFile const& file : files) {
     std::error_code ignored;
     fs::path const absolute = fs::absolute(file.path, ignored);
-    key.add(absolute.string()).add(file.bytes).add(file.modified).add(file.named).add(file.header);
+    key.add(absolute.string()).add(file.stamp.text()).add(file.named).add(file.header);
   }
 }
 
@@ -122,7 +122,11 @@ std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceF
   key.add(prepared_format);
   add_files(key, train);
   add_files(key, valid);
-  key.add(data.split.name()).add(std::bit_cast<int64_t>(data.valid_fraction)).add(data.max_bytes).add(data.text_key);
+  key.add(data.split.name())
+      .add(std::bit_cast<int64_t>(data.valid_fraction))
+      .add(data.max_bytes)
+      .add(data.text_key)
+      .add(data.bad_rows.name());
   add_tokenizer_settings(key, tokenizer);
   return key.key();
 }

@@ -2,7 +2,7 @@
 // The cache of prepared data:
 //   <root>/<key>/        data.json, tokenizer.model, train-*.shard and valid-*.shard; the folder is renamed into place once it is complete
 //   <root>/<key>.lock    locked while that folder is made
-//   <root>/index/<name>  holds the key; <name> hashes file names, sizes, times and settings, so that unchanged sources are not read again
+//   <root>/index/<name>  holds the key; <name> hashes file names, stamps and settings, so that unchanged sources are not read again
 
 #include <cstdint>
 #include <functional>
@@ -33,7 +33,7 @@ class KeyText {
 fs::path cache_root(DataConfig const& config);
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the tokenizer when `kind` is a path
 
-// File name inside index/: a hash of the files' names, sizes and modification times and of the settings.
+// File name inside index/: a hash of the files' names and stamps and of the settings.
 std::string index_name(std::vector<SourceFile> const& train, std::vector<SourceFile> const& valid, DataConfig const&,
                        TokenizerConfig const&);
 std::optional<std::string> read_index(fs::path const& root, std::string const& name);
@@ -41,7 +41,7 @@ void write_index(fs::path const& root, std::string const& name, std::string cons
 
 // Opens the prepared data in `folder`; nullopt when there is no such folder. Throws Error(data) when they are damaged.
 // Shards of up to `always_verified_bytes` in all are compared with their checksums every time, which takes a fraction of a second; larger
-// data are compared once, and again when a file's size or time changes.
+// data are compared once, and again when a file's stamp changes.
 std::optional<PreparedData> open_prepared(fs::path const& folder, int64_t always_verified_bytes = int64_t{1} << 30);
 // The data of a key: those in the cache, or what `make` writes into a folder that is renamed into place when it is complete. A file lock
 // lets one of several processes make them.

@@ -25,9 +25,6 @@ void VerifiedFiles::save() const {
   }
 }
 
-std::string VerifiedFiles::entry(fs::path const& file) {
-  return file.filename().string() + " " + std::to_string(fs::file_size(file)) + " " +
-         std::to_string(fs::last_write_time(file).time_since_epoch().count());
-}
+std::string VerifiedFiles::entry(fs::path const& file) { return file.filename().string() + " " + stamp_of(file).text(); }
 
 }  // namespace isobath

@@ -1,5 +1,5 @@
 #pragma once
-// Remembers which files of a folder matched their checksums. An entry holds until the file's size or modification time changes.
+// Remembers which files of a folder matched their checksums. An entry holds until the file's stamp changes.
 
 #include <filesystem>
 #include <set>
@@ -18,7 +18,7 @@ class VerifiedFiles {
   void save() const;
 
  private:
-  static std::string entry(fs::path const& file);  // name, size, time
+  static std::string entry(fs::path const& file);  // name and stamp
 
   fs::path list_;
   std::set<std::string> known_;

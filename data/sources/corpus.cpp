@@ -14,13 +14,6 @@ namespace {
 
 uint64_t hash_of(std::string_view text) { return checksum(std::as_bytes(std::span(text))); }
 
-std::string left_out(ReadCounts const& counts) {
-  std::string text;
-  if (counts.binary_files > 0) text += ", " + std::to_string(counts.binary_files) + " files that look binary left out";
-  if (counts.generated_files > 0) text += ", " + std::to_string(counts.generated_files) + " generated files left out";
-  return text;
-}
-
 }  // namespace
 
 Corpus::Corpus(DataConfig const& config)
@@ -32,14 +25,11 @@ void Corpus::scan() {
   documents_.clear();
   Progress progress("reading text", 0);
   auto const read = [&](std::vector<SourceFile> const& files, bool valid) {
-    ReadCounts const counts = read_documents(files, config_.text_key, [&](std::string_view text, SourceFile const&) {
+    ReadCounts const counts = read_documents(files, config_, [&](std::string_view text, SourceFile const&) {
       documents_.push_back({hash_of(text), static_cast<int64_t>(text.size()), valid, 0, 0});
       progress.add(static_cast<int64_t>(text.size()));
     });
-    if (files.empty()) return;
-    log_info(std::string(valid ? "validation " : "") + "sources: " + std::to_string(counts.documents) +
-             (counts.documents == 1 ? " document, " : " documents, ") + format_bytes(static_cast<double>(counts.bytes)) + " in " +
-             std::to_string(counts.files) + (counts.files == 1 ? " file" : " files") + left_out(counts));
+    if (!files.empty()) log_counts(counts, valid ? "validation " : "");
   };
   read(files_, false);
   read(valid_files_, true);
@@ -72,7 +62,7 @@ void Corpus::visit(std::function<void(size_t, std::string_view)> const& sink) co
     throw Error(ExitCode::data, where + " changed while it was being read; start again");
   };
   for (auto const* files : {&files_, &valid_files_}) {
-    read_documents(*files, config_.text_key, [&](std::string_view text, SourceFile const& file) {
+    read_documents(*files, config_, [&](std::string_view text, SourceFile const& file) {
       if (index == documents_.size() || documents_[index].hash != hash_of(text)) changed(file.path.string());
       sink(index++, text);
     });

@@ -1,15 +1,12 @@
 #include "data/sources/sources.h"
 
 #include <fnmatch.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
-#include <optional>
+#include <set>
 
 #include "core/error.h"
 
@@ -23,36 +20,60 @@ constexpr int64_t largest_header = 256 << 10;  // larger headers are generated c
   throw Error(ExitCode::data, "data source '" + source + "': " + why);
 }
 
-std::optional<SourceFile> stat_file(fs::path const& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || S_ISDIR(status.st_mode)) return std::nullopt;
+// The file at the end of links. Throws Error(data) for what cannot be read again and again as a regular file.
+SourceFile source_file(fs::path const& path) {
+  fs::file_status const status = fs::status(path);
+  if (!fs::exists(status)) bad_source(path.string(), "this link points to nothing");
+  if (!fs::is_regular_file(status)) {
+    std::string const what = fs::is_fifo(status)
+                                 ? "a pipe, and text is read from files, more than once: write what comes out of it to a file"
+                             : fs::is_socket(status) ? "a socket, not a regular file"
+                                                     : "a device, not a regular file: write the text to a file";
+    bad_source(path.string(), "this is " + what);
+  }
   SourceFile file;
   file.path = path;
-  file.bytes = status.st_size;
-  file.modified = int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  file.stamp = stamp_of(path);
   return file;
 }
 
 bool is_hidden(fs::path const& path) { return path.filename().string().starts_with('.'); }
 
-// Regular files below `folder`, sorted by relative path. `enter` says whether to look into a folder, given its path relative to `folder`.
-std::vector<fs::path> walk(fs::path const& folder, std::function<bool(fs::path const&)> const& enter) {
-  std::vector<fs::path> files;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied), end; it != end; ++it) {
-    if (is_hidden(it->path())) {
-      it.disable_recursion_pending();
-    } else if (it->is_directory()) {
-      if (!enter(it->path().lexically_relative(folder))) it.disable_recursion_pending();
-    } else if (it->is_regular_file()) {
-      files.push_back(it->path());
-    }
-  }
-  std::sort(files.begin(), files.end(), [](fs::path const& a, fs::path const& b) { return a.native() < b.native(); });
-  return files;
+// Names of what is not hidden in `folder`, sorted. Throws fs::filesystem_error where it cannot be read.
+std::vector<fs::path> names_in(fs::path const& folder) {
+  std::vector<fs::path> names;
+  for (auto const& entry : fs::directory_iterator(folder.empty() ? "." : folder))
+    if (!is_hidden(entry.path())) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
-std::vector<fs::path> walk_all(fs::path const& folder) {
-  return walk(folder, [](fs::path const&) { return true; });
+using MayEnter = std::function<bool(fs::path const& folder)>;
+
+// Adds `folder` and all folders below it, links followed, each once: a link may lead to a folder that is there already, or above itself.
+void add_folders(fs::path const& folder, MayEnter const& may_enter, std::set<fs::path>& seen, std::vector<fs::path>& found) {
+  if (!seen.insert(fs::canonical(folder.empty() ? "." : folder)).second) return;
+  found.push_back(folder);
+  for (fs::path const& name : names_in(folder))
+    if (fs::is_directory(folder / name) && may_enter(folder / name)) add_folders(folder / name, may_enter, seen, found);
+}
+
+std::vector<fs::path> folders_below(
+    fs::path const& folder, MayEnter const& may_enter = [](fs::path const&) { return true; }) {
+  std::set<fs::path> seen;
+  std::vector<fs::path> found;
+  add_folders(folder, may_enter, seen, found);
+  return found;
+}
+
+// Everything in these folders that is no folder, sorted by path.
+std::vector<fs::path> files_in(std::vector<fs::path> const& folders) {
+  std::vector<fs::path> files;
+  for (fs::path const& folder : folders)
+    for (fs::path const& name : names_in(folder))
+      if (!fs::is_directory(folder / name)) files.push_back(folder / name);
+  std::sort(files.begin(), files.end(), [](fs::path const& a, fs::path const& b) { return a.native() < b.native(); });
+  return files;
 }
 
 // Adds the paths below `base` that match the components [begin, end) of a pattern.
@@ -63,18 +84,15 @@ void match_glob(fs::path const& base, fs::path::iterator begin, fs::path::iterat
   }
   std::string const component = begin->string();
   fs::path::iterator const rest = std::next(begin);
-  std::error_code ignored;
-  if (component == "**") {
-    match_glob(base, rest, end, found);
-    for (auto const& entry : fs::directory_iterator(base.empty() ? "." : base, fs::directory_options::skip_permission_denied, ignored)) {
-      if (entry.is_directory(ignored) && !entry.is_symlink(ignored) && !is_hidden(entry.path())) {
-        match_glob(base / entry.path().filename(), begin, end, found);
-      }
-    }
-  } else if (component.find_first_of("*?[") == std::string::npos) {
-    if (fs::exists(base / component, ignored)) match_glob(base / component, rest, end, found);
+  if (component.find_first_of("*?[") == std::string::npos) {
+    fs::path const next = base / component;
+    if (fs::exists(next) || fs::is_symlink(next)) match_glob(next, rest, end, found);
+  } else if (!base.empty() && !fs::is_directory(base)) {
+    return;
+  } else if (component == "**") {
+    for (fs::path const& folder : folders_below(base)) match_glob(folder, rest, end, found);
   } else {
-    for (auto const& entry : fs::directory_iterator(base.empty() ? "." : base, fs::directory_options::skip_permission_denied, ignored)) {
+    for (auto const& entry : fs::directory_iterator(base.empty() ? "." : base)) {
       std::string const name = entry.path().filename().string();
       if (::fnmatch(component.c_str(), name.c_str(), FNM_PERIOD) == 0) match_glob(base / name, rest, end, found);
     }
@@ -85,8 +103,8 @@ std::vector<fs::path> glob_files(fs::path const& pattern) {
   std::vector<fs::path> matches, files;
   match_glob("", pattern.begin(), pattern.end(), matches);
   for (fs::path const& match : matches) {
-    if (fs::is_directory(match)) {
-      auto const below = walk_all(match);
+    if (match.empty() || fs::is_directory(match)) {
+      auto const below = files_in(folders_below(match));
       files.insert(files.end(), below.begin(), below.end());
     } else {
       files.push_back(match);
@@ -111,14 +129,14 @@ std::vector<SourceFile> list_headers() {
                                    "; set the environment variable ISOBATH_TORCH_INCLUDE_DIR to the include folder of a LibTorch, or give "
                                    "data.sources text of your own");
   }
-  auto const hand_written = [](fs::path const& below) { return below != fs::path("ATen") / "ops" && below.filename() != "generated"; };
+  auto const hand_written = [&](fs::path const& below) { return below != folder / "ATen" / "ops" && below.filename() != "generated"; };
   std::vector<SourceFile> files;
-  for (fs::path const& path : walk(folder, hand_written)) {
+  for (fs::path const& path : files_in(folders_below(folder, hand_written))) {
     if (std::find(extensions.begin(), extensions.end(), path.extension()) == extensions.end()) continue;
-    auto file = stat_file(path);
-    if (!file || file->bytes > largest_header) continue;
-    file->header = true;
-    files.push_back(*file);
+    SourceFile file = source_file(path);
+    if (file.stamp.bytes > largest_header) continue;
+    file.header = true;
+    files.push_back(std::move(file));
   }
   return files;
 }
@@ -129,8 +147,8 @@ std::vector<SourceFile> list_source(std::string const& source) {
   std::vector<fs::path> paths;
   bool named = false;
   if (fs::is_directory(path)) {
-    paths = walk_all(path);
-  } else if (fs::exists(path)) {
+    paths = files_in(folders_below(path));
+  } else if (fs::exists(path) || fs::is_symlink(path)) {
     paths = {path};
     named = true;
   } else if (source.find_first_of("*?[") != std::string::npos) {
@@ -140,10 +158,8 @@ std::vector<SourceFile> list_source(std::string const& source) {
   }
   std::vector<SourceFile> files;
   for (fs::path const& each : paths) {
-    if (auto file = stat_file(each)) {
-      file->named = named;
-      files.push_back(*file);
-    }
+    files.push_back(source_file(each));
+    files.back().named = named;
   }
   return files;
 }

@@ -23,13 +23,13 @@ class ItemBuilder {
 
   std::vector<std::string> const& answers() const { return answers_; }
 
-  TaskItem item(TaskRow const& row) const {
+  TaskItem item(JsonRow const& row) const {
     TaskItem item;
     item.line = row.line;
-    if (!task_.group.empty()) item.group = row.text(task_.group);
+    if (!task_.group.empty()) item.group = row.text_or_number(task_.group);
     for (auto const& of_row : choices(row)) {
       std::string const& choice = of_row.first;
-      auto const value = [&](std::string const& field) { return field == "choice" ? choice : row.text(field); };
+      auto const value = [&](std::string const& field) { return field == "choice" ? choice : row.text_or_number(field); };
       TaskOption option{prompt_.fill(value), continuation_.fill(value), choice, of_row.second};
       if (task_.kind == TaskKind::cloze) option.choice = trimmed_start(option.continuation);
       if (!prompt_.empty() && option.context.find_first_not_of(" \t\r\n") == std::string::npos)
@@ -47,7 +47,7 @@ class ItemBuilder {
   static std::string trimmed_start(std::string const& text) { return text.substr(std::min(text.find_first_not_of(' '), text.size())); }
 
   // The options of a row, and which answer each stands for.
-  std::vector<std::pair<std::string, int64_t>> choices(TaskRow const& row) const {
+  std::vector<std::pair<std::string, int64_t>> choices(JsonRow const& row) const {
     std::vector<std::pair<std::string, int64_t>> found;
     if (task_.kind == TaskKind::cloze) return {{"", 0}};
     if (task_.kind == TaskKind::label) {
@@ -59,7 +59,7 @@ class ItemBuilder {
     if (task_.choices.size() == 1) {
       texts = row.texts(task_.choices.front());
     } else {
-      for (std::string const& field : task_.choices) texts.push_back(row.text(field));
+      for (std::string const& field : task_.choices) texts.push_back(row.text_or_number(field));
     }
     if (texts.size() < 2)
       row.fail("field '" + task_.choices.front() + "' has " + std::to_string(texts.size()) + " options, where two or more are needed");
@@ -67,10 +67,10 @@ class ItemBuilder {
     return found;
   }
 
-  int64_t right_answer(TaskRow const& row, TaskItem const& item) const {
+  int64_t right_answer(JsonRow const& row, TaskItem const& item) const {
     if (task_.kind == TaskKind::choice) return row.index(task_.answer, std::ssize(item.options));
     if (task_.kind != TaskKind::label) return 0;
-    std::string const label = row.text(task_.answer);
+    std::string const label = row.text_or_number(task_.answer);
     auto const found = std::find(answers_.begin(), answers_.end(), label);
     if (found != answers_.end()) return found - answers_.begin();
     std::string all;
@@ -87,20 +87,21 @@ class ItemBuilder {
 std::vector<TaskItem> ready_requests(fs::path const& file) {
   std::vector<TaskItem> items;
   std::string last;
-  read_task_rows(file, [&](TaskRow const& row) {
-    std::string const question = row.text("doc_id");
+  read_task_rows(file, [&](JsonRow const& row) {
+    std::string const question = row.text_or_number("doc_id");
     auto const request = row.values.find("request");
     if (request == row.values.end() || !request->is_object()) row.fail("no field 'request' with context and continuation");
-    TaskRow const inside{*request, row.line, row.where};
+    JsonRow const inside{*request, row.line, row.where};
     if (question != last || items.empty()) {
       items.emplace_back().line = row.line;
       items.back().answer = row.index("label", INT64_MAX);
     }
     last = question;
     std::vector<TaskOption>& options = items.back().options;
-    std::string const continuation = inside.text("continuation");
+    std::string const continuation = inside.text_or_number("continuation");
     if (continuation.empty()) row.fail("field 'continuation' is empty: there is nothing to score");
-    options.push_back({inside.text("context"), continuation, continuation.substr(continuation.starts_with(' ')), std::ssize(options)});
+    options.push_back(
+        {inside.text_or_number("context"), continuation, continuation.substr(continuation.starts_with(' ')), std::ssize(options)});
   });
   for (TaskItem& item : items) {
     item.answers = std::ssize(item.options);
@@ -112,7 +113,9 @@ std::vector<TaskItem> ready_requests(fs::path const& file) {
 }
 
 // A number in [0, 1) that a row's text gives.
-double share_of(TaskRow const& row, std::string const& field) { return static_cast<double>(hash_text(row.text(field)) >> 11) * 0x1p-53; }
+double share_of(JsonRow const& row, std::string const& field) {
+  return static_cast<double>(hash_text(row.text_or_number(field)) >> 11) * 0x1p-53;
+}
 
 std::vector<TaskItem> items_of(TaskFile const& task, fs::path const& file, bool scored) {
   if (file.filename().string().starts_with("requests.jsonl")) {
@@ -123,7 +126,7 @@ std::vector<TaskItem> items_of(TaskFile const& task, fs::path const& file, bool 
   }
   ItemBuilder const builder(task);
   std::vector<TaskItem> items;
-  read_task_rows(file, [&](TaskRow const& row) {
+  read_task_rows(file, [&](JsonRow const& row) {
     if (task.split_by.empty() || (share_of(row, task.split_by) < task.split_share) == scored) items.push_back(builder.item(row));
   });
   if (items.empty()) throw Error(ExitCode::data, file.string() + " has no rows for task " + task.name);

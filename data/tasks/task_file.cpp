@@ -9,6 +9,7 @@
 #include "config/settings.h"
 #include "config/values.h"
 #include "core/error.h"
+#include "core/utf8.h"
 #include "data/sources/sources.h"
 #include "data/tasks/text_template.h"
 
@@ -76,7 +77,7 @@ class Reader {
     if (!fs::is_regular_file(path, ignored)) return fail(fs::exists(path, ignored) ? "is no file" : "no such file");
     if (!open_.insert(fs::weakly_canonical(path, ignored).string()).second) return fail("files include each other in a circle");
     std::string text = read_file(path);
-    if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
+    text.erase(0, byte_order_mark(text));
     auto const source = std::make_shared<Source const>(Source{path.string(), split_lines(text)});
     Tree const tree = parse_tree(text, source, problems_);
     if (tree.kind != Tree::Kind::map) {
@@ -187,9 +188,12 @@ std::vector<fs::path> find_task_files(std::vector<std::string> const& names) {
     if (files.size() == before) throw Error(ExitCode::config, "'" + name + "' holds no task file (.yaml)");
   }
   std::set<std::string> seen;
-  for (fs::path const& file : files)
+  for (fs::path const& file : files) {
+    if (std::string const name = file.stem().string(); utf8_prefix(name) < name.size())
+      throw Error(ExitCode::config, "task file " + file.string() + ": its name is not UTF-8, and results are written under it: rename it");
     if (!seen.insert(file.stem().string()).second)
       throw Error(ExitCode::config, "task '" + file.stem().string() + "' is named twice, the second time by " + file.string());
+  }
   return files;
 }
 

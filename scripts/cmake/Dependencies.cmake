@@ -1,6 +1,8 @@
 # System libraries: packages of Debian 12 and Ubuntu 24.04 (scripts/setup.sh installs them).
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(LibLZMA REQUIRED)
+find_package(BZip2 REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)

@@ -119,6 +119,8 @@ char const* class_name(ResumeClass resume) {
   switch (resume) {
     case ResumeClass::identity:
       return "identity";
+    case ResumeClass::content:
+      return "content";
     case ResumeClass::schedule:
       return "schedule";
     case ResumeClass::free:
@@ -236,7 +238,7 @@ std::string config_key_table() {
       "`isobath config check FILE` all problems at once, `isobath config schema` a JSON Schema for editors.\n\n"
       "On resume, a change of an *identity* key is refused, a change of a *schedule* key starts a new segment of the "
       "run, and *free*\n"
-      "keys may change at any time.\n";
+      "keys may change at any time. A *content* key may name another place: the text that it holds must be the same.\n";
   Config defaults;
   std::string section = "-";
   for (ConfigField const& field : config_fields()) {

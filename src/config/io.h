@@ -48,7 +48,8 @@ std::string config_key_table();                       // Markdown for configs/RE
 // One line a key: all of them, those of a section, or those that a word occurs in; empty when there are none.
 std::string config_help(std::string const& topic);
 
-enum class ResumeClass { identity, schedule, free };
+// content: what the key names is compared by what it holds, wherever it lies (TrainState::data_key).
+enum class ResumeClass { identity, content, schedule, free };
 struct ConfigDifference {
   std::string path, before, after;
   ResumeClass resume;

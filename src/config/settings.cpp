@@ -7,6 +7,7 @@
 #include "config/other_names.h"
 #include "config/values.h"
 #include "core/files.h"
+#include "core/utf8.h"
 
 namespace isobath {
 namespace {
@@ -91,9 +92,11 @@ void SettingsReader::include(fs::path const& file, Place const* from) {
     return complain(fs::exists(file / "config.yaml", error) ? "is a folder; its configuration is " + (file / "config.yaml").string()
                                                             : "is a folder, not a YAML file");
   }
+  if (fs::is_fifo(file, error) || fs::is_socket(file, error))
+    return complain("is a pipe, and a configuration is read more than once: write it to a file");
   std::string text;
   if (!read_up_to(file, most_bytes, text)) return complain("cannot be read");
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
+  text.erase(0, byte_order_mark(text));
 
   auto const source = std::make_shared<Source const>(Source{file.string(), split_lines(text)});
   Tree const tree = parse_tree(text, source, problems_);
@@ -128,6 +131,11 @@ void SettingsReader::read_override(std::string const& text) {
   auto const source = std::make_shared<Source const>(Source{"command line", {text}, false});
   size_t const equals = text.find('=');
   Place const key{source, 1, 1};
+  if (size_t const valid = utf8_prefix(text); valid < text.size()) {
+    problems_.add("command line: error: " + text.substr(0, std::min(equals, valid)) + ": byte " + std::to_string(valid + 1) +
+                  " of this argument is not UTF-8, and config.yaml is: rename the file or folder, or make a link to it");
+    return;
+  }
   if (equals == std::string::npos || equals == 0) {
     problems_.add(key, "'" + text + "' does not read key.path=value");
     return;

@@ -148,6 +148,17 @@ std::string hex(uint64_t value) {
   return text;
 }
 
+std::string FileStamp::text() const {
+  return std::to_string(bytes) + " " + std::to_string(inode) + " " + std::to_string(modified) + " " + std::to_string(changed);
+}
+
+FileStamp stamp_of(fs::path const& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) fail(ExitCode::data, "read", path, errno);
+  auto const nanoseconds = [](timespec const& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; };
+  return {status.st_size, static_cast<int64_t>(status.st_ino), nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+}
+
 MappedFile::MappedFile(fs::path const& path) {
   Descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail(ExitCode::data, "read", path, errno);

@@ -53,6 +53,15 @@ uint64_t checksum(std::span<std::byte const> bytes);  // XXH3-64
 uint64_t checksum_file(fs::path const& path);
 std::string hex(uint64_t value);  // 16 digits
 
+// What a file system tells of a file's content: whoever changes the content changes one of these, whatever time is set afterwards. Times in
+// nanoseconds.
+struct FileStamp {
+  int64_t bytes = 0, inode = 0;
+  int64_t modified = 0, changed = 0;  // mtime, and ctime, which also moving and setting the former change
+  std::string text() const;
+};
+FileStamp stamp_of(fs::path const& path);  // throws Error(data)
+
 // Read-only memory map of a whole file.
 class MappedFile {
  public:

@@ -48,6 +48,9 @@ inline size_t utf8_prefix(std::string_view text) {
   return valid;
 }
 
+// Length in bytes of the byte order mark at the start of `text`: 3, or 0 when there is none.
+inline size_t byte_order_mark(std::string_view text) { return text.starts_with("\xef\xbb\xbf") ? 3 : 0; }
+
 // The largest cut <= limit that does not fall inside a well-formed character. limit < text.size().
 inline size_t utf8_cut(std::string_view text, size_t limit) {
   size_t cut = limit;

@@ -132,7 +132,7 @@ void measure_decoding(std::vector<ExperimentRun> const& runs, std::function<Prep
   if (arms.empty() || length < 2) return;
   DecodeBenchSettings settings;
   settings.repeats = 5;
-  settings.steps = static_cast<int>(std::min<int64_t>(32, length / 2));
+  settings.steps = std::min<int64_t>(32, length / 2);
   settings.prompts = {length / 2};
   std::vector<nlohmann::ordered_json> of_arms(arms.size(), nlohmann::ordered_json::array());
   DecodingProgress progress(arms.size(), settings.repeats + 1);

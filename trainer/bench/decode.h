@@ -18,8 +18,8 @@ struct DecodeArm {
 };
 
 struct DecodeBenchSettings {
-  int repeats = 15;
-  int steps = 16;                       // tokens of each text that are read one by one
+  int64_t repeats = 15;
+  int64_t steps = 16;                   // tokens of each text that are read one by one
   int64_t batch = 1;                    // texts decoded together
   std::vector<int64_t> prompts = {64};  // prompt lengths: that many tokens of each text are read in one pass
   std::vector<BenchSettings::Peer> peers;

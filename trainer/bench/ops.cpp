@@ -162,7 +162,7 @@ double largest_difference(Tensors const& a, Tensors const& b) {
   return largest;
 }
 
-std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats) {
+std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int64_t repeats) {
   at::NoGradGuard const no_grad;
   at::Device const device = open_device(config.device);
   at::ScalarType const type = config.precision == Precision::bf16 ? at::kBFloat16 : at::kFloat;
@@ -191,7 +191,7 @@ std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int re
       return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / calls;
     };
     std::vector<double> own_s, aten_s;
-    for (int repeat = 0; repeat < repeats; ++repeat) {
+    for (int64_t repeat = 0; repeat < repeats; ++repeat) {
       own_s.push_back(seconds_of(own));
       aten_s.push_back(seconds_of(aten));
     }

@@ -26,6 +26,6 @@ double largest_difference(std::vector<at::Tensor> const& a, std::vector<at::Tens
 
 // Runs attention and every function of the backend that `config` selects (device, precision) on random tensors: shapes of its model, rows
 // of one micro-batch.
-std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int repeats);
+std::vector<OpResult> bench_ops(Config const& config, int64_t vocab_size, int64_t repeats);
 
 }  // namespace isobath

@@ -138,10 +138,10 @@ Bench bench_training(std::vector<BenchArm> const& arms, BenchSettings const& set
   }
 
   auto const run = [&](size_t i) {
-    int const steps = settings.steps_per_repeat;
+    int64_t const steps = settings.steps_per_repeat;
     return i < subjects.size() ? subjects[i]->seconds_per_step(steps) : peers[i - subjects.size()]->seconds_per_step(steps);
   };
-  for (int repeat = 0; repeat < settings.repeats; ++repeat) {
+  for (int64_t repeat = 0; repeat < settings.repeats; ++repeat) {
     leave_when_stopped();
     live_line("bench " + std::to_string(repeat + 1) + "/" + std::to_string(settings.repeats));
     for (size_t i = 0; i < bench.results.size(); ++i) bench.results[i].step_s.push_back(run(i));

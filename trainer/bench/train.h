@@ -44,8 +44,8 @@ struct BenchSettings {
     std::string name;
     std::string command;  // shell command of a process that answers "run N" with {"seconds_per_step": ...}
   };
-  int repeats = 15;
-  int steps_per_repeat = 1;
+  int64_t repeats = 15;
+  int64_t steps_per_repeat = 1;
   int64_t vocab_size = 512;
   std::vector<Peer> peers;
   bool profile = false;  // also profile one step of every arm with LibTorch's profiler

@@ -11,6 +11,7 @@
 #include "core/stop.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_text.h"
+#include "trainer/cli/options.h"
 #include "trainer/evaluate/depth_analysis.h"
 #include "trainer/evaluate/layer_importance.h"
 #include "trainer/pretrained/pretrained.h"
@@ -79,20 +80,20 @@ void add_analyze(CLI::App& app) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--at-least", options->at_least, "Leave out tokens and words that occur less often")
-      ->check(CLI::Range(1, 1 << 30))
-      ->capture_default_str();
-  command->add_option("--most", options->most, "Length of each list")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  add_number(*command, &options->at_least,
+             {.name = "--at-least", .help = "Leave out tokens and words that occur less often", .min = 1, .max = 1 << 30});
+  add_number(*command, &options->most, {.name = "--most", .help = "Length of each list", .min = 1, .max = 1 << 20});
   CLI::Option* const layers =
       command
           ->add_option("--layers", options->layers,
                        "Instead: the loss of a dense model without each layer in turn (block), without its attention, without its mlp")
           ->type_name("PARTS");
-  command
-      ->add_option("--remove", options->remove,
-                   "With --layers: then remove the least missed layer, measure the others again without it, and so on, so many times")
-      ->needs(layers)
-      ->check(CLI::Range(1, 4095));
+  add_number(*command, &options->remove,
+             {.name = "--remove",
+              .help = "With --layers: then remove the least missed layer, measure the others again without it, and so on, so many times",
+              .min = 1,
+              .max = 4095})
+      ->needs(layers);
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([target, options] { run_analyze(*target, *options); });
 }

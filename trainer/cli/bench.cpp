@@ -15,6 +15,7 @@
 #include "trainer/cli/bench_head.h"
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/compare/arms.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/statistics.h"
@@ -173,10 +174,8 @@ void add_bench(CLI::App& app) {
   auto const target = add_target(*command, "CONFIG", bench_config_help);
   auto const settings = std::make_shared<BenchSettings>();
   auto const json = std::make_shared<bool>(false);
-  command->add_option("--repeats", settings->repeats, "Rounds over all arms")->capture_default_str()->check(CLI::Range(1, 100000));
-  command->add_option("--steps", settings->steps_per_repeat, "Steps of an arm in a row")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+  add_number(*command, &settings->repeats, {.name = "--repeats", .help = "Rounds over all arms", .min = 1, .max = 100000});
+  add_number(*command, &settings->steps_per_repeat, {.name = "--steps", .help = "Steps of an arm in a row", .min = 1, .max = 100000});
   add_peers(*command, settings->peers, "scripts/peers/train_step.py");
   command->add_flag("--profile", settings->profile, "Then one step of every arm by kernel, and the share of it that is routing");
   command->add_flag("--json", *json, "Print JSON");

@@ -17,6 +17,7 @@
 #include "trainer/cli/bench_options.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/on_ranks.h"
+#include "trainer/cli/options.h"
 #include "trainer/compare/arms.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/statistics.h"
@@ -211,15 +212,16 @@ void add_bench_decode(CLI::App& bench) {
   auto const target = add_target(*command, "CONFIG", bench_config_help);
   auto const settings = std::make_shared<DecodeBenchSettings>();
   auto const json = std::make_shared<bool>(false);
-  command->add_option("--batch", settings->batch, "Texts at a time")->capture_default_str()->check(CLI::Range(1, 65536));
-  command->add_option("--prompt", settings->prompts, "Tokens that each text begins with, read at once; several lengths: 128,2048")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 24));
-  command->add_option("--steps", settings->steps, "Tokens of each text, one by one")->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  command->add_option("--repeats", settings->repeats, "Rounds over all arms; texts begin anew in each")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+  add_number(*command, &settings->batch, {.name = "--batch", .help = "Texts at a time", .min = 1, .max = 65536});
+  add_number(*command, &settings->prompts,
+             {.name = "--prompt",
+              .help = "Tokens that each text begins with, read at once; several lengths: 128,2048",
+              .kind = Kind::integer_list,
+              .min = 1,
+              .max = 1 << 24});
+  add_number(*command, &settings->steps, {.name = "--steps", .help = "Tokens of each text, one by one", .min = 1, .max = 1 << 20});
+  add_number(*command, &settings->repeats,
+             {.name = "--repeats", .help = "Rounds over all arms; texts begin anew in each", .min = 1, .max = 100000});
   add_peers(*command, settings->peers, "scripts/peers/decode.py");
   command->add_flag("--json", *json, "Print JSON");
   std::shared_ptr<int64_t> const count = add_ranks_option(*command);

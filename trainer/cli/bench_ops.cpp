@@ -11,6 +11,7 @@
 #include "nn/device.h"
 #include "trainer/cli/bench_head.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/compare/arms.h"
 #include "trainer/run/machine.h"
 #include "trainer/train/learner.h"
@@ -35,7 +36,7 @@ nlohmann::ordered_json to_json(std::vector<OpResult> const& results, BenchSubjec
   return all;
 }
 
-void print_table(std::vector<OpResult> const& results, BenchSubject const& subject, int repeats) {
+void print_table(std::vector<OpResult> const& results, BenchSubject const& subject, int64_t repeats) {
   print_bench_head(subject);
   std::printf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
   for (OpResult const& r : results) {
@@ -50,7 +51,7 @@ void print_table(std::vector<OpResult> const& results, BenchSubject const& subje
                   {"speedup", "ATen us over us"}});
 }
 
-void run_ops(Target const& target, int repeats, bool json) {
+void run_ops(Target const& target, int64_t repeats, bool json) {
   LoadedConfig const loaded = load_config(target.path, target.overrides);
   at::Device const device = open_device(loaded.config.device);
   set_threads(loaded.config.train.threads);
@@ -79,9 +80,9 @@ void add_bench_ops(CLI::App& bench) {
                            "Row kernels of CONFIG's device and precision, in its model's shapes: error against ATen's operators\n"
                            "in double, and time against ATen's. Exit code 1 when one is wrong");
   auto const target = add_target(*command, "CONFIG", "its model, device, precision and micro-batch count");
-  auto const repeats = std::make_shared<int>(7);
+  auto const repeats = std::make_shared<int64_t>(7);
   auto const json = std::make_shared<bool>(false);
-  command->add_option("--repeats", *repeats, "Rounds over each kernel")->capture_default_str()->check(CLI::Range(1, 100000));
+  add_number(*command, repeats.get(), {.name = "--repeats", .help = "Rounds over each kernel", .min = 1, .max = 100000});
   command->add_flag("--json", *json, "Print JSON");
   command->callback([target, repeats, json] { run_ops(*target, *repeats, *json); });
 }

@@ -16,6 +16,7 @@
 #include "nn/device.h"
 #include "trainer/bench/compare_decoding.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/foresight.h"
@@ -264,9 +265,12 @@ void add_compare(CLI::App& app) {
   command->group("Compare");
   auto const target = add_target(*command, "CONFIG", "Experiment with a compare section; goes on where it was interrupted");
   auto const minutes = std::make_shared<double>(0);
-  command
-      ->add_option("--minutes", *minutes, "Stop after this long (running runs save) and leave with exit code 9; the same command goes on")
-      ->check(CLI::PositiveNumber);
+  add_number(*command, minutes.get(),
+             {.name = "--minutes",
+              .help = "Stop after this long (running runs save) and leave with exit code 9; the same command goes on",
+              .kind = Kind::real,
+              .min = 1e-6,
+              .max = 1e7});
   auto const shard = std::make_shared<std::string>("1/1");
   command->add_option("--shard", *shard, "Run part i of n of the runs, on one of n machines; `report` reads what all have run")
       ->type_name("i/n");

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "data/tasks/examples.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/pretrained/experiment_config.h"
 
 namespace isobath {
@@ -19,7 +20,7 @@ void add_show(CLI::App& config) {
   auto const arm = std::make_shared<std::string>();
   auto const seed = std::make_shared<int64_t>(-1);
   command->add_option("--arm", *arm, "Show this arm of the experiment as it runs; mod/small: in its size small")->type_name("NAME");
-  command->add_option("--seed", *seed, "With this seed (default: the first of compare.seeds)")->type_name("N")->needs("--arm");
+  add_number(*command, seed.get(), {.name = "--seed", .help = "With this seed (default: the first of compare.seeds)"})->needs("--arm");
   command->callback([target, arm, seed] {
     LoadedConfig loaded = load_experiment(target->path, target->overrides);
     size_t const slash = std::min(arm->find('/'), arm->size());
@@ -53,6 +54,8 @@ char const* consequence(ResumeClass resume) {
   switch (resume) {
     case ResumeClass::identity:
       return "identity: resume refuses this";
+    case ResumeClass::content:
+      return "content: resume refuses other text, not another place of it";
     case ResumeClass::schedule:
       return "schedule: resume starts a new segment";
     case ResumeClass::free:

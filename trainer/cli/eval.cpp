@@ -24,6 +24,7 @@
 #include "trainer/cli/eval_tasks.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/cli/on_ranks.h"
+#include "trainer/cli/options.h"
 #include "trainer/evaluate/future_leakage.h"
 #include "trainer/evaluate/oracle.h"
 #include "trainer/evaluate/per_token.h"
@@ -338,12 +339,12 @@ void add_eval(CLI::App& app) {
           "--per-token", options->per_token,
           "Write one JSON object a token: id, piece, document, byte offset, losses, depth, and per routed layer selected and score")
       ->type_name("FILE");
-  command
-      ->add_option(
-          "--top", options->top,
-          "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each token's "
-          "place")
-      ->check(CLI::Range(1, 1 << 24));
+  add_number(*command, &options->top,
+             {.name = "--top",
+              .help = "With --per-token: also the ids and log-probabilities (nats, causal routing) of this many likeliest tokens in each "
+                      "token's place",
+              .min = 1,
+              .max = 1 << 24});
   command
       ->add_option("--predictions", options->tasks.predictions,
                    "Write one JSON object an item of eval.tasks: scores, answer, depth of every token")
@@ -356,12 +357,13 @@ void add_eval(CLI::App& app) {
   command->add_flag("--json", options->json, "Print everything that was measured as JSON");
   command->add_option("--save", options->save, "Write the model with these decisions as a new checkpoint folder");
   command->add_flag("--leak", options->leak, "Also measure how much of the future reaches the past through top-k");
-  command
-      ->add_option("--decode", options->decode,
-                   "Also read this many validation texts token by token, as generate does, and compare with one causal pass over each that "
-                   "takes the same decisions; exit code 1 where logits differ by more than 1e-4 of the largest, or a decision did that was "
-                   "not within 1e-4 of its threshold")
-      ->check(CLI::Range(1, 1 << 20));
+  add_number(*command, &options->decode,
+             {.name = "--decode",
+              .help = "Also read this many validation texts token by token, as generate does, and compare with one causal pass over each "
+                      "that takes the same decisions; exit code 1 where logits differ by more than 1e-4 of the largest, or a decision did "
+                      "that was not within 1e-4 of its threshold",
+              .min = 1,
+              .max = 1 << 20});
   auto const count = add_ranks_option(*command);
   command->callback([target, options, count] {
     run_on_ranks(*count, [&](Ranks& ranks, RankWatch& watch) {

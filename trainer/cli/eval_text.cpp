@@ -1,5 +1,7 @@
 #include "trainer/cli/eval_text.h"
 
+#include <set>
+
 #include "config/io.h"
 #include "core/error.h"
 #include "data/rolling_windows.h"
@@ -11,12 +13,27 @@ namespace isobath {
 
 namespace {
 
-// Prepares the text with the checkpoint's own tokenizer.
+// Why what data.sources names is not the text that the checkpoint was trained on and validated with.
+[[noreturn]] void refuse_other_text(Checkpoint const& checkpoint, Config const& config, std::string const& key) {
+  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config))
+    if (difference.path == "data.sources")
+      throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
+                                        " scores all of it, data.valid_sources=[...] calibrates on the training text first");
+  throw Error(ExitCode::data, "the text is not what " + checkpoint.folder.string() + " was trained on (prepared as " + key + " now, as " +
+                                  checkpoint.state.data_key +
+                                  " then), so that a part of what it was trained on may be validation text now: restore it");
+}
+
+// Prepares the text with the checkpoint's own tokenizer. Without keys that choose other text it must be the run's, wherever it lies.
 PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
+  static std::set<std::string> const same_text{"data.sources", "data.cache_dir", "data.isolate_documents"};
   bool other_text = false;
-  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) other_text |= difference.path.starts_with("data.");
+  for (ConfigDifference const& difference : diff_configs(checkpoint.config, config))
+    other_text |= difference.path.starts_with("data.") && !same_text.contains(difference.path);
   if (!other_text) {
     PreparedData data = prepare_data(config);
+    std::string const key = data.folder.filename().string();
+    if (key != checkpoint.state.data_key) refuse_other_text(checkpoint, config, key);
     if (data.tokenizer->fingerprint() == checkpoint.tokenizer->fingerprint()) return data;
   }
   Config with_own = config;
@@ -27,7 +44,7 @@ PreparedData eval_data(Checkpoint const& checkpoint, Config const& config) {
 EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vector<std::string> const& files) {
   EvalText text;
   if (!files.empty()) {
-    text.named = std::make_unique<EncodedText>(files, config.data.text_key, *checkpoint.tokenizer);
+    text.named = std::make_unique<EncodedText>(files, config.data, *checkpoint.tokenizer);
     return text;
   }
   if (!fs::exists(checkpoint.folder / "config.yaml"))
@@ -47,9 +64,6 @@ EvalText open_text(Checkpoint const& checkpoint, Config const& config, std::vect
 Config eval_config(Checkpoint const& checkpoint, std::vector<std::string> const& overrides) {
   Config const config = model_config_with(checkpoint, overrides);
   for (ConfigDifference const& difference : diff_configs(checkpoint.config, config)) {
-    if (difference.path == "data.sources")
-      throw Error(ExitCode::config, "data.sources is the training text, and eval scores validation text: --text " + difference.after +
-                                        " scores all of it, data.valid_sources=[...] calibrates on the training text first");
     if (difference.path == "model.context" && config.model.context < checkpoint.config.model.context) continue;
     for (char const* fixed : {"model.", "depth.", "tokenizer."}) {
       if (difference.path.starts_with(fixed)) {

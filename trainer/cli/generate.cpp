@@ -22,8 +22,10 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "core/units.h"
+#include "core/utf8.h"
 #include "nn/device.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/evaluate/sample.h"
 #include "trainer/generate/prompts.h"
 #include "trainer/generate/text_stream.h"
@@ -37,8 +39,9 @@ namespace {
 
 struct GenerateOptions {
   std::vector<std::string> prompts, stops;
-  std::string file, cache = "0";
+  std::string file;
   GenerateSettings settings;
+  int64_t seed = 1;
   bool show_depth = false;
   int64_t threads = 0;
   std::string device = "auto";
@@ -175,6 +178,7 @@ void report(Generated const& generated) {
 // All of standard input, without the line break at its end.
 std::string standard_input() {
   std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  text.erase(0, byte_order_mark(text));
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
@@ -267,35 +271,37 @@ void add_generate(CLI::App& app) {
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("-f,--file", options->file,
-                      "Prompts, one a line (- reads standard input), or .jsonl with `prompt`, `id` and `seed`: answers as JSON Lines, with "
-                      "log-probabilities");
-  command->add_option("-n,--max-tokens", settings.max_tokens, "New tokens at most")->check(CLI::Range(1, 1 << 30))->capture_default_str();
-  command->add_option("-t,--temperature", settings.sampler.temperature, "0 takes the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--top-k", settings.sampler.top_k, "Draw among the k likeliest tokens; 0: all")->check(CLI::Range(0, 1 << 30));
-  command->add_option("--top-p", settings.sampler.top_p, "Draw among the likeliest tokens that have this probability together")
-      ->check(CLI::Range(1e-9, 1.0));
-  command->add_option("--seed", settings.sampler.seed, "Equal seeds give equal text")->capture_default_str();
-  command->add_option("--samples", settings.samples, "Continuations of each prompt, each drawn on its own")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+  command->add_option(
+      "-f,--file", options->file,
+      "Prompts, one a line (- reads standard input), or rows (.jsonl, .json) with `prompt`, `id` and `seed`: answers as JSON Lines, with "
+      "log-probabilities");
+  add_number(*command, &settings.max_tokens, {.name = "-n,--max-tokens", .help = "New tokens at most", .min = 1, .max = 1 << 30});
+  add_number(*command, &settings.sampler.temperature,
+             {.name = "-t,--temperature", .help = "0 takes the likeliest token", .kind = Kind::real, .max = 100});
+  add_number(*command, &settings.sampler.top_k, {.name = "--top-k", .help = "Draw among the k likeliest tokens; 0: all", .max = 1 << 30});
+  add_number(*command, &settings.sampler.top_p,
+             {.name = "--top-p",
+              .help = "Draw among the likeliest tokens that have this probability together",
+              .kind = Kind::real,
+              .min = 1e-9,
+              .max = 1});
+  add_number(*command, &options->seed, {.name = "--seed", .help = "Equal seeds give equal text"});
+  add_number(*command, &settings.samples,
+             {.name = "--samples", .help = "Continuations of each prompt, each drawn on its own", .min = 1, .max = 1 << 20});
   command->add_option("--stop", options->stops, "End a text before this; may be given several times")
       ->expected(1)
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--batch", settings.batch, "Texts of --file at a time")->check(CLI::Range(1, 65536))->capture_default_str();
-  command->add_option("--max-cache", options->cache, "Most bytes of keys and values (512Mi); 0: no limit");
+  add_number(*command, &settings.batch, {.name = "--batch", .help = "Texts of --file at a time", .min = 1, .max = 65536});
+  add_number(*command, &settings.most_cache_bytes,
+             {.name = "--max-cache", .help = "Most bytes of keys and values (512Mi); 0: no limit", .kind = Kind::count});
   command->add_flag("--window", settings.window, "A text that fills the context goes on with the later half of it in view");
   command->add_flag("--show-depth", options->show_depth, "Colour each token by the number of blocks it went through, with a legend");
-  command->add_option("--threads", options->threads, "CPU threads; 0: all")->check(CLI::Range(0, 4096));
+  add_number(*command, &options->threads, {.name = "--threads", .help = "CPU threads; 0: all", .max = 4096});
   command->add_option("--device", options->device, "cpu, cuda, cuda:1, or auto: the first GPU, else the CPU")->capture_default_str();
   command->callback([target, options] {
     if (!target->overrides.empty()) throw Error(ExitCode::config, "'" + target->overrides.front() + "': generate takes options, no keys");
-    auto const cache = parse_count(options->cache);
-    if (!cache || *cache < 0) throw Error(ExitCode::config, "--max-cache '" + options->cache + "' is no number of bytes (512Mi)");
-    options->settings.most_cache_bytes = *cache;
+    options->settings.sampler.seed = static_cast<uint64_t>(options->seed);
     run_generate(target->path, *options);
   });
 }

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "nn/device.h"
+#include "trainer/cli/options.h"
 #include "trainer/launch/start_ranks.h"
 #include "trainer/parallel/agreement.h"
 #include "trainer/run/machine.h"
@@ -52,8 +53,11 @@ int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
 
 std::shared_ptr<int64_t> add_ranks_option(CLI::App& command) {
   auto const count = std::make_shared<int64_t>(1);
-  command.add_option("--ranks", *count, "Work with so many processes on this machine (torchrun, srun and mpirun start them, too)")
-      ->check(CLI::Range(1, 1024));
+  add_number(command, count.get(),
+             {.name = "--ranks",
+              .help = "Work with so many processes on this machine (torchrun, srun and mpirun start them, too)",
+              .min = 1,
+              .max = 1024});
   return count;
 }
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/units.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/compare/arms.h"
 #include "trainer/compare/experiment.h"
 #include "trainer/compare/foresight.h"
@@ -150,13 +151,16 @@ void add_plan(CLI::App& app) {
   command->add_flag("--data", *prepare, "Prepare the text first and count its tokens instead of guessing");
   command->add_flag("--json", *as_json, "JSON instead of a table");
   auto const ranks = std::make_shared<RankOptions>();
-  auto* const count =
-      command->add_option("--ranks", ranks->ranks, "Predict memory, communication and speed for 1, 2, 4, ... up to so many processes")
-          ->check(CLI::Range(1, 65536));
+  auto* const count = add_number(*command, &ranks->ranks,
+                                 {.name = "--ranks",
+                                  .help = "Predict memory, communication and speed for 1, 2, 4, ... up to so many processes",
+                                  .min = 1,
+                                  .max = 65536});
   command->add_option("--device", ranks->device, "What each of them computes on: h100, h200, b200, a100")->needs(count);
-  command->add_option("--utilisation", ranks->utilisation, "Share of the device's peak that training reaches")
-      ->needs(count)
-      ->check(CLI::Range(0.01, 1.0));
+  add_number(
+      *command, &ranks->utilisation,
+      {.name = "--utilisation", .help = "Share of the device's peak that training reaches", .kind = Kind::fraction, .min = 0.01, .max = 1})
+      ->needs(count);
   command
       ->add_option("--measured", ranks->measured,
                    "Instead of --device: a finished run of one process, for its speed; two of different width, where CONFIG's is another")

@@ -8,6 +8,7 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/prepare.h"
 #include "trainer/cli/commands.h"
 
@@ -28,6 +29,7 @@ void encode(std::string const& path) {
   auto const tokenizer = load_tokenizer(expand_user(path));
   std::string line;
   for (int64_t number = 1; std::getline(std::cin, line); ++number) {
+    if (number == 1) line.erase(0, byte_order_mark(line));
     auto const text = nlohmann::json::parse(line, nullptr, false);
     if (!text.is_string()) throw Error(ExitCode::data, "standard input, line " + std::to_string(number) + " is no JSON string");
     std::cout << nlohmann::json(tokenizer->encode(text.get_ref<std::string const&>())).dump() << "\n";

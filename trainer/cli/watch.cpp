@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "trainer/cli/commands.h"
+#include "trainer/cli/options.h"
 #include "trainer/report/run_list.h"
 
 namespace isobath {
@@ -78,9 +79,11 @@ void add_watch(CLI::App& app) {
   auto const folder = std::make_shared<std::string>("runs");
   command->add_option("FOLDER", *folder, "A run, an experiment, or any folder with runs")->capture_default_str();
   auto const interval = std::make_shared<double>(30);
-  command->add_option("--interval", *interval, "Without a terminal: seconds between the lines of a run; validations are told at once")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_number(*command, interval.get(),
+             {.name = "--interval",
+              .help = "Without a terminal: seconds between the lines of a run; validations are told at once",
+              .kind = Kind::real,
+              .max = 1e7});
   command->callback([folder, interval] { watch(*folder, *interval); });
 }
 

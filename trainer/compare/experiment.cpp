@@ -2,9 +2,11 @@
 #include "trainer/compare/experiment.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "core/error.h"
+#include "data/prepare.h"
 #include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 #include "model/ledger/match.h"
@@ -50,12 +52,24 @@ Config resolve(LoadedConfig const& base, RunId const& run, VocabSize const& voca
   return config;
 }
 
+// Whether the run's checkpoint was trained on the text that its configuration names now, wherever that lay then.
+bool has_same_text(ExperimentRun const& run) {
+  fs::path const state = run.folder / "latest" / "state.json";
+  if (!fs::exists(state)) return false;
+  nlohmann::json const json = nlohmann::json::parse(read_file(state), nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.contains("data_key") && json["data_key"] == prepare_data(run.config).folder.filename().string();
+}
+
 // Differences that make the folder's run another one (schedule_too: also those that change its schedule).
 std::vector<ConfigDifference> differences(ExperimentRun const& run, bool schedule_too) {
-  std::vector<ConfigDifference> kept;
-  for (ConfigDifference& difference : resume_differences(load_config(run.folder / "config.yaml", {}).config, run.config))
+  std::vector<ConfigDifference> kept, content;
+  for (ConfigDifference& difference : resume_differences(load_config(run.folder / "config.yaml", {}).config, run.config)) {
     if (difference.resume == ResumeClass::identity || (schedule_too && difference.resume == ResumeClass::schedule))
       kept.push_back(std::move(difference));
+    else if (difference.resume == ResumeClass::content)
+      content.push_back(std::move(difference));
+  }
+  if (!content.empty() && !has_same_text(run)) kept.insert(kept.end(), content.begin(), content.end());
   return kept;
 }
 

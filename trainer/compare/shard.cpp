@@ -2,19 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "core/error.h"
+#include "core/units.h"
 
 namespace isobath {
 namespace {
-
-std::optional<int64_t> whole_number(std::string_view text) {
-  int64_t value = 0;
-  auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return {};
-  return value;
-}
 
 std::unique_ptr<FileLock> try_lock(fs::path const& path, FileLock::Mode mode, std::string const& what) {
   try {
@@ -40,8 +32,8 @@ std::string ExperimentShard::text() const { return fmt::format("{}/{}", index, c
 
 ExperimentShard parse_shard(std::string const& text) {
   size_t const slash = text.find('/');
-  auto const index = whole_number(std::string_view(text).substr(0, slash));
-  auto const count = slash == std::string::npos ? std::nullopt : whole_number(std::string_view(text).substr(slash + 1));
+  auto const index = parse_count(std::string_view(text).substr(0, slash));
+  auto const count = slash == std::string::npos ? std::nullopt : parse_count(std::string_view(text).substr(slash + 1));
   if (!index || !count || *index < 1 || *index > *count)
     throw Error(ExitCode::config, "--shard '" + text + "' is no part of an experiment; write 2/4 for the second of four");
   return {*index, *count};

@@ -1,37 +1,24 @@
 #include "trainer/generate/prompts.h"
 
-#include <functional>
-#include <nlohmann/json.hpp>
-
+#include "config/row.h"
 #include "core/error.h"
 #include "core/utf8.h"
-#include "data/sources/byte_reader.h"
+#include "data/sources/json_rows.h"
 
 namespace isobath {
 
 namespace {
 
-using Complain = std::function<void(std::string const&)>;  // throws, naming the line
-
-Prompt prompt_of_json(std::string const& line, std::string const& number, Complain const& complain) {
-  nlohmann::json const row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (row.is_discarded()) complain("this line is not JSON (a .jsonl file holds one object a line)");
-  if (!row.is_object()) complain(std::string("this line is a JSON ") + row.type_name() + ", not an object with the key 'prompt'");
-  auto const text = row.find("prompt");
-  if (text == row.end()) {
-    std::string keys;
-    for (auto const& [name, value] : row.items()) keys += (keys.empty() ? "" : ", ") + name;
-    complain("no key 'prompt' in this row, which has: " + (keys.empty() ? "nothing" : keys));
-  }
-  if (!text->is_string()) complain(std::string("'prompt' is a ") + text->type_name() + ", not text");
-  Prompt prompt{number, text->get<std::string>(), {}};
-  if (auto const id = row.find("id"); id != row.end()) {
-    if (!id->is_string() && !id->is_number_integer()) complain("'id' is " + id->dump() + ", not text or a whole number");
+Prompt prompt_of(JsonRow const& row, std::string const& number) {
+  Prompt prompt{number, row.text("prompt"), {}};
+  if (auto const id = row.values.find("id"); id != row.values.end()) {
+    if (!id->is_string() && !id->is_number_integer()) row.fail("'id' is " + id->dump() + ", not text or a whole number");
     prompt.id = *id;
   }
-  if (auto const seed = row.find("seed"); seed != row.end()) {
-    if (!seed->is_number_unsigned()) complain("'seed' is " + seed->dump() + ", not a whole number");
+  if (auto const seed = row.values.find("seed"); seed != row.values.end()) {
+    if (!seed->is_number_unsigned()) row.fail("'seed' is " + seed->dump() + ", not a whole number");
     prompt.seed = seed->get<uint64_t>();
+    if (static_cast<double>(*prompt.seed) > largest_count) row.fail("'seed' is " + seed->dump() + ", which is too large (up to 2^53)");
   }
   return prompt;
 }
@@ -39,28 +26,20 @@ Prompt prompt_of_json(std::string const& line, std::string const& number, Compla
 }  // namespace
 
 std::vector<Prompt> read_prompts(fs::path const& path) {
-  bool const is_json = without_compression(path).extension() == ".jsonl";
-  auto const reader = open_bytes(path == "-" ? fs::path("/dev/stdin") : path);
-  LineReader lines(*reader);
+  TextFile text(path == "-" ? fs::path("/dev/stdin") : path);
   std::vector<Prompt> prompts;
-  int64_t blank = 0;  // the first blank line of a .jsonl file; 0: none yet
-  for (std::string line; lines.next(line);) {
-    auto const complain_at = [&](int64_t number, std::string const& what) {
-      throw Error(ExitCode::data, path.string() + ":" + std::to_string(number) + ": " + what);
-    };
-    auto const complain = [&](std::string const& what) { complain_at(lines.number(), what); };
-    if (size_t const valid = utf8_prefix(line); valid < line.size()) {
-      complain("byte " + std::to_string(valid + 1) + " of this line is not UTF-8");
-    }
-    std::string const number = std::to_string(lines.number());
-    if (!is_json) {
+  auto const number = [&] { return std::to_string(prompts.size() + 1); };
+  if (is_named_as_rows(path)) {
+    JsonRowReader rows(text, path);
+    for (JsonRow row; rows.next(row);) prompts.push_back(prompt_of(row, number()));
+  } else {
+    text.refuse_what_is_no_text();
+    LineReader lines(text);
+    for (std::string line; lines.next(line);) {
+      if (size_t const valid = utf8_prefix(line); valid < line.size())
+        throw Error(ExitCode::data, path.string() + ":" + number() + ": byte " + std::to_string(valid + 1) + " of this line is not UTF-8");
       if (line.ends_with('\r')) line.pop_back();
-      prompts.push_back({number, line, {}});
-    } else if (line.find_first_not_of(" \t\r") == std::string::npos) {
-      if (blank == 0) blank = lines.number();
-    } else {
-      if (blank > 0) complain_at(blank, "this line is blank (a .jsonl file holds one object a line, and blank lines at its end only)");
-      prompts.push_back(prompt_of_json(line, number, complain));
+      prompts.push_back({number(), line, {}});
     }
   }
   if (prompts.empty()) throw Error(ExitCode::data, path.string() + ": no prompts in this file");

@@ -17,10 +17,10 @@ struct Prompt {
   std::optional<uint64_t> seed;  // of its own
 };
 
-// Reads prompts. A .jsonl file holds one object per line with `prompt` (text) and optionally `id` (text or a whole number) and `seed` (a
-// whole number); other keys are ignored, and blank lines may stand only at its end. In any other file every line is a prompt, even an empty
-// one. Without an `id`, the line number (from 1) is the id. Either file may be compressed (.gz, .zst). "-" is standard input, one prompt a
-// line. Throws Error(data) with file:line for a line that is malformed or not UTF-8, and for a file without prompts.
+// Reads prompts. A file of rows (.jsonl, .json and their like, data/sources/json_rows.h) holds objects with `prompt` (text) and optionally
+// `id` (text or a whole number) and `seed` (as the key `seed`); other fields are ignored. In any other file every line is a prompt, even an
+// empty one. Without an `id`, its number (from 1) is the id. Either file may be compressed. "-" is standard input, one prompt a line.
+// Throws Error(data) with file:line for a row that is malformed and a line that is not UTF-8, and for a file without prompts.
 std::vector<Prompt> read_prompts(fs::path const& path);
 
 }  // namespace isobath

@@ -20,7 +20,7 @@ Json task_json(std::string const& name, std::string const& routing, TaskResult c
 }
 
 EarlierAnswers::EarlierAnswers(fs::path const& path) : path_(path) {
-  read_task_rows(path, [&](TaskRow const& row) {
+  read_task_rows(path, [&](JsonRow const& row) {
     auto const given = row.values.find("given"), right = row.values.find("right"), line = row.values.find("line");
     if (given == row.values.end() || !given->is_number_integer() || right == row.values.end() || !right->is_boolean() ||
         line == row.values.end() || !line->is_number_integer())

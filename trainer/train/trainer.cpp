@@ -146,7 +146,7 @@ void Trainer::resume(EarlierRun const& earlier) {
   std::string const data_key = data_.folder.filename().string();
   if (state_.data_key != data_key || state_.tokenizer_fingerprint != data_.tokenizer->fingerprint()) {
     throw Error(ExitCode::data, "the text is not what " + where + " was trained on (prepared as " + data_key + " now, as " +
-                                    state_.data_key + " then): restore it, or give this run another name=");
+                                    state_.data_key + " then): restore it, name its new place, or give this run another name=");
   }
   bool const in_flops = config_.train.budget.unit == Unit::flop;
   if (in_flops ? state_.train_flops > schedule_.total_flops() + schedule_.mean_step_flops() : state_.step > schedule_.total_steps())

@@ -10,18 +10,21 @@ std::vector<ConfigField> data_fields() {
   using enum ResumeClass;
   using R = Row<Config>;
   return {
-      R(KEY(data.sources), text_list, identity,
-        "Files, folders or globs of text, source code, .jsonl, .gz, .zst; libtorch-headers is built in."),
-      R(KEY(data.valid_sources), text_list, identity, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
+      R(KEY(data.sources), text_list, content,
+        "Files, folders or globs of text, source code, rows (.jsonl, .ndjson, .json), also compressed (.gz, .zst, .xz, .bz2); "
+        "libtorch-headers is built in."),
+      R(KEY(data.valid_sources), text_list, content, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
       R(KEY(data.split), choice, identity,
         "How validation text is taken. document: whole documents, drawn by their content; tail: the end of the text; auto: document if "
         "some "
         "are small enough for valid_fraction, else tail."),
       R(KEY(data.valid_fraction), fraction, identity, "Share of the text kept for validation.").above(0).below(1),
       R(KEY(data.max_bytes), count, identity, "Bytes of text to use at most.").at_least(1).zero_is("all"),
-      R(KEY(data.text_key), text, identity, "Name of the text in .jsonl objects."),
+      R(KEY(data.text_key), text, content, "Name of the text in the objects of .jsonl, .ndjson and .json."),
+      R(KEY(data.bad_rows), choice, content,
+        "What a row does that is broken or has no text. stop: it ends the program; skip: it is left out and counted in the log."),
       R(KEY(data.isolate_documents), boolean, identity, "Attention and positions stop at document borders inside a sequence."),
-      R(KEY(data.tasks), text_list, identity,
+      R(KEY(data.tasks), text_list, content,
         "Task files (folders, globs) to fine-tune on, in place of data.sources: the model learns the right answers to their questions.")
           .may_be_empty_too(),
       R(KEY(data.task_weights), real_list, identity,

@@ -15,6 +15,13 @@ struct ChoiceNames<Split> {
   static constexpr std::array names{"document", "tail", "auto"};
 };
 
+// What a row without text does: end the program, or be left out and counted.
+enum class BadRows { stop, skip };
+template <>
+struct ChoiceNames<BadRows> {
+  static constexpr std::array names{"stop", "skip"};
+};
+
 struct DataConfig {
   std::vector<std::string> sources{"libtorch-headers"};
   std::vector<std::string> valid_sources;  // empty: split from `sources`
@@ -22,6 +29,7 @@ struct DataConfig {
   double valid_fraction = 0.02;
   int64_t max_bytes = 0;  // 0: all
   std::string text_key = "text";
+  Choice<BadRows> bad_rows = BadRows::stop;
   bool isolate_documents = false;
   std::string cache_dir = "auto";
   std::vector<std::string> tasks;    // task files, folders or globs; empty: text from `sources`

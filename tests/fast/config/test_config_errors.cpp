@@ -327,3 +327,18 @@ TEST_CASE("tasks to train on: contradictions") {
          {"checkpoint: {best: accuracy}\n", {"*checkpoint.best: accuracy needs"}},
          {"train: {patience: -1}\n", {"*train.patience"}}});
 }
+
+TEST_CASE("an override that is not UTF-8 is refused: config.yaml could not hold it") {
+  ConfigFolder const folder;
+  for (std::string const text :
+       {"name=caf\xe9", "data.sources=caf\xe9", "data.sources=[a, caf\xe9]", "compare.arms.caf\xe9.set.model.layers=3"}) {
+    INFO(text);
+    try {
+      folder.load("model: {layers: 4}\n", {text});
+      FAIL("was taken");
+    } catch (ConfigError const& error) {
+      CHECK(std::string(error.what()).find("byte " + std::to_string(text.find('\xe9') + 1) + " of this argument is not UTF-8") !=
+            std::string::npos);
+    }
+  }
+}

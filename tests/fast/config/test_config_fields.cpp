@@ -63,9 +63,11 @@ TEST_CASE("the default configuration is a valid one, key by key") {
 TEST_CASE("resume classes") {
   auto const resume = [](char const* path) { return find_field(path)->resume; };
   for (char const* path :
-       {"seed", "precision", "data.sources", "tokenizer.vocab_size", "model.layers", "depth.capacity", "train.batch_tokens"}) {
+       {"seed", "precision", "data.split", "tokenizer.vocab_size", "model.layers", "depth.capacity", "train.batch_tokens"}) {
     CHECK(resume(path) == ResumeClass::identity);
   }
+  for (char const* path : {"data.sources", "data.valid_sources", "data.tasks", "data.bad_rows"})
+    CHECK(resume(path) == ResumeClass::content);
   for (char const* path : {"train.budget", "train.lr", "train.warmup", "train.clip_norm"}) CHECK(resume(path) == ResumeClass::schedule);
   for (char const* path : {"name", "device", "data.cache_dir", "eval.every", "checkpoint.keep", "train.threads"})
     CHECK(resume(path) == ResumeClass::free);

@@ -1,6 +1,3 @@
-#include <zlib.h>
-#include <zstd.h>
-
 #include <algorithm>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
@@ -11,6 +8,7 @@
 #include "data/sources/sources.h"
 #include "data/sources/split.h"
 #include "tests/fast/data/corner.h"
+#include "tests/fast/data/sources/compressed.h"
 
 using namespace isobath;
 using namespace isobath::test;
@@ -18,26 +16,10 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
-std::string zstd(std::string const& text) {
-  std::string out(ZSTD_compressBound(text.size()), '\0');
-  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
-  return out;
-}
-
-std::string gzip(Scratch const& scratch, std::string const& text) {
-  fs::path const path = scratch / "gzip-buffer";
-  gzFile const file = gzopen(path.c_str(), "wb");
-  gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
-  gzclose(file);
-  std::string const bytes = read_file(path);
-  fs::remove(path);
-  return bytes;
-}
-
 std::vector<std::string> read(std::vector<std::string> const& sources, ReadCounts* counts = nullptr) {
   std::vector<std::string> texts;
   ReadCounts const read =
-      read_documents(list_sources(sources), "text", [&](std::string_view text, SourceFile const&) { texts.emplace_back(text); });
+      read_documents(list_sources(sources), DataConfig{}, [&](std::string_view text, SourceFile const&) { texts.emplace_back(text); });
   if (counts) *counts = read;
   return texts;
 }
@@ -74,8 +56,9 @@ TEST_CASE("prepare: a source is a file, a folder or a glob, in a fixed order") {
   ReadCounts counts;
   CHECK(read({root}, &counts) == std::vector<std::string>{"m", "z", "b"});
   CHECK(counts.binary_files == 1);
+  CHECK(counts.first_binary_file == root + "/a/image.png");
   CHECK(read({root + "/b.txt", root + "/a"}) == std::vector<std::string>{"b", "m", "z"});
-  CHECK(read({root + "/a/image.png"}) == std::vector<std::string>{std::string("PNG\0\1", 5)});  // named: taken
+  CHECK_THAT(error_of([&] { read({root + "/a/image.png"}); }), ContainsSubstring("image.png") && ContainsSubstring("byte 4 is zero"));
   CHECK(read({root + "/*.txt"}) == std::vector<std::string>{"b"});
   CHECK(read({root + "/**/*.[mt][dx]*"}) == std::vector<std::string>{"m", "b"});
   CHECK(read({root + "/**"}) == std::vector<std::string>{"m", "z", "b"});
@@ -84,34 +67,6 @@ TEST_CASE("prepare: a source is a file, a folder or a glob, in a fixed order") {
   CHECK_THAT(error_of([&] { list_sources({root + "/absent"}); }), ContainsSubstring("/absent"));
   fs::create_directories(scratch / "void");
   CHECK_THAT(error_of([&] { list_sources({root + "/void"}); }), ContainsSubstring("matches no file"));
-}
-
-TEST_CASE("prepare: compressed files and rows of .jsonl are read alike") {
-  Scratch const scratch;
-  std::string large;
-  for (int i = 0; i < 20'000; ++i) large += story(i % 100).substr(0, 40);
-  std::string const rows = "{\"text\": \"one\\nline\"}\n\n{\"id\": 3, \"text\": \"\\u00e9\"}\r\n{\"text\": \"\"}\n{\"text\": \"last\"}";
-  std::vector<std::string> const expected{"one\nline", "\xc3\xa9", "last"};
-  auto const one = [&](std::string const& name, std::string const& bytes) { return read({scratch.write(name, bytes).string()}); };
-  CHECK(one("a.txt.gz", gzip(scratch, large)) == std::vector<std::string>{large});
-  CHECK(one("a.txt.zst", zstd(large)) == std::vector<std::string>{large});
-  CHECK(one("b.zst", zstd("x") + zstd("y")) == std::vector<std::string>{"xy"});  // frames follow each other
-  CHECK(one("b.gz", gzip(scratch, "x") + gzip(scratch, "y")) == std::vector<std::string>{"xy"});
-  CHECK(one("r.jsonl", rows) == expected);
-  CHECK(one("r.jsonl.zst", zstd(rows)) == expected);
-  CHECK(one("r.jsonl.gz", gzip(scratch, rows)) == expected);
-
-  std::string const gz = gzip(scratch, large), zst = zstd(large);
-  for (double const kept : {0.0, 0.01, 0.5, 0.999}) {
-    INFO(kept << " of the file");
-    auto const cut = [&](std::string const& whole) {
-      return whole.substr(0, static_cast<size_t>(kept * static_cast<double>(whole.size())));
-    };
-    CHECK_THAT(error_of([&] { one("cut.gz", cut(gz)); }), ContainsSubstring("cut.gz"));
-    CHECK_THAT(error_of([&] { one("cut.zst", cut(zst)); }), ContainsSubstring("cut.zst"));
-  }
-  CHECK_THAT(error_of([&] { one("plain.gz", "not compressed at all"); }), ContainsSubstring("gzip"));
-  CHECK_THAT(error_of([&] { one("plain.zst", "not compressed at all"); }), ContainsSubstring("zstd"));
 }
 
 TEST_CASE("prepare: a summary keeps validation sources apart and says what is compressed") {
@@ -125,18 +80,6 @@ TEST_CASE("prepare: a summary keeps validation sources apart and says what is co
   CHECK(summary.compressed_files == 1);
   CHECK(summary.bytes == 1000 + static_cast<int64_t>(fs::file_size(scratch / "b.txt.zst")));
   CHECK(summary.valid_bytes == 70);
-}
-
-TEST_CASE("prepare: a bad row names file and line") {
-  Scratch const scratch;
-  auto const complaint = [&](std::string const& second_row) {
-    auto const path = scratch.write("rows.jsonl", "{\"text\": \"fine\"}\n" + second_row + "\n");
-    return error_of([&] { read({path.string()}); });
-  };
-  for (std::string const row : {"{\"text\": \"cut", "[1]", "{\"body\": \"x\"}", "{\"text\": 3}", "{\"text\": \"\xff\"}"}) {
-    CHECK_THAT(complaint(row), ContainsSubstring("rows.jsonl:2:"));
-  }
-  CHECK_THAT(complaint("{\"body\": \"x\"}"), ContainsSubstring("'text'") && ContainsSubstring("body"));
 }
 
 TEST_CASE("prepare: libtorch-headers leaves out what is generated") {

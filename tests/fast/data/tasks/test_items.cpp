@@ -96,13 +96,13 @@ TEST_CASE("task items: a row that is no question is named with its line, the fie
   TaskFile const task = small_task(TaskKind::choice);
   CHECK_THAT(row_error(task, two_rows + R"({"q": "x", "options": ["a", "b"], "label": 2})"),
              ContainsSubstring("rows.jsonl:3: field 'label' is 2, out of range (a whole number from 0 to 1"));
-  CHECK_THAT(row_error(task, R"({"q": "x", "options": ["a", "b"], "label": "b"})"), ContainsSubstring("field 'label' is a string"));
+  CHECK_THAT(row_error(task, R"({"q": "x", "options": ["a", "b"], "label": "b"})"), ContainsSubstring("field 'label' is a text"));
   CHECK_THAT(row_error(task, R"({"q": "x", "options": ["a"], "label": 0})"), ContainsSubstring("has 1 options, where two or more"));
   CHECK_THAT(row_error(task, R"({"q": "x", "label": 0})"), ContainsSubstring("no field 'options' in this row, which has: label, q"));
   CHECK_THAT(row_error(task, R"({"q": "x", "options": ["a", ""], "label": 0})"), ContainsSubstring("option 1 is empty"));
   CHECK_THAT(row_error(task, R"({"q": "x", "options": ["a", 3], "label": 0})"), ContainsSubstring("item 1 is a number, not a text"));
   CHECK_THAT(row_error(task, R"({"options": ["a", "b"], "label": 0})"), ContainsSubstring("no field 'q'"));
-  CHECK_THAT(row_error(task, "{\"q\": 1\n"), ContainsSubstring("rows.jsonl:1: this line is no JSON object"));
+  CHECK_THAT(row_error(task, "{\"q\": 1\n"), ContainsSubstring("rows.jsonl:1:8: not JSON"));
   TaskFile empty = task;
   empty.prompt = "{q}";
   CHECK_THAT(row_error(empty, R"({"q": " ", "options": ["a", "b"], "label": 0})"), ContainsSubstring("the prompt is empty"));

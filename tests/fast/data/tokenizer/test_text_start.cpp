@@ -81,7 +81,7 @@ TEST_CASE("text start: the bos that the files name, put before a text where the 
   auto const unnamed = start_beside(scratch, true, R"({"eos_token": "<end>"})");
   CHECK((unnamed->text_start() == 501 && unnamed->starts_texts()));
 
-  EncodedText const text({scratch.write("text.txt", "ab").string()}, "text", *put);
+  EncodedText const text({scratch.write("text.txt", "ab").string()}, DataConfig{}, *put);
   std::vector<int64_t> ids(4);
   text.stream().copy(0, ids);
   CHECK(ids == std::vector<int64_t>{501, 'a', 'b', 500});

@@ -39,7 +39,8 @@ void expect_refused(std::string const& name, std::string const& content, std::st
 TEST_CASE("prompts: every line of a text file is one") {
   CHECK(prompts_in("p.txt", "one\ntwo words\n") == Pairs{{"1", "one"}, {"2", "two words"}});
   CHECK(prompts_in("p.txt", "one\r\n\n na\u00efve \nlast") == Pairs{{"1", "one"}, {"2", ""}, {"3", " na\u00efve "}, {"4", "last"}});
-  CHECK(prompts_in("p.json", "{\"prompt\": 1}\n") == Pairs{{"1", "{\"prompt\": 1}"}});
+  CHECK(prompts_in("p.txt", "{\"prompt\": 1}\n") == Pairs{{"1", "{\"prompt\": 1}"}});
+  CHECK(prompts_in("p.txt", "\xef\xbb\xbfone\r\n") == Pairs{{"1", "one"}});
 }
 
 TEST_CASE("prompts: every line of a .jsonl file is an object with a prompt and perhaps an id") {
@@ -48,16 +49,25 @@ TEST_CASE("prompts: every line of a .jsonl file is an object with a prompt and p
                    "{\"id\": 7, \"other\": [1], \"prompt\": \"\\u00e9\"}\n \n\n") == Pairs{{"first", "a\nb"}, {"2", ""}, {"7", "\u00e9"}});
 }
 
+TEST_CASE("prompts: the rows of a file of any name that rows have") {
+  Pairs const two{{"1", "a"}, {"2", "b"}};
+  std::string const rows = "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\"}\n", array = "[{\"prompt\": \"a\"},\n {\"prompt\": \"b\"}]";
+  for (std::string const name : {"p.jsonl", "P.JSONL", "p.ndjson", "p.json"}) {
+    CHECK(prompts_in(name, rows) == two);
+    CHECK(prompts_in(name, "\xef\xbb\xbf" + array) == two);
+  }
+}
+
 TEST_CASE("prompts: what is no prompt is refused with its line") {
-  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\"}\n", ":2: ", "blank");
-  expect_refused("p.jsonl", "\n{\"prompt\": \"b\"}\n", ":1: ", "blank");
-  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"\n", ":2: ", "not JSON");
-  expect_refused("p.jsonl", "[\"a\"]\n", ":1: ", "array");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"\n", ":2:", "not JSON");
+  expect_refused("p.jsonl", "[\"a\"]\n", ":1:2: ", "a text");
+  expect_refused("p.json", "{\"prompt\": 1}\n", ":1: ", "a number");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\", \"seed\": 18446744073709551615}", ":1: ", "too large");
   expect_refused("p.jsonl", "{\"text\": \"a\", \"id\": 1}\n", ":1: ", "id, text");
   expect_refused("p.jsonl", "{}\n", ":1: ", "nothing");
   expect_refused("p.jsonl", "{\"prompt\": null}\n", ":1: ", "null");
   expect_refused("p.jsonl", "{\"prompt\": \"a\", \"id\": 1.5}\n", ":1: ", "1.5");
-  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"\xff\"}\n", ":2: ", "byte 13 ");
+  expect_refused("p.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"\xff\"}\n", ":2:13: ", "UTF-8");
   expect_refused("p.txt", "a\nb\n\u00e9\xc3\n", ":3: ", "byte 3 ");
   for (std::string const name : {"p.txt", "p.jsonl"}) expect_refused(name, "", ": ", "no prompts");
   expect_refused("p.jsonl", "\n\n", ": ", "no prompts");
