@@ -63,6 +63,12 @@ Checkpoint open_checkpoint(fs::path const& folder) {
   return checkpoint;
 }
 
+Checkpoint open_latest_checkpoint(fs::path const& path) {
+  Checkpoint checkpoint;
+  find_checkpoint(path, [&](fs::path const& folder) { checkpoint = open_checkpoint(folder); });
+  return checkpoint;
+}
+
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint) {
   Config const& config = checkpoint.config;
   auto model = std::make_shared<LanguageModel>(config.model, config.depth, checkpoint.tokenizer->vocab_size(), std::nullopt);

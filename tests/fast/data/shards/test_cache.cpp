@@ -167,7 +167,7 @@ TEST_CASE("cache: what a killed process left is cleared away, what fails leaves 
 
   fs::remove_all(first.folder);
   request_stop(SIGTERM);
-  std::string const message = error_of([&] { corner.prepare(); }, ExitCode::terminated);
+  std::string const message = error_of([&] { corner.prepare(); }, stopped_by(SIGTERM));
   request_stop(0);
   CHECK_THAT(message, ContainsSubstring("stopped"));
   CHECK_FALSE(fs::exists(first.folder));
