@@ -14,9 +14,9 @@ namespace isobath {
 namespace fs = std::filesystem;
 
 std::string read_file(fs::path const& path);  // throws Error(data) naming the path
-// Has `write` make a file or folder under a temporary name beside `path`, one that no other process uses, and then gives it the name `path`:
-// nothing half-written ever has it. Where is_written_into(path), a temporary file is copied into it instead. Throws Error(disk) with errno's
-// text, or what `write` throws; the temporary file is then gone.
+// Has `write` make a file or folder under a temporary name beside `path`, one that no other process uses, and then gives it the name
+// `path`: nothing half-written ever has it. Where is_written_into(path), a temporary file is copied into it instead. Throws Error(disk)
+// with errno's text, or what `write` throws; the temporary file is then gone.
 void write_atomically(fs::path const& path, std::function<void(fs::path const& temporary)> const& write);
 // Devices, pipes and whatever lies below /dev and /proc keep their places.
 bool is_written_into(fs::path const& path);
@@ -77,8 +77,8 @@ class MappedFile {
 // are looked at.
 void forget_mapped(std::span<std::byte const> bytes);
 
-// An advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk). Throws Stopped when
-// the program is asked to stop while it waits. A file system without locks is warned of, and nothing is held.
+// An advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk). Throws Stopped
+// when the program is asked to stop while it waits. A file system without locks is warned of, and nothing is held.
 class FileLock {
  public:
   enum class Mode { exclusive, shared };  // shared: several may hold it at a time, and no exclusive one beside them

@@ -57,9 +57,9 @@ CgroupFolders cgroup_folders(fs::path const& root, std::string const& controller
     std::string const controllers = line.substr(first + 1, second - first - 1);
     bool const v2 = controllers.empty(), own = ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
     if (!own && (!v2 || !found.folders.empty())) continue;
-    fs::path const mount = !v2 ? fs::exists(mounts / controllers) ? mounts / controllers : mounts / controller
-                           : fs::exists(mounts / "unified")       ? mounts / "unified"
-                                                                  : mounts;
+    fs::path const mount = !v2                              ? fs::exists(mounts / controllers) ? mounts / controllers : mounts / controller
+                           : fs::exists(mounts / "unified") ? mounts / "unified"
+                                                            : mounts;
     found = {v2, {}};
     fs::path path = fs::path(line.substr(second + 1)).relative_path();
     for (; !path.empty(); path = path.parent_path())

@@ -56,9 +56,7 @@ void grow_impatient(int signal) {
 
 }  // namespace
 
-bool is_stop_signal(int signal) {
-  return std::find(std::begin(stop_signals), std::end(stop_signals), signal) != std::end(stop_signals);
-}
+bool is_stop_signal(int signal) { return std::find(std::begin(stop_signals), std::end(stop_signals), signal) != std::end(stop_signals); }
 
 void watch_stop_signals() {
   signal(SIGPIPE, SIG_IGN);

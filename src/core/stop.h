@@ -1,7 +1,7 @@
 #pragma once
 // Signals that ask the program to leave: SIGINT, SIGTERM, SIGHUP (the terminal is gone), and what batch systems send before a job's time is
-// over: SIGUSR1, SIGUSR2, SIGXCPU. They set a flag; the loop that sees it saves and leaves with 128 + the signal's number. A second SIGINT or
-// SIGTERM ends the process at once.
+// over: SIGUSR1, SIGUSR2, SIGXCPU. They set a flag; the loop that sees it saves and leaves with 128 + the signal's number. A second SIGINT
+// or SIGTERM ends the process at once.
 
 #include <string>
 

@@ -52,8 +52,8 @@ void Output::flush() {
   int const error = write_whole(STDOUT_FILENO, text);
   if (error == EAGAIN) leave_when_stopped();
   if (error != 0)
-    throw Error(ExitCode::disk,
-                std::string("the result could not be written to standard output: ") + (error == EBADF ? "it is closed" : std::strerror(error)));
+    throw Error(ExitCode::disk, std::string("the result could not be written to standard output: ") +
+                                    (error == EBADF ? "it is closed" : std::strerror(error)));
 }
 
 Output& standard_output() {

@@ -60,8 +60,9 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
       *model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); }, stopped);
   if (!done) throw Stopped(stop_requested(), "");
   auto const most = static_cast<size_t>(options.most);
-  standard_output() << (options.json ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                             : analysis.table(options.at_least, most));
+  standard_output() << (options.json
+                            ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                            : analysis.table(options.at_least, most));
 }
 
 }  // namespace

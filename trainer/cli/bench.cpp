@@ -93,12 +93,12 @@ void print_profiles(Bench const& bench) {
   for (BenchResult const& result : bench.results) {
     if (!result.profile) continue;
     Profile const& profile = *result.profile;
-    standard_output() << fmt::sprintf("\n%s, one step: %.1f ms, routing %.1f %%\n%10s %7s %8s  %s\n", result.name.c_str(), 1e3 * profile.seconds,
-                100 * profile.routing_share(), "ms", "calls", "part", "kernel");
+    standard_output() << fmt::sprintf("\n%s, one step: %.1f ms, routing %.1f %%\n%10s %7s %8s  %s\n", result.name.c_str(),
+                                      1e3 * profile.seconds, 100 * profile.routing_share(), "ms", "calls", "part", "kernel");
     for (size_t i = 0; i < std::min<size_t>(25, profile.entries.size()); ++i) {
       ProfileEntry const& entry = profile.entries[i];
-      standard_output() << fmt::sprintf("%10.3f %7lld %8s  %.100s\n", 1e3 * entry.seconds, static_cast<long long>(entry.calls), entry.part.c_str(),
-                  entry.name.c_str());
+      standard_output() << fmt::sprintf("%10.3f %7lld %8s  %.100s\n", 1e3 * entry.seconds, static_cast<long long>(entry.calls),
+                                        entry.part.c_str(), entry.name.c_str());
     }
   }
 }

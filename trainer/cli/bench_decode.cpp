@@ -106,15 +106,18 @@ void print_rows(DecodeBench const& bench, DecodeBenchSettings const& settings, b
   auto const batch = static_cast<double>(settings.batch);
   standard_output() << fmt::sprintf("%-14s %7s %12s %10s", "arm", "prompt", "step median", "tokens/s");
   if (!alone) standard_output() << fmt::sprintf(" %9s", "speedup");
-  standard_output() << fmt::sprintf(" %9s %9s %12s %10s %10s %10s %7s\n", "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted", "reserved", "blocks");
+  standard_output() << fmt::sprintf(" %9s %9s %12s %10s %10s %10s %7s\n", "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted",
+                                    "reserved", "blocks");
   for (DecodeBenchResult const& r : bench.results) {
     double const step = median(r.step_s);
-    standard_output() << fmt::sprintf("%-14s %7lld %9.3f ms %10s", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step, format_si(batch / step).c_str());
+    standard_output() << fmt::sprintf("%-14s %7lld %9.3f ms %10s", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step,
+                                      format_si(batch / step).c_str());
     if (!alone) standard_output() << fmt::sprintf(" %8.3fx", median(r.speedup));
     if (!is_peer(r))
-      standard_output() << fmt::sprintf(" %9.4g %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
-                  format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
-                  format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
+      standard_output() << fmt::sprintf(
+          " %9.4g %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
+          format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
+          format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
     standard_output() << "\n";
   }
 }
@@ -149,13 +152,15 @@ void print_findings(DecodeBench const& bench) {
   }
   DecodeBenchResult const& first = bench.results.front();
   double const read = static_cast<double>(first.weight_bytes) / median(first.step_s);
-  standard_output() << fmt::sprintf("weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
-              first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
-              100 * read / bench.read_bytes_per_s);
-  standard_output() << fmt::sprintf("resident memory: at most %s until the warm-up had ended, %s behind the first round, %s behind the last\n",
-              format_bytes(static_cast<double>(bench.peak_bytes_warm)).c_str(),
-              format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
-              format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
+  standard_output() << fmt::sprintf(
+      "weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
+      first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
+      100 * read / bench.read_bytes_per_s);
+  standard_output() << fmt::sprintf(
+      "resident memory: at most %s until the warm-up had ended, %s behind the first round, %s behind the last\n",
+      format_bytes(static_cast<double>(bench.peak_bytes_warm)).c_str(),
+      format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
+      format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
 }
 
 void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, BenchSubject const& subject) {

@@ -73,8 +73,8 @@ void print_meanings(std::vector<ColumnMeaning> const& columns) {
 }
 
 void print_alone(BenchArm const& arm) {
-  standard_output() << fmt::format("\n{} ({}) is measured alone: the configuration gives it no arm to be compared with (compare.arms)\n", arm.name,
-             depth_of(arm));
+  standard_output() << fmt::format("\n{} ({}) is measured alone: the configuration gives it no arm to be compared with (compare.arms)\n",
+                                   arm.name, depth_of(arm));
 }
 
 }  // namespace isobath

@@ -39,10 +39,12 @@ nlohmann::ordered_json to_json(std::vector<OpResult> const& results, BenchSubjec
 
 void print_table(std::vector<OpResult> const& results, BenchSubject const& subject, int repeats) {
   print_bench_head(subject);
-  standard_output() << fmt::sprintf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
+  standard_output() << fmt::sprintf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us",
+                                    "speedup");
   for (OpResult const& r : results) {
-    standard_output() << fmt::sprintf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed, r.aten_difference,
-                1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds, r.ok() ? "" : "  WRONG");
+    standard_output() << fmt::sprintf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed,
+                                      r.aten_difference, 1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds,
+                                      r.ok() ? "" : "  WRONG");
   }
   print_meanings({{"error", "largest difference from ATen's (LibTorch's) operators in double, as a share of the largest value"},
                   {"allowed", "the largest error that passes; above it the kernel is WRONG"},

@@ -232,7 +232,7 @@ class Comparison {
   void run_shard(std::vector<ExperimentRun> const& runs) {
     std::vector<FailedRun> const failed = run_experiment(runs, settings(""));
     standard_output() << runs.size() - failed.size() << " of " << runs.size()
-              << " runs of this shard are finished; the report of all: isobath report " << folder_.string() << "\n";
+                      << " runs of this shard are finished; the report of all: isobath report " << folder_.string() << "\n";
     if (!failed.empty()) throw failure(failed, runs.size());
   }
 

@@ -69,8 +69,8 @@ void add_diff(CLI::App& config) {
   command->callback([before, after] {
     auto const differences = diff_configs(load_config(*before, {}).config, load_config(*after, {}).config);
     for (ConfigDifference const& difference : differences) {
-      standard_output() << difference.path << ": " << difference.before << " -> " << difference.after << "  (" << consequence(difference.resume)
-                << ")\n";
+      standard_output() << difference.path << ": " << difference.before << " -> " << difference.after << "  ("
+                        << consequence(difference.resume) << ")\n";
     }
     if (differences.empty()) standard_output() << "no difference\n";
   });
@@ -96,7 +96,9 @@ void add_config(CLI::App& app) {
   add_show(*config);
   add_check(*config);
   add_diff(*config);
-  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] { standard_output() << config_json_schema(); });
+  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] {
+    standard_output() << config_json_schema();
+  });
   config->add_subcommand("table", "Print configs/README.md: every key in a Markdown table")->callback([] {
     standard_output() << config_key_table();
   });

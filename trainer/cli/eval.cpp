@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 #include <algorithm>
 #include <cmath>

@@ -102,7 +102,7 @@ void inspect_hugging_face(fs::path const& folder) {
   if (!config.is_object()) throw Error(ExitCode::checkpoint, (folder / "config.json").string() + " is not a JSON object");
   SafetensorsFolder const weights(folder);
   standard_output() << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()
-            << (weights.files() == 1 ? " file" : " files") << ", whole\n";
+                    << (weights.files() == 1 ? " file" : " files") << ", whole\n";
   print_use(folder);
   for (auto const& [key, value] : config.items()) standard_output() << "  " << key << " = " << value.dump() << "\n";
   print_tensors(weights.tensors());
@@ -112,19 +112,19 @@ void inspect_shard(fs::path const& path) {
   Shard const shard(path, /*verify=*/true);
   ShardInfo const& info = shard.info();
   standard_output() << path.string() << ": token shard, whole (checksum read)\n"
-            << "  tokens     " << exact_and_short(info.tokens) << ", " << info.token_bytes << " bytes each\n"
-            << "  documents  " << info.documents << "\n"
-            << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
-            << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
+                    << "  tokens     " << exact_and_short(info.tokens) << ", " << info.token_bytes << " bytes each\n"
+                    << "  documents  " << info.documents << "\n"
+                    << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
+                    << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
   if (info.has_targets) standard_output() << "  targets    some of the tokens: answers of examples\n";
 }
 
 void inspect_tokenizer(fs::path const& path) {
   auto const tokenizer = load_tokenizer(path);
   standard_output() << path.string() << ": tokenizer, whole\n"
-            << "  kind         " << tokenizer->kind() << "\n"
-            << "  vocabulary   " << tokenizer->vocab_size() << " (document end: " << tokenizer->document_end() << ")\n"
-            << "  fingerprint  " << tokenizer->fingerprint() << "\n";
+                    << "  kind         " << tokenizer->kind() << "\n"
+                    << "  vocabulary   " << tokenizer->vocab_size() << " (document end: " << tokenizer->document_end() << ")\n"
+                    << "  fingerprint  " << tokenizer->fingerprint() << "\n";
 }
 
 void inspect_checkpoint(fs::path const& folder) {
@@ -132,18 +132,18 @@ void inspect_checkpoint(fs::path const& folder) {
   Checkpoint const checkpoint = open_checkpoint(folder);
   TrainState const& state = checkpoint.state;
   standard_output() << folder.string() << ": checkpoint, whole (every checksum read)\n"
-            << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
-            << "  tokens      " << exact_and_short(state.tokens) << "\n"
-            << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
+                    << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
+                    << "  tokens      " << exact_and_short(state.tokens) << "\n"
+                    << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
   bool const by_loss = checkpoint.config.checkpoint.best == BestBy::loss;
   if (state.best_step >= 0)
-    standard_output() << (by_loss ? "  best loss   " : "  accuracy    ") << (by_loss ? state.best_value : 1 - state.best_value) << " at step "
-              << state.best_step << (by_loss ? "\n" : ", the best\n");
+    standard_output() << (by_loss ? "  best loss   " : "  accuracy    ") << (by_loss ? state.best_value : 1 - state.best_value)
+                      << " at step " << state.best_step << (by_loss ? "\n" : ", the best\n");
   standard_output() << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
-            << checkpoint.config.depth.kind << "\n"
-            << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
-            << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, "
-            << state.machine.cpu_capability << "\n";
+                    << checkpoint.config.depth.kind << "\n"
+                    << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
+                    << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, "
+                    << state.machine.cpu_capability << "\n";
   for (Segment const& segment : state.segments) {
     for (std::string const& change : segment.changes) standard_output() << "  from step " << segment.from_step << ": " << change << "\n";
   }

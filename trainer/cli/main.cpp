@@ -196,8 +196,8 @@ int guarded(Work const& work) {
     return static_cast<int>(error.code());
   } catch (std::exception const& error) {
     auto const refused = refused_memory(error);
-    say("isobath: " + (refused ? "not enough memory: " + *refused + "; a smaller model, batch or context takes less"
-                               : first_line(error.what())));
+    say("isobath: " +
+        (refused ? "not enough memory: " + *refused + "; a smaller model, batch or context takes less" : first_line(error.what())));
     return static_cast<int>(refused ? ExitCode::allocation : ExitCode::other);
   } catch (...) {
     say("isobath: unknown error");

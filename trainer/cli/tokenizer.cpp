@@ -21,7 +21,8 @@ void train(Target const& target, std::string const& output) {
   Config const config = load_config(target.path, target.overrides).config;
   auto const tokenizer = make_tokenizer(config);
   write_file_atomic(file, tokenizer->serialized());
-  announce_file(file, tokenizer->kind() + ", " + std::to_string(tokenizer->vocab_size()) + " pieces, fingerprint " + tokenizer->fingerprint());
+  announce_file(file,
+                tokenizer->kind() + ", " + std::to_string(tokenizer->vocab_size()) + " pieces, fingerprint " + tokenizer->fingerprint());
 }
 
 // Reads a JSON string a line and writes its ids, a JSON array a line.

@@ -82,7 +82,7 @@ class Runner {
     fs::path const config = run.folder / "config.yaml";
     write_file_atomic(unfinished_marker(run), "");
     size_t const device = freest_device();
-    std::string const yaml = to_yaml(placed(run.config, device));
+    std::string const yaml = to_yaml(with_absolute_paths(placed(run.config, device)));
     if (!fs::exists(config) || read_file(config) != yaml) write_file_atomic(config, yaml);
     int64_t const step = progress_[index].update().step;
     log_info(place(index) + (step > 0 ? fmt::format(": resumes at step {}", step) : ": starts"));

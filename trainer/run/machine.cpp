@@ -50,9 +50,7 @@ std::string utc_now() {
 
 }  // namespace
 
-int64_t threads_of(int64_t threads, int64_t sharing_cores) {
-  return threads > 0 ? threads : usable_cores(sharing_cores).value;
-}
+int64_t threads_of(int64_t threads, int64_t sharing_cores) { return threads > 0 ? threads : usable_cores(sharing_cores).value; }
 
 void set_threads(int64_t threads, int64_t sharing_cores) {
   Limit const limit = threads > 0 ? Limit{threads, "train.threads"} : usable_cores(sharing_cores);

@@ -64,7 +64,7 @@ RunFolder RunFolder::of_other_rank(Config const& config) {
 fs::path RunFolder::checkpoint(int64_t step) const { return checkpoints() / checkpoint_name(step); }
 
 void RunFolder::write_description(Config const& config, Machine const& machine) const {
-  write_file_atomic(root_ / "config.yaml", to_yaml(config));
+  write_file_atomic(root_ / "config.yaml", to_yaml(with_absolute_paths(config)));
   fs::path const commands = root_ / "command.txt";
   write_file_atomic(commands, (fs::exists(commands) ? read_file(commands) : std::string()) + command_line() + "\n");
   write_file_atomic(root_ / "environment.json", environment_json(machine).dump(2) + "\n");

@@ -48,7 +48,7 @@ void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimiz
     else
       write_tensors(temporary / optimizer_file, whole_tensors(parts), metadata);
     write_file_atomic(temporary / "state.json", to_json(run.state).dump(2) + "\n");
-    write_file_atomic(temporary / "config.yaml", to_yaml(run.config));
+    write_file_atomic(temporary / "config.yaml", to_yaml(with_absolute_paths(run.config)));
     write_file_atomic(temporary / "tokenizer.model", run.tokenizer.serialized());
   });
 }
