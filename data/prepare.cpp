@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <thread>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/units.h"
 #include "data/prepare_examples.h"
@@ -28,7 +28,7 @@ void encode(Corpus const& corpus, DataConfig const& config, fs::path const& fold
   enum Group { train, valid };
   ShardSeries series[] = {{folder, "train", *data.tokenizer}, {folder, "valid", *data.tokenizer}};
   Progress progress("encoding", corpus.summary().train_bytes + corpus.summary().valid_bytes);
-  int const threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int const threads = static_cast<int>(usable_cores().value);
   ParallelEncoder encoder(*data.tokenizer, threads, [&](int group, std::vector<int32_t>&& ids, int64_t bytes) {
     series[group].add(std::move(ids), bytes);
     progress.add(bytes);
@@ -89,12 +89,15 @@ bool unchanged_recently(Corpus const& corpus, int64_t now) {
 
 PreparedData prepare(DataConfig const& config, TokenizerConfig const& tokenizer) {
   int64_t const now = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  fs::path const root = cache_root(config);
   Corpus corpus(config);
   std::string const name = index_name(corpus.files(), corpus.valid_files(), config, tokenizer);
-  if (auto const known = read_index(root, name)) {
-    if (auto data = open_if_undamaged(root / *known, false)) return *data;
-  }
+  auto const find = [&](fs::path const& root) -> std::optional<PreparedData> {
+    auto const known = read_index(root, name);
+    return known ? open_if_undamaged(root / *known, false) : std::nullopt;
+  };
+  if (auto data = find(cache_root(config))) return *data;
+  fs::path const root = writable_cache_root(config);
+  if (auto data = find(root)) return *data;
   fs::create_directories(root);
   corpus.scan();
   KeyText text;

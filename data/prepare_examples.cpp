@@ -83,7 +83,8 @@ PreparedData prepare_examples(Config const& config) {
   KeyText key;
   key.add(prepared_format).add("examples").add(examples.train_key).add(examples.valid_key);
   add_tokenizer_settings(key, config.tokenizer);
-  return open_or_make(cache_root(config.data), key.key(), [&](fs::path const& folder) { make_examples(examples, config, folder); });
+  return open_or_make(writable_cache_root(config.data), key.key(),
+                      [&](fs::path const& folder) { make_examples(examples, config, folder); });
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer_of_examples(Config const& config) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <csignal>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -31,9 +30,7 @@ std::string Progress::rate() const {
 }
 
 void Progress::add(int64_t done) {
-  if (int const signal = stop_requested()) {
-    throw Error(signal == SIGTERM ? ExitCode::terminated : ExitCode::interrupted, "stopped while " + what_ + "; nothing half-done is kept");
-  }
+  if (int const signal = stop_requested()) throw Stopped(signal, "stopped while " + what_ + "; nothing half-done is kept");
   advance(done);
 }
 

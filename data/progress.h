@@ -13,7 +13,7 @@ class Progress {
   enum class Counts { bytes, windows, items };
   Progress(std::string what, int64_t total, Counts counts = Counts::bytes);  // total 0: not known
   ~Progress();
-  void add(int64_t done);  // throws Error(interrupted or terminated) when the program was asked to stop, and advances otherwise
+  void add(int64_t done);  // throws Stopped when the program was asked to stop, and advances otherwise
   void advance(int64_t done);
   int64_t done() const { return done_; }
   double seconds() const;

@@ -88,6 +88,9 @@ std::unique_ptr<FileLock> lock(fs::path const& path) {
   }
 }
 
+// For those who have no home folder, or one that cannot be written.
+fs::path temporary_cache() { return fs::temp_directory_path() / ("isobath-" + std::to_string(::geteuid())); }
+
 }  // namespace
 
 KeyText& KeyText::add(std::string const& text) {
@@ -101,9 +104,24 @@ fs::path cache_root(DataConfig const& config) {
   if (config.cache_dir != "auto") return expand_user(config.cache_dir);
   char const* const cache = std::getenv("XDG_CACHE_HOME");
   if (cache && *cache) return fs::path(cache) / "isobath";
-  char const* const home = std::getenv("HOME");
-  if (!home || !*home) throw Error(ExitCode::data, "data.cache_dir: auto needs HOME or XDG_CACHE_HOME in the environment; name a folder");
-  return fs::path(home) / ".cache" / "isobath";
+  fs::path const home = home_folder();
+  return home.empty() ? temporary_cache() : home / ".cache" / "isobath";
+}
+
+fs::path writable_cache_root(DataConfig const& config) {
+  fs::path const root = cache_root(config), temporary = temporary_cache();
+  std::error_code error;
+  fs::create_directories(root, error);
+  if (!error && ::access(root.c_str(), W_OK) != 0) error = {errno, std::generic_category()};
+  if (config.cache_dir != "auto" || (!error && root != temporary)) return root;
+  log_warning("prepared data is kept in " + temporary.string() + ", because " +
+              (root == temporary ? "there is no home folder" : root.string() + " cannot be written (" + error.message() + ")") +
+              "; data.cache_dir names a place that lasts");
+  fs::create_directories(temporary);
+  fs::permissions(temporary, fs::perms::owner_all, error);
+  if (error)  // of another user, who could change what is read from it
+    throw Error(ExitCode::disk, "cannot use " + temporary.string() + ": " + error.message() + "; name another folder as data.cache_dir");
+  return temporary;
 }
 
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config) {

@@ -30,7 +30,11 @@ class KeyText {
   std::string text_;
 };
 
+// The folder that data.cache_dir names; auto: below $XDG_CACHE_HOME or ~/.cache.
 fs::path cache_root(DataConfig const& config);
+// The same, or a folder of this user's below the temporary one, with a warning, where `auto` finds no home or none that can be written.
+// Throws Error(disk) when that belongs to somebody else.
+fs::path writable_cache_root(DataConfig const& config);
 void add_tokenizer_settings(KeyText& key, TokenizerConfig const& config);  // reads the tokenizer when `kind` is a path
 
 // File name inside index/: a hash of the files' names and stamps and of the settings.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/stop.h"
 #include "core/utf8.h"
 #include "data/tokenizer/bpe_tokenizer.h"
 #include "data/tokenizer/word_borders.h"
@@ -125,6 +126,7 @@ class Words : public sentencepiece::SentenceIterator {
 }  // namespace
 
 std::unique_ptr<Tokenizer> train_bpe(std::vector<std::string> const& texts, int64_t vocab_size) {
+  Activity const activity("training the tokenizer", Activity::Loses::nothing);
   int64_t const room = vocab_size - fixed_pieces;
   if (room < 8) refuse(vocab_size, "bytes and control pieces alone take " + std::to_string(fixed_pieces) + "; choose at least 266");
   Words words(texts, static_cast<size_t>(room / 2));

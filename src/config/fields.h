@@ -43,8 +43,10 @@ struct Field {
   double max = std::numeric_limits<double>::infinity();
   bool above_min = false;  // min itself is refused
   bool below_max = false;
-  bool may_be_empty = false;  // text and lists
-  std::vector<Unit> units;    // Kind::duration and its list
+  bool may_be_empty = false;               // text and lists
+  bool names_files = false;                // text and lists: paths of files or folders
+  std::vector<std::string> no_files = {};  // words that are none of these paths
+  std::vector<Unit> units;                 // Kind::duration and its list
 };
 
 template <class Owner>

@@ -41,6 +41,7 @@ LoadedConfig arm_config(LoadedConfig const& base, RunId const& run, std::vector<
 void check_config(Config const& config);
 
 std::string to_yaml(Config const& config);            // every key, loads back to the same Config
+Config with_absolute_paths(Config config);            // names the same files from every working folder
 std::string arm_text(ArmConfig const& arm);           // on one line: "{set: {model.layers: 3}}"
 std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
 std::string config_json_schema();                     // JSON Schema draft-07
@@ -56,8 +57,9 @@ struct ConfigDifference {
 };
 // Keys whose values differ, in table order.
 std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
-// The same for resolved values: `auto` equals the value that it stands for. (Which split `data.split: auto` took is not known here; a
-// resumed run compares the text itself.)
+// The same for resolved values: `auto` equals the value that it stands for, and a path that is gone equals any other, because files may
+// have moved (their contents are compared where they are read). (Which split `data.split: auto` took is not known here; a resumed run
+// compares the text itself.)
 std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now);
 
 }  // namespace isobath

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <variant>
 
 #include "config/values.h"
+#include "core/files.h"
 
 namespace isobath {
 namespace {
@@ -104,6 +106,36 @@ std::string choices_text(TuneConfig const& tune) {
   return "{" + text + "}";
 }
 
+// Calls use(text) for each path that the key names.
+template <typename Use>
+void for_paths(ConfigField const& field, Config& config, Use const& use) {
+  if (!field.names_files) return;
+  auto const visit = [&](std::string& text) {
+    if (!text.empty() && std::find(field.no_files.begin(), field.no_files.end(), text) == field.no_files.end()) use(text);
+  };
+  FieldRef const value = field.at(config);
+  if (auto* const text = std::get_if<std::string*>(&value)) visit(**text);
+  if (auto* const list = std::get_if<std::vector<std::string>*>(&value)) std::for_each((*list)->begin(), (*list)->end(), visit);
+}
+
+// Whether there is nothing at `path`; of a glob, nothing where its files would lie.
+bool is_gone(std::string const& path) {
+  std::error_code ignored;
+  size_t const wildcard = path.find_first_of("*?[{");
+  return !fs::exists(wildcard == std::string::npos ? path : path.substr(0, path.rfind('/', wildcard)), ignored);
+}
+
+// Gives each path of `before` that is gone the value that stands in its place in `now`.
+void take_over_moved_paths(Config& before, Config& now) {
+  for (ConfigField const& field : config_fields()) {
+    std::vector<std::string*> then, today;
+    for_paths(field, before, [&](std::string& path) { then.push_back(&path); });
+    for_paths(field, now, [&](std::string& path) { today.push_back(&path); });
+    for (size_t i = 0; then.size() == today.size() && i < then.size(); ++i)
+      if (is_gone(*then[i])) *then[i] = *today[i];
+  }
+}
+
 }  // namespace
 
 std::string arm_text(ArmConfig const& arm) {
@@ -161,6 +193,13 @@ std::vector<ConfigDifference> diff_configs(Config const& before, Config const& a
   return differences;
 }
 
+Config with_absolute_paths(Config config) {
+  for (ConfigField const& field : config_fields())
+    for_paths(field, config,
+              [](std::string& path) { path = without_last_slash(fs::absolute(expand_user(path)).lexically_normal()).string(); });
+  return config;
+}
+
 std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now) {
   auto const resolved = [](Config config) {
     ModelConfig& model = config.model;
@@ -169,7 +208,8 @@ std::vector<ConfigDifference> resume_differences(Config const& before, Config co
     model.init_std = resolved_init_std(model);
     return config;
   };
-  Config a = resolved(before), b = resolved(now);
+  Config a = with_absolute_paths(resolved(before)), b = with_absolute_paths(resolved(now));
+  take_over_moved_paths(a, b);
   if (a.data.split == Split::automatic || b.data.split == Split::automatic) a.data.split = b.data.split;
   return diff_configs(a, b);
 }

@@ -59,6 +59,12 @@ struct Row : FieldOf<Owner> {
     this->zero_word = word;
     return *this;
   }
+  // The values are paths, but for these words.
+  Row& names_paths(std::vector<std::string> const& but = {}) {
+    this->names_files = true;
+    this->no_files = but;
+    return *this;
+  }
   Row& may_be_empty_too() {
     this->may_be_empty = true;
     return *this;

@@ -18,9 +18,9 @@ enum class ExitCode : int {
   disk = 7,
   distributed = 8,
   incomplete = 9,  // a comparison in which some run failed
-  interrupted = 130,
-  terminated = 143,
 };
+
+inline ExitCode stopped_by(int signal) { return static_cast<ExitCode>(128 + signal); }
 
 // One message for a person: what is wrong, where, which value, what is allowed. No trailing newline.
 class Error : public std::runtime_error {
@@ -30,6 +30,12 @@ class Error : public std::runtime_error {
 
  private:
   ExitCode code_;
+};
+
+// The program was asked to leave by a signal (core/stop.h); it ends with 128 + the signal's number.
+class Stopped : public Error {
+ public:
+  Stopped(int signal, std::string const& message) : Error(stopped_by(signal), message) {}
 };
 
 // Another rank of the same run is gone, or cannot be reached.

@@ -1,21 +1,27 @@
 #include "core/files.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include <fstream>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
+#include "core/log.h"
+#include "core/stop.h"
 
 namespace isobath {
 namespace {
@@ -57,19 +63,42 @@ std::string read_file(fs::path const& path) {
   }
 }
 
-void write_file_atomic(fs::path const& path, std::string_view content) {
+bool is_written_into(fs::path const& path) {
+  std::string const name = fs::absolute(path).lexically_normal().string();
+  std::error_code ignored;
+  fs::file_status const status = fs::status(path, ignored);
+  bool const is_special = fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
+  return is_special || name.starts_with("/dev/") || name.starts_with("/proc/");
+}
+
+void write_atomically(fs::path const& path, std::function<void(fs::path const& temporary)> const& write) {
   static std::atomic<int> counter{0};
-  fs::path temporary = path;
-  temporary += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
-  FileWriter writer(temporary);
-  writer.write(content);
-  writer.finish();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    int const error = errno;
-    ::unlink(temporary.c_str());
-    fail(ExitCode::disk, "write", path, error);
+  std::string const suffix = "tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  bool const into = is_written_into(path);
+  fs::path const target = fs::is_symlink(path) && !into ? fs::weakly_canonical(path) : path;  // a link stays one
+  fs::path const temporary = into ? fs::temp_directory_path() / ("isobath-" + suffix) : fs::path(target.string() + "." + suffix);
+  std::error_code ignored;
+  try {
+    write(temporary);
+    if (into) {
+      copy_durably(temporary, path);
+      fs::remove(temporary, ignored);
+      return;
+    }
+    if (::rename(temporary.c_str(), target.c_str()) != 0) fail(ExitCode::disk, "write", path, errno);
+  } catch (...) {
+    fs::remove_all(temporary, ignored);
+    throw;
   }
-  sync_folder(folder_of(path));
+  sync_folder(folder_of(target));
+}
+
+void write_file_atomic(fs::path const& path, std::string_view content) {
+  write_atomically(path, [&](fs::path const& temporary) {
+    FileWriter writer(temporary);
+    writer.write(content);
+    writer.finish();
+  });
 }
 
 void sync_folder(fs::path const& folder) {
@@ -79,7 +108,11 @@ void sync_folder(fs::path const& folder) {
   if (::fsync(handle.fd) != 0 && errno != EINVAL) fail(ExitCode::disk, "sync folder", folder, errno);
 }
 
-FileWriter::FileWriter(fs::path const& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+FileWriter::FileWriter(fs::path const& path) : path_(path) {
+  std::error_code ignored;
+  std::optional<Activity> waiting;
+  if (fs::is_fifo(path, ignored)) waiting.emplace("waiting for a reader of the pipe " + path.string(), Activity::Loses::nothing);
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
@@ -101,7 +134,8 @@ void FileWriter::write(std::span<std::byte const> bytes) {
 }
 
 void FileWriter::finish() {
-  if (::fsync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
+  // Pipes and devices have nothing to sync and say EINVAL.
+  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) fail(ExitCode::disk, "write", path_, errno);
   if (::close(std::exchange(fd_, -1)) != 0) {
     int const error = errno;
     ::unlink(path_.c_str());
@@ -191,13 +225,21 @@ void forget_mapped(std::span<std::byte const> bytes) {
 
 FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (fd_ < 0) fail(ExitCode::disk, "open lock file", path, errno);
-  while (::flock(fd_, (mode == Mode::shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB)) != 0) {
+  Descriptor open{fd_};  // closes it when an error ends this constructor
+  while (::flock(fd_, (mode == Mode::shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
     int const error = errno;
     if (error == EINTR) continue;
-    ::close(fd_);
-    if (error == EWOULDBLOCK) throw Error(ExitCode::disk, "lock " + path.string() + " is held by another process");
-    fail(ExitCode::disk, "lock", path, error);
+    if (error == ENOLCK || error == ENOTSUP || error == ENOSYS) {
+      log_warning("the file system of " + path.string() + " has no locks (" + std::strerror(error) +
+                  "): nothing keeps a second process from working in the same folder");
+      break;
+    }
+    if (error != EWOULDBLOCK) fail(ExitCode::disk, "lock", path, error);
+    if (!wait) throw Error(ExitCode::disk, "lock " + path.string() + " is held by another process");
+    leave_when_stopped();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+  open.fd = -1;
 }
 
 FileLock::~FileLock() { ::close(fd_); }
@@ -212,11 +254,17 @@ bool is_locked(fs::path const& path) {
   return false;
 }
 
+fs::path home_folder() {
+  if (char const* const home = std::getenv("HOME"); home && *home) return home;
+  passwd const* const user = ::getpwuid(::getuid());
+  return user && user->pw_dir ? user->pw_dir : "";
+}
+
 fs::path expand_user(std::string const& path) {
-  char const* const home = std::getenv("HOME");
-  if (!home || path.empty() || path[0] != '~') return path;
-  if (path.size() == 1) return home;
-  return path[1] == '/' ? fs::path(home) / path.substr(2) : fs::path(path);
+  if (path != "~" && !path.starts_with("~/")) return path;
+  fs::path const home = home_folder();
+  if (home.empty()) throw Error(ExitCode::config, "'" + path + "': there is no home folder (HOME is not set); write the whole path");
+  return path.size() == 1 ? home : home / path.substr(2);
 }
 
 fs::path without_last_slash(fs::path const& path) { return path.has_filename() || !path.has_relative_path() ? path : path.parent_path(); }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,7 +14,12 @@ namespace isobath {
 namespace fs = std::filesystem;
 
 std::string read_file(fs::path const& path);  // throws Error(data) naming the path
-// Writes to a temporary neighbour, fsyncs, renames. Throws Error(disk) with errno's text.
+// Has `write` make a file or folder under a temporary name beside `path`, one that no other process uses, and then gives it the name
+// `path`: nothing half-written ever has it. Where is_written_into(path), a temporary file is copied into it instead. Throws Error(disk)
+// with errno's text, or what `write` throws; the temporary file is then gone.
+void write_atomically(fs::path const& path, std::function<void(fs::path const& temporary)> const& write);
+// Devices, pipes and whatever lies below /dev and /proc keep their places.
+bool is_written_into(fs::path const& path);
 void write_file_atomic(fs::path const& path, std::string_view content);
 void copy_durably(fs::path const& from, fs::path const& to);  // to the disk, not to its cache alone; throws Error(data), Error(disk)
 void sync_folder(fs::path const& folder);                     // fsync of a directory, after a rename inside it
@@ -80,7 +86,8 @@ class MappedFile {
 // are looked at.
 void forget_mapped(std::span<std::byte const> bytes);
 
-// An advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk).
+// An advisory lock (flock) on `path`, held for the object's life; waits unless `wait` is false, then throws Error(disk). Throws Stopped
+// when the program is asked to stop while it waits. A file system without locks is warned of, and nothing is held.
 class FileLock {
  public:
   enum class Mode { exclusive, shared };  // shared: several may hold it at a time, and no exclusive one beside them
@@ -95,7 +102,8 @@ class FileLock {
 // Whether some process holds a FileLock on `path`, without taking it. False where the system does not say (/proc/locks).
 bool is_locked(fs::path const& path);
 
-fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"
+fs::path home_folder();                         // $HOME, else the user database's; empty where there is none
+fs::path expand_user(std::string const& path);  // "~/x" -> "$HOME/x"; throws Error(config) where there is no home folder
 // std::filesystem gives "x" an empty parent folder and "x/" an empty file name, which is not what a person means.
 fs::path without_last_slash(fs::path const& path);  // "x/" -> "x"
 fs::path folder_of(fs::path const& path);           // the folder that holds it: "." for "x" and for "x/"

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +16,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/streams.h"
 
 namespace isobath {
 namespace {
@@ -27,14 +27,8 @@ size_t live_lines_shown = 0;
 std::chrono::steady_clock::time_point live_line_drawn;
 std::string error_prefix;  // not empty: nothing but errors is printed
 
-void print(std::string const& text) {
-  size_t done = 0;
-  while (done < text.size()) {
-    ssize_t const written = write(STDERR_FILENO, text.data() + done, text.size() - done);
-    if (written <= 0 && errno != EINTR) return;  // stderr cannot be written to
-    if (written > 0) done += static_cast<size_t>(written);
-  }
-}
+// A log that nobody reads any more, or whose reader stands still, stops no program.
+void print(std::string const& text) { write_whole(STDERR_FILENO, text, /*patience_s=*/1); }
 
 // Moves the cursor to the beginning of the first live line.
 std::string to_first_live_line() { return live_lines_shown > 1 ? fmt::format("\r\x1b[{}A", live_lines_shown - 1) : "\r"; }

@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <sstream>
@@ -17,11 +19,19 @@
 
 namespace isobath {
 
+namespace {
+
+std::string without_deleted_mark(std::string path) {
+  constexpr std::string_view deleted = " (deleted)";  // the kernel's mark of a file that was replaced already
+  if (path.ends_with(deleted)) path.resize(path.size() - deleted.size());
+  return path;
+}
+
+}  // namespace
+
 HeldProgram::HeldProgram(fs::path const& program) : descriptor_(open(program.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (descriptor_ < 0) throw Error(ExitCode::other, "cannot open the program " + program.string() + ": " + std::strerror(errno));
-  name_ = fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor_)).string();
-  constexpr std::string_view deleted = " (deleted)";  // the kernel's mark of a file that was replaced already
-  if (name_.ends_with(deleted)) name_.resize(name_.size() - deleted.size());
+  name_ = without_deleted_mark(fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor_)).string());
 }
 
 HeldProgram::~HeldProgram() { close(descriptor_); }
@@ -54,6 +64,7 @@ ChildProcess::ChildProcess(std::vector<std::string> const& command, ChildStreams
     sigset_t none;  // the parent blocks the stop signals; the child must not
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGPIPE, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(143);  // the parent died before PR_SET_PDEATHSIG was set
     dup2(input, STDIN_FILENO);
@@ -94,6 +105,39 @@ void ChildProcess::wait() {
 
 void ChildProcess::signal(int number) {
   if (!ended_) kill(pid_, number);
+}
+
+std::vector<std::string> command_words() {
+  std::string const arguments = read_file("/proc/self/cmdline");
+  std::vector<std::string> words;
+  for (size_t begin = 0; begin < arguments.size(); begin += words.back().size() + 1)
+    words.push_back(arguments.substr(begin, arguments.find('\0', begin) - begin));
+  return words;
+}
+
+fs::path own_program() {
+  auto const here = reinterpret_cast<uintptr_t>(&own_program);
+  std::istringstream mappings(read_file("/proc/self/maps"));  // "55d0c0a00000-55d0c0b00000 r-xp 00000000 08:01 123   /usr/bin/isobath"
+  for (std::string line; std::getline(mappings, line);) {
+    char* end = nullptr;
+    uintptr_t const first = std::strtoull(line.c_str(), &end, 16), last = std::strtoull(end + 1, nullptr, 16);
+    size_t const path = line.find('/');
+    if (here < first || here >= last || path == std::string::npos) continue;
+    return without_deleted_mark(line.substr(path));
+  }
+  return fs::read_symlink("/proc/self/exe");
+}
+
+std::vector<std::string> loader_words() {
+  fs::path const program = own_program();
+  if (program == without_deleted_mark(fs::read_symlink("/proc/self/exe").string())) return {};
+  std::vector<std::string> words = command_words();
+  auto const named = std::find(words.begin() + 1, words.end(), program_invocation_name);
+  if (named == words.end()) return {program.string()};
+  words.erase(named, words.end());
+  words.erase(words.begin());
+  words.push_back(program.string());
+  return words;
 }
 
 std::string last_lines(fs::path const& file, int count) {

@@ -68,6 +68,12 @@ class AppendFile {
   int descriptor_ = -1;
 };
 
+// The file of this program, also where the dynamic loader was called to start it (ld.so ./isobath), so that /proc/self/exe is the loader.
+fs::path own_program();
+// The words between /proc/self/exe and this program's arguments: none, or where the loader was called its options and own_program().
+std::vector<std::string> loader_words();
+std::vector<std::string> command_words();  // the whole command line of this process
+
 std::string last_lines(fs::path const& file, int count);  // the last `count` lines that are not blank
 
 }  // namespace isobath

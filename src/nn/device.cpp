@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "nn/backend/backend.h"
 #include "nn/backend/plugin.h"
 
@@ -57,8 +58,7 @@ void look_for_driver(CudaSearch& search) {
 }
 
 fs::path plugin_path() {
-  std::error_code ignored;
-  fs::path const folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  fs::path const folder = own_program().parent_path();
   fs::path const beside = folder / cuda_plugin_file;
   return fs::exists(beside) ? beside : folder / "../lib" / cuda_plugin_file;
 }

@@ -44,7 +44,7 @@ bool is_measured(ExperimentRun const& run) {
 }
 
 DecodeArm open_arm(ExperimentRun const& run, PreparedData const& text) {
-  Checkpoint const checkpoint = open_checkpoint(find_checkpoint(run.folder));
+  Checkpoint const checkpoint = open_latest_checkpoint(run.folder);
   DecodeArm arm{run.family(), load_model(checkpoint), {}, bytes_per_value(run.config)};
   place_model(*arm.model, run.config);
   Decoder const willing(*arm.model);

@@ -8,13 +8,14 @@
 #include "core/files.h"
 #include "core/random.h"
 #include "trainer/pretrained/pretrained.h"
+#include "trainer/run/checkpoint.h"
 #include "trainer/run/machine.h"
 #include "trainer/run/saved_model.h"
 
 namespace isobath {
 
 bool names_weights(std::string const& path, std::vector<std::string> const& overrides) {
-  fs::path const expanded = expand_user(path);
+  fs::path const expanded = followed_link(expand_user(path));
   if (!fs::exists(expanded)) return false;
   if (!is_of_other_program(expanded)) return fs::is_directory(expanded);
   return std::none_of(overrides.begin(), overrides.end(), [](std::string const& text) {

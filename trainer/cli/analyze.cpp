@@ -2,13 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "config/io.h"
 #include "core/error.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/eval_text.h"
 #include "trainer/cli/options.h"
@@ -52,17 +52,18 @@ void run_analyze(Target const& target, AnalyzeOptions const& options) {
     EvalSettings limited = settings;
     limited.tokens = config.eval.final_tokens;  // of --text, too, which is otherwise read to its end
     std::optional<LayerImportance> const found = measure_layers(*model, *text.windows, parts, options.remove, limited, stopped);
-    if (!found) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
-    std::cout << printed(*found, options);
+    if (!found) throw Stopped(stop_requested(), "");
+    standard_output() << printed(*found, options);
     return;
   }
   DepthAnalysis analysis(config.model.layers);
   bool const done = visit_tokens(
       *model, *text.windows, *checkpoint.tokenizer, settings, [&](TokenOutcome const& token) { analysis.add(token); }, stopped);
-  if (!done) throw Error(static_cast<ExitCode>(128 + stop_requested()), "");
+  if (!done) throw Stopped(stop_requested(), "");
   auto const most = static_cast<size_t>(options.most);
-  std::cout << (options.json ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                             : analysis.table(options.at_least, most));
+  standard_output() << (options.json
+                            ? analysis.json(options.at_least, most).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                            : analysis.table(options.at_least, most));
 }
 
 }  // namespace

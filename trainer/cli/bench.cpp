@@ -1,14 +1,15 @@
 // isobath bench train: step times of the arms of an experiment, and of a peer, interleaved.
 
 #include <fmt/format.h>
+#include <fmt/printf.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
 #include "core/columns.h"
 #include "core/error.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/bench/train.h"
@@ -72,7 +73,7 @@ void print_table(Bench const& bench, BenchSubject const& subject) {
   for (BenchResult const& result : bench.results) rows.push_back(table_row(bench, result));
   for (auto& row : rows)
     if (alone) row.resize(row.size() - 3);  // nothing to compare with
-  std::printf("%s", aligned_columns(rows).c_str());
+  standard_output() << aligned_columns(rows);
   if (alone) print_alone(subject.arms.front());
   std::vector<ColumnMeaning> meanings{
       {"step median", "time of one training step: forward, backward, optimizer; median of " +
@@ -93,12 +94,12 @@ void print_profiles(Bench const& bench) {
   for (BenchResult const& result : bench.results) {
     if (!result.profile) continue;
     Profile const& profile = *result.profile;
-    std::printf("\n%s, one step: %.1f ms, routing %.1f %%\n%10s %7s %8s  %s\n", result.name.c_str(), 1e3 * profile.seconds,
-                100 * profile.routing_share(), "ms", "calls", "part", "kernel");
+    standard_output() << fmt::sprintf("\n%s, one step: %.1f ms, routing %.1f %%\n%10s %7s %8s  %s\n", result.name.c_str(),
+                                      1e3 * profile.seconds, 100 * profile.routing_share(), "ms", "calls", "part", "kernel");
     for (size_t i = 0; i < std::min<size_t>(25, profile.entries.size()); ++i) {
       ProfileEntry const& entry = profile.entries[i];
-      std::printf("%10.3f %7lld %8s  %.100s\n", 1e3 * entry.seconds, static_cast<long long>(entry.calls), entry.part.c_str(),
-                  entry.name.c_str());
+      standard_output() << fmt::sprintf("%10.3f %7lld %8s  %.100s\n", 1e3 * entry.seconds, static_cast<long long>(entry.calls),
+                                        entry.part.c_str(), entry.name.c_str());
     }
   }
 }
@@ -189,7 +190,7 @@ void add_bench(CLI::App& app) {
     Bench const bench = bench_training(arms, *settings);
     BenchSubject const subject{arms, settings->vocab_size, batch_text(arms), bench.device, settings->peers};
     if (*json) {
-      std::printf("%s\n", to_json(bench, subject).dump(2).c_str());
+      standard_output() << to_json(bench, subject).dump(2) << "\n";
     } else {
       print_table(bench, subject);
       print_profiles(bench);

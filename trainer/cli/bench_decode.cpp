@@ -3,13 +3,14 @@
 #include "trainer/bench/decode.h"
 
 #include <fmt/format.h>
+#include <fmt/printf.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "nn/device.h"
 #include "trainer/bench/stored_arm.h"
@@ -99,23 +100,26 @@ void print_json(DecodeBench const& bench, DecodeBenchSettings const& settings, D
               {"peak_memory_bytes_warm", bench.peak_bytes_warm},
               {"resident_bytes", {bench.resident_bytes_first, bench.resident_bytes_last}},
               {"arms", arms}});
-  std::printf("%s\n", all.dump(2).c_str());
+  standard_output() << all.dump(2) << "\n";
 }
 
 void print_rows(DecodeBench const& bench, DecodeBenchSettings const& settings, bool alone) {
   auto const batch = static_cast<double>(settings.batch);
-  std::printf("%-14s %7s %12s %10s", "arm", "prompt", "step median", "tokens/s");
-  if (!alone) std::printf(" %9s", "speedup");
-  std::printf(" %9s %9s %12s %10s %10s %10s %7s\n", "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted", "reserved", "blocks");
+  standard_output() << fmt::sprintf("%-14s %7s %12s %10s", "arm", "prompt", "step median", "tokens/s");
+  if (!alone) standard_output() << fmt::sprintf(" %9s", "speedup");
+  standard_output() << fmt::sprintf(" %9s %9s %12s %10s %10s %10s %7s\n", "MF/token", "GFLOP/s", "prompt tok/s", "KV/token", "predicted",
+                                    "reserved", "blocks");
   for (DecodeBenchResult const& r : bench.results) {
     double const step = median(r.step_s);
-    std::printf("%-14s %7lld %9.3f ms %10s", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step, format_si(batch / step).c_str());
-    if (!alone) std::printf(" %8.3fx", median(r.speedup));
+    standard_output() << fmt::sprintf("%-14s %7lld %9.3f ms %10s", r.name.c_str(), static_cast<long long>(r.prompt), 1e3 * step,
+                                      format_si(batch / step).c_str());
+    if (!alone) standard_output() << fmt::sprintf(" %8.3fx", median(r.speedup));
     if (!is_peer(r))
-      std::printf(" %9.4g %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
-                  format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
-                  format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
-    std::printf("\n");
+      standard_output() << fmt::sprintf(
+          " %9.4g %9.1f %12s %10s %10s %10s %7.2f", r.flops_per_token / 1e6, batch * r.flops_per_token / step / 1e9,
+          format_si(static_cast<double>(r.prompt) / median(r.prompt_s)).c_str(), format_bytes(r.kv_bytes_per_token).c_str(),
+          format_bytes(r.kv_predicted_per_token).c_str(), format_bytes(r.kv_reserved_per_token).c_str(), r.blocks_per_token);
+    standard_output() << "\n";
   }
 }
 
@@ -136,12 +140,12 @@ void print_column_meanings(DecodeBench const& bench, bool alone) {
 
 // How cost grows with the prompt, and what the machine did meanwhile.
 void print_findings(DecodeBench const& bench) {
-  std::printf("\n");
+  standard_output() << "\n";
   for (DecodeBenchResult const& r : bench.results) {
     DecodeBenchResult const& from = shortest(bench, r.name);
     if (is_peer(r) || &from == &r) continue;
     Growth const g = growth(from, r);
-    std::printf(
+    standard_output() << fmt::sprintf(
         "%s from a prompt of %lld to %lld: a token decoded takes %.2fx the time for %.2fx the FLOPs (%.2f), one of the prompt %.2fx for "
         "%.2fx (%.2f)\n",
         r.name.c_str(), static_cast<long long>(from.prompt), static_cast<long long>(r.prompt), g.step_time, g.step_flops,
@@ -149,13 +153,15 @@ void print_findings(DecodeBench const& bench) {
   }
   DecodeBenchResult const& first = bench.results.front();
   double const read = static_cast<double>(first.weight_bytes) / median(first.step_s);
-  std::printf("weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
-              first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
-              100 * read / bench.read_bytes_per_s);
-  std::printf("resident memory: at most %s until the warm-up had ended, %s behind the first round, %s behind the last\n",
-              format_bytes(static_cast<double>(bench.peak_bytes_warm)).c_str(),
-              format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
-              format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
+  standard_output() << fmt::sprintf(
+      "weights: a step of %s without routing reads %s of them, %.1f GB/s; reading as many bytes alone: %.1f GB/s (%.0f %%)\n",
+      first.name.c_str(), format_bytes(static_cast<double>(first.weight_bytes)).c_str(), read / 1e9, bench.read_bytes_per_s / 1e9,
+      100 * read / bench.read_bytes_per_s);
+  standard_output() << fmt::sprintf(
+      "resident memory: at most %s until the warm-up had ended, %s behind the first round, %s behind the last\n",
+      format_bytes(static_cast<double>(bench.peak_bytes_warm)).c_str(),
+      format_bytes(static_cast<double>(bench.resident_bytes_first)).c_str(),
+      format_bytes(static_cast<double>(bench.resident_bytes_last)).c_str());
 }
 
 void print_table(DecodeBench const& bench, DecodeBenchSettings const& settings, BenchSubject const& subject) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/streams.h"
 #include "core/units.h"
 #include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
@@ -27,7 +28,7 @@ std::string depth_of(BenchArm const& arm) {
 }  // namespace
 
 void print_bench_head(BenchSubject const& subject) {
-  auto const line = [](std::string const& label, std::string const& text) { fmt::print("{:<10} {}\n", label, text); };
+  auto const line = [](std::string const& label, std::string const& text) { standard_output() << fmt::format("{:<10} {}\n", label, text); };
   for (BenchArm const& arm : subject.arms) {
     ModelConfig const& model = arm.config.model;
     line("model", fmt::format("{}: {} parameters; {} layers, width {}, context {}, vocabulary {}; {}", arm.name,
@@ -43,7 +44,7 @@ void print_bench_head(BenchSubject const& subject) {
                      (threads == "1" ? " thread" : " threads"));
   line("precision", subject.arms.front().config.precision.name());
   line("build", environment.at("build"));
-  fmt::print("\n");
+  standard_output() << "\n";
 }
 
 nlohmann::ordered_json bench_head_json(BenchSubject const& subject) {
@@ -67,13 +68,13 @@ nlohmann::ordered_json bench_head_json(BenchSubject const& subject) {
 void print_meanings(std::vector<ColumnMeaning> const& columns) {
   size_t width = 0;
   for (auto const& [column, meaning] : columns) width = std::max(width, column.size());
-  fmt::print("\n");
-  for (auto const& [column, meaning] : columns) fmt::print("{:<{}}  {}\n", column, width, meaning);
+  standard_output() << "\n";
+  for (auto const& [column, meaning] : columns) standard_output() << fmt::format("{:<{}}  {}\n", column, width, meaning);
 }
 
 void print_alone(BenchArm const& arm) {
-  fmt::print("\n{} ({}) is measured alone: the configuration gives it no arm to be compared with (compare.arms)\n", arm.name,
-             depth_of(arm));
+  standard_output() << fmt::format("\n{} ({}) is measured alone: the configuration gives it no arm to be compared with (compare.arms)\n",
+                                   arm.name, depth_of(arm));
 }
 
 }  // namespace isobath

@@ -2,12 +2,14 @@
 
 #include "trainer/bench/ops.h"
 
+#include <fmt/printf.h>
+
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
 #include "core/error.h"
+#include "core/streams.h"
 #include "nn/device.h"
 #include "trainer/cli/bench_head.h"
 #include "trainer/cli/commands.h"
@@ -38,10 +40,12 @@ nlohmann::ordered_json to_json(std::vector<OpResult> const& results, BenchSubjec
 
 void print_table(std::vector<OpResult> const& results, BenchSubject const& subject, int64_t repeats) {
   print_bench_head(subject);
-  std::printf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us", "speedup");
+  standard_output() << fmt::sprintf("%-26s %10s %10s %10s %10s %10s %8s\n", "kernel", "error", "allowed", "ATen's", "us", "ATen us",
+                                    "speedup");
   for (OpResult const& r : results) {
-    std::printf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed, r.aten_difference,
-                1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds, r.ok() ? "" : "  WRONG");
+    standard_output() << fmt::sprintf("%-26s %10.1e %10.0e %10.1e %10.1f %10.1f %7.2fx%s\n", r.name.c_str(), r.difference, r.allowed,
+                                      r.aten_difference, 1e6 * r.seconds, 1e6 * r.aten_seconds, r.aten_seconds / r.seconds,
+                                      r.ok() ? "" : "  WRONG");
   }
   print_meanings({{"error", "largest difference from ATen's (LibTorch's) operators in double, as a share of the largest value"},
                   {"allowed", "the largest error that passes; above it the kernel is WRONG"},
@@ -63,7 +67,7 @@ void run_ops(Target const& target, int64_t repeats, bool json) {
   std::vector<OpResult> const results = bench_ops(loaded.config, vocab_size, repeats);
   BenchSubject const subject{{{loaded.config.name, loaded.config}}, vocab_size, batch, device, {}};
   if (json)
-    std::printf("%s\n", to_json(results, subject, sequences * T).dump(2).c_str());
+    standard_output() << to_json(results, subject, sequences * T).dump(2) << "\n";
   else
     print_table(results, subject, repeats);
   std::string wrong;

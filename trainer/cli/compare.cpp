@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <iostream>
 #include <list>
 #include <map>
 #include <set>
@@ -13,6 +12,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "nn/device.h"
 #include "trainer/bench/compare_decoding.h"
 #include "trainer/cli/commands.h"
@@ -27,6 +27,7 @@
 #include "trainer/report/report.h"
 #include "trainer/run/build_id.h"
 #include "trainer/run/machine.h"
+#include "trainer/run/memory.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {
@@ -61,6 +62,13 @@ class Plans {
                                            sequences * run.config.model.context));
     }
     for (ExperimentRun const& run : runs) check_schedule(run, of(run));
+  }
+
+  // Throws Error(allocation) where a run that is not finished would find too little memory beside those that run at the same time.
+  void check_memory_of(std::vector<ExperimentRun> const& runs, CompareConfig const& compare) const {
+    int64_t const processes = std::min<int64_t>(std::ssize(runs), compare.runs_at_a_time()) * compare.ranks_per_run;
+    for (ExperimentRun const& run : runs)
+      if (!open_device(run.config.device).is_cuda() && !is_finished(run)) check_memory(run.config, of(run).memory, processes);
   }
   ArmPlan const& of(ExperimentRun const& run) const { return plans_.at(run.group()); }
 
@@ -171,6 +179,7 @@ class Comparison {
     if (base_.config.compare.tune.is_on()) runs = tuned_runs();
     runs = of_shard(runs, shard_);
     plans_.add(runs);
+    plans_.check_memory_of(runs, base_.config.compare);
     write_request();
     plans_.log(runs);
     if (shard_.is_all())
@@ -217,14 +226,14 @@ class Comparison {
     report.running = false;  // this process holds the lock of the comparison
     if (!undecoded.empty()) report.warnings.push_back(undecoded);
     fs::path const page = write_report(report, folder_);
-    std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
+    standard_output() << report_table(report) << "\nreport: " << page.string() << "\n";
     if (!failed.empty()) throw failure(failed, runs.size());
   }
 
   void run_shard(std::vector<ExperimentRun> const& runs) {
     std::vector<FailedRun> const failed = run_experiment(runs, settings(""));
-    std::cout << runs.size() - failed.size() << " of " << runs.size()
-              << " runs of this shard are finished; the report of all: isobath report " << folder_.string() << "\n";
+    standard_output() << runs.size() - failed.size() << " of " << runs.size()
+                      << " runs of this shard are finished; the report of all: isobath report " << folder_.string() << "\n";
     if (!failed.empty()) throw failure(failed, runs.size());
   }
 

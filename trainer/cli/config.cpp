@@ -1,11 +1,11 @@
 // isobath config show|check|diff|schema|table|help
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <optional>
 
 #include "config/io.h"
 #include "core/error.h"
+#include "core/streams.h"
 #include "data/tasks/examples.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/options.h"
@@ -27,7 +27,7 @@ void add_show(CLI::App& config) {
     RunId const run{arm->substr(0, slash), *seed >= 0 ? *seed : loaded.config.compare.seeds.front(),
                     arm->substr(std::min(slash + 1, arm->size()))};
     if (!arm->empty()) loaded = arm_config(loaded, run);
-    std::cout << show_config(loaded);
+    standard_output() << show_config(loaded);
   });
 }
 
@@ -46,7 +46,7 @@ void add_check(CLI::App& config) {
                std::to_string(examples.train.size()) + " examples to train on and " + std::to_string(examples.valid.size()) +
                " for validation";
     }
-    std::cout << target->path << ": ok" << (found.empty() ? "" : " (" + found + ")") << "\n";
+    standard_output() << target->path << ": ok" << (found.empty() ? "" : " (" + found + ")") << "\n";
   });
 }
 
@@ -72,10 +72,10 @@ void add_diff(CLI::App& config) {
   command->callback([before, after] {
     auto const differences = diff_configs(load_config(*before, {}).config, load_config(*after, {}).config);
     for (ConfigDifference const& difference : differences) {
-      std::cout << difference.path << ": " << difference.before << " -> " << difference.after << "  (" << consequence(difference.resume)
-                << ")\n";
+      standard_output() << difference.path << ": " << difference.before << " -> " << difference.after << "  ("
+                        << consequence(difference.resume) << ")\n";
     }
-    if (differences.empty()) std::cout << "no difference\n";
+    if (differences.empty()) standard_output() << "no difference\n";
   });
 }
 
@@ -87,7 +87,7 @@ void add_help(CLI::App& config) {
     std::string const text = config_help(*prefix);
     if (text.empty())
       throw Error(ExitCode::config, "no key, and no meaning of one, has '" + *prefix + "' in it (see 'isobath config help')");
-    std::cout << text;
+    standard_output() << text;
   });
 }
 
@@ -99,9 +99,11 @@ void add_config(CLI::App& app) {
   add_show(*config);
   add_check(*config);
   add_diff(*config);
-  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] { std::cout << config_json_schema(); });
+  config->add_subcommand("schema", "Print a JSON Schema (draft-07) for editors")->callback([] {
+    standard_output() << config_json_schema();
+  });
   config->add_subcommand("table", "Print configs/README.md: every key in a Markdown table")->callback([] {
-    std::cout << config_key_table();
+    standard_output() << config_key_table();
   });
   add_help(*config);
 }

@@ -3,11 +3,12 @@
 #include "trainer/evaluate/evaluate.h"
 
 #include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 #include <algorithm>
 #include <cmath>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -17,6 +18,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "model/decode/decoding_check.h"
 #include "model/depth/plan.h"
 #include "nn/device.h"
@@ -147,7 +149,7 @@ struct Evaluator {
     bool const calibrates = !text.named && settings.routing != EvalRouting::topk && config.eval.calibration_tokens > 0;
     int64_t const calibration_tokens = calibrates ? calibrate(model, *text.train_stream, config.eval.calibration_tokens, settings) : 0;
     auto evaluation = evaluate(model, *text.windows, *checkpoint.tokenizer, settings, [] { return stop_requested() != 0; });
-    if (!evaluation) throw Error(stop_requested() ? static_cast<ExitCode>(128 + stop_requested()) : ExitCode::terminated, "");
+    if (!evaluation) throw Stopped(stop_requested() ? stop_requested() : SIGTERM, "");
     evaluation->calibration_tokens = calibration_tokens;
     return *evaluation;
   }
@@ -252,7 +254,7 @@ void eval_tasks_alone(Checkpoint const& checkpoint, Config const& config, EvalOp
   auto const model = load_evaluated_model(checkpoint, config);
   nlohmann::ordered_json result{{"step", checkpoint.state.step}};
   std::string const table = add_tasks(checkpoint, config, *model, options.tasks, result, ranks);
-  if (ranks.is_first()) std::cout << (options.json ? result.dump(2) + "\n" : table);
+  if (ranks.is_first()) standard_output() << (options.json ? result.dump(2) + "\n" : table);
 }
 
 void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks, RankWatch& watch) {
@@ -293,7 +295,7 @@ void run_eval(Target const& target, EvalOptions const& options, Ranks& ranks, Ra
     visit_tokens(*model, *text.windows, *checkpoint.tokenizer, named, [&](TokenOutcome const& token) { records.add(token); });
     records.finish();
   }
-  std::cout << (options.json ? result.dump(2) + "\n" : evaluator.table);
+  standard_output() << (options.json ? result.dump(2) + "\n" : evaluator.table);
   if (!evaluator.decodes_otherwise.empty())
     throw Error(ExitCode::other, "decoding is not evaluation: " + evaluator.decodes_otherwise + ", where 1e-4 is allowed");
   if (options.save.empty()) return;

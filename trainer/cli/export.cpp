@@ -1,13 +1,15 @@
 // isobath export: a checkpoint's weights for other programs.
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <map>
 
 #include "config/fields.h"
 #include "config/values.h"
 #include "core/error.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "model/depth/scaled/fold.h"
 #include "model/depth/scaled/module.h"
@@ -75,23 +77,6 @@ Metadata model_metadata(Checkpoint const& checkpoint, Config config) {
       metadata[field.path] = format_value(field, field.at(config));
   }
   return metadata;
-}
-
-// Writes to a neighbour and renames it: nothing half-written ever has the name `output`. `write` may throw.
-template <typename Write>
-void write_then_rename(fs::path const& output, Write const& write) {
-  fs::path temporary = output;
-  temporary += ".export.tmp";
-  std::error_code error;
-  fs::remove_all(temporary, error);
-  try {
-    write(temporary);
-  } catch (...) {
-    fs::remove_all(temporary, error);
-    throw;
-  }
-  fs::rename(temporary, output, error);
-  if (error) throw Error(ExitCode::disk, "cannot write " + output.string() + ": " + error.message());
 }
 
 fs::path new_folder(std::string const& path) {
@@ -175,7 +160,7 @@ void export_for_others(Checkpoint const& checkpoint, LanguageModel const& model,
   TensorViews alive;
   ExportedModel const exported = exported_model(checkpoint, model, options, alive);
   std::string note;
-  write_then_rename(output, [&](fs::path const& temporary) {
+  write_atomically(output, [&](fs::path const& temporary) {
     if (!is_folder) {
       note = write_llama_cpp(temporary, exported, dtype);
       return;
@@ -184,12 +169,10 @@ void export_for_others(Checkpoint const& checkpoint, LanguageModel const& model,
     std::string const card = model_card(exported, card_facts(checkpoint, exported, dtype));
     write_hugging_face(temporary, exported, {dtype, static_cast<uint64_t>(*part_bytes), card});
   });
-  std::printf("%s: %s, %lld layers, %zu tensors, %s, of step %lld; read back and compared\n", output.c_str(),
-              is_folder ? hugging_face_class(exported).c_str() : ("GGUF, architecture " + llama_cpp_architecture(exported.model)).c_str(),
-              static_cast<long long>(exported.model.layers), exported.weights.size(), dtype.c_str(),
-              static_cast<long long>(checkpoint.state.step));
+  std::string const kind = is_folder ? hugging_face_class(exported) : "GGUF, architecture " + llama_cpp_architecture(exported.model);
   if (exported.code) note = "the folder has code of its own: load it with trust_remote_code=True";
-  if (!note.empty()) std::printf("  %s\n", note.c_str());
+  announce_file(output, fmt::format("{}, {} layers, {} tensors, {}, of step {}; read back and compared{}", kind, exported.model.layers,
+                                    exported.weights.size(), dtype, checkpoint.state.step, note.empty() ? "" : "\n  " + note));
 }
 
 void export_safetensors(Checkpoint const& checkpoint, LanguageModel const& model, ExportOptions const& options, std::string const& dtype) {
@@ -208,13 +191,12 @@ void export_safetensors(Checkpoint const& checkpoint, LanguageModel const& model
     for (auto& [name, tensor] : weights) tensor = tensor.to(at::kDouble);
   }
   TensorViews const tensors = view_tensors(weights);
-  write_then_rename(output, [&](fs::path const& temporary) {
+  write_atomically(output, [&](fs::path const& temporary) {
     write_safetensors(temporary, tensors.views, model_metadata(checkpoint, config));
     check_read_back(temporary, tensors.views, SafetensorsFile(temporary).tensors());
   });
-  std::printf("%s: %zu tensors of step %lld%s; read back and compared\n", output.c_str(), weights.size(),
-              static_cast<long long>(checkpoint.state.step),
-              options.fold ? (", " + std::to_string(config.model.layers) + " layers").c_str() : "");
+  std::string const layers = options.fold ? fmt::format(", {} layers", config.model.layers) : "";
+  announce_file(output, fmt::format("{} tensors of step {}{}; read back and compared", weights.size(), checkpoint.state.step, layers));
 }
 
 void run_export(std::string const& path, ExportOptions const& options) {

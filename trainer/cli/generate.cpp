@@ -21,6 +21,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "core/utf8.h"
 #include "nn/device.h"
@@ -87,7 +88,7 @@ class TerminalPrinter {
     } else {
       print(stream_.add(tokenizer_.piece(token.drawn.id)));
     }
-    std::fflush(stdout);
+    standard_output().flush();
     return !stream_.stopped();
   }
   void finish() { print(waiting_ + stream_.finish() + "\n"); }
@@ -99,7 +100,7 @@ class TerminalPrinter {
     size_t const hidden = count - std::min(count, token.depths.size());
     return place < hidden ? 0 : token.depths[place - hidden];
   }
-  static void print(std::string const& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+  static void print(std::string const& text) { standard_output() << text; }
 
   Tokenizer const& tokenizer_;
   GenerateOptions const& options_;
@@ -153,8 +154,8 @@ class JsonLinesPrinter {
                                       {"text", lines_[i].text + lines_[i].stream.finish()},
                                       {"tokens", lines_[i].log_probabilities.size()},
                                       {"log_probabilities", lines_[i].log_probabilities}};
-    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-    std::fflush(stdout);
+    standard_output() << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    standard_output().flush();
     lines_[i] = Line{TextStream({})};  // frees the text: a file may hold many prompts
     lines_[i].ended = true;
   }
@@ -167,7 +168,7 @@ class JsonLinesPrinter {
 };
 
 void report(Generated const& generated) {
-  std::fflush(stdout);
+  standard_output().flush();
   if (generated.steps == 0) return;
   double const tokens_per_s = static_cast<double>(generated.step_tokens) / generated.step_seconds;
   log_info(format_si(tokens_per_s) + " new tokens/s; KV cache " + format_bytes(static_cast<double>(generated.most.stored)) + " (" +
@@ -191,6 +192,7 @@ bool input_waits() {
 }
 
 std::vector<Prompt> prompts_of(GenerateOptions const& options) {
+  Activity const activity("reading prompts", Activity::Loses::nothing);
   std::vector<Prompt> prompts;
   if (!options.file.empty()) prompts = read_prompts(options.file);
   for (std::string const& text : options.prompts)
@@ -244,13 +246,13 @@ void run_generate(std::string const& path, GenerateOptions const& options) {
     size_t const i = text / samples;
     settings.first = {i, text % samples};
     TerminalPrinter shown(tokenizer, options, config.model.layers);
-    if (!options.show_depth) std::fwrite(prompts[i].text.data(), 1, prompts[i].text.size(), stdout);
+    if (!options.show_depth) standard_output() << prompts[i].text;
     Generated const generated = generate(*model, {ids[i]}, settings, [&](NewToken const& token) {
       leave_when_stopped();
       return shown.add(token, ids[i]);
     });
     shown.finish();
-    if (options.show_depth) std::printf("%s\n", depth_legend(shown.depths(), config.model.layers).c_str());
+    if (options.show_depth) standard_output() << depth_legend(shown.depths(), config.model.layers) << "\n";
     bool const full = !settings.window && std::ssize(ids[i]) + std::ssize(generated.texts[0]) >= config.model.context &&
                       std::ssize(generated.texts[0]) < settings.max_tokens;
     if (full) log_info("the context of " + std::to_string(config.model.context) + " tokens is full: --window goes on");

@@ -2,12 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "data/shards/shards.h"
 #include "data/tokenizer/tokenizer.h"
@@ -35,15 +35,15 @@ void print_tensors(std::vector<TensorView> const& tensors) {
       shape += (shape.empty() ? "" : ", ") + std::to_string(size);
     }
     values += count;
-    std::cout << "  " << tensor.name << "  " << tensor.dtype << " [" << shape << "]\n";
+    standard_output() << "  " << tensor.name << "  " << tensor.dtype << " [" << shape << "]\n";
   }
-  std::cout << "  " << exact_and_short(values) << " values\n";
+  standard_output() << "  " << exact_and_short(values) << " values\n";
 }
 
 void inspect_safetensors(fs::path const& path) {
   SafetensorsFile const file(path);
-  std::cout << path.string() << ": safetensors, " << file.tensors().size() << " tensors, whole\n";
-  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << value << "\n";
+  standard_output() << path.string() << ": safetensors, " << file.tensors().size() << " tensors, whole\n";
+  for (auto const& [key, value] : file.metadata()) standard_output() << "  " << key << " = " << value << "\n";
   print_tensors(file.tensors());
 }
 
@@ -68,9 +68,9 @@ std::string text_of(GgufValue const& value) {
 void print_use(fs::path const& path) {
   auto const tell = [](char const* what, auto const& how) {
     try {
-      std::cout << "  " << what << how() << "\n";
+      standard_output() << "  " << what << how() << "\n";
     } catch (Error const& error) {
-      std::cout << "  " << what << "no: " << error.what() << "\n";
+      standard_output() << "  " << what << "no: " << error.what() << "\n";
     }
   };
   std::optional<Pretrained> model;
@@ -91,9 +91,9 @@ void print_use(fs::path const& path) {
 
 void inspect_gguf(fs::path const& path) {
   GgufFile const file(path);
-  std::cout << path.string() << ": GGUF, " << file.tensors().size() << " tensors, whole\n";
+  standard_output() << path.string() << ": GGUF, " << file.tensors().size() << " tensors, whole\n";
   print_use(path);
-  for (auto const& [key, value] : file.metadata()) std::cout << "  " << key << " = " << text_of(value) << "\n";
+  for (auto const& [key, value] : file.metadata()) standard_output() << "  " << key << " = " << text_of(value) << "\n";
   print_tensors(file.tensors());
 }
 
@@ -101,59 +101,59 @@ void inspect_hugging_face(fs::path const& folder) {
   auto const config = nlohmann::ordered_json::parse(read_file(folder / "config.json"), nullptr, false);
   if (!config.is_object()) throw Error(ExitCode::checkpoint, (folder / "config.json").string() + " is not a JSON object");
   SafetensorsFolder const weights(folder);
-  std::cout << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()
-            << (weights.files() == 1 ? " file" : " files") << ", whole\n";
+  standard_output() << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()
+                    << (weights.files() == 1 ? " file" : " files") << ", whole\n";
   print_use(folder);
-  for (auto const& [key, value] : config.items()) std::cout << "  " << key << " = " << value.dump() << "\n";
+  for (auto const& [key, value] : config.items()) standard_output() << "  " << key << " = " << value.dump() << "\n";
   print_tensors(weights.tensors());
 }
 
 void inspect_shard(fs::path const& path) {
   Shard const shard(path, /*verify=*/true);
   ShardInfo const& info = shard.info();
-  std::cout << path.string() << ": token shard, whole (checksum read)\n"
-            << "  tokens     " << exact_and_short(info.tokens) << ", " << info.token_bytes << " bytes each\n"
-            << "  documents  " << info.documents << "\n"
-            << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
-            << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
-  if (info.has_targets) std::cout << "  targets    some of the tokens: answers of examples\n";
+  standard_output() << path.string() << ": token shard, whole (checksum read)\n"
+                    << "  tokens     " << exact_and_short(info.tokens) << ", " << info.token_bytes << " bytes each\n"
+                    << "  documents  " << info.documents << "\n"
+                    << "  text       " << format_bytes(static_cast<double>(info.bytes)) << "\n"
+                    << "  tokenizer  " << info.tokenizer_fingerprint << "\n";
+  if (info.has_targets) standard_output() << "  targets    some of the tokens: answers of examples\n";
 }
 
 void inspect_tokenizer(fs::path const& path) {
   auto const tokenizer = load_tokenizer(path);
-  std::cout << path.string() << ": tokenizer, whole\n"
-            << "  kind         " << tokenizer->kind() << "\n"
-            << "  vocabulary   " << tokenizer->vocab_size() << " (document end: " << tokenizer->document_end() << ")\n"
-            << "  fingerprint  " << tokenizer->fingerprint() << "\n";
+  standard_output() << path.string() << ": tokenizer, whole\n"
+                    << "  kind         " << tokenizer->kind() << "\n"
+                    << "  vocabulary   " << tokenizer->vocab_size() << " (document end: " << tokenizer->document_end() << ")\n"
+                    << "  fingerprint  " << tokenizer->fingerprint() << "\n";
 }
 
 void inspect_checkpoint(fs::path const& folder) {
   std::vector<ManifestFile> const files = verify_checkpoint(folder);
   Checkpoint const checkpoint = open_checkpoint(folder);
   TrainState const& state = checkpoint.state;
-  std::cout << folder.string() << ": checkpoint, whole (every checksum read)\n"
-            << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
-            << "  tokens      " << exact_and_short(state.tokens) << "\n"
-            << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
+  standard_output() << folder.string() << ": checkpoint, whole (every checksum read)\n"
+                    << "  step        " << state.step << (state.finished ? " (the end of its run)" : "") << "\n"
+                    << "  tokens      " << exact_and_short(state.tokens) << "\n"
+                    << "  FLOPs       " << exact_and_short(state.train_flops) << "\n";
   bool const by_loss = checkpoint.config.checkpoint.best == BestBy::loss;
   if (state.best_step >= 0)
-    std::cout << (by_loss ? "  best loss   " : "  accuracy    ") << (by_loss ? state.best_value : 1 - state.best_value) << " at step "
-              << state.best_step << (by_loss ? "\n" : ", the best\n");
-  std::cout << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
-            << checkpoint.config.depth.kind << "\n"
-            << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
-            << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, "
-            << state.machine.cpu_capability << "\n";
+    standard_output() << (by_loss ? "  best loss   " : "  accuracy    ") << (by_loss ? state.best_value : 1 - state.best_value)
+                      << " at step " << state.best_step << (by_loss ? "\n" : ", the best\n");
+  standard_output() << "  model       " << checkpoint.config.model.layers << " layers of width " << checkpoint.config.model.width << ", "
+                    << checkpoint.config.depth.kind << "\n"
+                    << "  tokenizer   " << checkpoint.tokenizer->kind() << ", " << checkpoint.tokenizer->vocab_size() << " ids\n"
+                    << "  written by  isobath " << state.machine.version << ", " << state.machine.threads << " threads, "
+                    << state.machine.cpu_capability << "\n";
   for (Segment const& segment : state.segments) {
-    for (std::string const& change : segment.changes) std::cout << "  from step " << segment.from_step << ": " << change << "\n";
+    for (std::string const& change : segment.changes) standard_output() << "  from step " << segment.from_step << ": " << change << "\n";
   }
   for (ManifestFile const& file : files)
-    std::cout << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
+    standard_output() << "  " << file.name << "  " << format_bytes(static_cast<double>(file.size)) << "  " << file.checksum << "\n";
 }
 
 // Prints the last record of each kind and every checkpoint, then throws when a checkpoint is damaged.
 void inspect_run(fs::path const& folder) {
-  std::cout << folder.string() << ": run folder\n";
+  standard_output() << folder.string() << ": run folder\n";
   nlohmann::json validation, end;
   int64_t step = 0, broken_lines = 0;
   std::istringstream lines(read_file(folder / "metrics.jsonl"));
@@ -167,15 +167,15 @@ void inspect_run(fs::path const& folder) {
     if (record.value("kind", "") == "validation") validation = record;
     if (record.value("kind", "") == "end") end = record;
   }
-  std::cout << "  status      " << (end.is_object() ? end.value("status", "unknown") : "unfinished") << ", step " << step << "\n";
+  standard_output() << "  status      " << (end.is_object() ? end.value("status", "unknown") : "unfinished") << ", step " << step << "\n";
   if (validation.is_object()) {
-    std::cout << "  validation  step " << validation.value("step", int64_t{0});
+    standard_output() << "  validation  step " << validation.value("step", int64_t{0});
     for (char const* key : {"loss_topk", "loss_causal"}) {
-      if (validation.contains(key) && validation[key].is_number()) std::cout << ", " << key << " " << validation[key].get<double>();
+      if (validation.contains(key) && validation[key].is_number()) standard_output() << ", " << key << " " << validation[key].get<double>();
     }
-    std::cout << "\n";
+    standard_output() << "\n";
   }
-  if (broken_lines > 0) std::cout << "  metrics     " << broken_lines << " broken lines (dropped by the next resume)\n";
+  if (broken_lines > 0) standard_output() << "  metrics     " << broken_lines << " broken lines (dropped by the next resume)\n";
   std::string problems;
   for (fs::path const& checkpoint : list_checkpoints(folder / "checkpoints")) {
     std::string state = "whole";
@@ -185,9 +185,9 @@ void inspect_run(fs::path const& folder) {
       state = "DAMAGED";
       problems += std::string(problems.empty() ? "" : "\n") + problem.what();
     }
-    std::cout << "  checkpoint  " << checkpoint.filename().string() << "  " << state << "\n";
+    standard_output() << "  checkpoint  " << checkpoint.filename().string() << "  " << state << "\n";
   }
-  std::cout.flush();
+  standard_output().flush();
   if (!problems.empty()) throw Error(ExitCode::checkpoint, problems);
 }
 
@@ -199,7 +199,8 @@ std::string kind_by_content(fs::path const& path) {
   return start.starts_with("GGUF") ? ".gguf" : file && start[8] == '{' ? ".safetensors" : "";
 }
 
-void run_inspect(fs::path const& path) {
+void run_inspect(fs::path const& given) {
+  fs::path const path = followed_link(given);
   if (!fs::exists(path)) throw Error(ExitCode::config, path.string() + ": no such file or folder");
   if (fs::is_directory(path)) {
     if (fs::exists(path / "metrics.jsonl")) return inspect_run(path);

@@ -8,9 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <iostream>
 #include <memory>
-#include <new>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -18,8 +17,11 @@
 #include "config/values.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "trainer/cli/commands.h"
+#include "trainer/run/memory.h"
 
 #ifndef ISOBATH_VERSION
 #define ISOBATH_VERSION "0.1.0"
@@ -77,12 +79,6 @@ std::string first_line(std::string const& text) { return text.substr(0, text.fin
 void say(std::string const& message) {
   end_live_line();
   if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
-}
-
-// LibTorch reports memory that it could not allocate as an ordinary exception.
-bool is_refused_memory(std::string const& what) {
-  return what.find("can't allocate memory") != std::string::npos || what.find("not enough memory") != std::string::npos ||
-         what.find("out of memory") != std::string::npos;
 }
 
 int usage_error(CLI::App const& app, CLI::ParseError const& error) {
@@ -156,7 +152,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (CLI::Success const& request) {  // --help, --version
-    return app.exit(request);
+    std::ostringstream text;
+    int const code = app.exit(request, text, text);
+    standard_output() << text.str();
+    return code;
   } catch (CLI::ParseError const& error) {
     return usage_error(app, error);
   }
@@ -166,7 +165,7 @@ int run(int argc, char** argv) {
 // An OpenMP thread that waits for others spins for a while before it sleeps. LibTorch's OpenMP spins so long that beside another busy
 // process two threads hinder each other, and a step takes many times as long (docs/speed.md). OpenMP reads the length before main, so the
 // commands that compute set it and start the program again; the runs of `compare` inherit it. A policy that the user has set is kept.
-void limit_spinning(int argc, char** argv) {
+void limit_spinning(int argc, char const* const* argv) {
   if (argc < 2 || std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   std::string const command = argv[1];
   bool const computes = command == "train" || command == "compare" || command == "eval" || command == "analyze" || command == "generate" ||
@@ -177,37 +176,51 @@ void limit_spinning(int argc, char** argv) {
   ssize_t const length = readlink("/proc/self/exe", path, sizeof path - 1);
   if (length <= 0) return;
   path[length] = '\0';
-  execv(path, argv);  // when that fails, this process goes on without the setting
+  std::vector<std::string> words = command_words();  // argv lacks those of the dynamic loader, where that was called
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execv(path, arguments.data());  // when that fails, this process goes on without the setting
+}
+
+// Does `work`; an error becomes a message and its exit code.
+template <typename Work>
+int guarded(Work const& work) {
+  try {
+    return work();
+  } catch (ConfigError const& error) {
+    for (std::string const& problem : error.problems()) say(problem);
+    return static_cast<int>(error.code());
+  } catch (Error const& error) {
+    say(*error.what() ? std::string("isobath: ") + error.what() : "");
+    return static_cast<int>(error.code());
+  } catch (std::exception const& error) {
+    auto const refused = refused_memory(error);
+    say("isobath: " +
+        (refused ? "not enough memory: " + *refused + "; a smaller model, batch or context takes less" : first_line(error.what())));
+    return static_cast<int>(refused ? ExitCode::allocation : ExitCode::other);
+  } catch (...) {
+    say("isobath: unknown error");
+    return static_cast<int>(ExitCode::other);
+  }
 }
 
 }  // namespace
 }  // namespace isobath
 
 int main(int argc, char** argv) {
-  using isobath::ExitCode;
-  isobath::limit_spinning(argc, argv);
-  prctl(PR_SET_NAME, "isobath");  // runs of a comparison start from a file descriptor, whose number would be the name
-  isobath::watch_stop_signals();
-  try {
-    int const code = isobath::run(argc, argv);
-    std::cout.flush();
-    isobath::end_live_line();
-    return code;
-  } catch (isobath::ConfigError const& error) {
-    for (std::string const& problem : error.problems()) isobath::say(problem);
-    return static_cast<int>(error.code());
-  } catch (isobath::Error const& error) {
-    isobath::say(*error.what() ? std::string("isobath: ") + error.what() : "");
-    return static_cast<int>(error.code());
-  } catch (std::bad_alloc const&) {
-    isobath::say("isobath: out of memory");
-    return static_cast<int>(ExitCode::allocation);
-  } catch (std::exception const& error) {
-    std::string const what = error.what();
-    isobath::say("isobath: " + isobath::first_line(what));
-    return static_cast<int>(isobath::is_refused_memory(what) ? ExitCode::allocation : ExitCode::other);
-  } catch (...) {
-    isobath::say("isobath: unknown error");
-    return static_cast<int>(ExitCode::other);
-  }
+  isobath::open_standard_streams();
+  int const code = isobath::guarded([&] {
+    isobath::limit_spinning(argc, argv);
+    prctl(PR_SET_NAME, "isobath");  // runs of a comparison start from a file descriptor, whose number would be the name
+    isobath::watch_stop_signals();
+    return isobath::run(argc, argv);
+  });
+  // What was printed before an error is printed, too; the error's code stays.
+  int const printed = isobath::guarded([] {
+    isobath::standard_output().flush();
+    return 0;
+  });
+  isobath::end_live_line();
+  return code != 0 ? code : printed;
 }

@@ -2,11 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/process.h"
+#include "core/stop.h"
 #include "nn/device.h"
 #include "trainer/cli/options.h"
 #include "trainer/launch/start_ranks.h"
@@ -34,6 +37,8 @@ std::vector<std::string> rank_command() {
 
 int on_ranks(std::function<int(Ranks&, RankWatch&)> const& work) {
   Ranks ranks(find_rank_place());
+  std::optional<Activity> together;  // the other ranks wait for this one: it does not leave in the midst of anything
+  if (!ranks.alone()) together.emplace("working with the other ranks", Activity::Loses::work);
   if (!ranks.is_first()) log_errors_only(ranks.own_name() + ": ");
   RankWatch watch(ranks);
   try {

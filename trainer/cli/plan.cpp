@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "config/io.h"
 #include "core/error.h"
+#include "core/streams.h"
 #include "core/units.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/options.h"
@@ -18,6 +18,7 @@
 #include "trainer/launch/predict_ranks.h"
 #include "trainer/pretrained/experiment_config.h"
 #include "trainer/report/report.h"
+#include "trainer/run/memory.h"
 #include "trainer/train/learner.h"
 
 namespace isobath {
@@ -108,6 +109,16 @@ std::string predict(std::vector<ArmPlan> const& plans, RankOptions const& option
   return text;
 }
 
+// Of a run on this machine's CPU.
+void add_memory_warning(ArmPlan& plan) {
+  if (plan.config.device.starts_with("cuda")) return;
+  try {
+    if (auto const warning = check_memory(plan.config, plan.memory)) plan.warnings.push_back(*warning);
+  } catch (Error const& refusal) {
+    plan.warnings.push_back(refusal.what());
+  }
+}
+
 void plan(Target const& target, bool prepare, bool as_json, RankOptions const& ranks) {
   LoadedConfig const loaded = load_experiment(target.path, target.overrides);
   auto const vocab_size = [](Config const& config) { return planned_vocab_size(config.tokenizer); };
@@ -119,6 +130,7 @@ void plan(Target const& target, bool prepare, bool as_json, RankOptions const& r
     plans.push_back(plan_arm(name, config, vocab_size(config), own_text ? size_of(config) : size,
                              micro_batch_sequences(config, config.device.starts_with("cuda")) * config.model.context));
   }
+  for (ArmPlan& plan : plans) add_memory_warning(plan);
   std::vector<std::string> notes = missing_dense_arms(plans);
   for (std::string& note : costs_by_length(plans, loaded.config.compare.baseline_arm())) notes.push_back(std::move(note));
   if (!loaded.config.compare.arms.empty()) notes.push_back(what_seeds_can_show(loaded.config));
@@ -126,9 +138,9 @@ void plan(Target const& target, bool prepare, bool as_json, RankOptions const& r
   nlohmann::ordered_json predicted;
   std::string const predictions = predict(plans, ranks, predicted);
   if (!as_json) {
-    std::cout << plan_table(plans, size) << totals_text(totals);
-    for (std::string const& note : notes) std::cout << "note: " << note << "\n";
-    std::cout << predictions;
+    standard_output() << plan_table(plans, size) << totals_text(totals);
+    for (std::string const& note : notes) standard_output() << "note: " << note << "\n";
+    standard_output() << predictions;
     return;
   }
   nlohmann::ordered_json json = plan_json(plans, size);
@@ -137,7 +149,7 @@ void plan(Target const& target, bool prepare, bool as_json, RankOptions const& r
   json["tuning"] = {{"trials", totals.trials}, {"train_flops", totals.tuning_flops}};
   json["notes"] = notes;
   if (!predicted.is_null()) json["on_ranks"] = predicted;
-  std::cout << json.dump(2) << "\n";
+  standard_output() << json.dump(2) << "\n";
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // isobath report: makes the tables and the HTML page again from run folders.
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 
 #include "core/error.h"
+#include "core/streams.h"
 #include "trainer/cli/commands.h"
 #include "trainer/metrics/metric.h"
 #include "trainer/report/report.h"
@@ -22,7 +22,7 @@ void add_report(CLI::App& app) {
   command->add_flag("--metrics", *metrics, "Print docs/metrics.md instead: every metric, its unit and meaning");
   command->callback([folders, output, runs, metrics] {
     if (*metrics) {
-      std::cout << metric_documentation();
+      standard_output() << metric_documentation();
       return;
     }
     if (runs->count() == 0) throw CLI::RequiredError("RUN");
@@ -35,7 +35,7 @@ void add_report(CLI::App& app) {
     bool const own = paths.size() == 1 && fs::exists(paths.front() / "experiment.yaml");
     Report const report = read_report(paths);
     fs::path const page = write_report(report, !output->empty() ? expand_user(*output) : own ? paths.front() : fs::path("."));
-    std::cout << report_table(report) << "\nreport: " << page.string() << "\n";
+    standard_output() << report_table(report) << "\nreport: " << page.string() << "\n";
   });
 }
 

@@ -1,9 +1,9 @@
 // isobath runs: what runs there are.
 
 #include <CLI/CLI.hpp>
-#include <iostream>
 
 #include "core/error.h"
+#include "core/streams.h"
 #include "trainer/cli/commands.h"
 #include "trainer/report/run_list.h"
 
@@ -17,7 +17,7 @@ void add_runs(CLI::App& app) {
     RunList list(expand_user(*folder));
     list.update();
     if (list.is_empty()) throw Error(ExitCode::data, "there are no runs in " + *folder);
-    std::cout << list.table();
+    standard_output() << list.table();
   });
 }
 

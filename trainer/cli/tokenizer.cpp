@@ -8,6 +8,8 @@
 #include "config/io.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/stop.h"
+#include "core/streams.h"
 #include "core/utf8.h"
 #include "data/prepare.h"
 #include "trainer/cli/commands.h"
@@ -20,19 +22,21 @@ void train(Target const& target, std::string const& output) {
   Config const config = load_config(target.path, target.overrides).config;
   auto const tokenizer = make_tokenizer(config);
   write_file_atomic(file, tokenizer->serialized());
-  std::cout << output << ": " << tokenizer->kind() << ", " << tokenizer->vocab_size() << " pieces, fingerprint " << tokenizer->fingerprint()
-            << "\n";
+  announce_file(file,
+                tokenizer->kind() + ", " + std::to_string(tokenizer->vocab_size()) + " pieces, fingerprint " + tokenizer->fingerprint());
 }
 
 // Reads a JSON string a line and writes its ids, a JSON array a line.
 void encode(std::string const& path) {
   auto const tokenizer = load_tokenizer(expand_user(path));
+  Activity const activity("reading standard input", Activity::Loses::nothing);
   std::string line;
   for (int64_t number = 1; std::getline(std::cin, line); ++number) {
     if (number == 1) line.erase(0, byte_order_mark(line));
     auto const text = nlohmann::json::parse(line, nullptr, false);
     if (!text.is_string()) throw Error(ExitCode::data, "standard input, line " + std::to_string(number) + " is no JSON string");
-    std::cout << nlohmann::json(tokenizer->encode(text.get_ref<std::string const&>())).dump() << "\n";
+    standard_output() << nlohmann::json(tokenizer->encode(text.get_ref<std::string const&>())).dump() << "\n";
+    standard_output().flush();  // for a program that waits for each answer
   }
 }
 

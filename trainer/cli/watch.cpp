@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <iostream>
 #include <map>
 #include <set>
 #include <thread>
@@ -10,6 +9,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "core/streams.h"
 #include "trainer/cli/commands.h"
 #include "trainer/cli/options.h"
 #include "trainer/report/run_list.h"
@@ -27,10 +27,10 @@ class News {
 
   void print(RunList const& list) {
     for (RunGroup const& group : list.groups()) {
-      if (!group.heading.empty() && headings_.insert(group.heading).second) std::cout << group.heading << "\n";
+      if (!group.heading.empty() && headings_.insert(group.heading).second) standard_output() << group.heading << "\n";
       for (ListedRun const& run : group.runs) print(run);
     }
-    std::cout.flush();
+    standard_output().flush();
   }
 
  private:
@@ -44,7 +44,7 @@ class News {
     RunStatus const& now = run.status;
     bool const due = now.step != before.step && std::chrono::duration<double>(Clock::now() - at).count() >= interval_;
     if (now.state == before.state && now.validations() <= before.validations() && !due) return;
-    std::cout << run.name << ": " << now.state << (now.planned_steps > 0 ? ", " + run_line(now) : "") << "\n";
+    standard_output() << run.name << ": " << now.state << (now.planned_steps > 0 ? ", " + run_line(now) : "") << "\n";
     before = now;
     at = Clock::now();
   }
@@ -65,11 +65,11 @@ void watch(std::string const& folder, double interval) {
     live_line(list.table());
     for (int tenth = 0; tenth < 10; ++tenth) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (int const signal = stop_requested()) throw Error(static_cast<ExitCode>(128 + signal), "stopped watching; the runs continue");
+      if (int const signal = stop_requested()) throw Stopped(signal, "stopped watching; the runs continue");
     }
   }
   log_info("nothing is running in " + folder);
-  std::cout << list.table();
+  standard_output() << list.table();
 }
 
 }  // namespace

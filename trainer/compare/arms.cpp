@@ -21,31 +21,6 @@ namespace {
 // Bytes per BPE token grow with the logarithm of the vocabulary size; a quarter of log2 roughly fits English prose and code.
 double guessed_bytes_per_token(int64_t vocab_size) { return std::log2(static_cast<double>(vocab_size)) / 4; }
 
-// Floats autograd keeps of one row of one block: two norms' inputs and outputs, queries, keys and values before and
-// after the rotation, the attention's output, and the MLP's hidden values.
-int64_t activation_floats_per_row(ModelConfig const& model) {
-  int64_t const E = model.width / model.heads;
-  return 6 * model.width + 2 * (model.heads + 2 * resolved_kv_heads(model)) * E +
-         (model.mlp == MlpKind::swiglu ? 3 : 2) * resolved_mlp_width(model);
-}
-
-double activation_bytes(ArmPlan const& plan, int64_t micro_batch_tokens) {
-  ModelConfig const& model = plan.config.model;
-  auto const tokens = static_cast<double>(micro_batch_tokens);
-  auto const T = static_cast<double>(model.context);
-  double layers = static_cast<double>(plan.ledger.dense_layers);
-  for (double const capacity : plan_depth(model, plan.config.depth)->most_capacities()) {
-    double const share = static_cast<double>(rows_of_capacity(capacity, model.context)) / T;
-    // Attention and MLP each keep about half of a block's values; the half that is not routed keeps those of every token.
-    layers += plan.ledger.routes_attention && plan.ledger.routes_mlp ? share : (1 + share) / 2;
-  }
-  double const block_rows = tokens * layers;
-  double const residual = tokens * static_cast<double>(model.width * (plan.ledger.routed_layers + 3));
-  constexpr double logits_chunk = 1 << 20;
-  int64_t const bytes = bytes_per_value(plan.config);
-  return static_cast<double>(bytes) * (block_rows * static_cast<double>(activation_floats_per_row(model)) + residual + logits_chunk);
-}
-
 EvaluationPlan plan_evaluation(ArmPlan const& plan, Schedule const& schedule, DataSize const& data) {
   EvalConfig const& eval = plan.config.eval;
   auto const tokens = [&](int64_t asked) {
@@ -159,9 +134,9 @@ std::string arm_columns(std::vector<ArmPlan> const& arms, bool packed) {
   row("epochs", [](ArmPlan const& a) { return fmt::format("{:.2f}", a.epochs); });
   if (packed) row("padding", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.padding); });
   row("evaluation / training", [](ArmPlan const& a) { return fmt::format("{:.1f} %", 100 * a.evaluation_share()); });
-  row("memory", [](ArmPlan const& a) { return format_bytes(a.state_bytes + a.activation_bytes); });
-  row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.state_bytes); });
-  row("  activations", [](ArmPlan const& a) { return format_bytes(a.activation_bytes); });
+  row("memory", [](ArmPlan const& a) { return format_bytes(a.memory.total()); });
+  row("  weights and optimizer", [](ArmPlan const& a) { return format_bytes(a.memory.state); });
+  row("  activations", [](ArmPlan const& a) { return format_bytes(a.memory.activations); });
   row("KV bytes per token", [](ArmPlan const& a) { return format_bytes(a.kv_bytes_per_token); });
 
   size_t label_width = 0;
@@ -231,21 +206,6 @@ DataSize measured_data(PreparedData const& data) {
   return size;
 }
 
-namespace {
-
-// fp32 weight, gradient and Adam's two moments; of frozen ones the weight alone.
-double state_bytes(ArmPlan const& plan) {
-  Ledger const& ledger = plan.ledger;
-  // A linear map's FLOPs per row are twice its weights.
-  auto const weights = [&](int64_t attention_row, int64_t mlp_row) { return ledger.layers * (attention_row + mlp_row) / 2; };
-  int64_t const matrices = weights(ledger.frozen.attention ? ledger.attention_row : 0, ledger.frozen.mlp ? ledger.mlp_row : 0);
-  int64_t const frozen = std::min(plan.parameters.blocks, matrices) + (ledger.frozen.head ? plan.parameters.embedding : 0);
-  int64_t const updates = weights(ledger.low_rank.attention_row, ledger.low_rank.mlp_row);
-  return 16.0 * static_cast<double>(plan.parameters.total - frozen + updates) + 4.0 * static_cast<double>(frozen);
-}
-
-}  // namespace
-
 ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_size, DataSize const& data, int64_t micro_batch_tokens) {
   ModelConfig const& model = config.model;
   ArmPlan plan;
@@ -287,11 +247,8 @@ ArmPlan plan_arm(std::string const& name, Config const& config, int64_t vocab_si
   plan.train_flops = schedule.total_flops();
   plan.epochs = static_cast<double>(plan.steps * sequences) / samples;
   plan.evaluation = plan_evaluation(plan, schedule, data);
-  plan.state_bytes = state_bytes(plan);
-  if (config.train.distill.teacher)
-    plan.state_bytes += 4.0 * static_cast<double>(count_parameters(*config.train.distill.teacher, DepthConfig{}, vocab_size).total);
   plan.micro_batch_tokens = micro_batch_tokens;
-  plan.activation_bytes = activation_bytes(plan, micro_batch_tokens);
+  plan.memory = planned_memory(config, vocab_size, micro_batch_tokens);
   plan.kv_bytes_per_token = kv_bytes_per_token(model, config.depth, bytes_per_value(config));
   warn(plan, schedule, data);
   return plan;
@@ -348,7 +305,7 @@ nlohmann::ordered_json plan_json(std::vector<ArmPlan> const& arms, DataSize cons
          {"epochs", a.epochs},
          {"padding", a.padding},
          {"evaluation_share", a.evaluation_share()},
-         {"memory_bytes", a.state_bytes + a.activation_bytes},
+         {"memory_bytes", a.memory.total()},
          {"kv_bytes_per_token", a.kv_bytes_per_token},
          {"warnings", a.warnings}});
   return {{"data", {{"train_tokens", data.train_tokens}, {"valid_tokens", data.valid_tokens}, {"exact", data.exact}, {"note", data.note}}},

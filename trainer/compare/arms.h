@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "data/prepare.h"
 #include "model/ledger/ledger.h"
+#include "model/ledger/memory.h"
 #include "trainer/report/run_progress.h"
 
 namespace isobath {
@@ -59,7 +60,7 @@ struct ArmPlan {
   double epochs = 0, padding = 0;
   int64_t longer_examples = 0;  // than model.context
   int64_t micro_batch_tokens = 0;
-  double state_bytes = 0, activation_bytes = 0;  // activations of one micro-batch
+  PlannedMemory memory;  // activations of one micro-batch
   double kv_bytes_per_token = 0;
   std::vector<std::string> warnings;
 };

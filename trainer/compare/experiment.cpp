@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "data/prepare.h"
 #include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
@@ -88,8 +88,8 @@ ExperimentRun resolve_run(LoadedConfig const& base, RunId const& id, VocabSize c
                 "eval.routing: topk cannot be compared: a verdict is about the loss under causal routing (allowed: "
                 "causal, both)");
   CompareConfig const& compare = base.config.compare;
-  int64_t const processes = compare.runs_at_a_time() * compare.ranks_per_run, cores = std::max(1u, std::thread::hardware_concurrency());
-  if (processes > 1 && run.config.train.threads == 0) run.config.train.threads = std::max<int64_t>(1, cores / processes);
+  int64_t const processes = compare.runs_at_a_time() * compare.ranks_per_run;
+  if (processes > 1 && run.config.train.threads == 0) run.config.train.threads = usable_cores(processes).value;
   if (!compare.devices.empty()) run.config.device = placed_device(compare.devices.front(), compare.ranks_per_run);
   run.folder = run_folder(run.config);
   return run;

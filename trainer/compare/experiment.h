@@ -9,6 +9,7 @@
 
 #include "config/io.h"
 #include "core/files.h"
+#include "core/process.h"
 #include "data/prepare.h"
 #include "trainer/compare/arms.h"
 
@@ -55,6 +56,7 @@ std::string placed_device(std::string const& device, int64_t ranks);
 
 struct ExperimentSettings {
   fs::path executable = "/proc/self/exe";  // called as `executable train RUN/config.yaml`; kept open: the same for all runs
+  std::vector<std::string> loader_words = isobath::loader_words();  // before `train`
   int64_t jobs = 1, ranks_per_run = 1;
   std::vector<std::string> devices;  // a run that starts takes the ranks_per_run with the fewest runs; empty: each run's own
   std::string afterwards;            // for progress: what follows the runs, such as "then decoding"
@@ -72,8 +74,8 @@ struct FailedRun {
   std::string last_lines;  // of its log
 };
 
-// Runs the unfinished runs, `jobs` at a time. A failed run does not stop the others. On SIGINT and SIGTERM it passes the signal to the
-// children, waits until they have saved, and throws Error(interrupted | terminated). When the time is up it sends SIGTERM, waits likewise,
+// Runs the unfinished runs, `jobs` at a time. A failed run does not stop the others. Asked to stop, it passes the signal to the
+// children, waits until they have saved, and throws Stopped. When the time is up it sends SIGTERM, waits likewise,
 // and throws Error(incomplete).
 std::vector<FailedRun> run_experiment(std::vector<ExperimentRun> const& runs, ExperimentSettings const& settings);
 

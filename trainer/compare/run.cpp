@@ -41,6 +41,7 @@ class Runner {
   }
 
   std::vector<FailedRun> go() {
+    Activity const waiting("waiting for the running children to save", Activity::Loses::work);
     size_t next = 0;
     while (true) {
       int const stop = stop_requested() ? stop_requested() : time_is_up() ? SIGTERM : 0;
@@ -56,10 +57,9 @@ class Runner {
     }
     end_live_line();
     if (forwarded_ && done_ < runs_.size()) {
-      int const signal = stop_requested();
-      ExitCode const code = signal == SIGINT ? ExitCode::interrupted : signal ? ExitCode::terminated : ExitCode::incomplete;
-      throw Error(code, fmt::format("{} with {} of {} runs finished; the same command goes on from here",
-                                    signal ? "stopped" : "the time is up", done_, runs_.size()));
+      std::string const done = fmt::format(" with {} of {} runs finished; the same command goes on from here", done_, runs_.size());
+      if (int const signal = stop_requested()) throw Stopped(signal, "stopped" + done);
+      throw Error(ExitCode::incomplete, "the time is up" + done);
     }
     return std::move(failed_);
   }
@@ -82,12 +82,14 @@ class Runner {
     fs::path const config = run.folder / "config.yaml";
     write_file_atomic(unfinished_marker(run), "");
     size_t const device = freest_device();
-    std::string const yaml = to_yaml(placed(run.config, device));
+    std::string const yaml = to_yaml(with_absolute_paths(placed(run.config, device)));
     if (!fs::exists(config) || read_file(config) != yaml) write_file_atomic(config, yaml);
     int64_t const step = progress_[index].update().step;
     log_info(place(index) + (step > 0 ? fmt::format(": resumes at step {}", step) : ": starts"));
     AppendFile const log(run.folder / "child.log");
-    std::vector<std::string> command{program_.name(), "train", config.string()};
+    std::vector<std::string> command{program_.name()};
+    command.insert(command.end(), settings_.loader_words.begin(), settings_.loader_words.end());
+    command.insert(command.end(), {"train", config.string()});
     if (settings_.ranks_per_run > 1) {
       command.insert(command.end(), {"--ranks", std::to_string(settings_.ranks_per_run)});
       show_gpus(device);

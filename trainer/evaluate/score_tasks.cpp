@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "data/progress.h"
 #include "data/tasks/encoded_items.h"
 #include "model/decode/decoder.h"
@@ -218,12 +219,11 @@ TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::ve
   int64_t stopped = 0;
   try {
     own = score_own_items(model, tokenizer, own_items, routing, seed);
-  } catch (Error const& error) {
-    if (error.code() != ExitCode::interrupted && error.code() != ExitCode::terminated) throw;
-    stopped = static_cast<int64_t>(error.code());
+  } catch (Stopped const&) {
+    stopped = stop_requested();
   }
   stopped = ranks.joined(at::full({1}, stopped, at::kLong)).max().item<int64_t>();
-  if (stopped != 0) throw Error(static_cast<ExitCode>(stopped), "stopped");
+  if (stopped != 0) throw Stopped(static_cast<int>(stopped), "stopped");
   TaskScores result = ranks.size == 1 ? std::move(own) : join_scores(own, std::ssize(items), ranks);
   warn_of_options_without_tokens(result.items);
   return result;

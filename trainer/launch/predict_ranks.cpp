@@ -169,7 +169,7 @@ RankPrediction predict_ranks(ArmPlan const& plan, int64_t ranks, RankDevice cons
   double const state = bytes_of_weight * (weights * (2 + (shards ? 3 / n : 2)) + narrow_weights(plan) * (1 / n - 0.5));
   double const micro_tokens = std::max<double>(1, static_cast<double>(plan.micro_batch_tokens)),
                own_tokens = share * static_cast<double>(batch_tokens);
-  prediction.memory_bytes = state + plan.activation_bytes * std::min(1.0, own_tokens / micro_tokens);
+  prediction.memory_bytes = state + plan.memory.activations * std::min(1.0, own_tokens / micro_tokens);
   prediction.tokens_per_s = static_cast<double>(batch_tokens) / prediction.step_s();
   prediction.efficiency = one_s / (n * prediction.step_s());
   return prediction;

@@ -41,7 +41,7 @@ int free_port() {
 
 void set(char const* name, std::string const& value) { setenv(name, value.c_str(), /*overwrite=*/1); }
 
-bool is_stop(int code) { return code == 128 + SIGTERM || code == 128 + SIGINT; }
+bool is_stop(int code) { return code > 128 && is_stop_signal(code - 128); }
 
 void report_death(size_t rank, int code) {
   if (code <= 128 || is_stop(code)) return;
@@ -72,6 +72,7 @@ int start_ranks(int64_t count, std::vector<std::string> const& command) {
     set("LOCAL_RANK", std::to_string(rank));
     children.push_back(std::make_unique<ChildProcess>(command, ChildStreams{-1, STDOUT_FILENO, STDERR_FILENO}, program.file()));
   }
+  Activity const waiting("waiting for the ranks to save", Activity::Loses::work);
   std::vector<bool> ended(children.size());
   bool forwarded = false;
   std::optional<Clock::time_point> failed;

@@ -261,9 +261,16 @@ Rendezvous::Rendezvous(RankPlace const& place, double patience)
 
 int64_t Rendezvous::local_rank() const {
   if (place_.local_rank >= 0) return place_.local_rank;
+  return std::count_if(hosts_.begin(), hosts_.begin() + place_.rank, [&](Host const& other) { return is_here(other); });
+}
+
+int64_t Rendezvous::local_ranks() const {
+  return std::count_if(hosts_.begin(), hosts_.end(), [&](Host const& other) { return is_here(other); });
+}
+
+bool Rendezvous::is_here(Host const& other) const {
   Host const& own = hosts_[static_cast<size_t>(place_.rank)];
-  return std::count_if(hosts_.begin(), hosts_.begin() + place_.rank,
-                       [&](Host const& other) { return other.name == own.name && other.boot == own.boot; });
+  return other.name == own.name && other.boot == own.boot;
 }
 
 int64_t Rendezvous::sharing_cores() const {

@@ -45,6 +45,7 @@ class Rendezvous {
 
   RankPlace const& place() const { return place_; }
   int64_t local_rank() const;            // among the ranks of this host
+  int64_t local_ranks() const;           // how many there are on this host
   int64_t sharing_cores() const;         // how many ranks may run on just those cores that this one may run on, itself included
   std::string name(int64_t rank) const;  // "rank 2 (host gpu7, process 4711)"
   std::string own_address() const;       // of this host, as the others reach it
@@ -59,6 +60,7 @@ class Rendezvous {
     std::string name, process, cores, boot;
   };
   std::string meet(double patience);
+  bool is_here(Host const& other) const;  // on this host
 
   RankPlace place_;
   KeyStore store_;

@@ -13,7 +13,7 @@ namespace isobath {
 namespace {
 
 Pretrained open_own_checkpoint(fs::path const& path) {
-  Checkpoint checkpoint = open_checkpoint(find_checkpoint(path));
+  Checkpoint checkpoint = open_latest_checkpoint(path);
   return {checkpoint.folder,
           "checkpoint",
           checkpoint.config.model,
@@ -38,7 +38,8 @@ Pretrained open_exported(fs::path const& path) {
 
 }  // namespace
 
-Pretrained open_pretrained(fs::path const& path) {
+Pretrained open_pretrained(fs::path const& given) {
+  fs::path const path = followed_link(given);
   if (!fs::exists(path)) throw Error(ExitCode::checkpoint, path.string() + ": there is no such file or folder");
   if (fs::is_directory(path)) return fs::exists(path / "config.json") ? open_hugging_face(path) : open_own_checkpoint(path);
   std::string const extension = path.extension().string();
@@ -82,8 +83,9 @@ Config model_config_with(Checkpoint const& model, std::vector<std::string> const
   return load_config({}, keys).config;
 }
 
-Checkpoint open_model(fs::path const& path) {
-  if (fs::exists(path) && !is_of_other_program(path)) return open_checkpoint(find_checkpoint(path));
+Checkpoint open_model(fs::path const& given) {
+  fs::path const path = followed_link(given);
+  if (fs::exists(path) && !is_of_other_program(path)) return open_latest_checkpoint(path);
   Pretrained pretrained = open_pretrained(path);
   Checkpoint model;
   model.folder = pretrained.path;

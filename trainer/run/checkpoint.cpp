@@ -191,31 +191,68 @@ void remove_leftovers(fs::path const& checkpoints) {
   for (fs::path const& leftover : leftovers) fs::remove_all(leftover, ignored);
 }
 
-fs::path find_checkpoint(fs::path const& path) {
+namespace {
+
+// The folder of the checkpoint that `path` stands for; nothing is known yet of what is in it.
+fs::path locate_checkpoint(fs::path const& given) {
+  fs::path const path = followed_link(given);
   if (!fs::exists(path)) throw Error(ExitCode::checkpoint, path.string() + ": no such checkpoint or run folder");
-  fs::path folder;
-  if (checkpoint_step(fs::canonical(path)) || fs::exists(path / "manifest.json")) {
-    folder = path;
-  } else if (fs::exists(path / "latest")) {
-    folder = path / fs::read_symlink(path / "latest");
-  } else if (std::vector<fs::path> const found = list_checkpoints(path / "checkpoints"); !found.empty()) {
-    folder = found.back();
-  } else {
-    throw Error(ExitCode::checkpoint,
-                path.string() + ": neither a checkpoint (no manifest.json) nor a run folder with a checkpoint" + hint_at_runs(path));
+  if (checkpoint_step(fs::canonical(path)) || fs::exists(path / "manifest.json")) return path;
+  if (fs::path const latest = followed_link(path / "latest"); fs::is_directory(latest)) return latest;
+  if (std::vector<fs::path> const found = list_checkpoints(path / "checkpoints"); !found.empty()) return found.back();
+  throw Error(ExitCode::checkpoint,
+              path.string() + ": neither a checkpoint (no manifest.json) nor a run folder with a checkpoint" + hint_at_runs(path));
+}
+
+}  // namespace
+
+fs::path find_checkpoint(fs::path const& path, std::function<void(fs::path const& folder)> const& read) {
+  for (fs::path before;;) {
+    fs::path const folder = locate_checkpoint(path);
+    try {
+      verify_checkpoint(folder);
+      if (read) read(folder);
+      return folder;
+    } catch (std::exception const&) {
+      if (fs::exists(folder)) throw;
+      if (folder == before || !fs::exists(followed_link(path)))
+        throw Error(ExitCode::checkpoint, "checkpoint " + folder.string() + " was deleted while it was read (a run keeps its newest " +
+                                              "checkpoints alone, see checkpoint.keep)");
+      before = folder;  // a run that trains has deleted it: takes the one that is the latest now
+    }
   }
-  verify_checkpoint(folder);
-  return folder;
+}
+
+fs::path followed_link(fs::path const& link) {
+  if (link.filename() != "latest" && link.filename() != "best") return link;
+  fs::file_status const status = fs::symlink_status(link);
+  if (fs::is_symlink(status)) return folder_of(link) / fs::read_symlink(link);
+  if (!fs::is_regular_file(status)) return link;
+  std::string target = read_file(link);
+  target.erase(target.find_last_not_of(" \r\n") + 1);
+  return folder_of(link) / target;
 }
 
 void point_link(fs::path const& link, fs::path const& target) {
-  fs::path temporary = link;
+  fs::path temporary = link, folder = link;
   temporary += ".tmp";
-  std::error_code error;
-  fs::remove(temporary, error);
+  folder += ".old";
+  std::error_code error, ignored;
+  fs::remove(temporary, ignored);
   fs::create_symlink(target, temporary, error);
-  if (!error) fs::rename(temporary, link, error);
+  if (error) {  // a file system without symbolic links
+    FileWriter file(temporary);
+    file.write(target.string() + "\n");
+    file.finish();
+  }
+  // A copy of the run that followed its links: the copied checkpoint makes room.
+  if (fs::is_directory(fs::symlink_status(link))) {
+    fs::remove_all(folder, ignored);
+    rename_folder(link, folder);
+  }
+  fs::rename(temporary, link, error);
   if (error) throw Error(ExitCode::disk, "cannot point " + link.string() + " at " + target.string() + ": " + error.message());
+  fs::remove_all(folder, ignored);
   sync_folder(folder_of(link));
 }
 

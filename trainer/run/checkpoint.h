@@ -41,10 +41,13 @@ std::optional<fs::path> recover_newest_checkpoint(fs::path const& checkpoints);
 void prune_checkpoints(fs::path const& checkpoints, int64_t keep, std::vector<int64_t> const& protected_steps);
 void remove_leftovers(fs::path const& checkpoints);
 
-// Finds and verifies a checkpoint: `path` itself, or the latest one of a run folder. Throws Error(checkpoint).
-fs::path find_checkpoint(fs::path const& path);
+// Finds and verifies a checkpoint, `path` itself or the latest one of a run folder, and has `read` read it. Where a run that trains deletes
+// it meanwhile, the then latest one is taken and read. Throws Error(checkpoint), or what `read` throws.
+fs::path find_checkpoint(fs::path const& path, std::function<void(fs::path const& folder)> const& read = {});
 
-// Points the symbolic link `link` at `target` (relative to the link's folder), atomically.
+// Points `link` (latest, best) at `target`, relative to the link's folder, atomically: a symbolic link, or on a file system without them a
+// file that holds the target's path. followed_link gives what a link of either form points at, and any other path as it is.
 void point_link(fs::path const& link, fs::path const& target);
+fs::path followed_link(fs::path const& link);
 
 }  // namespace isobath

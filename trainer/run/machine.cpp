@@ -17,9 +17,9 @@
 #include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/log.h"
 #include "core/units.h"
 #include "nn/device.h"
@@ -39,6 +39,8 @@ std::string cpu_name() {
   return "unknown";
 }
 
+std::string threads_rule = "LibTorch";  // what the number of threads comes from
+
 std::string utc_now() {
   std::time_t const now = std::time(nullptr);
   char text[32];
@@ -48,11 +50,13 @@ std::string utc_now() {
 
 }  // namespace
 
-int64_t threads_of(int64_t threads, int64_t sharing_cores) {
-  return threads > 0 ? threads : std::max<int64_t>(1, std::thread::hardware_concurrency() / sharing_cores);
-}
+int64_t threads_of(int64_t threads, int64_t sharing_cores) { return threads > 0 ? threads : usable_cores(sharing_cores).value; }
 
-void set_threads(int64_t threads, int64_t sharing_cores) { at::set_num_threads(static_cast<int>(threads_of(threads, sharing_cores))); }
+void set_threads(int64_t threads, int64_t sharing_cores) {
+  Limit const limit = threads > 0 ? Limit{threads, "train.threads"} : usable_cores(sharing_cores);
+  at::set_num_threads(static_cast<int>(limit.value));
+  threads_rule = limit.rule;
+}
 
 void use_huge_pages() { setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0); }
 
@@ -104,8 +108,9 @@ nlohmann::ordered_json environment_json(Machine const& machine) {
       {"cpu", cpu_name()},
       {"cpu_capability", machine.cpu_capability},
       {"gemm", machine.gemm},
-      {"cores", std::thread::hardware_concurrency()},
+      {"cores", ::sysconf(_SC_NPROCESSORS_ONLN)},
       {"threads", machine.threads},
+      {"threads_rule", threads_rule},
       {"ranks", machine.ranks},
       {"memory_bytes", static_cast<uint64_t>(memory.totalram) * memory.mem_unit},
       {"started", utc_now()},

@@ -13,8 +13,8 @@
 
 namespace isobath {
 
-// Sets the number of threads of LibTorch; 0: all the cores that this process may use, divided by the processes that share them. Call it
-// before any other work.
+// Sets the number of threads of LibTorch; 0: all the cores that this process may use (core/limits.h), divided by the processes that share
+// them. environment_json says which rule decided. Call it before any other work.
 void set_threads(int64_t threads, int64_t sharing_cores = 1);
 int64_t threads_of(int64_t threads, int64_t sharing_cores);  // how many that are
 // Has LibTorch ask the system for huge pages for large tensors. Decoding reads every weight for every token, and with small pages spends a

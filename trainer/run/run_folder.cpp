@@ -3,18 +3,27 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/process.h"
 #include "trainer/run/checkpoint.h"
 #include "trainer/run/machine.h"
 
 namespace isobath {
 
-std::vector<std::string> command_words() {
-  std::string const arguments = read_file("/proc/self/cmdline");
-  std::vector<std::string> words;
-  for (size_t begin = 0; begin < arguments.size(); begin += words.back().size() + 1)
-    words.push_back(arguments.substr(begin, arguments.find('\0', begin) - begin));
-  return words;
+namespace {
+
+// What killed processes have left beside the files of a run that this process has locked.
+void remove_temporary_files(fs::path const& root) {
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  for (auto const& entry : fs::directory_iterator(root, ignored)) {
+    std::string const name = entry.path().filename().string();
+    if (name.find(".tmp-") != std::string::npos || name == "latest.tmp" || name == "best.tmp" || name == "latest.old" || name == "best.old")
+      found.push_back(entry.path());
+  }
+  for (fs::path const& path : found) fs::remove_all(path, ignored);
 }
+
+}  // namespace
 
 std::string command_line() {
   std::string line;
@@ -39,6 +48,7 @@ RunFolder::RunFolder(Config const& config) : root_(expand_user(config.run_dir) /
     if (std::string(problem.what()).find("another process") == std::string::npos) throw;
     throw Error(ExitCode::config, "another process is training in " + root_.string() + "; wait for it, or give this run another name=");
   }
+  remove_temporary_files(root_);
   remove_leftovers(checkpoints());
 }
 
@@ -54,7 +64,7 @@ RunFolder RunFolder::of_other_rank(Config const& config) {
 fs::path RunFolder::checkpoint(int64_t step) const { return checkpoints() / checkpoint_name(step); }
 
 void RunFolder::write_description(Config const& config, Machine const& machine) const {
-  write_file_atomic(root_ / "config.yaml", to_yaml(config));
+  write_file_atomic(root_ / "config.yaml", to_yaml(with_absolute_paths(config)));
   fs::path const commands = root_ / "command.txt";
   write_file_atomic(commands, (fs::exists(commands) ? read_file(commands) : std::string()) + command_line() + "\n");
   write_file_atomic(root_ / "environment.json", environment_json(machine).dump(2) + "\n");

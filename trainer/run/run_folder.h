@@ -37,8 +37,7 @@ class RunFolder {
   std::unique_ptr<FileLock> lock_;
 };
 
-std::vector<std::string> command_words();  // the command line of this process
-std::string command_line();                // of this process, quoted for a shell
+std::string command_line();  // of this process, quoted for a shell
 
 // Compares the configuration of a checkpoint with the one given now. Throws Error(config) that lists differences which make it a different
 // run; returns those that change only its schedule.

@@ -48,7 +48,7 @@ void save_checkpoint(fs::path const& folder, LanguageModel const& model, Optimiz
     else
       write_tensors(temporary / optimizer_file, whole_tensors(parts), metadata);
     write_file_atomic(temporary / "state.json", to_json(run.state).dump(2) + "\n");
-    write_file_atomic(temporary / "config.yaml", to_yaml(run.config));
+    write_file_atomic(temporary / "config.yaml", to_yaml(with_absolute_paths(run.config)));
     write_file_atomic(temporary / "tokenizer.model", run.tokenizer.serialized());
   });
 }
@@ -60,6 +60,12 @@ Checkpoint open_checkpoint(fs::path const& folder) {
   checkpoint.state = state_from_json(read_file(folder / "state.json"), (folder / "state.json").string());
   checkpoint.tokenizer = load_tokenizer(folder / "tokenizer.model");
   checkpoint.weights = merged_low_rank(stored_weights(folder / "model.safetensors"));
+  return checkpoint;
+}
+
+Checkpoint open_latest_checkpoint(fs::path const& path) {
+  Checkpoint checkpoint;
+  find_checkpoint(path, [&](fs::path const& folder) { checkpoint = open_checkpoint(folder); });
   return checkpoint;
 }
 

@@ -34,6 +34,7 @@ struct Checkpoint {
 
 // Reads all but the tensors of a verified folder. Throws Error(checkpoint).
 Checkpoint open_checkpoint(fs::path const& folder);
+Checkpoint open_latest_checkpoint(fs::path const& path);  // find_checkpoint and open_checkpoint
 // Loads the model on the CPU, in fp32 and in evaluation mode; place_model (machine.h) moves it to a device.
 std::shared_ptr<LanguageModel> load_model(Checkpoint const& checkpoint);
 // Writes a copy of `checkpoint` to the new folder `folder`, with the weights and calibration of `model` and with `config`. Throws

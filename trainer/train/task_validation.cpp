@@ -31,9 +31,8 @@ std::optional<std::vector<ScoredTask>> TaskValidation::score(LanguageModel& mode
   try {
     return evaluate_tasks(model, tokenizer, final ? final_tasks_ : tasks_, config_.eval.routing, static_cast<uint64_t>(config_.seed),
                           ranks.across());
-  } catch (Error const& error) {
-    if (error.code() == ExitCode::interrupted || error.code() == ExitCode::terminated) return std::nullopt;
-    throw;
+  } catch (Stopped const&) {
+    return std::nullopt;
   }
 }
 

@@ -72,7 +72,7 @@ std::shared_ptr<TeacherCache> open_teacher_cache(Config const& config, std::stri
                                                  at::Device device, int64_t windows) {
   DistillConfig const& distill = config.train.distill;
   if (!distill.teacher || distill.top == 0) return nullptr;
-  fs::path const file = cache_root(config.data) / "teachers" / cache_key(config, teacher, data, device);
+  fs::path const file = writable_cache_root(config.data) / "teachers" / cache_key(config, teacher, data, device);
   auto cache = std::make_shared<TeacherCache>(file, config.model.context, distill.top);
   double const bytes = static_cast<double>(windows) * static_cast<double>(kept_bytes(config.model.context, distill.top));
   log_info(fmt::format("what the teacher says of the {} likeliest tokens is kept in {}: {} for all {} windows of the text", distill.top,

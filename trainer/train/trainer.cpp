@@ -21,7 +21,6 @@
 #include "trainer/train/best_validation.h"
 #include "trainer/train/earlier_run.h"
 #include "trainer/train/make_trainer.h"
-#include "trainer/train/open_run.h"
 #include "trainer/train/skipped_steps.h"
 #include "trainer/train/step_times.h"
 #include "trainer/train/task_validation.h"
@@ -192,6 +191,7 @@ void Trainer::write_run_record() {
 }
 
 int Trainer::loop() {
+  Activity const activity("training", Activity::Loses::work);
   for (;;) {
     int64_t const step = state_.step;
     if (stop_ == 0) stop_ = stop_agreement_.before_step();
@@ -315,6 +315,7 @@ void Trainer::log_window(double learning_rate) {
 }
 
 bool Trainer::validate(bool final) {
+  Activity const activity("validating", Activity::Loses::work);
   std::optional<Validation> const validation =
       run_validation(config_, {model_, data_, train_stream_, valid_stream_, tasks_}, final, state_.train_seconds, ranks_);
   if (!validation) {
@@ -339,6 +340,7 @@ bool Trainer::validate(bool final) {
 }
 
 void Trainer::save(std::string const& reason) {
+  Activity const activity("saving a checkpoint", Activity::Loses::work);
   Clock::time_point const start = Clock::now();
   if (reason != "stopped") state_.checkpointed_step = state_.step;
   fs::path const folder = run_.checkpoint(state_.step);
@@ -374,28 +376,8 @@ void Trainer::finish(std::string const& status) {
 
 }  // namespace
 
-int train(Config const& common_config, std::string const& version, Ranks& ranks) {
-  Config config = common_config;
-  config.device = rank_device(config.device, ranks);
-  at::Device const device = open_device(config.device);
-  micro_batch_sequences(config, device.is_cuda(), ranks.size());  // throws for a missing device or a bad batch size, at once
-  set_threads(config.train.threads, ranks.alone() ? 1 : ranks.rendezvous().sharing_cores());
-  check_ranks(ranks, common_config, version);
-  check_same(ranks, "kind of device", kind_of(device));
-  ranks.open(device);
-  RunFolder const run = open_run_folder(config, ranks);
-  std::optional<EarlierRun> const earlier = find_earlier_run(run, config, ranks);
-  // A process that was killed when its checkpoint was whole may not have pointed `latest` and `best` at it.
-  if (earlier && ranks.is_first()) run.update_links_and_prune(earlier->state.step, earlier->state.best_step, config.checkpoint.keep);
-  if (earlier && earlier->state.finished && earlier->schedule_changes.empty()) {
-    if (ranks.is_first()) complete_records(run, earlier->state);
-    log_info(run.root().string() + " is finished: " + std::to_string(earlier->state.step) + " steps, checkpoint " +
-             earlier->checkpoint.string() + "; a larger train.budget or another name= trains more");
-    return 0;
-  }
-  if (ranks.is_first()) log_to_file(run.root() / "train.log");
-  TrainerParts parts = make_trainer(config, version, earlier ? &earlier->state : nullptr, ranks);
-  parts.machine.ranks = ranks.size();
+int training_loop(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier,
+                  Ranks const& ranks) {
   return Trainer(config, run, parts, earlier, ranks).loop();
 }
 

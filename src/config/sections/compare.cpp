@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <set>
-#include <thread>
 
 #include "config/row.h"
 #include "config/sections/sections.h"
 #include "config/sections/sweep.h"
 #include "config/values.h"
+#include "core/limits.h"
 
 namespace isobath {
 
@@ -20,8 +20,7 @@ std::string CompareConfig::baseline_arm() const { return !baseline.empty() || ar
 
 int64_t CompareConfig::runs_at_a_time() const {
   if (jobs > 0) return jobs;
-  int64_t const cores = std::max(1u, std::thread::hardware_concurrency());
-  return std::clamp<int64_t>(std::ssize(devices) / ranks_per_run, 1, cores);
+  return std::clamp<int64_t>(std::ssize(devices) / ranks_per_run, 1, usable_cores().value);
 }
 
 std::vector<ConfigField> compare_fields() {

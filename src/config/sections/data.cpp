@@ -12,8 +12,11 @@ std::vector<ConfigField> data_fields() {
   return {
       R(KEY(data.sources), text_list, content,
         "Files, folders or globs of text, source code, rows (.jsonl, .ndjson, .json), also compressed (.gz, .zst, .xz, .bz2); "
-        "libtorch-headers is built in."),
-      R(KEY(data.valid_sources), text_list, content, "Validation text of its own; empty: split from data.sources.").may_be_empty_too(),
+        "libtorch-headers is built in.")
+          .names_paths({"libtorch-headers"}),
+      R(KEY(data.valid_sources), text_list, content, "Validation text of its own; empty: split from data.sources.")
+          .names_paths({"libtorch-headers"})
+          .may_be_empty_too(),
       R(KEY(data.split), choice, identity,
         "How validation text is taken. document: whole documents, drawn by their content; tail: the end of the text; auto: document if "
         "some "
@@ -26,13 +29,15 @@ std::vector<ConfigField> data_fields() {
       R(KEY(data.isolate_documents), boolean, identity, "Attention and positions stop at document borders inside a sequence."),
       R(KEY(data.tasks), text_list, content,
         "Task files (folders, globs) to fine-tune on, in place of data.sources: the model learns the right answers to their questions.")
+          .names_paths()
           .may_be_empty_too(),
       R(KEY(data.task_weights), real_list, identity,
         "How often an example of each of data.tasks appears in an epoch: 2 is twice, 0.25 a quarter of the examples; empty: all once.")
           .above(0)
           .between(0, 1000)
           .may_be_empty_too(),
-      R(KEY(data.cache_dir), text, free, "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."),
+      R(KEY(data.cache_dir), text, free, "Where prepared data is kept; auto: the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).")
+          .names_paths({"auto"}),
   };
 }
 

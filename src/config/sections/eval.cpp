@@ -28,8 +28,9 @@ std::vector<ConfigField> eval_fields() {
       R(KEY(eval.sample_prompt), text, free, "Beginning of that sample; empty: the model starts a document.").may_be_empty_too(),
       R(KEY(eval.tasks), text_list, free,
         "Task files (configs/tasks/*.yaml): questions that are scored after each validation, and by `eval`.")
+          .names_paths()
           .may_be_empty_too(),
-      R(KEY(eval.tasks_folder), text, free, "Folder of the files that task files name; scripts/get_tasks.sh fills it."),
+      R(KEY(eval.tasks_folder), text, free, "Folder of the files that task files name; scripts/get_tasks.sh fills it.").names_paths(),
       R(KEY(eval.task_items), count, free, "Items of each task at a validation, the same ones every time.").at_least(1).zero_is("all"),
       R(KEY(eval.final_task_items), count, free, "Items of each task at the end of a run, and of `isobath eval`.")
           .at_least(1)

@@ -40,7 +40,7 @@ std::vector<ConfigField> run_fields() {
   using R = Row<Config>;
   return {
       R(KEY(name), text, free, "Names the run; its folder is run_dir/name."),
-      R(KEY(run_dir), text, free, "Folder that holds the run folders."),
+      R(KEY(run_dir), text, free, "Folder that holds the run folders.").names_paths(),
       R(KEY(seed), integer, identity, "Initial values and data order; the split and the tokenizer never depend on it.")
           .between(0, largest_count),
       R(KEY(device), text, free, "Where the model runs: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU)."),

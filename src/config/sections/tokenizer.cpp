@@ -15,7 +15,8 @@ std::vector<ConfigField> tokenizer_fields() {
   using R = Row<Config>;
   return {
       R(KEY(tokenizer.kind), text, identity,
-        "bpe, byte, or the path of a tokenizer: a tokenizer.model, a tokenizer.json or its folder, a .gguf."),
+        "bpe, byte, or the path of a tokenizer: a tokenizer.model, a tokenizer.json or its folder, a .gguf.")
+          .names_paths({"bpe", "byte"}),
       R(KEY(tokenizer.vocab_size), count, identity, "Size of a bpe vocabulary trained on the text.").between(300, 1 << 20),
       R(KEY(tokenizer.train_bytes), count, identity, "Bytes of text the bpe is trained on at most.").at_least(1024),
   };

@@ -28,6 +28,7 @@ std::vector<ConfigField> train_fields() {
         "tokenizer that are not given are taken from there. What the file lacks of depth (routers, gates, factors) starts fresh. In a "
         "comparison, {arm} and {seed} stand for those of "
         "each run; the keys of model and tokenizer must then be given.")
+          .names_paths()
           .may_be_empty_too(),
       R(KEY(train.init_layers), integer_list, identity,
         "Takes these layers of train.init_from alone, counted from 0, in this order: the others are removed. model.layers is their number "
@@ -49,6 +50,7 @@ std::vector<ConfigField> train_fields() {
         "A dense model with the same tokenizer, the teacher, whose distribution of the next token is learned besides the text: a "
         "checkpoint, "
         "a run, a Hugging Face folder or a GGUF file. Its forward pass counts in the run's FLOPs.")
+          .names_paths()
           .may_be_empty_too(),
       R(KEY(train.distill.weight), real, identity,
         "Factor of temperature^2 times the divergence from the teacher (nats per token), which is added to the loss.")

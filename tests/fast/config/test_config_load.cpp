@@ -297,3 +297,27 @@ TEST_CASE("what auto stands for") {
   CHECK(resolved_init_std(model) == 0.0625);
   CHECK(resolved_predictor_width(model, {}) == 16);
 }
+
+TEST_CASE("paths name the same files from every folder, and files that have moved are the same run") {
+  ConfigFolder const folder;
+  fs::path const before = fs::current_path();
+  std::vector<std::string> const keys{"data.sources=[text/, libtorch-headers]", "run_dir=here", "tokenizer.kind=byte"};
+  Config const config = folder.load(experiment, keys).config;
+  Config const absolute = with_absolute_paths(config);
+  CHECK(absolute.data.sources == std::vector<std::string>{(before / "text").string(), "libtorch-headers"});
+  CHECK(absolute.run_dir == (before / "here").string());
+  CHECK(absolute.tokenizer.kind == "byte");
+  CHECK(absolute.data.cache_dir == "auto");
+  CHECK(absolute.train.init_from.empty());
+  CHECK(resume_differences(absolute, config).empty());
+
+  auto const differ = [&](std::string const& then, std::string const& now) {
+    return !resume_differences(folder.load(experiment, {"data.sources=[" + then + "]"}).config,
+                               folder.load(experiment, {"data.sources=[" + now + "]"}).config)
+                .empty();
+  };
+  CHECK(differ("/usr", "/etc"));
+  CHECK(differ("/usr/*.txt", "/etc/*.txt"));
+  CHECK_FALSE(differ("/nowhere/text", "/etc"));
+  CHECK_FALSE(differ("/nowhere/*.txt", "/etc/*.txt"));
+}

@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <cstdlib>
+#include <thread>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -160,4 +161,56 @@ TEST_CASE("a mapped file is the same after its memory was given back") {
       forget_mapped(map.bytes().subspan(begin, size));
       CHECK(text() == content);
     }
+}
+
+TEST_CASE("files: pipes and devices are written into, links stay links") {
+  Scratch const scratch;
+  fs::path const pipe = scratch / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  std::string through;
+  std::thread reader([&] { through = read_file(pipe); });
+  write_file_atomic(pipe, "content");
+  reader.join();
+  CHECK(through == "content");
+  CHECK(fs::is_fifo(pipe));
+  CHECK(is_written_into("/dev/null"));
+  CHECK_NOTHROW(write_file_atomic("/dev/null", "content"));
+  CHECK(fs::is_character_file("/dev/null"));
+
+  scratch.write("real", "old");
+  fs::create_symlink("real", scratch / "link");
+  write_file_atomic(scratch / "link", "new");
+  CHECK(fs::is_symlink(scratch / "link"));
+  CHECK(read_file(scratch / "real") == "new");
+  CHECK(entries(scratch.path()) == 3);
+}
+
+TEST_CASE("files: a write that fails or that a folder is in the way of leaves nothing behind") {
+  Scratch const scratch;
+  fs::create_directory(scratch / "folder");
+  scratch.write("folder/file", "stays");
+  CHECK(code_of([&] { write_file_atomic(scratch / "folder", "content"); }) == ExitCode::disk);
+  CHECK_THROWS_AS(write_atomically(scratch / "new",
+                                   [](fs::path const& temporary) {
+                                     write_file_atomic(temporary, "half");
+                                     throw Error(ExitCode::data, "broken");
+                                   }),
+                  Error);
+  CHECK(entries(scratch.path()) == 1);
+  CHECK(read_file(scratch / "folder/file") == "stays");
+}
+
+TEST_CASE("files: two writers of one name do not share a temporary file") {
+  Scratch const scratch;
+  fs::path first;
+  write_atomically(scratch / "file", [&](fs::path const& outer) {
+    first = outer;
+    FileWriter file(outer);
+    file.write("outer");
+    write_file_atomic(scratch / "file", "inner");
+    CHECK(read_file(scratch / "file") == "inner");
+    file.finish();
+  });
+  CHECK(read_file(scratch / "file") == "outer");
+  CHECK(entries(scratch.path()) == 1);
 }

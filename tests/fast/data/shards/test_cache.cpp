@@ -189,7 +189,7 @@ TEST_CASE("cache: what a killed process left is cleared away, what fails leaves 
 
   fs::remove_all(first.folder);
   request_stop(SIGTERM);
-  std::string const message = error_of([&] { corner.prepare(); }, ExitCode::terminated);
+  std::string const message = error_of([&] { corner.prepare(); }, stopped_by(SIGTERM));
   request_stop(0);
   CHECK_THAT(message, ContainsSubstring("stopped"));
   CHECK_FALSE(fs::exists(first.folder));
@@ -223,4 +223,20 @@ TEST_CASE("cache: a cache that cannot be written is a disk error that names it")
   Corner corner;
   corner.data.cache_dir = (corner.scratch / "text" / "100.txt" / "cache").string();  // below a file
   CHECK_THAT(error_of([&] { corner.prepare(); }, ExitCode::disk), ContainsSubstring("100.txt"));
+}
+
+TEST_CASE("cache: without a home that can be written, prepared data goes to the temporary folder") {
+  Scratch const scratch;
+  std::string const before = std::getenv("XDG_CACHE_HOME") ? std::getenv("XDG_CACHE_HOME") : "";
+  setenv("XDG_CACHE_HOME", "/proc/none", 1);
+  setenv("TMPDIR", scratch.path().c_str(), 1);
+  fs::path const folder = writable_cache_root({});
+  unsetenv("TMPDIR");
+  before.empty() ? unsetenv("XDG_CACHE_HOME") : setenv("XDG_CACHE_HOME", before.c_str(), 1);
+  CHECK(folder.parent_path() == scratch.path());
+  CHECK(fs::is_directory(folder));
+  CHECK((fs::status(folder).permissions() & fs::perms::others_all) == fs::perms::none);
+  DataConfig named;
+  named.cache_dir = "/proc/none";  // a wish: no other folder is taken for it
+  CHECK(writable_cache_root(named) == "/proc/none");
 }

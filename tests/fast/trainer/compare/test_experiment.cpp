@@ -214,7 +214,7 @@ TEST_CASE("experiment: a stop reaches the children, which save, and nothing new 
     run_experiment(runs, settings);
     FAIL("went on");
   } catch (Error const& error) {
-    CHECK(error.code() == ExitCode::terminated);
+    CHECK(error.code() == stopped_by(SIGTERM));
     CHECK(mentions(error.what(), "0 of 4 runs finished"));
   }
   CHECK(fs::exists(runs[0].folder / "saved"));
@@ -245,7 +245,7 @@ TEST_CASE("experiment: a plan's parts add up, and equal budgets buy equal comput
     CHECK(std::abs(plan.forward() / whole - 1) < 1e-12);
     CHECK(plan.tokens == plan.steps * 512);
     CHECK(std::abs(static_cast<double>(plan.train_flops) / 1e11 - 1) < 0.5 / static_cast<double>(plan.steps) + 1e-9);
-    CHECK(plan.state_bytes == 16.0 * static_cast<double>(plan.parameters.total));
+    CHECK(plan.memory.state == 16.0 * static_cast<double>(plan.parameters.total));
   }
   std::string const table = plan_table(plans, data);
   CHECK(mentions(table, "fewer than 500"));

@@ -34,7 +34,7 @@ TEST_CASE("predict ranks: one alone waits for nobody and computes at its speed")
   CHECK(alone.exposed_s == 0);
   CHECK(alone.sent_bytes == 0);
   CHECK(alone.efficiency == Catch::Approx(1));
-  CHECK(alone.memory_bytes == Catch::Approx(16.0 * static_cast<double>(plan.parameters.total) + plan.activation_bytes));
+  CHECK(alone.memory_bytes == Catch::Approx(16.0 * static_cast<double>(plan.parameters.total) + plan.memory.activations));
 }
 
 TEST_CASE("predict ranks: two measured sizes predict a third") {

@@ -159,6 +159,49 @@ TEST_CASE("a path means a checkpoint: itself, a link to it, or its run folder") 
   CHECK_THROWS_AS(find_checkpoint(scratch / "empty"), Error);
 }
 
+TEST_CASE("a link may be a file, or the folder that a copy made of it") {
+  Scratch const scratch;
+  make_checkpoint(scratch / "checkpoints", 3);
+  make_checkpoint(scratch / "checkpoints", 7);
+  put_file(scratch / "latest", "checkpoints/step-00000003\n");  // what a file system without links gets
+  CHECK(find_checkpoint(scratch.path()).filename() == "step-00000003");
+  CHECK(find_checkpoint(scratch / "latest").filename() == "step-00000003");
+  fs::remove(scratch / "latest");
+  fs::copy(scratch / "checkpoints/step-00000003", scratch / "latest");
+  CHECK(find_checkpoint(scratch.path()).filename() == "latest");
+  point_link(scratch / "latest", "checkpoints/step-00000007");
+  CHECK(find_checkpoint(scratch.path()).filename() == "step-00000007");
+  CHECK(fs::is_symlink(scratch / "latest"));
+  CHECK(entries_in(scratch.path()) == 2);
+  fs::create_symlink("checkpoints/step-00000003", scratch / "other");  // no link of a run: it stands for itself
+  CHECK(followed_link(scratch / "other") == scratch / "other");
+}
+
+TEST_CASE("a checkpoint that is deleted while it is read is replaced by the latest one") {
+  Scratch const scratch;
+  make_checkpoint(scratch / "checkpoints", 3);
+  make_checkpoint(scratch / "checkpoints", 7);
+  point_link(scratch / "latest", "checkpoints/step-00000003");
+  auto const deletes_the_first = [&](fs::path const& folder) {
+    if (folder.filename() == "step-00000007") return;
+    point_link(scratch / "latest", "checkpoints/step-00000007");
+    fs::remove_all(folder);
+    read_file(folder / "state.json");
+  };
+  CHECK(find_checkpoint(scratch.path(), deletes_the_first).filename() == "step-00000007");
+  fs::path const named = scratch / "checkpoints/step-00000007";
+  try {
+    find_checkpoint(named, [](fs::path const& folder) {
+      fs::remove_all(folder);
+      read_file(folder / "state.json");
+    });
+    FAIL("the folder is gone");
+  } catch (Error const& error) {
+    CHECK(error.code() == ExitCode::checkpoint);
+    CHECK(std::string(error.what()).find("deleted while it was read") != std::string::npos);
+  }
+}
+
 TEST_CASE("a checkpoint is written under a bare name and under one that ends in slashes") {
   Scratch const scratch;
   fs::path const before = fs::current_path();
