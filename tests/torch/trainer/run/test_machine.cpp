@@ -45,7 +45,7 @@ TEST_CASE("memory: LibTorch's refusals are told from other errors", "[machine]")
   std::runtime_error const of_cpu(
       "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
       "allocate 268435456 bytes. Error code 12");
-  CHECK(refused_memory(of_cpu).value().starts_with("an allocation of 256 MiB was refused"));
+  CHECK(refused_memory(of_cpu).value().starts_with("an allocation of 256.0 MiB was refused"));
   std::runtime_error const of_gpu("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79 GiB");
   CHECK(refused_memory(of_gpu).value().starts_with("an allocation of 2.50 GiB was refused"));
   CHECK(refused_memory(std::bad_alloc()).has_value());
