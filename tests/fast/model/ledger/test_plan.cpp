@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "core/error.h"
+#include "model/depth/plan.h"
 #include "model/ledger/ledger.h"
 
 using namespace isobath;
