@@ -24,7 +24,7 @@ def values_of(rule):
         return [str(value).lower() if isinstance(value, bool) else str(value) for value in rule["enum"]]
     kind = rule.get("type")
     if kind == "array":
-        return ["[%s]" % value for value in values_of(rule["items"])] + ["[]"]
+        return ["[%s]" % value for value in values_of(rule.get("items", {}))] + ["[]"]
     if kind in ("integer", "number"):
         numbers = [rule[key] for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum") if key in rule]
         return [format(number, ".17g") for number in numbers] + ["1", "9007199254740991", "1e300"]
@@ -48,7 +48,13 @@ def main():
     program = sys.argv[1]
     schema = json.loads(subprocess.run([program, "config", "schema"], check=True, capture_output=True).stdout)
     runs = 0
-    findings = []
+    findings = 0
+
+    def finding(text):
+        nonlocal findings
+        findings += 1
+        print(text, flush=True)
+
     with tempfile.TemporaryDirectory(prefix="isobath-faults-") as folder:
         text = Path(folder, "text.txt")
         text.write_text("the cat sat on a mat while seven small birds sang of rain and old stone towers. " * 200)
@@ -64,12 +70,12 @@ def main():
                 try:
                     done = subprocess.run([program, "plan", str(config), key + "=" + value], capture_output=True, text=True, timeout=20, cwd=folder)
                 except subprocess.TimeoutExpired:
-                    findings.append("%s=%s: no end within 20 s" % (key, value))
+                    finding("%s=%s: no end within 20 s" % (key, value))
                     continue
                 if done.returncode not in ALLOWED or (done.returncode == 2 and key.rsplit(".", 1)[-1] not in done.stderr):
-                    findings.append("%s=%s: exit code %d: %s" % (key, value, done.returncode, done.stderr.strip()[-300:]))
-    print("\n".join(findings + ["%d runs of plan, %d findings" % (runs, len(findings))]))
-    return bool(findings)
+                    finding("%s=%s: exit code %d: %s" % (key, value, done.returncode, done.stderr.strip()[-300:]))
+    print("%d runs of plan, %d findings" % (runs, findings))
+    return findings > 0
 
 
 if __name__ == "__main__":

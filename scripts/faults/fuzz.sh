@@ -40,10 +40,15 @@ failed=0
 for target in "${targets[@]}"; do
   dictionary=()
   [[ -f $corpus/$target.dict ]] && dictionary=("-dict=$corpus/$target.dict")
+  case $target in
+    units) longest=64 ;;
+    utf8 | overrides) longest=512 ;;
+    *) longest=16384 ;;
+  esac
   log=build-fuzz/findings/$target.log
   start=$(date +%s)
   status=0
-  "build-fuzz/fuzz_$target" "$corpus/$target" "${dictionary[@]}" -max_total_time="$seconds" -max_len=16384 -timeout=1 -malloc_limit_mb=64 \
+  "build-fuzz/fuzz_$target" "$corpus/$target" "${dictionary[@]}" -max_total_time="$seconds" -max_len=$longest -timeout=1 -malloc_limit_mb=64 \
     -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="build-fuzz/findings/$target-" >"$log" 2>&1 || status=$?
   runs=$(awk '/stat::number_of_executed_units/ {print $2}' "$log")
   echo "$target: ${runs:-0} runs in $(($(date +%s) - start)) s, $(find "$corpus/$target" -type f | wc -l) inputs kept$([[ $status == 0 ]] || echo ", FINDING: $log")"

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/system_call.h"
 
 namespace isobath {
 namespace {
@@ -32,6 +33,14 @@ struct Descriptor {
   }
 };
 
+int open_file(fs::path const& path, int flags) {
+  return uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+}
+
+int sync(int fd) {
+  return uninterrupted([&] { return ::fsync(fd); });
+}
+
 int64_t size_of_regular_file(int fd, fs::path const& path) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) fail(ExitCode::data, "read", path, errno);
@@ -42,7 +51,7 @@ int64_t size_of_regular_file(int fd, fs::path const& path) {
 }  // namespace
 
 std::string read_file(fs::path const& path) {
-  Descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor const file{open_file(path, O_RDONLY)};
   if (file.fd < 0) fail(ExitCode::data, "read", path, errno);
   std::string content;
   content.reserve(static_cast<size_t>(size_of_regular_file(file.fd, path)));
@@ -73,13 +82,13 @@ void write_file_atomic(fs::path const& path, std::string_view content) {
 }
 
 void sync_folder(fs::path const& folder) {
-  Descriptor const handle{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  Descriptor const handle{open_file(folder, O_RDONLY | O_DIRECTORY)};
   if (handle.fd < 0) fail(ExitCode::disk, "open folder", folder, errno);
   // Some file systems cannot sync a folder and say EINVAL; their renames are as durable as they get.
-  if (::fsync(handle.fd) != 0 && errno != EINVAL) fail(ExitCode::disk, "sync folder", folder, errno);
+  if (sync(handle.fd) != 0 && errno != EINVAL) fail(ExitCode::disk, "sync folder", folder, errno);
 }
 
-FileWriter::FileWriter(fs::path const& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+FileWriter::FileWriter(fs::path const& path) : path_(path), fd_(open_file(path, O_WRONLY | O_CREAT | O_TRUNC)) {
   if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
@@ -101,7 +110,7 @@ void FileWriter::write(std::span<std::byte const> bytes) {
 }
 
 void FileWriter::finish() {
-  if (::fsync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
+  if (sync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
   if (::close(std::exchange(fd_, -1)) != 0) {
     int const error = errno;
     ::unlink(path_.c_str());
@@ -116,7 +125,7 @@ void copy_durably(fs::path const& from, fs::path const& to) {
   file.finish();
 }
 
-FilePatcher::FilePatcher(fs::path const& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+FilePatcher::FilePatcher(fs::path const& path) : path_(path), fd_(open_file(path, O_WRONLY)) {
   if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
@@ -135,7 +144,7 @@ void FilePatcher::write(size_t offset, std::span<std::byte const> bytes) {
 }
 
 void FilePatcher::finish() {
-  if (::fsync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
+  if (sync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
 uint64_t checksum(std::span<std::byte const> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -149,7 +158,7 @@ std::string hex(uint64_t value) {
 }
 
 MappedFile::MappedFile(fs::path const& path) {
-  Descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor const file{open_file(path, O_RDONLY)};
   if (file.fd < 0) fail(ExitCode::data, "read", path, errno);
   size_ = static_cast<size_t>(size_of_regular_file(file.fd, path));
   if (size_ == 0) return;  // an empty mapping is an error to mmap
@@ -178,7 +187,7 @@ void forget_mapped(std::span<std::byte const> bytes) {
   ::madvise(const_cast<std::byte*>(bytes.data() + skipped), whole, MADV_DONTNEED);
 }
 
-FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(open_file(path, O_RDWR | O_CREAT)) {
   if (fd_ < 0) fail(ExitCode::disk, "open lock file", path, errno);
   while (::flock(fd_, (mode == Mode::shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB)) != 0) {
     int const error = errno;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <new>
@@ -202,6 +203,9 @@ int main(int argc, char** argv) {
   } catch (std::bad_alloc const&) {
     isobath::say("isobath: out of memory");
     return static_cast<int>(ExitCode::allocation);
+  } catch (std::filesystem::filesystem_error const& error) {
+    isobath::say("isobath: cannot work with " + error.path1().string() + ": " + error.code().message());
+    return static_cast<int>(ExitCode::disk);
   } catch (std::exception const& error) {
     std::string const what = error.what();
     isobath::say("isobath: " + isobath::first_line(what));

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_nesting.h"
 #include "core/utf8.h"
 #include "data/sources/byte_reader.h"
 
@@ -14,6 +15,7 @@ namespace {
 using Complain = std::function<void(std::string const&)>;  // throws, naming the line
 
 Prompt prompt_of_json(std::string const& line, std::string const& number, Complain const& complain) {
+  if (nests_too_deep(line)) complain("this line nests more than " + std::to_string(deepest_json) + " levels deep");
   nlohmann::json const row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (row.is_discarded()) complain("this line is not JSON (a .jsonl file holds one object a line)");
   if (!row.is_object()) complain(std::string("this line is a JSON ") + row.type_name() + ", not an object with the key 'prompt'");
