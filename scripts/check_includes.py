@@ -24,6 +24,7 @@ MAY_SEE = {
     **{f"trainer/{name}": PLANNING for name in ("launch", "schedule", "metrics", "compare", "report", "generate", "export", "tasks")},
     "trainer/cli": [*TRAINER, "trainer/cli"],
     "tests/fast": [*PLANNING, "tests/fast"],
+    "tests/fuzz": [*PLANNING, "trainer/run/checkpoint.h", "trainer/run/state.h", "tests/fuzz", "tests/fast/data/tokenizer/imported_json.h"],
     "tests/torch": [*TRAINER, "nn/backend/cuda", "tests"],
 }
 # May be included only by folders whose list names them in full.

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "core/error.h"
@@ -128,6 +129,10 @@ Shard::Shard(fs::path const& path, bool verify) : file_(path) {
                       " to " + std::to_string(version_with_targets));
   }
   if (header.header_checksum != own_checksum(header)) damaged(path, "its header is damaged");
+  // Before they are multiplied.
+  bool const fits =
+      (header.token_bytes == 2 || header.token_bytes == 4) && header.documents <= bytes.size() && header.tokens <= bytes.size();
+  if (!fits || header.fingerprint.back() != '\0') damaged(path, "its header promises what no shard holds");
   uint64_t const expected = sizeof header + header.documents * sizeof(uint64_t) + header.tokens * header.token_bytes + target_bytes(header);
   if (expected != bytes.size()) {
     damaged(path, "it has " + std::to_string(bytes.size()) + " bytes, its header promises " + std::to_string(expected));
@@ -139,6 +144,10 @@ Shard::Shard(fs::path const& path, bool verify) : file_(path) {
   info_.token_bytes = static_cast<int>(header.token_bytes);
   info_.has_targets = header.version >= version_with_targets;
   info_.tokenizer_fingerprint = header.fingerprint.data();
+  if (!verify) return;
+  auto const starts = document_starts();
+  bool const ascend = std::adjacent_find(starts.begin(), starts.end(), std::greater_equal()) == starts.end();
+  if (!ascend || (!starts.empty() && starts.back() >= header.tokens)) damaged(path, "its documents do not follow each other");
 }
 
 int32_t Shard::token(int64_t index) const {

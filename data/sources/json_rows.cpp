@@ -4,6 +4,8 @@
 #include <cctype>
 #include <set>
 
+#include "core/json_nesting.h"
+
 namespace isobath {
 namespace {
 
@@ -60,6 +62,7 @@ int64_t characters(std::string_view bytes) {
 // Parses the object `text`, which begins in column `column` of line `line`.
 JsonRow parse_row(std::string_view text, fs::path const& path, int64_t line, int64_t column) {
   JsonRow row{{}, line, path.string() + ":" + std::to_string(line) + (column > 1 ? ":" + std::to_string(column) : "")};
+  if (nests_too_deep(text)) row.fail("this row nests more than " + std::to_string(deepest_json) + " levels deep");
   try {
     row.values = Json::parse(text);
   } catch (Json::parse_error const& error) {

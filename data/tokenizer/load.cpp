@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json_nesting.h"
 #include "data/tokenizer/imported/gguf_tokenizer.h"
 #include "data/tokenizer/imported/import_settings.h"
 #include "data/tokenizer/imported/tokenizer_file.h"
@@ -17,7 +18,8 @@ using JsonTree = nlohmann::json;
 
 JsonTree json_beside(fs::path const& folder, char const* name) {
   if (!fs::exists(folder / name)) return JsonTree::object();
-  JsonTree const json = JsonTree::parse(read_file(folder / name), nullptr, false);
+  std::string const text = read_file(folder / name);
+  JsonTree json = nests_too_deep(text) ? JsonTree() : JsonTree::parse(text, nullptr, false);
   if (!json.is_object()) throw Error(ExitCode::data, (folder / name).string() + " is no JSON object");
   return json;
 }

@@ -90,7 +90,8 @@ std::optional<double> parse_real(std::string_view text) {
   return value;
 }
 
-Wrong out_of_range(Field const& field, Tree const& value, double number) {
+// long double: holds every int64_t exactly.
+Wrong out_of_range(Field const& field, Tree const& value, long double number) {
   bool const small = number < field.min || (field.above_min && number == field.min);
   bool const large = number > field.max || (field.below_max && number == field.max);
   if (!small && !large) return {};
@@ -116,7 +117,7 @@ Wrong assign_integer(Field const& field, int64_t& target, Tree const& value) {
   bool const digits_only = std::all_of(value.text.begin(), value.text.end(), [](char c) { return c == '-' || (c >= '0' && c <= '9'); });
   std::optional<int64_t> const number = parse_count(value.text);
   if (!number || (field.kind != Kind::count && !digits_only)) return not_a(field, value);
-  if (Wrong wrong = out_of_range(field, value, static_cast<double>(*number))) return wrong;
+  if (Wrong wrong = out_of_range(field, value, *number)) return wrong;
   target = *number;
   return {};
 }

@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "core/system_call.h"
 
 namespace isobath {
 namespace {
@@ -38,6 +39,14 @@ struct Descriptor {
   }
 };
 
+int open_file(fs::path const& path, int flags) {
+  return uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
+}
+
+int sync(int fd) {
+  return uninterrupted([&] { return ::fsync(fd); });
+}
+
 int64_t size_of_regular_file(int fd, fs::path const& path) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) fail(ExitCode::data, "read", path, errno);
@@ -48,7 +57,7 @@ int64_t size_of_regular_file(int fd, fs::path const& path) {
 }  // namespace
 
 std::string read_file(fs::path const& path) {
-  Descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor const file{open_file(path, O_RDONLY)};
   if (file.fd < 0) fail(ExitCode::data, "read", path, errno);
   std::string content;
   content.reserve(static_cast<size_t>(size_of_regular_file(file.fd, path)));
@@ -102,17 +111,17 @@ void write_file_atomic(fs::path const& path, std::string_view content) {
 }
 
 void sync_folder(fs::path const& folder) {
-  Descriptor const handle{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  Descriptor const handle{open_file(folder, O_RDONLY | O_DIRECTORY)};
   if (handle.fd < 0) fail(ExitCode::disk, "open folder", folder, errno);
   // Some file systems cannot sync a folder and say EINVAL; their renames are as durable as they get.
-  if (::fsync(handle.fd) != 0 && errno != EINVAL) fail(ExitCode::disk, "sync folder", folder, errno);
+  if (sync(handle.fd) != 0 && errno != EINVAL) fail(ExitCode::disk, "sync folder", folder, errno);
 }
 
 FileWriter::FileWriter(fs::path const& path) : path_(path) {
   std::error_code ignored;
   std::optional<Activity> waiting;
   if (fs::is_fifo(path, ignored)) waiting.emplace("waiting for a reader of the pipe " + path.string(), Activity::Loses::nothing);
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  fd_ = open_file(path, O_WRONLY | O_CREAT | O_TRUNC);
   if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
@@ -135,7 +144,7 @@ void FileWriter::write(std::span<std::byte const> bytes) {
 
 void FileWriter::finish() {
   // Pipes and devices have nothing to sync and say EINVAL.
-  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) fail(ExitCode::disk, "write", path_, errno);
+  if (sync(fd_) != 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP) fail(ExitCode::disk, "write", path_, errno);
   if (::close(std::exchange(fd_, -1)) != 0) {
     int const error = errno;
     ::unlink(path_.c_str());
@@ -150,7 +159,7 @@ void copy_durably(fs::path const& from, fs::path const& to) {
   file.finish();
 }
 
-FilePatcher::FilePatcher(fs::path const& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+FilePatcher::FilePatcher(fs::path const& path) : path_(path), fd_(open_file(path, O_WRONLY)) {
   if (fd_ < 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
@@ -169,7 +178,7 @@ void FilePatcher::write(size_t offset, std::span<std::byte const> bytes) {
 }
 
 void FilePatcher::finish() {
-  if (::fsync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
+  if (sync(fd_) != 0) fail(ExitCode::disk, "write", path_, errno);
 }
 
 uint64_t checksum(std::span<std::byte const> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -194,7 +203,7 @@ FileStamp stamp_of(fs::path const& path) {
 }
 
 MappedFile::MappedFile(fs::path const& path) {
-  Descriptor const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  Descriptor const file{open_file(path, O_RDONLY)};
   if (file.fd < 0) fail(ExitCode::data, "read", path, errno);
   size_ = static_cast<size_t>(size_of_regular_file(file.fd, path));
   if (size_ == 0) return;  // an empty mapping is an error to mmap
@@ -223,7 +232,7 @@ void forget_mapped(std::span<std::byte const> bytes) {
   ::madvise(const_cast<std::byte*>(bytes.data() + skipped), whole, MADV_DONTNEED);
 }
 
-FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+FileLock::FileLock(fs::path const& path, bool wait, Mode mode) : fd_(open_file(path, O_RDWR | O_CREAT)) {
   if (fd_ < 0) fail(ExitCode::disk, "open lock file", path, errno);
   Descriptor open{fd_};  // closes it when an error ends this constructor
   while (::flock(fd_, (mode == Mode::shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {

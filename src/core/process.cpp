@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/system_call.h"
 
 namespace isobath {
 
@@ -29,7 +30,8 @@ std::string without_deleted_mark(std::string path) {
 
 }  // namespace
 
-HeldProgram::HeldProgram(fs::path const& program) : descriptor_(open(program.c_str(), O_RDONLY | O_CLOEXEC)) {
+HeldProgram::HeldProgram(fs::path const& program)
+    : descriptor_(uninterrupted([&] { return open(program.c_str(), O_RDONLY | O_CLOEXEC); })) {
   if (descriptor_ < 0) throw Error(ExitCode::other, "cannot open the program " + program.string() + ": " + std::strerror(errno));
   name_ = without_deleted_mark(fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor_)).string());
 }
@@ -41,7 +43,8 @@ HeldProgram::~HeldProgram() { close(descriptor_); }
 // files beside it.
 fs::path HeldProgram::file() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(descriptor_); }
 
-AppendFile::AppendFile(fs::path const& path) : descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+AppendFile::AppendFile(fs::path const& path)
+    : descriptor_(uninterrupted([&] { return open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666); })) {
   if (descriptor_ < 0) throw Error(ExitCode::disk, "cannot write " + path.string() + ": " + std::strerror(errno));
 }
 

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/random.h"
+#include "core/system_call.h"
 
 namespace isobath {
 namespace {
@@ -51,7 +52,7 @@ SlotFile::SlotFile(fs::path const& path, size_t record_bytes) : path_(path), rec
   std::error_code error;
   fs::create_directories(folder_of(path), error);
   if (error) throw Error(ExitCode::disk, "cannot make folder " + folder_of(path).string() + ": " + error.message());
-  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  fd_ = uninterrupted([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); });
   if (fd_ < 0) fail_slot("write", path, errno);
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/json_nesting.h"
 #include "core/streams.h"
 #include "core/units.h"
 #include "data/shards/shards.h"
@@ -98,7 +99,8 @@ void inspect_gguf(fs::path const& path) {
 }
 
 void inspect_hugging_face(fs::path const& folder) {
-  auto const config = nlohmann::ordered_json::parse(read_file(folder / "config.json"), nullptr, false);
+  std::string const text = read_file(folder / "config.json");
+  auto const config = nests_too_deep(text) ? nlohmann::ordered_json() : nlohmann::ordered_json::parse(text, nullptr, false);
   if (!config.is_object()) throw Error(ExitCode::checkpoint, (folder / "config.json").string() + " is not a JSON object");
   SafetensorsFolder const weights(folder);
   standard_output() << folder.string() << ": Hugging Face folder, " << weights.tensors().size() << " tensors in " << weights.files()

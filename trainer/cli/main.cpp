@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -194,6 +195,9 @@ int guarded(Work const& work) {
   } catch (Error const& error) {
     say(*error.what() ? std::string("isobath: ") + error.what() : "");
     return static_cast<int>(error.code());
+  } catch (std::filesystem::filesystem_error const& error) {
+    say("isobath: cannot work with " + error.path1().string() + ": " + error.code().message());
+    return static_cast<int>(ExitCode::disk);
   } catch (std::exception const& error) {
     auto const refused = refused_memory(error);
     say("isobath: " +

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/json_nesting.h"
 #include "format/safetensors_folder.h"
 
 namespace isobath {
@@ -15,7 +16,8 @@ namespace {
 // config.json, and what in it does not fit.
 class ConfigReader {
  public:
-  explicit ConfigReader(fs::path const& path) : config_(nlohmann::json::parse(read_file(path), nullptr, false)) {
+  explicit ConfigReader(fs::path const& path) {
+    if (std::string const text = read_file(path); !nests_too_deep(text)) config_ = nlohmann::json::parse(text, nullptr, false);
     if (!config_.is_object()) throw Error(ExitCode::checkpoint, path.string() + " is not a JSON object");
   }
 

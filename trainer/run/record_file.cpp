@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/system_call.h"
 
 namespace isobath {
 
@@ -31,7 +32,7 @@ bool stays_after_resume(nlohmann::json const& record, TrainState const& state) {
 }  // namespace
 
 RecordFile::RecordFile(fs::path const& path) : path_(path) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  fd_ = uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644); });
   if (fd_ < 0) metrics_failure(path_, "open");
 }
 
@@ -39,19 +40,16 @@ RecordFile::~RecordFile() { ::close(fd_); }
 
 void RecordFile::write(nlohmann::ordered_json const& record) {
   std::string const line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  ssize_t written = -1;
-  do {
-    written = ::write(fd_, line.data(), line.size());
-  } while (written < 0 && errno == EINTR);
-  if (written < 0) metrics_failure(path_, "write");
-  if (static_cast<size_t>(written) != line.size()) {
-    errno = ENOSPC;  // a short write to a regular file means a full disk
-    metrics_failure(path_, "write");
+  // A signal or an almost full disk may cut a write short; the next one then says which.
+  for (std::string_view rest = line; !rest.empty();) {
+    ssize_t const written = uninterrupted([&] { return ::write(fd_, rest.data(), rest.size()); });
+    if (written < 0) metrics_failure(path_, "write");
+    rest.remove_prefix(static_cast<size_t>(written));
   }
 }
 
 void RecordFile::sync() {
-  if (::fdatasync(fd_) != 0) metrics_failure(path_, "sync");
+  if (uninterrupted([&] { return ::fdatasync(fd_); }) != 0) metrics_failure(path_, "sync");
 }
 
 void cut_back_records(fs::path const& path, TrainState const& state) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_nesting.h"
 #include "format/total.h"
 
 namespace isobath {
@@ -69,6 +70,7 @@ Json to_json(TrainState const& state) {
 }
 
 TrainState state_from_json(std::string const& text, std::string const& where) {
+  if (nests_too_deep(text)) throw Error(ExitCode::checkpoint, where + ": not a training state: it nests too deeply");
   try {
     Json const object = Json::parse(text);
     TrainState state;

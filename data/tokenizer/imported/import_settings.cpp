@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/json_nesting.h"
 
 namespace isobath {
 namespace {
@@ -34,6 +35,7 @@ std::string with_settings(std::string_view tokenizer_json, ImportSettings const&
 bool has_settings(std::string_view json) { return json.starts_with(settings_start); }
 
 std::pair<std::string, ImportSettings> without_settings(std::string_view serialized) {
+  if (nests_too_deep(serialized)) refuse_tokenizer_json("it nests more than " + std::to_string(deepest_json) + " levels deep");
   ImportSettings settings;
   std::istringstream rest{std::string(serialized.substr(std::min(serialized.size(), settings_start.size())))};
   try {

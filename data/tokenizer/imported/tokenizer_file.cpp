@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/json_nesting.h"
 #include "data/tokenizer/imported/import_settings.h"
 #include "data/tokenizer/imported/pattern.h"
 
@@ -206,6 +207,7 @@ int64_t number_of_ids(TokenizerFile const& file) {
 }
 
 TokenizerFile read_tokenizer_file(std::string_view content) {
+  if (nests_too_deep(content)) refuse_tokenizer_json("it nests more than " + std::to_string(deepest_json) + " levels deep");
   try {
     JsonTree const json = JsonTree::parse(content);
     TokenizerFile file;

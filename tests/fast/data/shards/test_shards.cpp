@@ -132,6 +132,36 @@ TEST_CASE("shards: damage of any byte is found, truncation at any length too") {
   }
 }
 
+TEST_CASE("shards: headers with the right checksums that promise what no shard holds are refused") {
+  Scratch const scratch;
+  write_shard(scratch / "a", {{1, 2, 3}, {4}}, 5, 10, "0123456789abcdef");
+  std::string const whole = read_file(scratch / "a");
+  constexpr size_t token_bytes = 12, tokens = 16, documents = 24, fingerprint = 40, second_start = 128, header = 120;
+  auto const refused = [&](size_t at, uint64_t value, size_t size) {
+    std::string bytes = whole;
+    bytes.replace(at, size, reinterpret_cast<char const*>(&value), size);
+    auto const put_checksum = [&](size_t to, std::string_view of) {
+      uint64_t const sum = checksum(std::as_bytes(std::span(of)));
+      bytes.replace(to, sizeof sum, reinterpret_cast<char const*>(&sum), sizeof sum);
+    };
+    put_checksum(header - 16, std::string_view(bytes).substr(header));
+    put_checksum(header - 8, std::string_view(bytes).substr(0, header - 8));
+    try {
+      Shard(scratch.write("b", bytes), true);
+    } catch (Error const& error) {
+      return error.code() == ExitCode::data;
+    }
+    return false;
+  };
+  CHECK(refused(documents, 2 + (uint64_t{1} << 61), 8));  // times 8 is 16 again
+  CHECK(refused(tokens, 6 + (uint64_t{1} << 63), 8));
+  CHECK(refused(token_bytes, 0, 4));
+  CHECK(refused(token_bytes, 1, 4));
+  CHECK(refused(fingerprint + 56, ~uint64_t{0}, 8));  // no end of the text
+  CHECK(refused(second_start, 0, 8));
+  CHECK(refused(second_start, 6, 8));
+}
+
 TEST_CASE("shards: several read as one stream") {
   Scratch const scratch;
   Documents const first = numbered(1, 7), second = numbered(100, 1), third = numbered(200, 9);

@@ -252,3 +252,16 @@ TEST_CASE("imported tokenizer: text is prepared with it") {
   corner.scratch.write("hf/tokenizer_config.json", R"({"eos_token": "!"})");  // another document end is another tokenizer
   CHECK_FALSE(corner.prepare().from_cache);
 }
+
+TEST_CASE("imported tokenizer: values that nest without an end are refused") {
+  std::string const deep = std::string(200'000, '[') + std::string(200'000, ']');
+  ImportSettings settings;
+  settings.document_end = "<end>";
+  CHECK_THROWS_AS(parse_tokenizer(with_settings(R"({"model": {"type": "BPE", "vocab": {"a": 1}, "merges": [)" + deep + "]}}", settings)),
+                  Error);
+  CHECK_THROWS_AS(parse_tokenizer(R"({"isobath":{"document_end":)" + deep + R"(},"model":{}})"), Error);
+  Scratch const scratch;
+  scratch.write("tokenizer.json", byte_level_json().dump());
+  scratch.write("tokenizer_config.json", R"({"chat_template":)" + deep + "}");
+  CHECK_THROWS_AS(load_tokenizer(scratch.path()), Error);
+}

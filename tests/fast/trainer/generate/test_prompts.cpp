@@ -84,3 +84,9 @@ TEST_CASE("prompts: ids keep their type, and a row may have a seed of its own") 
   CHECK_FALSE(prompts[1].seed);
   expect_refused("p.jsonl", "{\"prompt\": \"a\", \"seed\": -1}", ":1", "'seed' is -1, not a whole number");
 }
+
+TEST_CASE("prompts: a value that nests without an end is refused") {
+  std::string const deep(200'000, '[');
+  expect_refused("p.jsonl", R"({"prompt": "a", "id": )" + deep + std::string(deep.size(), ']') + "}",
+                 ":1: ", "nests more than 128 levels deep");
+}

@@ -255,6 +255,8 @@ TEST_CASE("a training state survives JSON exactly") {
   older.erase("window_flops");
   CHECK(state_from_json(older.dump(), "here").train_flops == (int64_t{1} << 62) + 1);
   CHECK(state_from_json(older.dump(), "here").window_flops == -1);
+  std::string const deep = std::string(200'000, '[') + std::string(200'000, ']');
+  CHECK_THROWS_AS(state_from_json(R"({"step": 1, "tokens": 2, "train_flops": )" + deep + "}", "here"), Error);
   older["train_flops"] = "1e24";
   CHECK_THROWS_AS(state_from_json(older.dump(), "here"), Error);
   CHECK_THROWS_AS(state_from_json("{\"step\": 1}", "here"), Error);
