@@ -124,10 +124,17 @@ LimitSources LimitSources::of_this_process() {
   return sources;
 }
 
-Limit usable_cores(LimitSources const& sources, int64_t sharing) {
+Limit shared_cores(LimitSources const& sources) {
   Limit limit{sources.machine_cores, "cores of the machine"};
   take_smaller(limit, sources.affinity_cores, "affinity mask");
   add_cpu_quota(limit, sources.root);
+  return limit;
+}
+
+Limit shared_cores() { return shared_cores(LimitSources::of_this_process()); }
+
+Limit usable_cores(LimitSources const& sources, int64_t sharing) {
+  Limit limit = shared_cores(sources);
   limit.value = std::max<int64_t>(1, limit.value / sharing);
   for (char const* const name : {"OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"}) {
     char const* const text = sources.variable(name);

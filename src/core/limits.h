@@ -23,8 +23,13 @@ struct LimitSources {
   static LimitSources of_this_process();
 };
 
-// The cores that this process may keep busy: the fewest of the machine's, the affinity mask's and the cgroup's quota (rounded up) among
-// `sharing` processes, and of OMP_NUM_THREADS and SLURM_CPUS_PER_TASK, which are said of one process. At least 1.
+// The cores that this process and those that it starts may keep busy together: the fewest of the machine's, the affinity mask's and the
+// cgroup's quota (rounded up).
+Limit shared_cores();
+Limit shared_cores(LimitSources const& sources);
+
+// The cores that this process may keep busy: its part of shared_cores() among `sharing` processes, and no more than OMP_NUM_THREADS and
+// SLURM_CPUS_PER_TASK, which are said of one process. At least 1.
 Limit usable_cores(int64_t sharing = 1);
 Limit usable_cores(LimitSources const& sources, int64_t sharing);
 

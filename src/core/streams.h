@@ -12,8 +12,9 @@ namespace isobath {
 // numbers. Standard output is opened for reading alone: a result that nobody can receive is an error. Call first in main.
 void open_standard_streams();
 
-// Writes all of `text`, in several pieces where the descriptor takes no more at once. Where it would block (O_NONBLOCK), waits until it
-// takes more, at most `patience_s` seconds for each piece (0: as long as it takes, or until the program is asked to stop). Returns errno.
+// Writes all of `text`, in several pieces where the descriptor takes no more at once. Where it is full, waits until it takes
+// more, at most `patience_s` seconds for each piece (0: as long as it takes; with O_NONBLOCK until the program is asked to stop). Returns
+// errno.
 int write_whole(int descriptor, std::string_view text, double patience_s = 0);
 
 // What commands print. Text waits until flush(), or until there is much of it.

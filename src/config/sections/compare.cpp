@@ -20,7 +20,7 @@ std::string CompareConfig::baseline_arm() const { return !baseline.empty() || ar
 
 int64_t CompareConfig::runs_at_a_time() const {
   if (jobs > 0) return jobs;
-  return std::clamp<int64_t>(std::ssize(devices) / ranks_per_run, 1, usable_cores().value);
+  return std::clamp<int64_t>(std::ssize(devices) / ranks_per_run, 1, shared_cores().value);
 }
 
 std::vector<ConfigField> compare_fields() {

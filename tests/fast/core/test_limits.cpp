@@ -45,6 +45,7 @@ TEST_CASE("cores: the smallest rule decides and is named") {
   CHECK(machine.cores().value == 3);
   machine.variables["OMP_NUM_THREADS"] = "64";  // more than there are
   CHECK(machine.cores().value == 4);
+  CHECK(shared_cores(machine.sources).value == 6);  // of all that this process starts
 }
 
 TEST_CASE("cores: the machine's are divided among processes, what is said of one process is not") {

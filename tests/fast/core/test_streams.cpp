@@ -36,6 +36,8 @@ TEST_CASE("streams: a reader that stands still or is gone is an error in the end
   std::array<int, 2> ends{};
   REQUIRE(pipe2(ends.data(), O_NONBLOCK) == 0);
   CHECK(write_whole(ends[1], std::string(1 << 20, 'x'), /*patience_s=*/0.15) == EAGAIN);
+  REQUIRE(fcntl(ends[1], F_SETFL, 0) == 0);  // one that would block
+  CHECK(write_whole(ends[1], "a line of a log\n", /*patience_s=*/0.15) == EAGAIN);
   close(ends[0]);
   auto const before = signal(SIGPIPE, SIG_IGN);
   CHECK(write_whole(ends[1], "x") == EPIPE);
