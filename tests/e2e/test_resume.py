@@ -96,6 +96,15 @@ with Workspace() as space:
     _, err = space.train("name=stopped")
     check("is finished" in err and space.content("runs/stopped/metrics.jsonl") == before, err)
 
+    # Links that a process did not come to set are set by the next one.
+    links = {name: os.readlink(space.path("runs/stopped", name)) for name in ("latest", "best")}
+    for name in links:
+        os.remove(space.path("runs/stopped", name))
+    space.train("name=stopped")
+    for name, target in links.items():
+        link = space.path("runs/stopped", name)
+        check(os.path.lexists(link) and os.readlink(link) == target, "%s was not set again" % name)
+
     # Other threads or micro-batches are allowed and said.
     _, err = space.train("name=other", "train.micro_batch_tokens=512")
     check("not be bit-exact" in err and "256 before, 512 now" in err, err)

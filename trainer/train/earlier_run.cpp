@@ -17,7 +17,10 @@ std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& c
   if (name.empty()) return std::nullopt;
   fs::path const folder = run.checkpoints() / name;
   Checkpoint const checkpoint = open_checkpoint(folder);
-  return EarlierRun{folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
+  EarlierRun earlier{folder, checkpoint.state, check_resume(checkpoint.config, config, run.root())};
+  // What the process that wrote this checkpoint may not have come to.
+  if (ranks.is_first()) run.update_links_and_prune(earlier.state.step, earlier.state.best_step, config.checkpoint.keep);
+  return earlier;
 }
 
 std::string bit_exactness_lost(TrainState const& before, Machine const& now, int64_t micro_batch_tokens) {

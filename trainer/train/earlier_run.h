@@ -17,8 +17,8 @@ struct EarlierRun {
   std::vector<ConfigDifference> schedule_changes;
 };
 
-// The newest undamaged checkpoint of the run, if there is one. Throws Error(config) when `config` differs in settings that make it another
-// run.
+// The newest undamaged checkpoint of the run, if there is one; the run's links are set by it. Throws Error(config) when `config` differs in
+// settings that make it another run.
 std::optional<EarlierRun> find_earlier_run(RunFolder const& run, Config const& config, Ranks const& ranks);
 
 // Lists the differences that keep a resumed run from being bit-exact: "threads 2 before, 4 now, ..."; empty when there are none.

@@ -385,8 +385,6 @@ int train(Config const& common_config, std::string const& version, Ranks& ranks)
   ranks.open(device);
   RunFolder const run = open_run_folder(config, ranks);
   std::optional<EarlierRun> const earlier = find_earlier_run(run, config, ranks);
-  // What the process that wrote this checkpoint may not have come to.
-  if (earlier && ranks.is_first()) run.update_links_and_prune(earlier->state.step, earlier->state.best_step, config.checkpoint.keep);
   if (earlier && earlier->state.finished && earlier->schedule_changes.empty()) {
     if (ranks.is_first()) complete_records(run, earlier->state);
     log_info(run.root().string() + " is finished: " + std::to_string(earlier->state.step) + " steps, checkpoint " +
