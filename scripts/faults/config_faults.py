@@ -3,8 +3,8 @@
 
     scripts/faults/config_faults.py PROGRAM
 
-The exit code must be 0, or that of a configuration that makes no sense (2), of data (3) or of memory (6), within 20 seconds. What is refused by
-the configuration itself (misspelt keys, values that a key cannot take) is tested by tests/fast/config/test_config_faults.cpp.
+The exit code must be 0, or that of a configuration that makes no sense (2), of data or a model that is not there (3, 4) or of memory (6), within 20
+seconds. What is refused by the configuration itself (misspelt keys, values that a key cannot take) is tested by tests/fast/config/test_config_faults.cpp.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ALLOWED = {0, 2, 3, 6}
+ALLOWED = {0, 2, 3, 4, 6}
 
 
 def values_of(rule):
@@ -63,7 +63,7 @@ def main():
                           "model: {layers: 4, width: 32, heads: 2, context: 64}\ndepth: {kind: mod, capacity: 0.25}\n"
                           "train: {budget: 60step, batch_tokens: 512}\n" % (folder, text, folder))
         for key, rule in keys_of(schema, schema):
-            if key.startswith("compare.arms") or key == "include":
+            if key.startswith(("compare.arms", "compare.tune.keys")) or key == "include":
                 continue
             for value in dict.fromkeys(values_of(rule)):
                 runs += 1

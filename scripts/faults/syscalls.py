@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--seed", type=int, default=1, help="draws the share")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if unknown := set(options.scenarios) - {scenario.name for scenario in SCENARIOS}:
         parser.error("unknown scenario: " + ", ".join(sorted(unknown)))
     findings = total = 0

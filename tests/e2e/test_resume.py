@@ -91,14 +91,17 @@ with Workspace() as space:
     routed = [r["capacity_realised"][0] for r in records if r["kind"] == "train"]
     check(routed[0] > 0.8 and len(set(routed)) == len(routed), "capacities %s" % routed)
 
-    # A finished run stays as it is, but for `latest`, if it was killed when the last checkpoint was whole and not yet pointed at.
-    before, latest = space.content("runs/stopped/metrics.jsonl"), space.path("runs/stopped/latest")
-    older, newest = space.checkpoints("stopped")[-2:]
-    os.remove(latest)
-    os.symlink("checkpoints/" + older, latest)
+    # A finished run stays as it is, but for links that a killed process did not come to set when its last checkpoint was whole.
+    before, older = space.content("runs/stopped/metrics.jsonl"), space.checkpoints("stopped")[-2]
+    links = {name: os.readlink(space.path("runs/stopped", name)) for name in ("latest", "best")}
+    for name in links:
+        os.remove(space.path("runs/stopped", name))
+    os.symlink("checkpoints/" + older, space.path("runs/stopped/latest"))
     _, err = space.train("name=stopped")
     check("is finished" in err and space.content("runs/stopped/metrics.jsonl") == before, err)
-    check(os.path.basename(os.path.realpath(latest)) == newest, "latest is %s, not %s" % (os.path.realpath(latest), newest))
+    for name, target in links.items():
+        link = space.path("runs/stopped", name)
+        check(os.path.lexists(link) and os.readlink(link) == target, "%s is not %s again" % (name, target))
 
     # Other threads or micro-batches are allowed and said.
     _, err = space.train("name=other", "train.micro_batch_tokens=512")

@@ -9,4 +9,4 @@ if not shutil.which("cc"):
     print("skipped: no C compiler (cc)")
     sys.exit(77)
 script = Path(__file__).resolve().parents[2] / "scripts/faults/syscalls.py"
-sys.exit(subprocess.run([sys.executable, script, sys.argv[1], "--share", "0.005", "train", "resume", "prepare", "export-safetensors"]).returncode)
+sys.exit(subprocess.run([sys.executable, script, sys.argv[1], "--share", "0.003", "train", "resume", "prepare", "export-safetensors"]).returncode)

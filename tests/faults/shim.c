@@ -86,6 +86,18 @@ static int fault(char const* name, char const* path, int at, int fd) {
     return (real);                                      \
   } while (0)
 
+/* The C++ library opens folders itself, and no file system interrupts that. */
+static int open_fault(char const* path, int at, int flags) {
+  int const problem = fault("open", path, at, -1);
+  return problem == EINTR && (flags & O_DIRECTORY) ? 0 : problem;
+}
+#define OPEN_OR(path, at, flags, real)                     \
+  do {                                                     \
+    int const problem = open_fault(path, at, flags);       \
+    if (problem > 0) return errno = problem, -1;           \
+    return (real);                                         \
+  } while (0)
+
 #define MODE                                     \
   mode_t mode = 0;                               \
   if (flags & (O_CREAT | __O_TMPFILE)) {         \
@@ -95,10 +107,10 @@ static int fault(char const* name, char const* path, int at, int fd) {
     va_end(rest);                                \
   }
 
-int open(char const* path, int flags, ...) { MODE FAIL_OR("open", path, AT_FDCWD, -1, -1, REAL(open)(path, flags, mode)); }
-int open64(char const* path, int flags, ...) { MODE FAIL_OR("open", path, AT_FDCWD, -1, -1, REAL(open64)(path, flags, mode)); }
-int openat(int at, char const* path, int flags, ...) { MODE FAIL_OR("open", path, at, -1, -1, REAL(openat)(at, path, flags, mode)); }
-int openat64(int at, char const* path, int flags, ...) { MODE FAIL_OR("open", path, at, -1, -1, REAL(openat64)(at, path, flags, mode)); }
+int open(char const* path, int flags, ...) { MODE OPEN_OR(path, AT_FDCWD, flags, REAL(open)(path, flags, mode)); }
+int open64(char const* path, int flags, ...) { MODE OPEN_OR(path, AT_FDCWD, flags, REAL(open64)(path, flags, mode)); }
+int openat(int at, char const* path, int flags, ...) { MODE OPEN_OR(path, at, flags, REAL(openat)(at, path, flags, mode)); }
+int openat64(int at, char const* path, int flags, ...) { MODE OPEN_OR(path, at, flags, REAL(openat64)(at, path, flags, mode)); }
 FILE* fopen(char const* path, char const* mode) { FAIL_OR("open", path, AT_FDCWD, -1, NULL, REAL(fopen)(path, mode)); }
 FILE* fopen64(char const* path, char const* mode) { FAIL_OR("open", path, AT_FDCWD, -1, NULL, REAL(fopen64)(path, mode)); }
 
