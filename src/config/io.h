@@ -57,9 +57,9 @@ struct ConfigDifference {
 };
 // Keys whose values differ, in table order.
 std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
-// The same for resolved values: `auto` equals the value that it stands for, and a path that is gone equals any other, because files may
-// have moved (their contents are compared where they are read). (Which split `data.split: auto` took is not known here; a resumed run
-// compares the text itself.)
+// The same for resolved values: `auto` equals the value that it stands for, and the path of a model or tokenizer that is gone equals any
+// other, because files may have moved (what they hold is compared where it is read). (Which split `data.split: auto` took is not known
+// here; a resumed run compares the text itself.)
 std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now);
 
 }  // namespace isobath

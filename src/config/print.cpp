@@ -118,21 +118,17 @@ void for_paths(ConfigField const& field, Config& config, Use const& use) {
   if (auto* const list = std::get_if<std::vector<std::string>*>(&value)) std::for_each((*list)->begin(), (*list)->end(), visit);
 }
 
-// Whether there is nothing at `path`; of a glob, nothing where its files would lie.
-bool is_gone(std::string const& path) {
-  std::error_code ignored;
-  size_t const wildcard = path.find_first_of("*?[{");
-  return !fs::exists(wildcard == std::string::npos ? path : path.substr(0, path.rfind('/', wildcard)), ignored);
-}
-
-// Gives each path of `before` that is gone the value that stands in its place in `now`.
+// Gives each path of `before` that is gone the value that stands in its place in `now`. Text that moved is no concern of this: its content
+// is compared.
 void take_over_moved_paths(Config& before, Config& now) {
   for (ConfigField const& field : config_fields()) {
+    if (field.resume == ResumeClass::content) continue;
     std::vector<std::string*> then, today;
     for_paths(field, before, [&](std::string& path) { then.push_back(&path); });
     for_paths(field, now, [&](std::string& path) { today.push_back(&path); });
+    std::error_code ignored;
     for (size_t i = 0; then.size() == today.size() && i < then.size(); ++i)
-      if (is_gone(*then[i])) *then[i] = *today[i];
+      if (!fs::exists(*then[i], ignored)) *then[i] = *today[i];
   }
 }
 
