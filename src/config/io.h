@@ -40,8 +40,9 @@ LoadedConfig arm_config(LoadedConfig const& base, RunId const& run, std::vector<
 // Checks that hold between keys (heads divide width, ...) for a config made in code. Throws ConfigError.
 void check_config(Config const& config);
 
-std::string to_yaml(Config const& config);            // every key, loads back to the same Config
-Config with_absolute_paths(Config config);            // names the same files from every working folder
+std::string to_yaml(Config const& config);  // every key, loads back to the same Config
+Config with_absolute_paths(
+    Config config);  // names the same files from every working folder; throws Error(config) for one that is not UTF-8
 std::string arm_text(ArmConfig const& arm);           // on one line: "{set: {model.layers: 3}}"
 std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
 std::string config_json_schema();                     // JSON Schema draft-07

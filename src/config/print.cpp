@@ -2,7 +2,9 @@
 #include <variant>
 
 #include "config/values.h"
+#include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 
 namespace isobath {
 namespace {
@@ -191,8 +193,12 @@ std::vector<ConfigDifference> diff_configs(Config const& before, Config const& a
 
 Config with_absolute_paths(Config config) {
   for (ConfigField const& field : config_fields())
-    for_paths(field, config,
-              [](std::string& path) { path = without_last_slash(fs::absolute(expand_user(path)).lexically_normal()).string(); });
+    for_paths(field, config, [&](std::string& path) {
+      path = without_last_slash(fs::absolute(expand_user(path)).lexically_normal()).string();
+      if (utf8_prefix(path) != path.size())
+        throw Error(ExitCode::config,
+                    field.path + ": the name of a folder in " + path + " is not UTF-8, as a run's config.yaml has to be: rename it");
+    });
   return config;
 }
 

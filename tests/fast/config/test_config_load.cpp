@@ -1,6 +1,7 @@
 // Loading a Config from files and the command line, and writing it back as YAML.
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
 
 #include "config/fields.h"
 #include "config/values.h"
@@ -310,6 +311,10 @@ TEST_CASE("paths name the same files from every folder, and files that have move
   CHECK(absolute.data.cache_dir == "auto");
   CHECK(absolute.train.init_from.empty());
   CHECK(resume_differences(absolute, config).empty());
+  Config unnamed = config;
+  unnamed.run_dir = "caf\xe9/runs";
+  CHECK_THROWS_WITH(with_absolute_paths(unnamed),
+                    Catch::Matchers::ContainsSubstring("run_dir: ") && Catch::Matchers::ContainsSubstring("is not UTF-8"));
 
   auto const starts_from = [&](std::string const& path) {
     Config other = config;
