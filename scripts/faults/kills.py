@@ -44,8 +44,9 @@ class Killer:
         self.space.run(*arguments)
         return time.monotonic() - start
 
-    def until_ended(self, within, *arguments, after_kill=lambda: None):
-        """Starts it again and again. Each try may take longer than the one before, so that it ends even where nothing is kept. Returns the number of kills."""
+    def until_ended(self, within, *arguments, is_done=lambda: False):
+        """Starts it again and again, until it ends or is_done() says after a kill that nothing is left to do. Each try may take longer than the one
+        before, so that it ends even where nothing is kept. Returns the number of kills."""
         kills = 0
         while True:
             process = self.space.start(*arguments, start_new_session=True)
@@ -61,7 +62,9 @@ class Killer:
                 os.killpg(process.pid, 9)
                 process.communicate()
                 kills += 1
-                after_kill()
+                if is_done():
+                    self.kills += kills
+                    return kills
 
 
 def same_files(a, b, what):
@@ -89,7 +92,7 @@ train.seconds = {}
 def prepare(killer, number):
     space = killer.space
     cache = lambda name: "data.cache_dir=" + space.path(name)
-    keys = ("tokenizer.kind=bpe", "tokenizer.vocab=300")
+    keys = ("tokenizer.kind=bpe", "tokenizer.vocab_size=300")
     if not os.path.exists(space.path("whole")):
         prepare.seconds = killer.seconds("data", "prepare", space.config, *keys, cache("whole"))
     kills = killer.until_ended(prepare.seconds, "data", "prepare", space.config, *keys, cache("killed"))
@@ -100,14 +103,15 @@ def prepare(killer, number):
 
 def export(killer, number):
     space = killer.space
-    words = lambda name: ("export", space.path("runs/mod-predictor"), "-o", space.path(name), "--format", "hf")
-    if not os.path.exists(space.path("exported")):
-        export.seconds = killer.seconds(*words("exported"))
-    half = space.path("half")
-    whole_or_absent = lambda: os.path.exists(half) and same_files(half, space.path("exported"), "export")
-    kills = killer.until_ended(export.seconds, *words("half"), after_kill=whole_or_absent)
-    whole_or_absent()
-    shutil.rmtree(half)
+    command = ("export", space.path("runs/mod-predictor"), "-o", space.path("exported"), "--format", "hf")
+    exported, whole = space.path("exported"), space.path("whole-export")
+    if not os.path.exists(whole):
+        export.seconds = killer.seconds(*command)
+        os.rename(exported, whole)  # not made under this name, for an export's README.md names its command
+    # An export refuses a folder that exists: what lies there after a kill must be whole.
+    kills = killer.until_ended(export.seconds, *command, is_done=lambda: os.path.exists(exported))
+    same_files(exported, whole, "export")
+    shutil.rmtree(exported)
     return kills
 
 
@@ -115,7 +119,7 @@ def compare(killer, number):
     space = killer.space
     path = space.path("compare.yaml")
     with open(path, "w") as file:
-        file.write("include: tiny.yaml\nname: NAME\ncompare: {baseline: dense, seeds: [1, 2], arms: {dense: {set: {depth.kind: dense}}, mod: {}}}\n")
+        file.write("include: tiny.yaml\nname: compared\ncompare: {baseline: dense, seeds: [1, 2], arms: {dense: {set: {depth.kind: dense}}, mod: {}}}\n")
     keys = (*SHORT, "train.budget=8step")
     name = "compared-%d" % number
     if not os.path.exists(space.path("runs/compared")):
