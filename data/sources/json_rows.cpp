@@ -59,7 +59,7 @@ int64_t characters(std::string_view bytes) {
   return std::count_if(bytes.begin(), bytes.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
 }
 
-// Parses the object `text`, which begins in column `column` of line `line`.
+// Parses one JSON object. `line` and `column` say where in the file `text` begins; they are for error messages.
 JsonRow parse_row(std::string_view text, fs::path const& path, int64_t line, int64_t column) {
   JsonRow row{{}, line, path.string() + ":" + std::to_string(line) + (column > 1 ? ":" + std::to_string(column) : "")};
   if (nests_too_deep(text)) row.fail("this row nests more than " + std::to_string(deepest_json) + " levels deep");
@@ -80,8 +80,8 @@ JsonRow parse_row(std::string_view text, fs::path const& path, int64_t line, int
   return row;
 }
 
-// Objects that are written over several lines, and arrays, are read by their brackets; everything else by its lines, so that a broken row
-// does not take others with it.
+// JSON Lines are read line by line, so that a broken row does not affect the ones after it. Arrays, and objects that span several lines,
+// are divided by matching brackets instead.
 bool is_one_a_line(std::string_view beginning) {
   size_t const first = beginning.find_first_not_of(space);
   if (first == std::string_view::npos) return true;
@@ -171,7 +171,8 @@ void JsonRowReader::fail_here(std::string const& what) const {
               path_.string() + ":" + std::to_string(characters_.line()) + ":" + std::to_string(characters_.column()) + ": " + what);
 }
 
-// Takes the characters of the next object, or of whatever stands in its place.
+// Reads the characters of the next JSON value of an array or of a sequence of objects, without checking that they are valid JSON. False at
+// the end.
 bool JsonRowReader::next_value(std::string& value) {
   skip_space();
   if (!begun_ && characters_.peek() == '[') {

@@ -35,13 +35,13 @@ constexpr std::array<KnownFormat, 12> known_formats{{
     {0, "\x1f\x9d"sv, "compressed by compress (.Z); unpack it first"},
 }};
 
-// Bytes that no text in any 8-bit encoding has, as file(1) counts them; NUL is looked for apart.
+// Control characters that do not occur in text of any 8-bit encoding (the set that file(1) uses). NUL is checked separately.
 bool is_control(char c) {
   auto const byte = static_cast<unsigned char>(c);
   return byte < 7 || (byte > 13 && byte < 32 && byte != 27) || byte == 127;
 }
 
-// Reads until `limit` bytes are there or the file ends: pipes give less at a time.
+// The first `limit` bytes, or all of a shorter file. A single read() may return fewer, for example from a pipe.
 std::string first_bytes(ByteReader& bytes, size_t limit) {
   std::string content(limit, '\0');
   size_t size = 0;
@@ -50,7 +50,7 @@ std::string first_bytes(ByteReader& bytes, size_t limit) {
   return content;
 }
 
-// Bytes that were read already, then the rest.
+// A stream whose first bytes have been read already: returns these, then the rest.
 class Rejoined : public ByteReader {
  public:
   Rejoined(std::string first, std::unique_ptr<ByteReader> rest) : first_(std::move(first)), rest_(std::move(rest)) {}
@@ -79,14 +79,10 @@ TextFile::TextFile(fs::path const& path) : path_(path), bytes_(open_bytes(path))
     beginning_ = first_bytes(*bytes_, sniffed_bytes);
   }
   beginning_.erase(0, byte_order_mark(beginning_));
+  bytes_ = std::make_unique<Rejoined>(beginning_, std::move(bytes_));
 }
 
-size_t TextFile::read(char* out, size_t capacity) {
-  if (position_ == beginning_.size()) return bytes_->read(out, capacity);
-  size_t const taken = beginning_.copy(out, capacity, position_);
-  position_ += taken;
-  return taken;
-}
+size_t TextFile::read(char* out, size_t capacity) { return bytes_->read(out, capacity); }
 
 std::string TextFile::why_no_text() const {
   for (KnownFormat const& format : known_formats)

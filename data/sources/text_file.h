@@ -25,7 +25,6 @@ class TextFile : public ByteReader {
   std::unique_ptr<ByteReader> bytes_;
   Packing packing_ = Packing::none;
   std::string beginning_;
-  size_t position_ = 0;  // of what is read of it
 };
 
 }  // namespace isobath

@@ -39,7 +39,7 @@ void open_standard_streams() {
 
 int write_whole(int descriptor, std::string_view text, double patience_s) {
   while (!text.empty()) {
-    // A write to a full pipe that blocks would wait for its reader for as long as that takes.
+    // write() to a full pipe would block until its reader continues. Poll first, so that the wait is limited.
     if (patience_s > 0 && !wait_until_writable(descriptor, patience_s)) return EAGAIN;
     ssize_t const written = write(descriptor, text.data(), text.size());
     if (written > 0) text.remove_prefix(static_cast<size_t>(written));

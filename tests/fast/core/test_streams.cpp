@@ -1,4 +1,4 @@
-// What is written to standard streams arrives whole, or the error is known.
+// write_whole() writes everything, or returns the error.
 
 #include <fcntl.h>
 #include <unistd.h>
