@@ -1,5 +1,5 @@
 #pragma once
-// Documents of the source files: a whole file each, or a row of a file of rows (json_rows.h).
+// Documents in the source files. A file of plain text is one document; in JSON Lines and JSON files each row is one (json_rows.h).
 
 #include <cstdint>
 #include <functional>

@@ -1,5 +1,5 @@
 #pragma once
-// Compressed files: which there are, and their content as a stream.
+// Compressed files: the supported formats, how they are recognised, and decompression as a stream.
 
 #include <memory>
 #include <string>

@@ -41,8 +41,9 @@ LoadedConfig arm_config(LoadedConfig const& base, RunId const& run, std::vector<
 void check_config(Config const& config);
 
 std::string to_yaml(Config const& config);  // every key, loads back to the same Config
-Config with_absolute_paths(
-    Config config);  // names the same files from every working folder; throws Error(config) for one that is not UTF-8
+// Relative paths and ~ become absolute paths, so that they name the same files from every working folder. Throws Error(config) for a path
+// that is not UTF-8.
+Config with_absolute_paths(Config config);
 std::string arm_text(ArmConfig const& arm);           // on one line: "{set: {model.layers: 3}}"
 std::string show_config(LoadedConfig const& loaded);  // to_yaml with `# origin` behind each value
 std::string config_json_schema();                     // JSON Schema draft-07
@@ -58,9 +59,9 @@ struct ConfigDifference {
 };
 // Keys whose values differ, in table order.
 std::vector<ConfigDifference> diff_configs(Config const& before, Config const& after);
-// The same for resolved values: `auto` equals the value that it stands for, and the path of a model or tokenizer that is gone equals any
-// other, because files may have moved (what they hold is compared where it is read). (Which split `data.split: auto` took is not known
-// here; a resumed run compares the text itself.)
+// diff_configs() after `auto` has been replaced by the value that it stands for and paths have been made absolute. A path of `before` where
+// no file exists any more counts as equal, because a model or tokenizer may have moved. Which split `data.split: auto` took is not known
+// here: a resumed run compares the text itself.
 std::vector<ConfigDifference> resume_differences(Config const& before, Config const& now);
 
 }  // namespace isobath

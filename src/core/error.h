@@ -32,7 +32,7 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-// The program was asked to leave by a signal (core/stop.h); it ends with 128 + the signal's number.
+// Thrown when a signal asked the program to stop (core/stop.h). The exit code is 128 + the signal's number.
 class Stopped : public Error {
  public:
   Stopped(int signal, std::string const& message) : Error(stopped_by(signal), message) {}

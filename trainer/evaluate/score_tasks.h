@@ -14,8 +14,8 @@ namespace isobath {
 // Under causal routing each prompt is read once, and its options go on from a copy of its keys and values, all at once. Under top-k
 // routing, which looks ahead, each option is read whole. On the CPU every core scores items of its own, one after another, so that a score
 // depends on its item alone, to the last bit. seed: of random routers. Several ranks
-// divide the items, and all get all scores. Throws Stopped when the program is asked to
-// stop, and Error(config) for a model with a first_uncalibrated_layer().
+// divide the items among them; each returns all scores. Throws Stopped when a signal asks the program to stop, and Error(config) for a
+// model with a first_uncalibrated_layer().
 TaskScores score_items(LanguageModel& model, Tokenizer const& tokenizer, std::vector<TaskItem> const& items, Routing routing, uint64_t seed,
                        AcrossRanks const& ranks = {});
 

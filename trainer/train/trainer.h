@@ -11,13 +11,13 @@ namespace isobath {
 
 // With several ranks each calls it with the same configuration; ranks are opened here. Returns 0 when the run is finished, else the number
 // of the signal that stopped it; its state is saved then. version: the program's, written to records.
-// Throws Error(allocation) when memory is not there for it, before it takes any, or is refused later.
+// Throws Error(allocation) when the planned memory exceeds what is free, before any of it is allocated, or when an allocation fails later.
 int train(Config const& config, std::string const& version, Ranks& ranks = one_process());
 
 struct EarlierRun;
 class RunFolder;
 struct TrainerParts;
-// The steps of train(), with all that they need at hand: by `parts`, and by `earlier` where the run goes on.
+// The training loop of train(). `earlier`: the checkpoint from which a run is resumed.
 int training_loop(Config const& config, RunFolder const& run, TrainerParts& parts, std::optional<EarlierRun> const& earlier,
                   Ranks const& ranks);
 

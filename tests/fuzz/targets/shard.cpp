@@ -1,4 +1,4 @@
-// A token shard with the right checksums, as one that was made to be read has.
+// Token shards. The checksums of the input are corrected first, so that it gets past their check.
 #include "data/shards/shards.h"
 
 #include <cstring>
